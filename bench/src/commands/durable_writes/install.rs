@@ -1,0 +1,51 @@
+//! The peers, from Debian's packages: found in `PATH`, else installed by root, else asked for.
+
+use crate::output::talk;
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use tokio::process::Command;
+
+/// Where `program` is in `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Makes sure that `program` is there, from `package` if need be.
+pub async fn ensure(program: &str, package: &str) -> Result<()> {
+    if find(program).is_some() {
+        return Ok(());
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || find("apt-get").is_none() {
+        bail!(
+            "{program} is not installed\n\nhint: `sudo apt-get install {package}`, or leave it out with --systems"
+        );
+    }
+    talk(&format!("installing {package}, which {program} comes in"));
+    if !apt_get(&["install", "-y", "--no-install-recommends", package]).await? {
+        apt_get(&["update"]).await?;
+        apt_get(&["install", "-y", "--no-install-recommends", package]).await?;
+    }
+    if find(program).is_none() {
+        bail!(
+            "`apt-get install {package}` did not bring {program}\n\nhint: install it by hand, or leave it out with --systems"
+        );
+    }
+    Ok(())
+}
+
+async fn apt_get(arguments: &[&str]) -> Result<bool> {
+    let output = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("run apt-get")?;
+    if !output.status.success() {
+        talk(&String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.status.success())
+}

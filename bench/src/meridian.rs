@@ -1,0 +1,238 @@
+//! A client of a region's API: rows, checksums, metrics. One connection, one request outstanding.
+
+use crate::http::{HttpClient, HttpError, Reply};
+use crate::load::KeyWriter;
+use bytes::Bytes;
+use hyper::StatusCode;
+use meridian_model::Version;
+use serde::Deserialize;
+use serde_json::Value;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Why a region did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No reply.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The region refused.
+    #[error("the region replied {status} to {request}: {body}")]
+    Refused {
+        /// The method and path.
+        request: String,
+        /// The reply's status.
+        status: StatusCode,
+        /// The reply's body.
+        body: String,
+    },
+    /// The reply lacks something or isn't what the API gives.
+    #[error("the region's reply to {request} has no valid {what}: {found}")]
+    Malformed {
+        /// The method and path.
+        request: String,
+        /// What is missing or invalid.
+        what: &'static str,
+        /// What was there.
+        found: String,
+    },
+}
+
+/// A row as a region shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// When and where it was written.
+    pub version: Version,
+    /// The document's bytes.
+    pub document: Bytes,
+}
+
+/// What two converged regions agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Checksum {
+    /// How many rows.
+    pub rows: u64,
+    /// The checksum over all of them, as the API writes it.
+    pub checksum: Value,
+}
+
+/// A connection to a region's API.
+pub struct MeridianClient {
+    http: HttpClient,
+    table: String,
+}
+
+impl MeridianClient {
+    /// Connects, to work on `table`.
+    ///
+    /// # Errors
+    /// [`ApiError::Http`].
+    pub async fn connect(api: SocketAddr, table: &str) -> Result<Self, ApiError> {
+        Ok(Self {
+            http: HttpClient::connect(api).await?,
+            table: encode(table),
+        })
+    }
+
+    /// Writes a row and gives its version.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn put(&mut self, key: &str, document: Bytes) -> Result<Version, ApiError> {
+        let path = self.row_path(key);
+        let reply = self.http.put(&path, document).await?;
+        match reply.status {
+            StatusCode::OK | StatusCode::CREATED => version(&reply, "PUT", &path),
+            _ => Err(refused(&reply, "PUT", &path)),
+        }
+    }
+
+    /// Deletes a row, there or not; gives the delete's version where the region tells it.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn delete(&mut self, key: &str) -> Result<Option<Version>, ApiError> {
+        let path = self.row_path(key);
+        let reply = self.http.delete(&path).await?;
+        match (reply.status, reply.etag()) {
+            (StatusCode::NO_CONTENT, None) => Ok(None),
+            (StatusCode::NO_CONTENT, Some(_)) => version(&reply, "DELETE", &path).map(Some),
+            _ => Err(refused(&reply, "DELETE", &path)),
+        }
+    }
+
+    /// Reads a row; none is not there.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn row(&mut self, key: &str) -> Result<Option<Row>, ApiError> {
+        let path = self.row_path(key);
+        let reply = self.http.get(&path).await?;
+        match reply.status {
+            StatusCode::OK => Ok(Some(Row {
+                version: version(&reply, "GET", &path)?,
+                document: reply.body,
+            })),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refused(&reply, "GET", &path)),
+        }
+    }
+
+    /// The table's checksum; a table that nobody has written to has no rows.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn checksum(&mut self) -> Result<Checksum, ApiError> {
+        let path = format!("/v1/tables/{}/checksum", self.table);
+        let body = self.read(&path).await?;
+        serde_json::from_slice(&body).map_err(|_| malformed("GET", &path, "checksum", &body))
+    }
+
+    /// A JSON resource of the API.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn json(&mut self, path: &str) -> Result<Value, ApiError> {
+        let body = self.read(path).await?;
+        serde_json::from_slice(&body).map_err(|_| malformed("GET", path, "JSON", &body))
+    }
+
+    /// The sum of all samples of a metric, whatever their labels; none when there is no such metric.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn metric(&mut self, name: &str) -> Result<Option<f64>, ApiError> {
+        let body = self.read("/metrics").await?;
+        Ok(metric_sum(&String::from_utf8_lossy(&body), name))
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Bytes, ApiError> {
+        let reply = self.http.get(path).await?;
+        if reply.status != StatusCode::OK {
+            return Err(refused(&reply, "GET", path));
+        }
+        Ok(reply.body)
+    }
+
+    fn row_path(&self, key: &str) -> String {
+        format!("/v1/tables/{}/rows/{}", self.table, encode(key))
+    }
+}
+
+impl KeyWriter for MeridianClient {
+    type Error = ApiError;
+
+    async fn write(&mut self, key: &str, value: Bytes) -> Result<(), ApiError> {
+        self.put(key, value).await.map(drop)
+    }
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes all that is written to it");
+        }
+    }
+    encoded
+}
+
+fn version(reply: &Reply, method: &str, path: &str) -> Result<Version, ApiError> {
+    let etag = reply.etag().unwrap_or_default();
+    etag.parse()
+        .map_err(|_| malformed(method, path, "version in its ETag", etag.as_bytes()))
+}
+
+fn malformed(method: &str, path: &str, what: &'static str, found: &[u8]) -> ApiError {
+    ApiError::Malformed {
+        request: format!("{method} {path}"),
+        what,
+        found: String::from_utf8_lossy(&found[..found.len().min(200)]).into_owned(),
+    }
+}
+
+fn refused(reply: &Reply, method: &str, path: &str) -> ApiError {
+    ApiError::Refused {
+        request: format!("{method} {path}"),
+        status: reply.status,
+        body: reply.text(),
+    }
+}
+
+/// Sums the samples of `name` in the text format of Prometheus: `name{labels} value [timestamp]`.
+fn metric_sum(text: &str, name: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.split_at_checked(1)? {
+            ("{", labels) => labels.rsplit_once('}')?.1,
+            (" ", value) => value,
+            _ => return None,
+        };
+        value.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_any_characters_become_one_path_segment() {
+        assert_eq!(encode("2013-1-1-UA_1.5~"), "2013-1-1-UA_1.5~");
+        assert_eq!(encode("a/b?c d%é"), "a%2Fb%3Fc%20d%25%C3%A9");
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels() {
+        let text = "# HELP conflicts_total x\n# TYPE conflicts counter\n\
+            conflicts_total{dataset=\"a}b\"} 3\nconflicts_total{dataset=\"c\"} 4 1700000000\n\
+            conflicts_total_more 9\nplain 2.5\n# EOF\n";
+        assert_eq!(metric_sum(text, "conflicts_total"), Some(7.0));
+        assert_eq!(metric_sum(text, "plain"), Some(2.5));
+        assert_eq!(metric_sum(text, "absent"), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong inside the tables.
+
+use crate::StoreError;
+use meridian_replicate::EngineError;
+
+/// The tables could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tables are in a format that this build doesn't know.
+    #[error(
+        "the tables are in format {found}, this build knows format {known}\n\nhint: use the build \
+         that wrote them, or a later one"
+    )]
+    UnknownFormat {
+        /// The format found.
+        found: u32,
+        /// The format of this build.
+        known: u32,
+    },
+    /// A record that is no valid encoding.
+    #[error(
+        "a record of the tables is damaged: {kind} at key {key}\n\nhint: stop the region, move its \
+         tables away and let them be rebuilt; check the disk"
+    )]
+    Damaged {
+        /// What kind of record.
+        kind: &'static str,
+        /// Its key, escaped.
+        key: String,
+    },
+    /// A change that can't be stored under any key.
+    #[error("a change in table {table:?} can't be stored: {reason}")]
+    Unstorable {
+        /// The table.
+        table: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A transaction was staged in part, so that a commit would tear it.
+    #[error(
+        "an earlier transaction could not be applied in full\n\nhint: see the error before this \
+         one; restarting the region applies it anew from the log"
+    )]
+    Torn,
+}
+
+impl TablesError {
+    pub(crate) fn damaged(kind: &'static str, key: &[u8]) -> Self {
+        Self::Damaged {
+            kind,
+            key: key.escape_ascii().to_string(),
+        }
+    }
+
+    /// Whether the cause is a full disk.
+    #[must_use]
+    pub fn disk_full(&self) -> bool {
+        matches!(self, Self::Store(store) if store.disk_full())
+    }
+
+    pub(crate) fn during(self, doing: &str) -> EngineError {
+        EngineError {
+            context: doing.to_owned(),
+            disk_full: self.disk_full(),
+            source: Box::new(self),
+        }
+    }
+}

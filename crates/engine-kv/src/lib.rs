@@ -1,0 +1,43 @@
+//! The embedded tables: a materialised view of the region's log.
+//!
+//! The log is the write-ahead log: an entry is synced there before its effects are committed here.
+//! So the tables never sync on a commit; they only hold, in the same atomic batch as the effects,
+//! the log position that was reached. After a crash the log is replayed from that position. Since
+//! increments are not idempotent, it is this batch that makes applying exactly-once.
+//!
+//! ```text
+//! client ─▶ execute ─▶ changes ─▶ log ─▶ apply ─▶ staged ─▶ commit ─▶ store ─▶ TableReader
+//!              ▲                                    │
+//!              └────── reads staged, then store ────┘
+//! ```
+//!
+//! [`Tables`] is the one writer; a [`TableReader`] sees committed states only, each as one
+//! snapshot. The [`Store`] beneath is [`FjallStore`] on disk and [`MemoryStore`] in the simulator.
+
+mod collect;
+mod error;
+mod execute;
+mod fjall_store;
+mod fold;
+mod keys;
+mod memory_store;
+mod overlay;
+mod read;
+mod request;
+mod store;
+mod tables;
+mod value;
+
+pub use error::TablesError;
+pub use fjall_store::FjallStore;
+pub use memory_store::MemoryStore;
+pub use read::{
+    Checksum, ConflictCounts, ConflictId, ConflictPage, Page, ParseConflictIdError, RowView,
+    TableReader,
+};
+pub use request::{
+    Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
+    RowOutcome, Tags,
+};
+pub use store::{Order, Store, StoreError, View, Visitor, Writes};
+pub use tables::Tables;

@@ -1,0 +1,53 @@
+//! The conflict record (requirement D2): field names as the owner's documents give them.
+
+use crate::Version;
+use serde::{Deserialize, Serialize};
+
+/// Two writes to a row of which neither had seen the other, and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The dataset's table.
+    pub table: String,
+    /// The row's key.
+    pub key: String,
+    /// What met what.
+    pub kind: ConflictKind,
+    /// The write whose value stands.
+    pub winner: ConflictingWrite,
+    /// The write that gave way.
+    pub loser: ConflictingWrite,
+    /// When this region resolved it, in microseconds since 1970.
+    pub resolved_at: crate::Micros,
+}
+
+/// Which kinds of write met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConflictKind {
+    /// Two puts.
+    UpdateUpdate,
+    /// A put and a delete.
+    UpdateDelete,
+    /// Two deletes.
+    DeleteDelete,
+}
+
+impl ConflictKind {
+    /// The kind of a conflict between two writes' documents (`None` is a delete).
+    #[must_use]
+    pub fn of(one: Option<&str>, other: Option<&str>) -> Self {
+        match (one, other) {
+            (Some(_), Some(_)) => Self::UpdateUpdate,
+            (None, None) => Self::DeleteDelete,
+            _ => Self::UpdateDelete,
+        }
+    }
+}
+
+/// One side of a conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictingWrite {
+    /// Its version.
+    pub version: Version,
+    /// Its document as JSON text; `None` for a delete.
+    pub document: Option<String>,
+}

@@ -1,0 +1,230 @@
+//! Entries of the log: the same bytes on disk, on the wire and when relayed.
+//!
+//! The envelope (origin, sequence, clock, history) is all that logging and relaying look at; the
+//! body is decoded only where it is applied. Each entry carries the running hash of its origin's
+//! stream up to and including itself, so a copy that lost, repeated or rewrote anything is
+//! recognised at the first entry that follows.
+
+use crate::{Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The running hash (xxh3, 64 bits) of an origin's stream. It tells accidents and forks apart; it
+/// is no defence against a peer that lies, which the certificates are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HistoryHash(pub u64);
+
+/// One entry of an origin's stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Whose stream it belongs to.
+    pub origin: OriginId,
+    /// Its number in the stream.
+    pub sequence: Sequence,
+    /// The commit's clock reading.
+    pub hlc: Hlc,
+    /// The stream's running hash with this entry.
+    pub history: HistoryHash,
+    /// The encoded [`Body`].
+    pub body: Bytes,
+}
+
+/// What an entry says. New kinds are appended: the position in this list is the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// The first entry of a stream: which region this origin is an incarnation of.
+    Open {
+        /// The region.
+        region: RegionName,
+    },
+    /// A committed transaction.
+    Transaction(Transaction),
+    /// How far this region has come with the others' streams.
+    Report(Report),
+}
+
+/// A region's positions, told inside its own stream.
+///
+/// Whoever applies the report has also applied all that the region committed before it, which is
+/// what makes it safe to collect tombstones by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Per origin how far its stream is held and applied.
+    pub positions: Vec<(OriginId, ReportedMark)>,
+}
+
+/// How far a region has come with one origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedMark {
+    /// The last sequence that is durable in the reporter's log.
+    pub held: Sequence,
+    /// The last clock reading whose effects are in its tables.
+    pub applied: Hlc,
+}
+
+/// Bytes that are not what they should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes don't decode.
+    #[error("not a valid encoding: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// Bytes are left after a complete value.
+    #[error("{0} bytes left over after the value")]
+    Trailing(usize),
+}
+
+impl Entry {
+    /// The entry that follows `mark` in `origin`'s stream.
+    #[must_use]
+    pub fn following(mark: Mark, origin: OriginId, hlc: Hlc, body: &Body) -> Self {
+        let mut entry = Self {
+            origin,
+            sequence: mark.sequence.next(),
+            hlc,
+            history: mark.history,
+            body: body.encode(),
+        };
+        entry.history = entry.history_after(mark.history);
+        entry
+    }
+
+    /// The running hash after this entry, given the one before it.
+    #[must_use]
+    pub fn history_after(&self, before: HistoryHash) -> HistoryHash {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(before.0);
+        hasher.update(&self.origin.0.to_le_bytes());
+        hasher.update(&self.sequence.0.to_le_bytes());
+        hasher.update(&self.hlc.raw().to_le_bytes());
+        hasher.update(&self.body);
+        HistoryHash(hasher.digest())
+    }
+
+    /// Whether this is the very entry that comes after `mark`: next sequence, later clock, and the
+    /// hash that the history up to the mark leads to.
+    #[must_use]
+    pub fn follows(&self, mark: Mark) -> bool {
+        self.sequence == mark.sequence.next()
+            && self.hlc > mark.hlc
+            && self.history == self.history_after(mark.history)
+    }
+
+    /// The stream's mark after this entry.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            sequence: self.sequence,
+            hlc: self.hlc,
+            history: self.history,
+        }
+    }
+
+    /// The version of what this entry changed.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version {
+            hlc: self.hlc,
+            origin: self.origin,
+        }
+    }
+
+    /// Roughly what the entry takes in memory and on the wire, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len() + 40
+    }
+}
+
+impl Body {
+    /// The body's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        encode(self).into()
+    }
+
+    /// Reads a body back.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not a body.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes)
+    }
+}
+
+/// Encodes a value of this crate.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("values of this crate have no unencodable parts")
+}
+
+/// Decodes a value, refusing bytes that are left over.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(DecodeError::Trailing(rest.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Change, Operation};
+    use proptest::prelude::*;
+
+    fn open() -> Body {
+        Body::Open {
+            region: RegionName::new("a"),
+        }
+    }
+
+    #[test]
+    fn an_entry_follows_only_its_own_history() {
+        let origin = OriginId(7);
+        let first = Entry::following(Mark::default(), origin, Hlc::from_raw(5), &open());
+        let second = Entry::following(first.mark(), origin, Hlc::from_raw(6), &open());
+        assert!(first.follows(Mark::default()));
+        assert!(second.follows(first.mark()));
+        assert!(!second.follows(Mark::default()), "a gap");
+        assert!(!first.follows(first.mark()), "a repeat");
+        let other = Entry::following(Mark::default(), origin, Hlc::from_raw(4), &open());
+        assert!(!second.follows(other.mark()), "a fork");
+        let mut forged = second.clone();
+        forged.body = Bytes::from_static(b"x");
+        assert!(!forged.follows(first.mark()), "another body");
+    }
+
+    #[test]
+    fn the_encoding_of_a_body_is_fixed() {
+        let body = Body::Transaction(Transaction {
+            dependencies: [(OriginId(1), Hlc::from_raw(2))].into_iter().collect(),
+            changes: vec![Change {
+                table: "t".into(),
+                key: "k".into(),
+                operation: Operation::Increment {
+                    by: vec![("n".into(), -1)],
+                },
+            }],
+            idempotency: None,
+        });
+        let bytes = body.encode();
+        assert_eq!(
+            &bytes[..],
+            [1, 1, 1, 2, 1, 1, b't', 1, b'k', 2, 1, 1, b'n', 1, 0]
+        );
+        assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Body::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        let mut bytes = open().encode().to_vec();
+        bytes.push(0);
+        assert_eq!(Body::decode(&bytes), Err(DecodeError::Trailing(1)));
+    }
+}

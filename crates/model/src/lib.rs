@@ -1,0 +1,54 @@
+//! The words of the house: clock, versions, transactions, log entries and the messages between
+//! regions, with their formats on disk and on the wire.
+//!
+//! Nothing here does I/O or reads a clock; every other crate depends on this one and it depends on
+//! none of them.
+
+mod clock;
+mod conflict;
+mod entry;
+mod message;
+pub mod mutation;
+mod origin;
+mod transaction;
+mod vector;
+
+pub use clock::{Clock, ClockError, Hlc, Micros};
+pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
+pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
+pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
+pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
+pub use vector::{Mark, Marks, Vector};
+
+/// Where an entry stands in one region's log: the number of entries before it.
+///
+/// Positions are local: two regions hold the same entries at different positions.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

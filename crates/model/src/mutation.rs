@@ -1,0 +1,49 @@
+//! Deliberate bugs, to prove that the checkers catch them.
+//!
+//! Without the feature `mutations`, [`active`] is a constant `false` and the compiler removes
+//! every bug. With it, a test turns one on for its own thread; the simulator runs in one thread.
+
+/// A bug that a mutation test can turn on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Entries are logged before what they depend on.
+    NoDependencyCheck,
+    /// A link sends only its own region's entries.
+    NoRelaying,
+    /// Writes are acknowledged before they are durable.
+    AcknowledgedBeforeDurable,
+    /// The smaller version wins.
+    VersionsComparedWrongly,
+    /// Entries that are held already are applied again.
+    AppliedTwice,
+    /// Recovery drops the last whole frame along with a torn one.
+    TailLostOnTornWrite,
+    /// A region whose log lost its tail goes on and gives its sequences out again.
+    SequenceUsedAgain,
+    /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
+    CollectedByPlainWatermark,
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this bug is turned on in this thread.
+#[must_use]
+#[inline]
+pub fn active(mutation: Mutation) -> bool {
+    #[cfg(feature = "mutations")]
+    return ACTIVE.with(|active| active.get() == Some(mutation));
+    #[cfg(not(feature = "mutations"))]
+    {
+        let _ = mutation;
+        false
+    }
+}
+
+/// Turns a bug on in this thread, or all off.
+#[cfg(feature = "mutations")]
+pub fn activate(mutation: Option<Mutation>) {
+    ACTIVE.with(|active| active.set(mutation));
+}

@@ -1,0 +1,56 @@
+//! Transactions and their changes: the unit that replicates.
+
+use crate::Vector;
+use serde::{Deserialize, Serialize};
+
+/// What one transaction did to one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The table.
+    pub table: String,
+    /// The row's key.
+    pub key: String,
+    /// What was done.
+    pub operation: Operation,
+}
+
+/// The kinds of change. New kinds are appended: the position in this list is the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// The row's document is now this JSON text, as the client wrote it.
+    Put {
+        /// JSON text.
+        document: String,
+    },
+    /// The row is gone.
+    Delete,
+    /// Fields grew by these amounts.
+    Increment {
+        /// Field name and amount, each field once, by name.
+        by: Vec<(String, i64)>,
+    },
+}
+
+/// A client's `Idempotency-Key` and a fingerprint of the request that carried it. It travels with
+/// the transaction, so that a retry is recognised in every region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// The header's value.
+    pub key: String,
+    /// xxh3 over the request, so that a key used for something else is told apart.
+    pub fingerprint: u64,
+}
+
+/// A committed transaction; it applies atomically and exactly once in every region.
+///
+/// Each row is changed at most once: what one transaction does to a row in several steps is folded
+/// into one change when it commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// What its origin had applied of the other origins when it committed.
+    pub dependencies: Vector,
+    /// The changes, in the order the client gave them.
+    pub changes: Vec<Change>,
+    /// The client's key, where it gave one.
+    pub idempotency: Option<IdempotencyKey>,
+}

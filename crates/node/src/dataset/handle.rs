@@ -1,0 +1,186 @@
+//! Handles to a dataset's thread, and what can be asked of it.
+
+use super::DelaySummary;
+use bytes::Bytes;
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
+use meridian_log::{Directory, Reader};
+use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Vector};
+use meridian_replicate::PeerStatus;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+
+/// What a dataset's thread is asked to do.
+pub(crate) enum Input {
+    /// Execute a client's transaction.
+    Execute { request: Request, reply: oneshot::Sender<Result<Outcome, ExecuteError>> },
+    /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
+    Connected { peer: RegionName, outbox: async_mpsc::UnboundedSender<Bytes> },
+    /// It could not be made, or ended.
+    Disconnected { peer: RegionName, reason: String },
+    /// The peer said something on it.
+    Message { peer: RegionName, message: Message },
+    /// A peer that subscribed here holds entries of this region that its log has lost.
+    LostTail { reason: Refusal },
+    /// Commit what waits, then end.
+    Shutdown,
+}
+
+/// Why a client's transaction was not executed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The request can't be executed: the client's matter.
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// The dataset takes no writes until somebody has looked.
+    #[error("the dataset takes no writes: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// Peers have been away for so long that the log has used up its disk budget.
+    #[error("the log takes {bytes} bytes of disk, and client writes may fill it up to {bytes_max}")]
+    LogBudget {
+        /// The log's size.
+        bytes: u64,
+        /// The budget.
+        bytes_max: u64,
+    },
+    /// The disk is full; the transaction did not happen.
+    #[error("the disk is full: {reason}")]
+    DiskFull {
+        /// What failed.
+        reason: String,
+    },
+    /// The log could not be written; whether the transaction happened shows after a restart.
+    #[error("the log can't be written: {reason}")]
+    LogFailed {
+        /// What failed.
+        reason: String,
+    },
+    /// The transaction is durable, but the tables can't follow until somebody has looked.
+    #[error("{reason}")]
+    NotVisible {
+        /// What failed.
+        reason: String,
+    },
+    /// The region is shutting down; the transaction did not happen.
+    #[error("the region is shutting down")]
+    ShuttingDown,
+}
+
+/// How a peer stands with a dataset.
+#[derive(Clone, Debug)]
+pub struct PeerReport {
+    /// The stream from it.
+    pub status: PeerStatus,
+    /// How long its transactions took to become visible here.
+    pub delays: DelaySummary,
+}
+
+/// How a dataset stands; at most a tick (100 ms) old.
+#[derive(Clone, Debug)]
+pub struct DatasetStatus {
+    /// This region's incarnation.
+    pub origin: OriginId,
+    /// Why no client writes are taken, if so.
+    pub stopped: Option<String>,
+    /// Whether client writes are taken already after a restart.
+    pub settled: bool,
+    /// The log's end.
+    pub position: Position,
+    /// The log's size on disk, in bytes.
+    pub log_bytes: u64,
+    /// Client writes are refused above this, in bytes.
+    pub log_bytes_max: u64,
+    /// Client transactions committed since the process started.
+    pub transactions_local: u64,
+    /// Peers' transactions applied since the process started.
+    pub transactions_remote: u64,
+    /// Commits (each one fdatasync) since the process started.
+    pub commits: u64,
+    /// The known members' incarnations.
+    pub members: BTreeMap<RegionName, OriginId>,
+    /// Each peer.
+    pub peers: Vec<PeerReport>,
+}
+
+/// A handle to a running dataset; clones are cheap.
+#[derive(Clone)]
+pub struct DatasetHandle {
+    pub(super) name: Arc<str>,
+    pub(super) origin: OriginId,
+    pub(super) inbox: mpsc::Sender<Input>,
+    pub(super) tables: TableReader<FjallStore>,
+    pub(super) log: Reader<Directory>,
+    pub(super) applied: watch::Receiver<Arc<Vector>>,
+    pub(super) status: Arc<Mutex<DatasetStatus>>,
+}
+
+impl DatasetHandle {
+    /// The dataset's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The committed tables.
+    #[must_use]
+    pub fn tables(&self) -> &TableReader<FjallStore> {
+        &self.tables
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> DatasetStatus {
+        self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What has been applied here.
+    #[must_use]
+    pub fn applied(&self) -> Arc<Vector> {
+        self.applied.borrow().clone()
+    }
+
+    /// Waits until all of `seen` has been applied here; `false` when it takes longer than
+    /// `timeout`.
+    pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
+        let mut applied = self.applied.clone();
+        let waited = applied.wait_for(|applied| applied.covers(seen));
+        matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
+    }
+
+    /// Executes a client's transaction. It is durable here when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn execute(&self, request: Request) -> Result<Outcome, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Execute { request, reply });
+        answer.await.unwrap_or(Err(ExecuteError::ShuttingDown))
+    }
+
+    pub(crate) fn send(&self, input: Input) {
+        // A thread that has ended answers nobody; whoever waits sees its reply channel close.
+        let _ = self.inbox.send(input);
+    }
+
+    pub(crate) fn origin(&self) -> OriginId {
+        self.origin
+    }
+
+    pub(crate) fn log(&self) -> Reader<Directory> {
+        self.log.clone()
+    }
+
+    pub(crate) fn committed(&self) -> watch::Receiver<Arc<Vector>> {
+        self.applied.clone()
+    }
+
+    /// The incarnation under which a region is known here.
+    pub(crate) fn member(&self, region: &RegionName) -> Option<OriginId> {
+        let status = self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        status.members.get(region).copied()
+    }
+}

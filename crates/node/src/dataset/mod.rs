@@ -1,0 +1,25 @@
+//! A dataset at work: one thread that owns its replica, and handles to it.
+//!
+//! ```text
+//! API ──execute──▶ ┌────────┐ stage… stage… ─▶ log (one fdatasync) ─▶ tables ─▶ replies
+//! links ─message─▶ │ inbox  │                                             └────▶ acks, subscriptions
+//!                  └────────┘
+//! ```
+//!
+//! The thread takes all that waits in its inbox as one round, so a group commit grows with the load
+//! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
+//! committed tables directly.
+
+mod clock;
+mod delays;
+mod handle;
+mod open;
+mod thread;
+
+pub use clock::MachineClock;
+pub use delays::{DelaySummary, Delays};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
+pub use open::{DatasetConfig, OpenDatasetError, open};
+pub use thread::Running;
+
+pub(crate) use handle::Input;

@@ -1,0 +1,85 @@
+//! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
+
+use super::thread::{self, Running};
+use super::{DatasetHandle, MachineClock};
+use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
+use meridian_log::{Directory, Log, LogConfig, LogError};
+use meridian_model::OriginId;
+use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use std::path::{Path, PathBuf};
+
+/// A dataset's surroundings.
+#[derive(Clone, Debug)]
+pub struct DatasetConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it keeps its files.
+    pub directory: PathBuf,
+    /// Regions, budgets, intervals.
+    pub replica: Config,
+    /// What a client's transaction may be.
+    pub limits: Limits,
+}
+
+/// A dataset can't be opened; it stays stopped, and the others run.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenDatasetError {
+    /// The directory can't be made.
+    #[error("directory {} can't be used", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The tables' files can't be opened.
+    #[error("the tables can't be opened")]
+    Store(#[from] StoreError),
+    /// The tables are not what they should be.
+    #[error("the tables can't be opened")]
+    Tables(#[from] TablesError),
+    /// The log can't be opened.
+    #[error("the log can't be opened")]
+    Log(#[from] LogError),
+    /// Log and tables don't go together.
+    #[error("the dataset can't be recovered")]
+    Replica(#[from] OpenError),
+    /// The thread can't be started.
+    #[error("the dataset's thread can't be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Opens a dataset, recovers it, and starts its thread.
+///
+/// # Errors
+/// [`OpenDatasetError`].
+pub fn open(
+    config: DatasetConfig,
+    clock: MachineClock,
+) -> Result<(DatasetHandle, Running), OpenDatasetError> {
+    let tables_at = config.directory.join("tables");
+    create(&tables_at)?;
+    let store = FjallStore::open(&tables_at)?;
+    let tables = Tables::open(store, config.limits)?;
+    let log_at = config.directory.join("log");
+    create(&log_at)?;
+    let disk = Directory::open(&log_at)
+        .map_err(|source| OpenDatasetError::Directory { path: log_at, source })?;
+    let log = Log::open(disk, log_config(&config.replica), tables.position())?;
+    let fresh = OriginId(fastrand::u64(1..));
+    let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
+    thread::start(config.name, replica, clock).map_err(OpenDatasetError::Thread)
+}
+
+fn create(path: &Path) -> Result<(), OpenDatasetError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| OpenDatasetError::Directory { path: path.to_owned(), source })
+}
+
+/// Segments small enough that a budget is kept to within an eighth.
+fn log_config(config: &Config) -> LogConfig {
+    let default = LogConfig::default();
+    let segment_bytes = default.segment_bytes.min((config.log_bytes_max / 8).max(64 << 10));
+    LogConfig { segment_bytes, ..default }
+}

@@ -1,0 +1,273 @@
+//! The thread that owns a dataset's replica.
+
+use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::{Delays, MachineClock};
+use bytes::Bytes;
+use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
+use meridian_log::Directory;
+use meridian_model::{Envelope, OriginId, RegionName, Vector};
+use meridian_replicate::{CommitError, Now, Replica, WriteError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+
+const TICK: Duration = Duration::from_millis(100);
+/// A round ends at this many inputs, so that nobody waits for a round without end.
+const ROUND_INPUTS_MAX: usize = 1024;
+
+type Reply = oneshot::Sender<Result<Outcome, ExecuteError>>;
+type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
+
+/// A dataset's running thread.
+#[derive(Debug)]
+pub struct Running {
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until the thread has ended; it does after [`Input::Shutdown`].
+    pub fn join(self) {
+        // A panic of the thread has been reported by the panic hook.
+        let _ = self.thread.join();
+    }
+}
+
+pub(super) fn start(
+    name: String,
+    replica: EmbeddedReplica,
+    clock: MachineClock,
+) -> std::io::Result<(DatasetHandle, Running)> {
+    let (inbox, inputs) = mpsc::channel();
+    let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
+    let mut worker = Worker {
+        name: name.clone(),
+        clock,
+        publish,
+        outboxes: BTreeMap::new(),
+        waiting: VecDeque::new(),
+        replies: Vec::new(),
+        delays: BTreeMap::new(),
+        counts: Counts::default(),
+        ticked_at: Duration::ZERO,
+        status: None,
+        replica,
+    };
+    let status = Arc::new(Mutex::new(worker.describe(clock.now())));
+    worker.status = Some(status.clone());
+    let handle = DatasetHandle {
+        name: name.as_str().into(),
+        origin: worker.replica.origin(),
+        inbox,
+        tables: worker.replica.engine().reader(),
+        log: worker.replica.reader(),
+        applied,
+        status,
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("dataset-{name}"))
+        .spawn(move || worker.run(&inputs))?;
+    Ok((handle, Running { thread }))
+}
+
+#[derive(Default)]
+struct Counts {
+    local: u64,
+    remote: u64,
+    commits: u64,
+}
+
+struct Worker {
+    name: String,
+    replica: EmbeddedReplica,
+    clock: MachineClock,
+    publish: watch::Sender<Arc<Vector>>,
+    status: Option<Arc<Mutex<DatasetStatus>>>,
+    outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
+    /// Client transactions that came before the dataset had settled.
+    waiting: VecDeque<(Request, Reply)>,
+    /// Replies that are due once the round is committed.
+    replies: Vec<(Outcome, Reply)>,
+    delays: BTreeMap<OriginId, Delays>,
+    counts: Counts,
+    ticked_at: Duration,
+}
+
+impl Worker {
+    fn run(&mut self, inputs: &Receiver<Input>) {
+        loop {
+            let running = match inputs.recv_timeout(TICK) {
+                Ok(first) => self.round(first, inputs),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            let now = self.clock.now();
+            self.tick(now);
+            self.commit(now);
+            if !running {
+                return;
+            }
+        }
+    }
+
+    /// Stages all that waits; `false` when it is time to end.
+    fn round(&mut self, first: Input, inputs: &Receiver<Input>) -> bool {
+        let rest = std::iter::from_fn(|| inputs.try_recv().ok());
+        for input in std::iter::once(first).chain(rest).take(ROUND_INPUTS_MAX) {
+            let now = self.clock.now();
+            match input {
+                Input::Execute { request, reply } => self.execute(now, request, reply),
+                Input::Connected { peer, outbox } => {
+                    self.replica.connected(now, &peer);
+                    self.outboxes.insert(peer, outbox);
+                }
+                Input::Disconnected { peer, reason } => {
+                    self.outboxes.remove(&peer);
+                    self.replica.disconnected(now, &peer, reason);
+                }
+                Input::Message { peer, message } => {
+                    if let Err(error) = self.replica.message(now, &peer, message) {
+                        tracing::error!(dataset = self.name, %peer, %error, "cannot read the log");
+                    }
+                }
+                Input::LostTail { reason } => self.replica.lost_tail(&reason),
+                Input::Shutdown => return false,
+            }
+        }
+        true
+    }
+
+    fn execute(&mut self, now: Now, request: Request, reply: Reply) {
+        if self.replica.is_settled(now) {
+            self.write(now, &request, reply);
+        } else {
+            self.waiting.push_back((request, reply));
+        }
+    }
+
+    fn write(&mut self, now: Now, request: &Request, reply: Reply) {
+        let written = self.replica.write(now, |tables, version| tables.execute(version, request));
+        match written {
+            Ok(outcome) => self.replies.push((outcome, reply)),
+            Err(error) => {
+                // Whoever asked may have gone; then nobody waits for the answer.
+                let _ = reply.send(Err(refused(error)));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.elapsed.saturating_sub(self.ticked_at) < TICK {
+            return;
+        }
+        self.ticked_at = now.elapsed;
+        if !self.waiting.is_empty() && self.replica.is_settled(now) {
+            for (request, reply) in std::mem::take(&mut self.waiting) {
+                self.write(now, &request, reply);
+            }
+        }
+        if let Err(error) = self.replica.tick(now) {
+            tracing::warn!(dataset = self.name, %error, "cannot trim the log");
+        }
+        let status = self.describe(now);
+        if let Some(shared) = &self.status {
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        }
+    }
+
+    fn commit(&mut self, now: Now) {
+        let staged = self.replica.staged().len();
+        let committed = self.replica.flush(now);
+        if let Err(error) = &committed {
+            tracing::error!(dataset = self.name, error = %describe(error), "a commit failed");
+        } else if staged > 0 {
+            self.counts.commits += 1;
+            self.count_visible();
+            self.publish.send_replace(Arc::new(self.replica.marks().vector()));
+        }
+        self.answer(&committed);
+        for (peer, message) in self.replica.take_outgoing() {
+            if let Some(outbox) = self.outboxes.get(&peer) {
+                let dataset = self.name.clone();
+                // A link that has just ended drops what it is given; the stream resumes with it.
+                let _ = outbox.send(Envelope { dataset, message }.encode());
+            }
+        }
+    }
+
+    fn count_visible(&mut self) {
+        for visible in self.replica.take_visible() {
+            self.counts.remote += 1;
+            self.delays.entry(visible.origin).or_default().record(visible.after);
+        }
+    }
+
+    fn answer(&mut self, committed: &Result<(), CommitError>) {
+        for (outcome, reply) in std::mem::take(&mut self.replies) {
+            let answer = match committed {
+                Ok(()) => {
+                    self.counts.local += u64::from(outcome.version.is_some());
+                    Ok(outcome)
+                }
+                Err(error) => Err(failed(error)),
+            };
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn describe(&mut self, now: Now) -> DatasetStatus {
+        let peers = self.replica.peers(now).into_iter().map(|status| {
+            let delays = status.origin.and_then(|origin| self.delays.get(&origin));
+            PeerReport { delays: delays.map(Delays::summary).unwrap_or_default(), status }
+        });
+        DatasetStatus {
+            peers: peers.collect(),
+            origin: self.replica.origin(),
+            stopped: self.replica.stopped().map(str::to_owned),
+            settled: self.replica.is_settled(now),
+            position: self.replica.reader().end(),
+            log_bytes: self.replica.log_bytes(),
+            log_bytes_max: self.replica.log_bytes_max(),
+            transactions_local: self.counts.local,
+            transactions_remote: self.counts.remote,
+            commits: self.counts.commits,
+            members: self
+                .replica
+                .road()
+                .members()
+                .map(|(region, origin)| (region.clone(), origin))
+                .collect(),
+        }
+    }
+}
+
+fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
+    match error {
+        WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
+        WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
+        WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
+        WriteError::Clock(error) => ExecuteError::Stopped { reason: error.to_string() },
+    }
+}
+
+fn failed(error: &CommitError) -> ExecuteError {
+    let reason = describe(error);
+    match error {
+        CommitError::Log(log) if log.is_full() => ExecuteError::DiskFull { reason },
+        CommitError::Log(_) => ExecuteError::LogFailed { reason },
+        CommitError::Tables { .. } => ExecuteError::NotVisible { reason },
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! One region's process: datasets, links and the API, assembled.
+
+pub mod dataset;

@@ -1,0 +1,231 @@
+//! Intake: what peers send, and what may enter the log.
+
+use crate::receiver::Taken;
+use crate::sender::fork_between;
+use crate::{Engine, Now, Replica};
+use meridian_log::{Disk, LogError};
+use meridian_model::mutation::{self, Mutation};
+use meridian_model::{
+    Body, Entry, Marks, Message, OriginId, Refusal, RegionName, Report, ReportedMark,
+};
+
+/// Why an entry may not enter the log.
+enum Inadmissible {
+    Early(&'static str),
+    Wrong(String),
+}
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// A connection to a peer stands.
+    pub fn connected(&mut self, now: Now, peer: &RegionName) {
+        let message = match self.receivers.get_mut(peer) {
+            Some(receiver) => {
+                receiver.subscribe(now, &self.config.region, self.origin, self.log.marks())
+            }
+            None => return,
+        };
+        self.outgoing.push((peer.clone(), message));
+    }
+
+    /// A connection to a peer could not be made, or ended.
+    pub fn disconnected(&mut self, now: Now, peer: &RegionName, reason: String) {
+        if let Some(receiver) = self.receivers.get_mut(peer) {
+            receiver.disconnected(now, reason);
+        }
+    }
+
+    /// Takes what a peer sent on the stream that this region subscribed to.
+    ///
+    /// # Errors
+    /// [`LogError`] when the log can't be read.
+    pub fn message(
+        &mut self,
+        now: Now,
+        peer: &RegionName,
+        message: Message,
+    ) -> Result<(), LogError> {
+        let Some(receiver) = self.receivers.get_mut(peer) else {
+            return Ok(());
+        };
+        match message {
+            Message::Accept {
+                session,
+                origin,
+                marks,
+            } => {
+                if let Some(reason) = self.objection(peer, origin, &marks)? {
+                    self.quarantine(now, peer, &reason);
+                } else if let Some(receiver) = self.receivers.get_mut(peer) {
+                    receiver.accepted(now, session, self.log.marks().missing_from(&marks));
+                    self.trust_plain_watermark(origin, &marks);
+                }
+            }
+            Message::Refuse { reason, .. } => self.quarantine(now, peer, &reason),
+            Message::Entries {
+                session,
+                index,
+                sent_at,
+                remaining,
+                entries,
+            } => {
+                receiver.clock_ahead = sent_at.since(now.wall);
+                if self.log.bytes() > self.config.log_bytes_limit {
+                    receiver.rolled_back(now, "the log is at its limit of disk space");
+                    return Ok(());
+                }
+                match receiver.take(now, session, index, remaining, entries) {
+                    Taken::Nothing => {}
+                    Taken::Gap => receiver.lost_step(now, "a message was lost"),
+                    Taken::Entries(entries) => self.receive(now, peer, entries),
+                }
+            }
+            Message::Subscribe { .. } | Message::Ack { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn objection(
+        &self,
+        peer: &RegionName,
+        offered: OriginId,
+        theirs: &Marks,
+    ) -> Result<Option<Refusal>, LogError> {
+        if let Some(known) = self.road.member(peer).filter(|known| *known != offered) {
+            return Ok(Some(Refusal::UnknownIncarnation {
+                region: peer.clone(),
+                known,
+                offered,
+            }));
+        }
+        let held = theirs.get(self.origin).sequence;
+        let own = self.log.marks().get(self.origin).sequence;
+        if held > own && !mutation::active(Mutation::SequenceUsedAgain) {
+            let region = self.config.region.clone();
+            return Ok(Some(Refusal::LostTail {
+                region,
+                held: held.0,
+                own: own.0,
+            }));
+        }
+        fork_between(&self.log.reader(), theirs)
+    }
+
+    fn quarantine(&mut self, now: Now, peer: &RegionName, reason: &Refusal) {
+        if matches!(reason, Refusal::LostTail { region, .. } if *region == self.config.region) {
+            self.lost_tail(reason);
+        }
+        if let Some(receiver) = self.receivers.get_mut(peer) {
+            receiver.quarantine(now, reason.to_string());
+        }
+    }
+
+    fn receive(&mut self, now: Now, peer: &RegionName, entries: Vec<Entry>) {
+        for entry in entries {
+            let mark = self.staged_marks.get(entry.origin);
+            if entry.sequence <= mark.sequence {
+                if mutation::active(Mutation::AppliedTwice) {
+                    self.apply_again(&entry, now);
+                }
+                continue;
+            }
+            if let Err(problem) = self.admit(now, entry) {
+                let Some(receiver) = self.receivers.get_mut(peer) else {
+                    return;
+                };
+                match problem {
+                    Inadmissible::Early(what) => receiver.lost_step(now, what),
+                    Inadmissible::Wrong(reason) => receiver.quarantine(now, reason),
+                }
+                return;
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Now, entry: Entry) -> Result<(), Inadmissible> {
+        let mark = self.staged_marks.get(entry.origin);
+        if entry.sequence != mark.sequence.next() {
+            return Err(Inadmissible::Early(
+                "an entry came before one that precedes it",
+            ));
+        }
+        if !entry.follows(mark) {
+            let (origin, sequence) = (entry.origin, entry.sequence.0);
+            return Err(Inadmissible::Wrong(
+                Refusal::Fork { origin, sequence }.to_string(),
+            ));
+        }
+        let body = Body::decode(&entry.body)
+            .map_err(|error| Inadmissible::Wrong(format!("entry {}: {error}", entry.sequence)))?;
+        self.admissible(&entry, &body)?;
+        self.clock.observe(entry.hlc);
+        self.stage(now, entry, &body);
+        Ok(())
+    }
+
+    fn admissible(&self, entry: &Entry, body: &Body) -> Result<(), Inadmissible> {
+        match body {
+            Body::Open { region } => {
+                let known = self
+                    .road
+                    .member(region)
+                    .filter(|known| *known != entry.origin);
+                if let Some(known) = known {
+                    let (region, offered) = (region.clone(), entry.origin);
+                    let refusal = Refusal::UnknownIncarnation {
+                        region,
+                        known,
+                        offered,
+                    };
+                    return Err(Inadmissible::Wrong(refusal.to_string()));
+                }
+                if !self.config.regions.contains(region) {
+                    return Err(Inadmissible::Wrong(format!(
+                        "region {region} is not in this region's topology"
+                    )));
+                }
+                Ok(())
+            }
+            Body::Transaction(transaction) => {
+                let held = self.staged_marks.vector();
+                if held.covers(&transaction.dependencies)
+                    || mutation::active(Mutation::NoDependencyCheck)
+                {
+                    Ok(())
+                } else {
+                    Err(Inadmissible::Early(
+                        "an entry came before one that it depends on",
+                    ))
+                }
+            }
+            Body::Report(_) => Ok(()),
+        }
+    }
+
+    /// The deliberate bug of applying what was applied already.
+    fn apply_again(&mut self, entry: &Entry, now: Now) {
+        if let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) {
+            self.apply(self.log.end(), entry.version(), &transaction, now);
+            self.tables_dirty = true;
+        }
+    }
+
+    /// The deliberate bug of collecting by what a peer says outside its stream.
+    fn trust_plain_watermark(&mut self, reporter: OriginId, marks: &Marks) {
+        if !mutation::active(Mutation::CollectedByPlainWatermark) {
+            return;
+        }
+        let positions = marks
+            .iter()
+            .map(|(origin, mark)| {
+                (
+                    origin,
+                    ReportedMark {
+                        held: mark.sequence,
+                        applied: mark.hlc,
+                    },
+                )
+            })
+            .collect();
+        self.road.report(reporter, Report { positions });
+    }
+}

@@ -1,0 +1,26 @@
+//! How regions come to agree: the state machines of replication, without clocks, sockets or files
+//! of their own.
+//!
+//! [`Replica`] is one dataset in one region; for each peer it receives a stream, and a [`Sender`]
+//! streams this region's log to the peer. Disks and tables come in through traits, time through
+//! [`Now`]; the very same code runs in production and in the simulator.
+
+mod engine;
+mod error;
+mod intake;
+mod receiver;
+mod replica;
+mod road;
+mod sender;
+mod status;
+mod time;
+mod upkeep;
+
+pub use engine::{Applying, Engine, EngineError, Executed};
+pub use error::{CommitError, OpenError, WriteError};
+pub use receiver::StreamState;
+pub use replica::{Config, Outgoing, Replica, Visible};
+pub use road::Road;
+pub use sender::{Answer, Sender};
+pub use status::PeerStatus;
+pub use time::Now;

@@ -1,0 +1,230 @@
+//! One peer's stream, as its receiver sees it.
+//!
+//! ```text
+//! Disconnected ──connected──▶ Subscribing ──Accept──▶ Streaming
+//!      ▲                        ▲  │  ▲                │   │
+//!      └──────disconnected──────┘  │  └──gap, silence──┘   │
+//!                             Refuse, fork            fork │
+//!                                  ▼                       ▼
+//!                              Quarantined ──after a pause──▶ Subscribing
+//! ```
+//!
+//! Everything is asked for again from what this region holds, so no message needs to arrive for
+//! the stream to be right, only for it to go on.
+
+use crate::Now;
+use meridian_model::mutation::{self, Mutation};
+use meridian_model::{Entry, Marks, Message, OriginId, RegionName, SessionId};
+use std::time::Duration;
+
+const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_secs(2);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+const QUARANTINE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where a peer's stream stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamState {
+    /// No connection.
+    Disconnected,
+    /// Asked for, not answered yet.
+    Subscribing,
+    /// Entries flow.
+    Streaming,
+    /// Nothing is taken from this peer until somebody has looked; asked again now and then.
+    Quarantined {
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// The state machine of one peer's stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Receiver {
+    state: StreamState,
+    since: Duration,
+    session: SessionId,
+    next: u64,
+    acknowledged: u64,
+    last_heard: Option<Duration>,
+    behind_since: Option<Duration>,
+    remaining: u64,
+    answered: bool,
+    pub(crate) last_error: Option<String>,
+    pub(crate) clock_ahead: Duration,
+}
+
+/// What is to be done with a message of entries.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// These are next.
+    Entries(Vec<Entry>),
+    /// A repeat or another subscription's.
+    Nothing,
+    /// Something is missing: ask again.
+    Gap,
+}
+
+impl Receiver {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: StreamState::Disconnected,
+            since: Duration::ZERO,
+            session: SessionId(0),
+            next: 0,
+            acknowledged: 0,
+            last_heard: None,
+            behind_since: None,
+            remaining: 0,
+            answered: false,
+            last_error: None,
+            clock_ahead: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &StreamState {
+        &self.state
+    }
+
+    /// Whether this peer has answered, one way or the other, since the process started.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    pub(crate) fn disconnected(&mut self, now: Now, reason: String) {
+        self.answered = true;
+        self.last_error = Some(reason);
+        if !matches!(self.state, StreamState::Quarantined { .. }) {
+            self.enter(now, StreamState::Disconnected);
+        }
+        self.behind_since.get_or_insert(now.elapsed);
+    }
+
+    /// Asks for the stream from what is held.
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Now,
+        region: &RegionName,
+        origin: OriginId,
+        marks: &Marks,
+    ) -> Message {
+        self.session = SessionId(self.session.0 + 1);
+        self.next = 0;
+        self.acknowledged = 0;
+        if !matches!(self.state, StreamState::Quarantined { .. }) {
+            self.enter(now, StreamState::Subscribing);
+        }
+        self.since = now.elapsed;
+        Message::Subscribe {
+            session: self.session,
+            region: region.clone(),
+            origin,
+            marks: marks.clone(),
+        }
+    }
+
+    pub(crate) fn accepted(&mut self, now: Now, session: SessionId, behind: u64) {
+        if session != self.session {
+            return;
+        }
+        self.answered = true;
+        self.last_error = None;
+        self.last_heard = Some(now.elapsed);
+        self.enter(now, StreamState::Streaming);
+        self.note_remaining(now, behind);
+    }
+
+    pub(crate) fn quarantine(&mut self, now: Now, reason: String) {
+        self.answered = true;
+        self.last_error = Some(reason.clone());
+        self.behind_since.get_or_insert(now.elapsed);
+        self.enter(now, StreamState::Quarantined { reason });
+    }
+
+    /// Something arrived that cannot be used; the stream is asked for again.
+    pub(crate) fn lost_step(&mut self, now: Now, reason: &str) {
+        self.last_error = Some(reason.to_owned());
+        self.enter(now, StreamState::Subscribing);
+        self.since = now.elapsed.saturating_sub(SUBSCRIBE_AGAIN_AFTER);
+    }
+
+    /// The log took nothing: what was acknowledged to nobody is asked for again after a pause.
+    pub(crate) fn rolled_back(&mut self, now: Now, reason: &str) {
+        if self.state == StreamState::Streaming {
+            self.last_error = Some(reason.to_owned());
+            self.enter(now, StreamState::Subscribing);
+        }
+    }
+
+    pub(crate) fn take(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        index: u64,
+        remaining: u64,
+        entries: Vec<Entry>,
+    ) -> Taken {
+        if session != self.session || self.state != StreamState::Streaming || index < self.next {
+            return Taken::Nothing;
+        }
+        if index > self.next && !mutation::active(Mutation::NoDependencyCheck) {
+            return Taken::Gap;
+        }
+        self.next = index + 1;
+        self.last_heard = Some(now.elapsed);
+        self.note_remaining(now, remaining);
+        Taken::Entries(entries)
+    }
+
+    fn note_remaining(&mut self, now: Now, remaining: u64) {
+        self.remaining = remaining;
+        if remaining == 0 {
+            self.behind_since = None;
+        } else {
+            self.behind_since.get_or_insert(now.elapsed);
+        }
+    }
+
+    /// The index to acknowledge now that all that was taken is durable.
+    pub(crate) fn acknowledgement(&mut self) -> Option<(SessionId, u64)> {
+        let due = self.state == StreamState::Streaming && self.next > self.acknowledged;
+        self.acknowledged = self.next;
+        due.then_some((self.session, self.next))
+    }
+
+    /// Whether it is time to ask (again).
+    pub(crate) fn wants_subscription(&self, now: Now) -> bool {
+        let waited = now.elapsed.saturating_sub(self.since);
+        match &self.state {
+            StreamState::Disconnected => false,
+            StreamState::Subscribing => waited >= SUBSCRIBE_AGAIN_AFTER,
+            StreamState::Quarantined { .. } => waited >= QUARANTINE_PAUSE,
+            StreamState::Streaming => {
+                let heard = self.last_heard.unwrap_or(self.since);
+                now.elapsed.saturating_sub(heard) >= SILENCE_MAX
+            }
+        }
+    }
+
+    /// For how long this region has known that the peer has entries which it lacks, or has not
+    /// known whether it does.
+    pub(crate) fn lag(&self, now: Now) -> Duration {
+        let unknown = match self.state {
+            StreamState::Streaming => None,
+            _ => Some(self.last_heard.unwrap_or(Duration::ZERO)),
+        };
+        let since = match (self.behind_since, unknown) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        since.map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since))
+    }
+
+    pub(crate) fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    fn enter(&mut self, now: Now, state: StreamState) {
+        self.state = state;
+        self.since = now.elapsed;
+    }
+}

@@ -1,0 +1,462 @@
+//! One dataset in one region: its log, its tables and the peers' streams, as one machine.
+//!
+//! Everything goes through a *round*: any number of client transactions and peers' entries are
+//! staged, then [`Replica::flush`] commits them all with one write to the log, makes the tables
+//! follow in one step, and only then lets replies and acknowledgements out. A round that the log
+//! refuses leaves no trace.
+//!
+//! Invariants, each checked by the simulator:
+//! - an entry is staged only after what it depends on, and directly after its stream's last entry;
+//! - the position in the tables and the effects up to it move together, so every transaction
+//!   applies exactly once;
+//! - nothing leaves the region before it is durable there;
+//! - an origin's sequence and clock are never used twice.
+
+use crate::receiver::Receiver;
+use crate::road::Road;
+use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError};
+use meridian_log::{Disk, Log, LogError, Reader};
+use meridian_model::{
+    Body, Clock, ClockError, Entry, Hlc, Marks, Message, OriginId, Position, Refusal, RegionName,
+    Transaction, Version,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a replica needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This region.
+    pub region: RegionName,
+    /// All regions of the topology, this one included.
+    pub regions: Vec<RegionName>,
+    /// Client writes are refused while the log takes more than this, in bytes.
+    pub log_bytes_max: u64,
+    /// Peers' entries are refused while the log takes more than this, in bytes.
+    pub log_bytes_limit: u64,
+    /// A peer's clock may be ahead by this much before it is reported.
+    pub drift_max: Duration,
+    /// At most one position report in this time.
+    pub report_interval: Duration,
+    /// How long client writes wait for the peers' word, after a restart, that no tail was lost.
+    pub settle: Duration,
+}
+
+/// A message for a peer.
+pub type Outgoing = (RegionName, Message);
+
+/// How long ago a peer's transaction was committed there when it became visible here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// Its origin.
+    pub origin: OriginId,
+    /// The difference of the two machines' clocks included; zero where it would be negative.
+    pub after: Duration,
+}
+
+/// One dataset's machine.
+pub struct Replica<D: Disk, E: Engine> {
+    pub(crate) config: Config,
+    pub(crate) origin: OriginId,
+    pub(crate) clock: Clock,
+    pub(crate) log: Log<D>,
+    pub(crate) engine: E,
+    pub(crate) road: Road,
+    pub(crate) receivers: BTreeMap<RegionName, Receiver>,
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) staged_marks: Marks,
+    pub(crate) tables_dirty: bool,
+    pub(crate) report_due: bool,
+    pub(crate) reported_at: Duration,
+    pub(crate) collected_at: Duration,
+    staged: Vec<Entry>,
+    /// The road before this round, where the round changed it.
+    road_before: Option<Road>,
+    visible: Vec<Visible>,
+    /// Why client writes are refused for good.
+    stopped: Option<String>,
+    /// Why the tables no longer follow the log.
+    tables_stopped: Option<String>,
+    settled: bool,
+    opened_at: Duration,
+}
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// Recovers the dataset, or founds it: then `fresh` becomes this region's incarnation, and its
+    /// first entry is durable when this returns.
+    ///
+    /// # Errors
+    /// [`OpenError`] when log and tables can't be brought together; nothing was changed.
+    pub fn open(
+        config: Config,
+        log: Log<D>,
+        engine: E,
+        fresh: OriginId,
+        now: Now,
+    ) -> Result<Self, OpenError> {
+        let road = match engine.road() {
+            None => Road::default(),
+            Some(bytes) => postcard::from_bytes(bytes).map_err(OpenError::Road)?,
+        };
+        if engine.position() < log.start() {
+            return Err(OpenError::TablesBehindLog {
+                tables: engine.position(),
+                log: log.start(),
+            });
+        }
+        let peers = config
+            .regions
+            .iter()
+            .filter(|region| **region != config.region);
+        let receivers = peers.map(|peer| (peer.clone(), Receiver::new())).collect();
+        let mut replica = Self {
+            origin: fresh,
+            clock: Clock::default(),
+            staged_marks: log.marks().clone(),
+            receivers,
+            outgoing: Vec::new(),
+            tables_dirty: false,
+            report_due: true,
+            reported_at: now.elapsed,
+            collected_at: now.elapsed,
+            staged: Vec::new(),
+            road_before: None,
+            visible: Vec::new(),
+            stopped: None,
+            tables_stopped: None,
+            settled: false,
+            opened_at: now.elapsed,
+            config,
+            log,
+            engine,
+            road,
+        };
+        replica.replay(now)?;
+        replica.take_identity(fresh, now)?;
+        Ok(replica)
+    }
+
+    fn replay(&mut self, now: Now) -> Result<(), OpenError> {
+        for (_, mark) in self.log.marks().iter() {
+            self.clock.observe(mark.hlc);
+        }
+        let reader = self.log.reader();
+        let mut position = self.engine.position();
+        while position < self.log.end() {
+            let batch = reader.read(position, 1 << 20).map_err(OpenError::Log)?;
+            for entry in &batch.entries {
+                let body = Body::decode(&entry.body).map_err(OpenError::Entry)?;
+                self.follow(position, entry, &body, now);
+                position = position.next();
+            }
+            if let Some(reason) = self.tables_stopped.take() {
+                return Err(OpenError::Replay { position, reason });
+            }
+            let road = Some(self.encoded_road());
+            self.engine
+                .commit(position, road)
+                .map_err(OpenError::Tables)?;
+        }
+        self.road_before = None;
+        self.visible.clear();
+        Ok(())
+    }
+
+    fn take_identity(&mut self, fresh: OriginId, now: Now) -> Result<(), OpenError> {
+        if let Some(origin) = self.road.member(&self.config.region) {
+            self.origin = origin;
+            return Ok(());
+        }
+        self.origin = fresh;
+        self.settled = true;
+        let region = self.config.region.clone();
+        let hlc = self.clock.tick(now.wall)?;
+        self.stage_own(now, hlc, &Body::Open { region });
+        self.flush(now).map_err(OpenError::Commit)
+    }
+
+    /// This region's incarnation of the dataset.
+    #[must_use]
+    pub fn origin(&self) -> OriginId {
+        self.origin
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Members and their reports.
+    #[must_use]
+    pub fn road(&self) -> &Road {
+        &self.road
+    }
+
+    /// The log, for links.
+    #[must_use]
+    pub fn reader(&self) -> Reader<D> {
+        self.log.reader()
+    }
+
+    /// The log's size on disk, in bytes.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// Client writes are refused while the log takes more than this, in bytes.
+    #[must_use]
+    pub fn log_bytes_max(&self) -> u64 {
+        self.config.log_bytes_max
+    }
+
+    /// Where every stream stands in the log.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        self.log.marks()
+    }
+
+    /// What this round has staged so far.
+    #[must_use]
+    pub fn staged(&self) -> &[Entry] {
+        &self.staged
+    }
+
+    /// Why the dataset doesn't take client writes any more, if so. Unless it is the log itself
+    /// that failed, it goes on logging and relaying.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref().or(self.tables_stopped.as_deref())
+    }
+
+    /// Whether client writes are taken. After a restart this waits for the peers' word (or their
+    /// absence, or [`Config::settle`]) that this region's log lost nothing that had left it.
+    #[must_use]
+    pub fn is_settled(&mut self, now: Now) -> bool {
+        self.settled = self.settled
+            || self.receivers.values().all(Receiver::has_answered)
+            || now.elapsed.saturating_sub(self.opened_at) >= self.config.settle;
+        self.settled
+    }
+
+    /// Executes a client's transaction on top of all that is staged. The reply may leave once
+    /// [`Replica::flush`] has succeeded.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing of the transaction is staged then.
+    pub fn write<R, X>(
+        &mut self,
+        now: Now,
+        execute: impl FnOnce(&mut E, Version) -> Result<Executed<R>, X>,
+    ) -> Result<R, WriteError<X>> {
+        if let Some(reason) = self.stopped() {
+            return Err(WriteError::Stopped {
+                reason: reason.to_owned(),
+            });
+        }
+        if self.log.bytes() > self.config.log_bytes_max {
+            let bytes = self.log.bytes();
+            return Err(WriteError::LogBudget {
+                bytes,
+                bytes_max: self.config.log_bytes_max,
+            });
+        }
+        let hlc = self.clock.tick(now.wall).map_err(WriteError::Clock)?;
+        let version = Version {
+            hlc,
+            origin: self.origin,
+        };
+        let executed = execute(&mut self.engine, version).map_err(WriteError::Rejected)?;
+        let Executed {
+            changes,
+            idempotency,
+            reply,
+        } = executed;
+        if !changes.is_empty() {
+            let mut dependencies = self.staged_marks.vector();
+            dependencies.remove(self.origin);
+            let transaction = Transaction {
+                dependencies,
+                changes,
+                idempotency,
+            };
+            self.stage_own(now, hlc, &Body::Transaction(transaction));
+        }
+        Ok(reply)
+    }
+
+    pub(crate) fn stage_own(&mut self, now: Now, hlc: Hlc, body: &Body) {
+        let mark = self.staged_marks.get(self.origin);
+        let entry = Entry::following(mark, self.origin, hlc, body);
+        self.stage(now, entry, body);
+    }
+
+    pub(crate) fn stage(&mut self, now: Now, entry: Entry, body: &Body) {
+        let position = Position(self.log.end().0 + self.staged.len() as u64);
+        self.follow(position, &entry, body, now);
+        self.staged_marks.set(entry.origin, entry.mark());
+        self.staged.push(entry);
+    }
+
+    /// Does what an entry says: the step that every entry takes once, when it is logged or, after
+    /// a crash, replayed.
+    fn follow(&mut self, position: Position, entry: &Entry, body: &Body, now: Now) {
+        let foreign = entry.origin != self.origin;
+        match body {
+            Body::Open { region } => {
+                self.report_due |= foreign;
+                self.change_road(|road| road.open(region.clone(), entry.origin));
+            }
+            Body::Report(report) => {
+                self.change_road(|road| road.report(entry.origin, report.clone()));
+            }
+            Body::Transaction(transaction) => {
+                self.report_due |= foreign;
+                self.apply(position, entry.version(), transaction, now);
+            }
+        }
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        position: Position,
+        version: Version,
+        transaction: &Transaction,
+        now: Now,
+    ) {
+        if self.tables_stopped.is_some() {
+            return;
+        }
+        if version.origin != self.origin {
+            let after = now.wall.since(version.hlc.time());
+            self.visible.push(Visible {
+                origin: version.origin,
+                after,
+            });
+        }
+        let applying = Applying {
+            position,
+            version,
+            transaction,
+            now: now.wall,
+        };
+        if let Err(error) = self.engine.apply(&applying) {
+            self.stop_tables(&error);
+        }
+    }
+
+    fn change_road(&mut self, change: impl FnOnce(&mut Road)) {
+        self.road_before.get_or_insert_with(|| self.road.clone());
+        change(&mut self.road);
+    }
+
+    fn encoded_road(&self) -> Vec<u8> {
+        postcard::to_stdvec(&self.road).expect("the road has no unencodable parts")
+    }
+
+    /// A peer holds entries of this region that this region's own log has lost. Going on would use
+    /// their sequences again, so client writes stop here for good.
+    pub fn lost_tail(&mut self, reason: &Refusal) {
+        self.stopped.get_or_insert_with(|| reason.to_string());
+    }
+
+    pub(crate) fn clock_failed(&mut self, error: ClockError) {
+        self.stopped.get_or_insert_with(|| error.to_string());
+    }
+
+    /// The tables can't follow; the log goes on without them.
+    pub(crate) fn stop_tables(&mut self, error: &EngineError) {
+        use std::error::Error as _;
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        self.tables_stopped
+            .get_or_insert_with(|| format!("{error}: {cause}"));
+        self.engine.discard();
+    }
+
+    /// Commits the round. When this returns `Ok`, everything staged is durable and visible, and
+    /// replies and [`Replica::take_outgoing`] may leave.
+    ///
+    /// # Errors
+    /// [`CommitError`]: whether the round is undone, or durable but not visible.
+    pub fn flush(&mut self, now: Now) -> Result<(), CommitError> {
+        let fresh = !self.staged.is_empty();
+        if fresh {
+            if let Err(error) = self.log.commit(&self.staged) {
+                self.roll_back(now, &error);
+                return Err(CommitError::Log(error));
+            }
+            self.staged.clear();
+        }
+        let outcome = if fresh || self.tables_dirty {
+            self.commit_tables()
+        } else {
+            Ok(())
+        };
+        self.acknowledge();
+        outcome
+    }
+
+    fn commit_tables(&mut self) -> Result<(), CommitError> {
+        self.tables_dirty = false;
+        if self.tables_stopped.is_none() {
+            let road = self.road_before.take().map(|_| self.encoded_road());
+            match self.engine.commit(self.log.end(), road) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.stop_tables(&error),
+            }
+        }
+        self.visible.clear();
+        let reason = self.tables_stopped.clone().unwrap_or_default();
+        Err(CommitError::Tables { reason })
+    }
+
+    fn roll_back(&mut self, now: Now, error: &LogError) {
+        self.staged.clear();
+        self.staged_marks = self.log.marks().clone();
+        if let Some(road) = self.road_before.take() {
+            self.road = road;
+        }
+        self.engine.discard();
+        self.tables_dirty = false;
+        self.visible.clear();
+        self.report_due = true;
+        self.reported_at = now.elapsed;
+        let reason = error.to_string();
+        for receiver in self.receivers.values_mut() {
+            receiver.rolled_back(now, &reason);
+        }
+        if !error.is_full() {
+            self.stopped.get_or_insert(reason);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let held: Vec<_> = self
+            .log
+            .marks()
+            .iter()
+            .map(|(origin, mark)| (origin, mark.sequence))
+            .collect();
+        for (peer, receiver) in &mut self.receivers {
+            if let Some((session, next)) = receiver.acknowledgement() {
+                let message = Message::Ack {
+                    session,
+                    next,
+                    held: held.clone(),
+                };
+                self.outgoing.push((peer.clone(), message));
+            }
+        }
+    }
+
+    /// The messages that are due, after a flush.
+    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// The peers' transactions that became visible since the last call.
+    pub fn take_visible(&mut self) -> Vec<Visible> {
+        std::mem::take(&mut self.visible)
+    }
+}

@@ -1,0 +1,104 @@
+//! A dataset: which tables, which engine, how conflicts are decided, how much of everything.
+
+use crate::name::{DatasetName, TableName};
+use crate::pattern::TablePattern;
+use std::collections::BTreeMap;
+
+/// A set of tables with one engine and one stream of transactions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Its name, distinct.
+    pub name: DatasetName,
+    /// What stores it.
+    pub engine: Engine,
+    /// How conflicts are decided in tables without an entry of their own.
+    pub strategy: Strategy,
+    /// Which tables it takes; `None` takes every table that no other dataset names.
+    pub tables: Option<Vec<TablePattern>>,
+    /// Tables with rules of their own.
+    pub table_rules: BTreeMap<TableName, TableRules>,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+impl Dataset {
+    /// A dataset on the embedded engine that takes every table, with default limits.
+    #[must_use]
+    pub fn embedded(name: DatasetName) -> Self {
+        Self {
+            name,
+            engine: Engine::Embedded,
+            strategy: Strategy::LastWriterWins,
+            tables: None,
+            table_rules: BTreeMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// How conflicts in `table` are decided.
+    #[must_use]
+    pub fn strategy_of(&self, table: &str) -> Strategy {
+        self.table_rules
+            .get(table)
+            .map_or(self.strategy, |rules| rules.strategy)
+    }
+
+    /// Whether one of its patterns names `table`.
+    pub(crate) fn names(&self, table: &str) -> bool {
+        self.tables
+            .iter()
+            .flatten()
+            .any(|pattern| pattern.matches(table))
+    }
+}
+
+/// What stores a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Meridian's own store.
+    Embedded,
+}
+
+/// How a conflict is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The higher version wins the row; incremented fields merge.
+    LastWriterWins,
+}
+
+/// What one table has different from its dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRules {
+    /// How conflicts in this table are decided.
+    pub strategy: Strategy,
+}
+
+/// A dataset's limits; the documentation of each key is in [`crate::init_template`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest document.
+    pub document_bytes_max: u64,
+    /// The largest transaction, all its changes together.
+    pub transaction_bytes_max: u64,
+    /// The longest row key.
+    pub key_bytes_max: u64,
+    /// The disk budget of the log.
+    pub log_bytes_max: u64,
+    /// How much of that budget only replicated writes may use.
+    pub log_reserve_bytes: u64,
+    /// How many conflict records are kept.
+    pub conflicts_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document_bytes_max: 1 << 20,
+            transaction_bytes_max: 4 << 20,
+            key_bytes_max: 1024,
+            log_bytes_max: 4 << 30,
+            log_reserve_bytes: 256 << 20,
+            conflicts_max: 100_000,
+        }
+    }
+}

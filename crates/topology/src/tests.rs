@@ -1,0 +1,7 @@
+//! The crate from outside: what files mean, and every fault as a person sees it.
+
+mod errors;
+mod errors_of_datasets;
+mod errors_of_regions;
+mod files;
+mod meaning;
