@@ -80,11 +80,7 @@ impl Cluster {
         directory: &Path,
         base_port: Option<u16>,
     ) -> Result<Self, ClusterError> {
-        if !meridian.is_file() {
-            return Err(ClusterError::NoBinary {
-                path: meridian.to_owned(),
-            });
-        }
+        check_binary(meridian)?;
         let base_port = match base_port {
             Some(port) => port,
             None => free_block(PORTS_PER_REGION * 3)?,
@@ -143,6 +139,19 @@ impl Cluster {
     pub async fn stop(self) -> Result<ExitStatus, ProcessError> {
         self.supervisor.stop().await
     }
+}
+
+/// Whether the `meridian` binary is there.
+///
+/// # Errors
+/// [`ClusterError::NoBinary`].
+pub fn check_binary(meridian: &Path) -> Result<(), ClusterError> {
+    if meridian.is_file() {
+        return Ok(());
+    }
+    Err(ClusterError::NoBinary {
+        path: meridian.to_owned(),
+    })
 }
 
 /// Whether a region says that it serves reads and writes.

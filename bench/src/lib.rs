@@ -10,6 +10,7 @@
 pub mod cluster;
 pub mod etcd;
 pub mod http;
+pub mod http_writer;
 pub mod latency;
 pub mod load;
 pub mod machine;
@@ -18,4 +19,5 @@ pub mod ports;
 pub mod process;
 pub mod procfs;
 pub mod redis;
+pub mod stand_in;
 pub mod table;

@@ -1,7 +1,6 @@
 //! A client of a region's API: rows, checksums, metrics. One connection, one request outstanding.
 
 use crate::http::{HttpClient, HttpError, Reply};
-use crate::load::KeyWriter;
 use bytes::Bytes;
 use hyper::StatusCode;
 use meridian_model::Version;
@@ -70,7 +69,7 @@ impl MeridianClient {
     pub async fn connect(api: SocketAddr, table: &str) -> Result<Self, ApiError> {
         Ok(Self {
             http: HttpClient::connect(api).await?,
-            table: encode(table),
+            table: table.to_owned(),
         })
     }
 
@@ -123,7 +122,7 @@ impl MeridianClient {
     /// # Errors
     /// [`ApiError`].
     pub async fn checksum(&mut self) -> Result<Checksum, ApiError> {
-        let path = format!("/v1/tables/{}/checksum", self.table);
+        let path = format!("/v1/tables/{}/checksum", encode(&self.table));
         let body = self.read(&path).await?;
         serde_json::from_slice(&body).map_err(|_| malformed("GET", &path, "checksum", &body))
     }
@@ -155,16 +154,14 @@ impl MeridianClient {
     }
 
     fn row_path(&self, key: &str) -> String {
-        format!("/v1/tables/{}/rows/{}", self.table, encode(key))
+        format!("{}/{}", rows_path(&self.table), encode(key))
     }
 }
 
-impl KeyWriter for MeridianClient {
-    type Error = ApiError;
-
-    async fn write(&mut self, key: &str, value: Bytes) -> Result<(), ApiError> {
-        self.put(key, value).await.map(drop)
-    }
+/// The path under which a table's rows are.
+#[must_use]
+pub fn rows_path(table: &str) -> String {
+    format!("/v1/tables/{}/rows", encode(table))
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.

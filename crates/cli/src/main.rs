@@ -1,2 +1,66 @@
-//! The `meridian` binary.
-fn main() {}
+//! The `meridian` binary: a thin shell over the other crates.
+//!
+//! ```text
+//! arguments ─▶ verb ─▶ client ══ HTTP ══▶ a region's API      most verbs
+//!                  ├─▶ node::serve                            serve
+//!                  └─▶ a process for each region, watched     up
+//! ```
+//!
+//! A verb is a module with its `Options` and a `run`. It returns a [`error::CliError`] that says
+//! what happened, why and what to do; `main` prints it and chooses the exit code.
+
+mod arguments;
+mod certs;
+mod client;
+mod config;
+mod conflicts;
+mod error;
+mod init;
+mod interrupt;
+mod output;
+mod reading;
+#[cfg(test)]
+mod reference;
+mod regions;
+mod replication;
+mod retry;
+mod serve;
+mod status;
+mod system;
+mod tables;
+mod target;
+mod up;
+
+use arguments::{Arguments, Verb};
+use clap::Parser;
+use error::{CliResult, Exit};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if error.exit() != Exit::Quiet {
+                output::talk(&error.to_string());
+            }
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> CliResult {
+    let output = arguments.output;
+    match arguments.verb {
+        Verb::Up(options) => up::run(options, output),
+        Verb::Serve(options) => serve::run(options),
+        Verb::Init(options) => init::run(&options, output),
+        Verb::Config(verb) => config::run(&verb, output),
+        Verb::Certs(verb) => certs::run(&verb, output),
+        Verb::Status(options) => status::run(&options, output),
+        Verb::Regions(options) => regions::run(&options, output),
+        Verb::Replication(options) => replication::run(&options, output),
+        Verb::Conflicts(options) => conflicts::run(&options, output),
+        Verb::Tables(verb) => tables::run(&verb, output),
+    }
+}

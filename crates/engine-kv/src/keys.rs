@@ -230,7 +230,8 @@ mod tests {
     proptest! {
         #[test]
         fn names_read_back(table in "[^\0]{0,8}", key in any::<String>(), hlc: u64, origin: u64) {
-            prop_assert_eq!(decode_row(&row(&table, &key)), Some((&*table, &*key)));
+            let bytes = row(&table, &key);
+            prop_assert_eq!(decode_row(&bytes), Some((&*table, &*key)));
             for kind in [Collectable::Tombstone, Collectable::Increment] {
                 let version = version(hlc, origin);
                 let bytes = due(version, kind, &table, &key);

@@ -135,8 +135,8 @@ impl<S: Store> Tables<S> {
             none_kept = kept.is_empty();
             Ok::<_, TablesError>(kept)
         })?;
-        if none_kept && merged.row.sums.is_empty() {
-            // All increments are absorbed and collected: later writes needn't look for any.
+        if none_kept {
+            // The sums were reckoned from none: later writes needn't look for any.
             merged.row.counted = false;
         }
         if is_delete && merged.won && merged.row.is_tombstone() {

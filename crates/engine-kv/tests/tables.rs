@@ -72,7 +72,7 @@ fn increments_add_up<S: TestStore>() {
 }
 
 fn a_concurrent_write_leaves_a_conflict_record<S: TestStore>() {
-    let (_home, _, mut here) = region::<S>(1);
+    let (_home, _, mut here) = region::<S>(3);
     let (_home_there, _, mut there) = region::<S>(2);
     let mine = here.put("k", "1");
     let theirs = there.delete_of_an_earlier("k");
@@ -360,6 +360,8 @@ fn what_is_discarded_is_gone<S: TestStore>() {
     let theirs = there.put("k", "1");
     here.put("k", "2");
     here.delete("k");
+    here.put("later", "1");
+    here.delete("later");
     let before = dump(&store);
     here.apply(theirs);
     here.stage(&request(vec![put("new", "1")])).unwrap();
@@ -367,7 +369,7 @@ fn what_is_discarded_is_gone<S: TestStore>() {
     let seen = here.seen.clone();
     here.tables.collect(&seen, Micros(8)).unwrap();
     here.tables.discard();
-    here.tables.commit(Position(2), None).unwrap();
+    here.tables.commit(Position(4), None).unwrap();
     assert_eq!(dump(&store), before);
     let fresh = here.execute(&request(vec![put("new", "1")])).unwrap();
     assert!(fresh.reply.rows[0].created);

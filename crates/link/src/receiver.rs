@@ -28,7 +28,12 @@ pub struct Receiver {
     control: LinkControl,
     failure: Failure,
     idle: Idle,
-    ended: bool,
+    end: Option<Result<(), ConnectionError>>,
+}
+
+enum Step {
+    Message(Bytes),
+    Read { bytes: usize },
 }
 
 impl Receiver {
@@ -44,56 +49,127 @@ impl Receiver {
             control,
             failure,
             idle: Idle::new(limits.read_idle_timeout),
-            ended: false,
+            end: None,
         }
     }
 
     /// The next message; `None` once the peer has said that nothing more will come.
     ///
-    /// After an error the connection is lost. Dropping the future before it is ready loses nothing.
+    /// What arrived before a failure is still handed out; after an error the connection is lost.
+    /// Dropping the future before it is ready loses nothing.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, ConnectionError> {
-        if let Some(error) = self.failure.get() {
-            return Err(error);
+        while self.end.is_none() {
+            match self.step_or_timeout().await {
+                Ok(Step::Message(message)) => {
+                    self.idle.reset();
+                    return Ok(Some(message));
+                }
+                Ok(Step::Read { bytes: 0 }) if self.buffer.is_empty() => self.end = Some(Ok(())),
+                Ok(Step::Read { bytes: 0 }) => self.fail(ConnectionError::Truncated),
+                // Bytes that come through a cut are held back and are no sign of life.
+                Ok(Step::Read { .. }) if self.control.incoming_is_cut() => {}
+                Ok(Step::Read { .. }) => self.idle.reset(),
+                Err(error) => self.fail(error),
+            }
         }
+        match &self.end {
+            Some(Err(error)) => Err(error.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    fn fail(&mut self, error: ConnectionError) {
+        self.end = Some(Err(self.failure.fail(error)));
+    }
+
+    async fn step_or_timeout(&mut self) -> Result<Step, ConnectionError> {
         let deadline = self.idle.deadline(Instant::now());
+        let idle = self.idle.timeout;
         let failure = self.failure.clone();
-        let idle = ConnectionError::ReadIdle {
-            idle: self.idle.timeout,
-        };
-        let received = tokio::select! {
+        tokio::select! {
             biased;
-            received = self.next(deadline) => received,
-            () = sleep_until(deadline) => Err(idle),
+            step = self.step() => step,
             error = failure.failed() => Err(error),
-        };
-        received.map_err(|error| failure.fail(error))
-    }
-
-    async fn next(&mut self, deadline: Instant) -> Result<Option<Bytes>, ConnectionError> {
-        loop {
-            self.control.incoming_open().await;
-            if let Some(message) = frame::decode(&mut self.buffer)? {
-                self.idle.reset();
-                return Ok(Some(message));
-            }
-            if self.ended {
-                return self.end();
-            }
-            self.buffer.reserve(READ_BYTES);
-            let read = self.stream.read_buf(&mut self.buffer).await;
-            self.ended = read.map_err(ConnectionError::reading)? == 0;
-            // Bytes that come through a cut are held back and are no sign of life.
-            if !self.control.incoming_is_cut() {
-                self.idle.extend(deadline);
-            }
+            () = sleep_until(deadline) => Err(ConnectionError::ReadIdle { idle }),
         }
     }
 
-    fn end(&self) -> Result<Option<Bytes>, ConnectionError> {
-        if self.buffer.is_empty() {
-            Ok(None)
-        } else {
-            Err(ConnectionError::Truncated)
+    /// One message from the buffer, or else one read into it. Safe to cancel.
+    async fn step(&mut self) -> Result<Step, ConnectionError> {
+        self.control.incoming_open().await;
+        if let Some(message) = frame::decode(&mut self.buffer)? {
+            return Ok(Step::Message(message));
         }
+        self.buffer.reserve(READ_BYTES);
+        let read = self.stream.read_buf(&mut self.buffer).await;
+        let bytes = read.map_err(ConnectionError::reading)?;
+        Ok(Step::Read { bytes })
+    }
+}
+
+/// How long has been waited in vain, over several calls if need be.
+struct Idle {
+    timeout: Duration,
+    wait: Option<Wait>,
+}
+
+struct Wait {
+    deadline: Instant,
+    grace_given: bool,
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            wait: None,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.wait = None;
+    }
+
+    /// When to give up. A wait that a caller left and comes back to late gets a short grace, once,
+    /// because bytes may have come meanwhile that nobody has looked at.
+    fn deadline(&mut self, now: Instant) -> Instant {
+        let fresh = now + self.timeout;
+        let wait = self.wait.get_or_insert(Wait {
+            deadline: fresh,
+            grace_given: false,
+        });
+        if wait.deadline <= now && !wait.grace_given {
+            wait.deadline = now + GRACE;
+            wait.grace_given = true;
+        }
+        wait.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn asking_again_does_not_start_the_timeout_anew() {
+        let start = Instant::now();
+        let mut idle = Idle::new(TIMEOUT);
+        assert_eq!(idle.deadline(start), start + TIMEOUT);
+        assert_eq!(idle.deadline(start + TIMEOUT / 2), start + TIMEOUT);
+        idle.reset();
+        let later = start + TIMEOUT / 2;
+        assert_eq!(idle.deadline(later), later + TIMEOUT);
+    }
+
+    #[test]
+    fn a_caller_that_comes_back_late_gets_one_grace() {
+        let start = Instant::now();
+        let mut idle = Idle::new(TIMEOUT);
+        idle.deadline(start);
+        let late = start + 3 * TIMEOUT;
+        assert_eq!(idle.deadline(late), late + GRACE);
+        assert_eq!(idle.deadline(late + TIMEOUT), late + GRACE);
     }
 }

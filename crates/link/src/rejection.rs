@@ -192,7 +192,10 @@ mod tests {
                 at: SystemTime::UNIX_EPOCH,
             });
         }
-        assert_eq!(rejections.counts(), BTreeMap::from([(Rejection::Version, 2)]));
+        assert_eq!(
+            rejections.counts(),
+            BTreeMap::from([(Rejection::Version, 2)])
+        );
         assert_eq!(rejections.last().unwrap().detail, "b");
     }
 }

@@ -46,7 +46,6 @@ pub struct Sender {
     budget_bytes: u32,
     control: LinkControl,
     failure: Failure,
-    last_due: Instant,
     writer: JoinHandle<()>,
 }
 
@@ -81,7 +80,6 @@ impl Sender {
             budget_bytes: limits.queue_bytes_max,
             control,
             failure: failure.clone(),
-            last_due: Instant::now(),
             writer: tokio::spawn(writer.run(failure)),
         }
     }
@@ -103,9 +101,8 @@ impl Sender {
             permit = budget.acquire_many_owned(cost) => permit.map_err(|_| ConnectionError::Closed)?,
             error = self.failure.failed() => return Err(error),
         };
-        // A delay that shrinks must not let later messages overtake earlier ones.
-        let due = self.last_due.max(Instant::now() + self.control.delay());
-        self.last_due = due;
+        // The queue is first in, first out: a delay that shrinks lets nothing overtake.
+        let due = Instant::now() + self.control.delay();
         self.enqueue(Queued::Message {
             due,
             message,

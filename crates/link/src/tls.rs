@@ -11,9 +11,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, CommonState, Error, ServerConfig,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, CommonState, Error, ServerConfig};
 
 use crate::certs::{Identity, region_of_host};
 use crate::rejection::Rejection;
@@ -93,19 +91,21 @@ pub(crate) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Sorts the failure of a handshake, seen by either side.
+/// Sorts the failure of a handshake as the side sees it that found the fault, or was told of it.
 pub(crate) fn fault(error: &io::Error) -> Fault {
     let reason = match tls_error(error) {
+        Some(Error::AlertReceived(alert)) => return alert_fault(*alert),
         Some(Error::InvalidCertificate(reason)) => certificate_fault(reason),
         Some(Error::NoCertificatesPresented) => Rejection::NoCertificate,
-        Some(Error::AlertReceived(_)) => Rejection::RefusedUs,
         Some(_) => Rejection::NotMeridian,
         None => Rejection::Unfinished,
     };
-    match tls_error(error) {
-        Some(Error::AlertReceived(alert)) => Fault::new(reason, alert_text(*alert)),
-        _ => Fault::new(reason, error),
-    }
+    Fault::new(reason, error)
+}
+
+/// Whether the peer found the fault, so that it lies with this side.
+pub(crate) fn is_alert(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(Error::AlertReceived(_)))
 }
 
 fn certificate_fault(error: &CertificateError) -> Rejection {
@@ -122,23 +122,27 @@ fn certificate_fault(error: &CertificateError) -> Rejection {
 }
 
 /// What the peer's alert says about this side.
-fn alert_text(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-            "this region's certificate is from another authority".to_owned()
-        }
-        AlertDescription::CertificateExpired => {
-            "this region's certificate has expired or is not valid yet".to_owned()
-        }
-        AlertDescription::CertificateRequired => "this region showed no certificate".to_owned(),
-        AlertDescription::BadCertificate => {
-            "this region's certificate is not the one expected here".to_owned()
-        }
-        AlertDescription::NoApplicationProtocol => {
-            "no protocol in common; is it a Meridian link port?".to_owned()
-        }
-        other => format!("TLS alert {other:?}"),
-    }
+fn alert_fault(alert: AlertDescription) -> Fault {
+    let (reason, detail) = match alert {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => (
+            Rejection::OtherAuthority,
+            "this region's certificate is from another authority".to_owned(),
+        ),
+        AlertDescription::CertificateExpired => (
+            Rejection::OutsideValidity,
+            "this region's certificate has expired or is not valid yet".to_owned(),
+        ),
+        AlertDescription::CertificateRequired => (
+            Rejection::NoCertificate,
+            "this region showed no certificate".to_owned(),
+        ),
+        AlertDescription::BadCertificate => (
+            Rejection::BadCertificate,
+            "this region's certificate is not the one expected there".to_owned(),
+        ),
+        other => (Rejection::NotMeridian, format!("TLS alert {other:?}")),
+    };
+    Fault { reason, detail }
 }
 
 /// The region that a certificate names when it was not the one that was dialled.

@@ -11,7 +11,9 @@ use crate::spare::{SPARE_NAME, Spare};
 use crate::state::{SharedState, State, TailCache};
 use crate::{Disk, Reader};
 use bytes::Bytes;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Entry, Marks, Position};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -72,6 +74,16 @@ impl Active {
     }
 }
 
+impl<D: Disk> fmt::Debug for Log<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("end", &self.end)
+            .field("active", &self.active.name)
+            .field("is_poisoned", &self.is_poisoned)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<D: Disk> Log<D> {
     /// Opens the log in `disk` and creates it where there is none.
     ///
@@ -118,6 +130,8 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// Nothing of the group counts then. After [`LogError::must_reopen`] the log takes no more, and
     /// only opening it anew tells whether the group is there; after any other error it goes on.
+    /// (Should the disk refuse to take a failed write back too, and the process end before it does,
+    /// the group may be there after all.)
     pub fn commit(&mut self, entries: &[Entry]) -> Result<Position, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
@@ -235,14 +249,21 @@ impl<D: Disk> Log<D> {
     }
 
     fn write(&mut self, frame: &[u8]) -> Result<(), LogError> {
-        let (name, offset) = (&self.active.name, self.active.used);
-        self.disk.write_at(name, offset, frame).map_err(|source| {
+        let (name, offset) = (self.active.name.clone(), self.active.used);
+        let written = self.disk.write_at(&name, offset, frame);
+        written.map_err(|source| {
             self.leftover = Some((offset, offset + frame.len() as u64));
-            LogError::write(name, offset, frame.len(), source)
+            // At once, so that a refused group doesn't turn up after a restart. Where it fails, the
+            // next commit tries again.
+            let _ = self.clear_leftover();
+            LogError::write(&name, offset, frame.len(), source)
         })
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
+        if mutation::active(Mutation::AcknowledgedBeforeDurable) {
+            return Ok(());
+        }
         self.disk.sync(&self.active.name).map_err(|source| {
             self.is_poisoned = true;
             LogError::sync(&self.active.name, source)
@@ -306,11 +327,7 @@ impl<D: Disk> Log<D> {
         renamed.map_err(|source| {
             // Which file bears the name now is unknown, and an entry may be committed to neither.
             self.is_poisoned = true;
-            LogError::Create {
-                file: segment.name.to_string(),
-                bytes: segment.size,
-                source,
-            }
+            LogError::sync(&segment.name, source)
         })?;
         self.active = Active::of(&segment);
         let mut state = self.state.lock();

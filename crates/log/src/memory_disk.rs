@@ -6,7 +6,7 @@
 //! the same way.
 
 use crate::Disk;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -29,7 +29,8 @@ struct DiskState {
     power: Option<u64>,
     /// The change of names that the power cut interrupted.
     interrupted: Option<NameChange>,
-    next_write_error: Option<io::ErrorKind>,
+    /// How the next writes fail, and how many of their bytes are written all the same.
+    write_errors: VecDeque<(io::ErrorKind, usize)>,
     next_sync_fails: bool,
 }
 
@@ -99,9 +100,10 @@ impl MemoryDisk {
         self.state().syncs
     }
 
-    /// Makes the next write fail half way through.
-    pub fn fail_next_write(&self, kind: io::ErrorKind) {
-        self.state().next_write_error = Some(kind);
+    /// Makes the next write fail after at most so many of its bytes were written; called twice, the
+    /// next two.
+    pub fn fail_next_write(&self, kind: io::ErrorKind, bytes_written: usize) {
+        self.state().write_errors.push_back((kind, bytes_written));
     }
 
     /// Makes the next sync fail. What was to be synced still reads as written, and yet no later sync
@@ -305,10 +307,10 @@ impl Disk for MemoryDisk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let has_power = state.use_power()?;
-        let error = state.next_write_error.take();
+        let error = state.write_errors.pop_front();
         let file = state.file(name)?;
-        if let Some(kind) = error {
-            file.write(as_usize(offset), &bytes[..bytes.len() / 2]);
+        if let Some((kind, written)) = error {
+            file.write(as_usize(offset), &bytes[..bytes.len().min(written)]);
             return Err(kind.into());
         }
         file.write(as_usize(offset), bytes);

@@ -112,10 +112,7 @@ impl<D: Disk> Reader<D> {
         match found {
             Ok(position) => Ok(position.unwrap_or(place.end)),
             // The segment left the log meanwhile, and with it perhaps what is asked for.
-            Err(error) if self.is_trimmed(&place) => {
-                drop(error);
-                self.position_for(held)
-            }
+            Err(_) if self.is_trimmed(&place) => self.position_for(held),
             Err(error) => Err(error),
         }
     }

@@ -20,6 +20,7 @@ use crate::scan::{
 };
 use crate::segment::{Segment, file_name, parse_file_name};
 use crate::spare::{SPARE_NAME, discard};
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Marks, Position};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -178,9 +179,12 @@ impl<D: Disk> Recovery<'_, D> {
         let name = segment.name.clone();
         let mut scanner =
             FrameScanner::new(self.disk, &name, segment.seed, segment.begin, segment.size);
+        let mut frames_left = self.frames_believed(segment)?;
         self.stopped = loop {
             match scanner.step()? {
+                Step::Frame(_) if frames_left == 0 => break Some("a frame that is not believed"),
                 Step::Frame(frame) => {
+                    frames_left -= 1;
                     let (first, offset) = (frame.first, frame.offset);
                     self.last_frame = Some((offset, scanner.offset() - offset));
                     self.read_frame(&name, frame)?;
@@ -191,6 +195,23 @@ impl<D: Disk> Recovery<'_, D> {
             }
         };
         Ok(())
+    }
+
+    /// All of them, but with the deliberate bug that a torn tail takes the frame before it along.
+    fn frames_believed(&self, segment: &Segment) -> Result<u64, LogError> {
+        if !mutation::active(Mutation::TailLostOnTornWrite) {
+            return Ok(u64::MAX);
+        }
+        let (name, begin, size) = (&segment.name, segment.begin, segment.size);
+        let mut scanner = FrameScanner::new(self.disk, name, segment.seed, begin, size);
+        let mut frames: u64 = 0;
+        loop {
+            match scanner.step()? {
+                Step::Frame(_) => frames += 1,
+                Step::Blank => return Ok(u64::MAX),
+                Step::Invalid(_) => return Ok(frames.saturating_sub(1)),
+            }
+        }
     }
 
     fn read_frame(&mut self, name: &str, frame: Frame) -> Result<(), LogError> {
@@ -245,7 +266,9 @@ impl<D: Disk> Recovery<'_, D> {
             let expected = format!("entry {} ({why})", self.end);
             Err(LogError::corrupt(&last.name, last.used, expected, found))
         };
-        if let Some((offset, position)) = tail.frame {
+        if let Some((offset, position)) = tail.frame
+            && !mutation::active(Mutation::TailLostOnTornWrite)
+        {
             return damage(format!("entry {position} follows at byte {offset}"));
         }
         if self.end < self.acknowledged && tail.written.is_some() {
@@ -258,6 +281,9 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     fn check_acknowledged(&self, unwritten: Option<Position>) -> Result<(), LogError> {
+        if mutation::active(Mutation::SequenceUsedAgain) {
+            return Ok(());
+        }
         if self.end >= self.acknowledged {
             return Ok(());
         }
@@ -311,4 +337,76 @@ pub(crate) fn write_zeros<D: Disk>(
         offset += step;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryDisk;
+    use crate::format::{encode_frame, frame_seed};
+    use meridian_model::{Body, Entry, Hlc, Mark, OriginId, RegionName};
+
+    /// A segment with these frames, checksums and all, whatever is in them.
+    fn disk_with(frames: &[(u64, &[Entry])]) -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        let name = file_name(Position(0));
+        disk.create(&name, 4096).unwrap();
+        let header = SegmentHeader {
+            first: Position(0),
+            marks: Marks::default(),
+        };
+        let (bytes, seed) = header.encode();
+        disk.write_at(&name, 0, &bytes).unwrap();
+        let mut offset = bytes.len() as u64;
+        for (first, entries) in frames {
+            let frame = encode_frame(frame_seed(seed, offset), Position(*first), entries);
+            disk.write_at(&name, offset, &frame).unwrap();
+            offset += frame.len() as u64;
+        }
+        disk
+    }
+
+    fn entry(mark: Mark, hlc: u64) -> Entry {
+        let body = Body::Open {
+            region: RegionName::new("a"),
+        };
+        Entry::following(mark, OriginId(7), Hlc::from_raw(hlc), &body)
+    }
+
+    fn refusal(disk: &MemoryDisk) -> String {
+        match recover(disk, Position(0)) {
+            Ok(recovered) => panic!("accepted up to position {}", recovered.end),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn frames_that_continue_each_other_are_taken() {
+        let first = entry(Mark::default(), 5);
+        let second = entry(first.mark(), 6);
+        let disk = disk_with(&[(0, &[first]), (1, std::slice::from_ref(&second))]);
+        let recovered = recover(&disk, Position(2)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(recovered.marks.get(OriginId(7)), second.mark());
+    }
+
+    #[test]
+    fn a_whole_frame_of_another_history_is_damage_even_as_the_last() {
+        let first = entry(Mark::default(), 5);
+        let fork = entry(entry(Mark::default(), 4).mark(), 6);
+        let text = refusal(&disk_with(&[(0, &[first]), (1, &[fork])]));
+        assert!(text.contains("entry 2 of another history"), "{text}");
+    }
+
+    #[test]
+    fn a_whole_frame_for_another_position_is_damage_even_as_the_last() {
+        let first = entry(Mark::default(), 5);
+        let second = entry(first.mark(), 6);
+        for position in [0, 2] {
+            let text = refusal(&disk_with(&[
+                (0, std::slice::from_ref(&first)),
+                (position, std::slice::from_ref(&second)),
+            ]));
+            assert!(text.contains("expected a frame for position 1"), "{text}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A row's state, and how a write changes it.
 
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Vector, Version};
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +112,8 @@ pub fn merge_write<E>(
         });
     };
     let concurrent = !seen.includes(standing.version);
-    let won = write.version > standing.version;
+    let won =
+        (write.version > standing.version) ^ mutation::active(Mutation::VersionsComparedWrongly);
     let conflict = |winner: &Base, loser: &Base| {
         concurrent.then(|| Overtaken {
             winner: winner.clone(),

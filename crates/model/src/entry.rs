@@ -5,6 +5,7 @@
 //! stream up to and including itself, so a copy that lost, repeated or rewrote anything is
 //! recognised at the first entry that follows.
 
+use crate::mutation::{self, Mutation};
 use crate::{Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,8 @@ impl Entry {
     pub fn follows(&self, mark: Mark) -> bool {
         self.sequence == mark.sequence.next()
             && self.hlc > mark.hlc
-            && self.history == self.history_after(mark.history)
+            && (self.history == self.history_after(mark.history)
+                || mutation::active(Mutation::SequenceUsedAgain))
     }
 
     /// The stream's mark after this entry.

@@ -263,6 +263,9 @@ pub(crate) fn fork_between<D: Disk>(
     reader: &Reader<D>,
     theirs: &Marks,
 ) -> Result<Option<Refusal>, LogError> {
+    if mutation::active(Mutation::SequenceUsedAgain) {
+        return Ok(None);
+    }
     let ours = reader.marks();
     for (origin, their) in theirs.iter() {
         if their.sequence.0 == 0 || their.sequence > ours.get(origin).sequence {

@@ -1,1 +1,21 @@
-//! (placeholder)
+//! A world in one thread, from a seed: regions that run the production state machines over a
+//! network, disks and clocks that misbehave.
+//!
+//! A run has two phases. In the *safety* phase clients write and faults strike; what readers see is
+//! checked all the time. In the *liveness* phase faults are lifted and clients stop; the regions
+//! must come to agree in bounded time, and then every row must be exactly what the surviving
+//! transactions make of it, all acknowledged ones among them. The same seed gives the same run, to
+//! the last byte.
+//!
+//! What is modelled: message latency, reordering, duplication and loss, one-way and two-way cuts;
+//! processes killed; power cut in the middle of a write, with sectors torn and commits of the tables
+//! lost; disks that are full for a while or lie about syncs; clocks that are skewed and jump either
+//! way; a region that is gone for good.
+
+mod ledger;
+mod network;
+mod node;
+mod scenario;
+mod world;
+
+pub use scenario::{Failure, Report, Scenario, run};

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use meridian_bench::cluster::is_ready;
 use meridian_bench::etcd::EtcdClient;
+use meridian_bench::http_writer::HttpWriter;
 use meridian_bench::load::KeyWriter;
 use meridian_bench::meridian::MeridianClient;
 use meridian_bench::ports::free_port;
@@ -23,17 +24,19 @@ const STREAMS_PER_CONNECTION: usize = 8;
 
 /// A system under load.
 pub trait Candidate {
-    /// A client's connection.
+    /// A client's connection, made for load.
     type Writer: KeyWriter;
+    /// A connection to look with.
+    type Reader;
 
     /// Starts a server over `directory`, empty or not.
     fn start(&self, directory: &Path, address: SocketAddr) -> Result<Server>;
     /// Connects `count` clients.
     async fn writers(&self, address: SocketAddr, count: usize) -> Result<Vec<Self::Writer>>;
     /// A connection to read with.
-    async fn reader(&self, address: SocketAddr) -> Result<Self::Writer>;
+    async fn reader(&self, address: SocketAddr) -> Result<Self::Reader>;
     /// Reads a value back.
-    async fn read(reader: &mut Self::Writer, key: &str) -> Result<Option<Bytes>>;
+    async fn read(reader: &mut Self::Reader, key: &str) -> Result<Option<Bytes>>;
     /// How many keys there are; fails while the server isn't ready.
     async fn count(&self, address: SocketAddr) -> Result<u64>;
     /// What the server says of its version.
@@ -46,20 +49,9 @@ pub struct Meridian {
     pub program: PathBuf,
 }
 
-impl Meridian {
-    /// Whether the binary is there.
-    pub fn check(&self) -> Result<()> {
-        ensure!(
-            self.program.is_file(),
-            "there is no {}\n\nhint: build it with `cargo build --release --bin meridian`, or name another with --meridian",
-            self.program.display()
-        );
-        Ok(())
-    }
-}
-
 impl Candidate for Meridian {
-    type Writer = MeridianClient;
+    type Writer = HttpWriter;
+    type Reader = MeridianClient;
 
     fn start(&self, directory: &Path, address: SocketAddr) -> Result<Server> {
         let topology = directory.join("meridian.toml");
@@ -81,10 +73,10 @@ impl Candidate for Meridian {
         )?)
     }
 
-    async fn writers(&self, address: SocketAddr, count: usize) -> Result<Vec<MeridianClient>> {
+    async fn writers(&self, address: SocketAddr, count: usize) -> Result<Vec<HttpWriter>> {
         let mut writers = Vec::new();
         for _ in 0..count {
-            writers.push(self.reader(address).await?);
+            writers.push(HttpWriter::connect(address, TABLE).await?);
         }
         Ok(writers)
     }
@@ -121,6 +113,7 @@ pub struct Etcd;
 
 impl Candidate for Etcd {
     type Writer = EtcdClient;
+    type Reader = EtcdClient;
 
     fn start(&self, directory: &Path, address: SocketAddr) -> Result<Server> {
         let client = format!("http://{address}");
@@ -174,6 +167,7 @@ pub struct Redis;
 
 impl Candidate for Redis {
     type Writer = RedisClient;
+    type Reader = RedisClient;
 
     fn start(&self, directory: &Path, address: SocketAddr) -> Result<Server> {
         let port = address.port().to_string();
@@ -275,6 +269,16 @@ fn first_line(program: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_topology::Topology;
+
+    #[test]
+    fn the_topology_of_one_region_is_complete() {
+        let address = "127.0.0.1:4000".parse().unwrap();
+        let text = topology_of_one(address, 4001);
+        let topology = Topology::parse(&text, Path::new("meridian.toml")).unwrap();
+        let serving = topology.for_serve(REGION).unwrap();
+        assert!(serving.peers.is_empty());
+    }
 
     #[test]
     fn the_rate_is_read_from_csv() {

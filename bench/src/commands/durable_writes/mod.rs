@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use candidates::{Candidate, Etcd, Meridian, Redis};
 use clap::ValueEnum;
+use meridian_bench::cluster::check_binary;
 use meridian_bench::load::{self, LoadOutcome, LoadPlan};
 use meridian_bench::ports::free_port;
 use meridian_bench::process::Server;
@@ -86,7 +87,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<bool> {
     };
     for system in &options.systems {
         match system {
-            System::Meridian => meridian.check()?,
+            System::Meridian => check_binary(&meridian.program)?,
             System::Etcd => install::ensure("etcd", "etcd-server").await?,
             System::Redis => install::ensure("redis-server", "redis-server").await?,
         }

@@ -13,7 +13,7 @@ use meridian_replicate::{Applying, Engine, Executed};
 pub type Logged = (Version, Transaction);
 
 /// A store and what must outlive it.
-pub trait TestStore: Store {
+pub trait TestStore: Store + std::fmt::Debug {
     type Home;
     fn fresh() -> (Self::Home, Self);
 }

@@ -88,11 +88,7 @@ impl Authority {
 
     /// Writes `authority.pem` and `authority.key.pem` into a directory that exists.
     pub fn write(&self, directory: &Path) -> Result<(), FileError> {
-        write_pem(
-            &Self::key_path(directory),
-            &self.key_pem(),
-            PemKind::Key,
-        )?;
+        write_pem(&Self::key_path(directory), &self.key_pem(), PemKind::Key)?;
         write_pem(
             &IdentityPaths::authority_in(directory),
             self.certificate_pem(),

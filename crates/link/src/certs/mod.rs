@@ -10,10 +10,12 @@
 mod authority;
 mod files;
 mod identity;
+mod identity_error;
 
 pub use authority::{Authority, CertificateError, Issued};
 pub use files::{FileError, PemKind, write_pem};
-pub use identity::{Identity, IdentityError, IdentityPaths};
+pub use identity::{Identity, IdentityPaths};
+pub use identity_error::IdentityError;
 
 /// What follows the region's name in the DNS name of its certificate.
 pub const REGION_SUFFIX: &str = ".region.meridian";

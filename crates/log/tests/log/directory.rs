@@ -49,6 +49,7 @@ fn a_directory_keeps_the_contract_of_a_disk() {
     assert_eq!(disk.read_at("a", (3 << 20) - 2, &mut buffer).unwrap(), 2);
 
     disk.create("b", 1).unwrap();
+    assert_eq!(disk.size("b").unwrap(), 1);
     disk.rename("a", "b").unwrap();
     assert_eq!(disk.list().unwrap(), ["b"]);
     assert_eq!(

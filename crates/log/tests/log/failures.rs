@@ -1,7 +1,7 @@
 //! A full disk, failing writes, failing syncs, entries that don't belong.
 
 use crate::support::*;
-use meridian_log::{LogError, MemoryDisk};
+use meridian_log::{Disk, LogError, MemoryDisk};
 use meridian_model::Position;
 use std::io::ErrorKind;
 
@@ -68,30 +68,75 @@ fn trimming_makes_room_on_a_full_disk() {
     assert_eq!(log.end(), Position(120));
 }
 
+/// The disk reports a failure after `written` bytes of a frame, and where it `is_stuck` takes them
+/// back only at the next commit. The next commit is a frame of its own.
+fn fail_a_write(is_stuck: bool, written: usize, failed_bytes: usize, next_bytes: usize) {
+    let disk = MemoryDisk::new();
+    let mut all = filled(&disk, 2, 300);
+    let mut log = open(&disk, 6).unwrap();
+    let mut streams = Streams::continuing(log.marks().clone());
+    disk.fail_next_write(ErrorKind::StorageFull, written);
+    if is_stuck {
+        disk.fail_next_write(ErrorKind::StorageFull, 0);
+    }
+    let refused = streams.clone().group(2, failed_bytes);
+    let error = log.commit(&refused).unwrap_err();
+    assert!(error.is_full() && !error.must_reopen(), "{error}");
+    assert_eq!((log.end(), read_all(&log)), (Position(6), all.clone()));
+    if !is_stuck {
+        assert_eq!(open(&disk, 6).unwrap().end(), Position(6));
+    }
+    let group = streams.group(3, next_bytes);
+    log.commit(&group).unwrap();
+    all.extend(group);
+    // All that was written and not synced arrives: nothing stale may be among it.
+    disk.crash(&mut || 1);
+    assert_eq!(read_all(&open(&disk, 9).unwrap()), all);
+}
+
 #[test]
 fn a_failed_write_counts_for_nothing_and_leaves_nothing() {
     // The next commit is smaller, of the same size, or needs another segment.
-    for (failed, next) in [(900, 5), (300, 300), (5, 900)] {
-        let disk = MemoryDisk::new();
-        let mut log = open(&disk, 0).unwrap();
-        let mut streams = Streams::default();
-        let mut all = Vec::new();
-        while log.end() < Position(6) {
-            let group = streams.group(3, 300);
-            log.commit(&group).unwrap();
-            all.extend(group);
+    for (failed, next) in [(700, 5), (300, 300), (5, 900)] {
+        for written in [0, 100, 1000, usize::MAX] {
+            fail_a_write(false, written, failed, next);
+            fail_a_write(true, written, failed, next);
         }
-        disk.fail_next_write(ErrorKind::StorageFull);
-        let error = log.commit(&streams.clone().group(2, failed)).unwrap_err();
-        assert!(error.is_full() && !error.must_reopen(), "{error}");
-        assert_eq!((log.end(), read_all(&log)), (Position(6), all.clone()));
-        let group = streams.group(3, next);
-        log.commit(&group).unwrap();
-        all.extend(group);
-        // All that was written and not synced arrives: nothing stale may be among it.
-        disk.crash(&mut || 1);
-        assert_eq!(read_all(&open(&disk, 9).unwrap()), all);
     }
+}
+
+#[test]
+fn a_removal_that_fails_keeps_the_segment_and_is_tried_again() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 30, 100);
+    let mut log = open(&disk, 90).unwrap();
+    let marks = log.marks().clone();
+    disk.cut_power_after(0);
+    let error = log.trim(&marks, Position(90)).unwrap_err();
+    assert!(matches!(error, LogError::Remove { .. }), "{error}");
+    assert_eq!((log.start(), log.bytes()), (Position(0), disk.bytes()));
+    disk.restore_power();
+    // It may have gone all the same.
+    disk.remove(&segment_names(&disk)[0]).unwrap();
+    assert!(log.trim(&marks, Position(90)).unwrap() > 4096);
+    assert_eq!(open(&disk, 90).unwrap().start(), log.start());
+}
+
+#[test]
+fn a_new_segment_that_may_or_may_not_be_there_stops_the_log() {
+    let disk = MemoryDisk::new();
+    let entries = filled(&disk, 2, 300);
+    let mut log = open(&disk, 6).unwrap();
+    let group = Streams::continuing(log.marks().clone()).group(2, 1500);
+    // Creating, writing the header and syncing it succeed; renaming does not.
+    disk.cut_power_after(3);
+    let error = log.commit(&group).unwrap_err();
+    assert!(error.must_reopen(), "{error}");
+    disk.restore_power();
+    assert!(matches!(log.commit(&group), Err(LogError::Poisoned)));
+    let mut log = open(&disk, 6).unwrap();
+    assert_eq!(read_all(&log), entries);
+    log.commit(&group).unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ enum Step {
     Reopen,
     Kill { operations: u64 },
     Crash { operations: u64, seed: u64 },
-    FailWrite,
+    FailWrite { written: usize },
     FailSync,
 }
 
@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reopen),
         1 => (0u64..12).prop_map(|operations| Step::Kill { operations }),
         2 => (0u64..12, any::<u64>()).prop_map(|(operations, seed)| Step::Crash { operations, seed }),
-        1 => Just(Step::FailWrite),
+        1 => (0usize..1000).prop_map(|written| Step::FailWrite { written }),
         1 => Just(Step::FailSync),
     ]
 }
@@ -110,8 +110,9 @@ impl World {
                 self.disk.crash(&mut randomness(seed));
                 self.reopen();
             }
-            Step::FailWrite => {
-                self.disk.fail_next_write(std::io::ErrorKind::Other);
+            Step::FailWrite { written } => {
+                self.disk
+                    .fail_next_write(std::io::ErrorKind::Other, written);
                 self.commit(2, 300);
                 self.attempted.clear();
             }

@@ -1,0 +1,153 @@
+//! `meridian serve`: one region, in production or as a child of `meridian up`.
+
+use crate::config::{load, rendered};
+use crate::error::{CliError, CliResult};
+use clap::{Args, ValueEnum};
+use meridian_node::{Serve, ServeError, Wan};
+use std::path::PathBuf;
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// `meridian serve`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends cleanly on SIGTERM or Ctrl-C. What it says goes to stderr; the environment variable\nMERIDIAN_LOG chooses how much of it (default: info; for example: warn,meridian_link=debug).\n\nExample:\n  meridian serve --region eu-west-1 --config /etc/meridian.toml --data-dir /var/lib/meridian"
+)]
+pub struct Options {
+    /// The region to run
+    #[arg(long, value_name = "NAME")]
+    region: String,
+    /// The topology file, the same in every region
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where the region keeps its data [default: what the topology says]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// How what it says is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+    /// Delays the links, as `up` asks for
+    #[arg(long, value_enum, default_value_t, hide = true)]
+    wan: WanChoice,
+    /// Ends when stdin is closed, so that no region outlives its `up`
+    #[arg(long, hide = true)]
+    watch_stdin: bool,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line an event, for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether links are delayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WanChoice {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the published round trips between the regions' places.
+    Real,
+}
+
+impl From<WanChoice> for Wan {
+    fn from(choice: WanChoice) -> Self {
+        match choice {
+            WanChoice::None => Self::None,
+            WanChoice::Real => Self::Real,
+        }
+    }
+}
+
+pub fn run(options: Options) -> CliResult {
+    start_log(options.log_format)?;
+    let topology = load(&options.config)?;
+    topology.for_serve(&options.region).map_err(rendered)?;
+    topology
+        .check_files(Some(&options.region))
+        .map_err(rendered)?;
+    let own = topology.region(&options.region);
+    let data_dir = options
+        .data_dir
+        .or_else(|| own.and_then(|region| region.data_dir.clone()))
+        .ok_or_else(|| {
+            CliError::usage(format!("region {} has no data directory", options.region))
+                .hint("give --data-dir DIR, or `data-dir` in the region's part of the topology")
+        })?;
+    let serve = Serve {
+        topology,
+        region: options.region,
+        data_dir,
+        wan: options.wan.into(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failure("start the threads").because(&error))?;
+    let result = runtime.block_on(async {
+        let shutdown = shutdown(options.watch_stdin)?;
+        meridian_node::serve(serve, shutdown).await.map_err(failed)
+    });
+    // A read of stdin that still waits must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn failed(error: ServeError) -> CliError {
+    let hint = error.hint();
+    let failed = CliError::failure("serve the region").because(&error);
+    match hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+fn start_log(format: LogFormat) -> CliResult {
+    let filter = match std::env::var("MERIDIAN_LOG") {
+        Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
+            CliError::usage(format!("MERIDIAN_LOG={filter:?} is no filter"))
+                .because(&error)
+                .hint("for example MERIDIAN_LOG=info or MERIDIAN_LOG=warn,meridian_link=debug")
+        })?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// Ends on SIGTERM, on Ctrl-C, and when stdin closes if that is watched.
+fn shutdown(watch_stdin: bool) -> CliResult<impl Future<Output = ()>> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| CliError::failure("listen for signals").because(&error))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        let stdin_closes = async {
+            if !watch_stdin {
+                return std::future::pending().await;
+            }
+            let mut stdin = tokio::io::stdin();
+            let mut nothing = [0; 64];
+            // Whatever is written to it is no word to us; its end or failure is.
+            while stdin.read(&mut nothing).await.is_ok_and(|count| count > 0) {}
+        };
+        let why = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+            () = stdin_closes => "the process that started this one is gone",
+        };
+        tracing::info!(why, "shutting down");
+    })
+}

@@ -1,0 +1,109 @@
+//! Which region or regions a verb talks to: those that `meridian up` runs, or those at given URLs.
+
+use crate::client::{Address, Api, read_token};
+use crate::error::{CliError, CliResult};
+use crate::system::{DATA_DIR, System};
+use clap::Args;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to find a running system.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Finding the system")]
+pub struct Target {
+    /// The data directory given to `meridian up` [default: .meridian]
+    #[arg(long, value_name = "DIR", conflicts_with = "api")]
+    pub data_dir: Option<PathBuf>,
+    /// The URL of a region's API, instead of a data directory; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub api: Vec<String>,
+    /// The region to talk to [default: the first for one, all for several]. With an https URL: whose certificate to expect
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// The file with the API's token
+    #[arg(long, value_name = "FILE", requires = "api")]
+    pub token_file: Option<PathBuf>,
+    /// The certificate of the authority to trust for https (PEM)
+    #[arg(long, value_name = "FILE", requires = "api")]
+    pub authority: Option<PathBuf>,
+}
+
+impl Target {
+    /// The data directory, unless URLs are given.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        let given = self.data_dir.clone();
+        self.api
+            .is_empty()
+            .then(|| given.unwrap_or_else(|| DATA_DIR.into()))
+    }
+
+    /// The regions asked for, at least one.
+    pub fn all(&self) -> CliResult<Vec<Api>> {
+        let addresses = match self.data_dir() {
+            Some(data_dir) => self.of_system(&System::read(&data_dir)?)?,
+            None => self.of_urls()?,
+        };
+        addresses
+            .into_iter()
+            .map(|address| Api::new(address, PATIENCE))
+            .collect()
+    }
+
+    /// The one region asked for, or the first.
+    pub fn one(&self) -> CliResult<Api> {
+        if self.api.len() > 1 {
+            return Err(
+                CliError::usage("this verb talks to one region, and --api is given several times")
+                    .hint("give one --api URL"),
+            );
+        }
+        let first = self.all()?.into_iter().next();
+        first.ok_or_else(|| CliError::failure("the system has no regions"))
+    }
+
+    fn of_system(&self, system: &System) -> CliResult<Vec<Address>> {
+        let wanted = |name: &str| self.region.as_deref().is_none_or(|region| region == name);
+        let found: Vec<_> = system
+            .regions
+            .iter()
+            .filter(|region| wanted(&region.name))
+            .map(|region| Address {
+                url: region.api.clone(),
+                region: Some(region.name.clone()),
+                ..Address::default()
+            })
+            .collect();
+        if found.is_empty() {
+            let names: Vec<_> = system.regions.iter().map(|at| at.name.as_str()).collect();
+            let region = self.region.as_deref().unwrap_or_default();
+            return Err(CliError::usage(format!("there is no region {region:?}"))
+                .hint(format!("the regions are {}", names.join(", "))));
+        }
+        Ok(found)
+    }
+
+    fn of_urls(&self) -> CliResult<Vec<Address>> {
+        let token = self.token_file.as_deref().map(read_token).transpose()?;
+        let authority_pem = self
+            .authority
+            .as_deref()
+            .map(|path| {
+                fs::read_to_string(path).map_err(|error| {
+                    CliError::usage(format!("read the authority in {}", path.display()))
+                        .because(&error)
+                })
+            })
+            .transpose()?;
+        let address = |url: &String| Address {
+            url: url.trim_end_matches('/').to_owned(),
+            region: self.region.clone(),
+            token: token.clone(),
+            authority_pem: authority_pem.clone(),
+        };
+        Ok(self.api.iter().map(address).collect())
+    }
+}

@@ -1,0 +1,137 @@
+//! The law of collection: a region that collects as soon as it may can't be told from one that
+//! never does.
+
+mod support;
+
+use meridian_engine_kv::{MemoryStore, RowOperation};
+use meridian_model::{Hlc, Micros, OriginId, Vector};
+use proptest::prelude::*;
+use support::{Logged, Region, delete, increment, put, request};
+
+const REGIONS: usize = 3;
+
+/// A region twice: one that collects, one that doesn't.
+struct Twins {
+    collecting: Region<MemoryStore>,
+    hoarding: Region<MemoryStore>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(usize, u64),
+    Delete(usize, u64),
+    Increment(usize, u64, i64),
+    Deliver(usize, usize),
+    Collect(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let region = || 0..REGIONS;
+    let skew = || prop_oneof![3 => Just(0u64), 1 => 0..40u64];
+    let step = prop_oneof![
+        2 => (region(), skew()).prop_map(|(region, skew)| Step::Put(region, skew)),
+        2 => (region(), skew()).prop_map(|(region, skew)| Step::Delete(region, skew)),
+        3 => (region(), skew(), -9..10i64).prop_map(|(region, skew, by)| Step::Increment(region, skew, by)),
+        8 => (region(), region()).prop_map(|(from, to)| Step::Deliver(from, to)),
+        3 => region().prop_map(Step::Collect),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+impl Twins {
+    fn new(origin: u64) -> Self {
+        Self {
+            collecting: Region::new(origin, MemoryStore::default()),
+            hoarding: Region::new(origin, MemoryStore::default()),
+        }
+    }
+
+    fn write(&mut self, skew: u64, operation: RowOperation) -> Result<(), TestCaseError> {
+        let clock = self.collecting.next_version().hlc.raw() + skew;
+        let request = request(vec![operation]);
+        let mut outcomes = Vec::new();
+        for region in [&mut self.collecting, &mut self.hoarding] {
+            region.clock = clock;
+            outcomes.push(region.request(&request).unwrap());
+        }
+        prop_assert_eq!(&outcomes[0], &outcomes[1]);
+        Ok(())
+    }
+
+    fn deliver(&mut self, logged: &Logged) {
+        self.collecting.deliver(logged);
+        self.hoarding.deliver(logged);
+    }
+
+    /// The first entry of this region's log that `to` doesn't hold.
+    fn next_for(&self, to: &Self) -> Option<Logged> {
+        let held = |logged: &&Logged| to.collecting.seen.has_seen(logged.0);
+        self.collecting
+            .log
+            .iter()
+            .find(|logged| !held(logged))
+            .cloned()
+    }
+
+    /// What every member had applied when it committed the latest entry that is applied here.
+    fn stable(&self) -> Vector {
+        let knows = |member: OriginId| {
+            let latest = self
+                .collecting
+                .log
+                .iter()
+                .rev()
+                .find(|(version, _)| version.origin == member);
+            let mut knows = latest.map(|(_, transaction)| transaction.dependencies.clone());
+            if let (Some(knows), Some((version, _))) = (&mut knows, latest) {
+                knows.raise(member, version.hlc);
+            }
+            knows.unwrap_or_default()
+        };
+        let mut members: Vec<Vector> = (1..=REGIONS as u64).map(OriginId).map(knows).collect();
+        members[usize::try_from(self.collecting.origin.0).unwrap() - 1] =
+            self.collecting.seen.clone();
+        let least = |origin| members.iter().map(|member| member.get(origin)).min();
+        (1..=REGIONS as u64)
+            .map(OriginId)
+            .map(|origin| (origin, least(origin).unwrap_or(Hlc::ZERO)))
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        let (one, other) = (self.collecting.reader(), self.hoarding.reader());
+        prop_assert_eq!(one.get("t", "k").unwrap(), other.get("t", "k").unwrap());
+        prop_assert_eq!(one.checksum("t").unwrap(), other.checksum("t").unwrap());
+        let conflicts = one.conflicts(None, 1_000).unwrap();
+        prop_assert_eq!(conflicts, other.conflicts(None, 1_000).unwrap());
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn collecting_is_never_seen(steps in steps()) {
+        let mut regions: Vec<Twins> = (1..=REGIONS as u64).map(Twins::new).collect();
+        for step in steps {
+            match step {
+                Step::Put(region, skew) => regions[region].write(skew, put("k", r#"{"n":1000}"#))?,
+                Step::Delete(region, skew) => regions[region].write(skew, delete("k"))?,
+                Step::Increment(region, skew, by) => regions[region].write(skew, increment("k", "n", by))?,
+                Step::Deliver(from, to) => {
+                    if let Some(logged) = regions[from].next_for(&regions[to]) {
+                        regions[to].deliver(&logged);
+                    }
+                }
+                Step::Collect(region) => {
+                    let stable = regions[region].stable();
+                    regions[region].collecting.collect(&stable, Micros(8));
+                }
+            }
+            for twins in &regions {
+                twins.check()?;
+            }
+        }
+    }
+}

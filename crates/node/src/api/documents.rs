@@ -1,0 +1,130 @@
+//! Documents as clients send them: checked, and kept as their own text.
+
+use super::problem::{Kind, Problem};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// JSON that was walked through and thrown away. Unlike [`serde::de::IgnoredAny`] it looks at
+/// everything, so that whatever is stored can be read again: nesting within the limit, no half
+/// surrogates.
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while let Some(Self) = items.next_element()? {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while let Some((Self, Self)) = members.next_entry()? {}
+        Ok(self)
+    }
+}
+
+/// The text of a body.
+pub(crate) fn text(body: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(body).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::new(Kind::MalformedJson, format!("the body is not UTF-8 from byte {at} on"))
+    })
+}
+
+/// Checks a document, and takes the space around it away.
+pub(crate) fn document(mut text: String) -> Result<String, Problem> {
+    check(&text)?;
+    let is_space = |c| matches!(c, ' ' | '\t' | '\n' | '\r');
+    text.truncate(text.trim_end_matches(is_space).len());
+    let start = text.len() - text.trim_start_matches(is_space).len();
+    text.drain(..start);
+    Ok(text)
+}
+
+/// Whether the text is JSON that can be kept.
+pub(crate) fn check(text: &str) -> Result<(), Problem> {
+    serde_json::from_str::<Checked>(text).map(drop).map_err(|error| problem(&error))
+}
+
+/// What is wrong with a body.
+pub(crate) fn problem(error: &serde_json::Error) -> Problem {
+    let detail = error.to_string();
+    // The one syntax error that is none: the parser has no other sign for it.
+    if detail.starts_with("recursion limit exceeded") {
+        return Problem::new(Kind::NestingTooDeep, "the JSON is nested more than 127 levels deep")
+            .member("line", error.line())
+            .member("column", error.column());
+    }
+    if error.is_data() {
+        return Problem::new(Kind::BadBody, detail);
+    }
+    Problem::new(Kind::MalformedJson, detail)
+        .member("line", error.line())
+        .member("column", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> Kind {
+        document(text.to_owned()).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_document_stays_the_clients_own_text() {
+        for same in ["{\"b\":1, \"a\":1.50}", "null", "\"\\u00e9\"", "1e400", "[[[]]]", "-0"] {
+            assert_eq!(document(format!(" \r\n\t{same}\n ")).unwrap(), same);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_refused() {
+        for bad in ["", " ", "{", "{\"a\":}", "[1,]", "nul", "1 2", "\"\u{1}\"", "\"\\ud800\"", "\u{feff}1"] {
+            assert_eq!(kind(bad), Kind::MalformedJson, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_limit_and_no_stack_overflows() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(document(nested(127)).is_ok());
+        assert_eq!(kind(&nested(128)), Kind::NestingTooDeep);
+        assert_eq!(kind(&nested(10_000)), Kind::NestingTooDeep);
+        assert_eq!(kind(&"{\"a\":".repeat(10_000)), Kind::NestingTooDeep);
+    }
+}

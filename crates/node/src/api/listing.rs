@@ -1,0 +1,205 @@
+//! Tables as a whole: their names, their rows page by page, their checksums.
+
+use super::incoming::{Incoming, page_limit};
+use super::json::{Json, SESSION, serialized};
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::state::{ApiState, DatasetState};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use meridian_engine_kv::{FjallStore, TableReader, TablesError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A page's keys and documents together, in bytes.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Rows of a table in key order, as of one moment.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct RowsReply {
+    /// The rows.
+    rows: Vec<ListedRow>,
+    /// What to send as `after` for the next page; null at the end of the table.
+    next: Option<String>,
+}
+
+/// A row of a page.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct ListedRow {
+    /// The row's key.
+    key: String,
+    /// Its version.
+    version: String,
+    /// Its document: any JSON.
+    document: serde_json::Value,
+}
+
+/// What a table holds, in short.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChecksumReply {
+    /// The number of rows.
+    rows: u64,
+    /// Equal in regions that have converged.
+    checksum: String,
+}
+
+/// The tables that have rows.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TablesReply {
+    /// Each dataset.
+    datasets: Vec<TablesOfDataset>,
+}
+
+/// A dataset's tables that have rows.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TablesOfDataset {
+    /// The dataset.
+    dataset: String,
+    /// Their names, in order.
+    tables: Vec<String>,
+    /// Why the dataset could not be opened, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Lists the tables that have rows.
+#[utoipa::path(
+    get,
+    path = "/v1/tables",
+    tag = "tables",
+    params(("Meridian-Session" = Option<String>, Header, description = "What the client has seen.")),
+    responses(
+        (status = 200, description = "The tables.", body = TablesReply,
+            headers(("Meridian-Session" = String))),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn tables(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let [] = incoming.query([])?;
+    let session = Session::read(&state, incoming.headers())?;
+    for dataset in state.running() {
+        session.wait(dataset).await?;
+    }
+    let mut datasets = Vec::new();
+    for (name, dataset) in &state.api().datasets {
+        let (tables, error) = match dataset {
+            DatasetState::Running(handle) => {
+                (read(handle.tables(), TableReader::tables).await?, None)
+            }
+            DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
+        };
+        datasets.push(TablesOfDataset { dataset: name.clone(), tables, error });
+    }
+    let mut response = serialized(StatusCode::OK, &TablesReply { datasets });
+    response.headers_mut().insert(SESSION, session.token_of_all(state.running()));
+    Ok(response)
+}
+
+/// Lists rows of a table in key order; a page is one snapshot.
+#[utoipa::path(
+    get,
+    path = "/v1/tables/{table}/rows",
+    tag = "tables",
+    params(
+        ("table" = String, Path, description = "The table."),
+        ("after" = Option<String>, Query, description = "The key after which the page begins."),
+        ("limit" = Option<u16>, Query, description = "The most rows of a page: 1 to 1000, 100 unless given."),
+        ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+    ),
+    responses(
+        (status = 200, description = "A page; it may have fewer rows than asked for, or none, and \
+            yet not be the last.", body = RowsReply, headers(("Meridian-Session" = String))),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn rows(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let table = incoming.table()?.into_owned();
+    let target = state.target(&table)?;
+    let [after, limit] = incoming.query(["after", "limit"])?;
+    let limit = page_limit(limit.as_deref())?;
+    let after = after.filter(|after| !after.is_empty());
+    if let Some(after) = &after {
+        target.check_key(after)?;
+    }
+    let session = Session::read(&state, incoming.headers())?;
+    session.wait(target.dataset).await?;
+    let page = read(target.dataset.tables(), move |tables| {
+        tables.page(&table, after.as_deref(), limit, PAGE_BYTES_MAX)
+    })
+    .await?;
+    let shown = page.rows.iter().map(|(_, row)| row.version);
+    let token = session.token(target.dataset, shown);
+    let mut json = Json::default();
+    json.raw("{\"rows\":");
+    json.list(&page.rows, |json, (key, row)| {
+        json.raw("{\"key\":").string(key);
+        json.raw(",\"version\":").version(Some(row.version));
+        json.raw(",\"document\":").raw(&row.document).raw("}");
+    });
+    json.raw(",\"next\":").optional(page.next.as_deref()).raw("}");
+    let mut response = json.reply();
+    response.headers_mut().insert(SESSION, token);
+    Ok(response)
+}
+
+/// A table's checksum: equal in regions that have converged.
+#[utoipa::path(
+    get,
+    path = "/v1/tables/{table}/checksum",
+    tag = "tables",
+    params(
+        ("table" = String, Path, description = "The table."),
+        ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+    ),
+    responses(
+        (status = 200, description = "The checksum.", body = ChecksumReply,
+            headers(("Meridian-Session" = String))),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn checksum(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let table = incoming.table()?.into_owned();
+    let target = state.target(&table)?;
+    let [] = incoming.query([])?;
+    let session = Session::read(&state, incoming.headers())?;
+    session.wait(target.dataset).await?;
+    let checksum = read(target.dataset.tables(), move |tables| tables.checksum(&table)).await?;
+    let reply = ChecksumReply { rows: checksum.rows, checksum: checksum.checksum };
+    let mut response = serialized(StatusCode::OK, &reply);
+    response.headers_mut().insert(SESSION, session.token(target.dataset, []));
+    Ok(response)
+}
+
+/// Reads more than a row, which would hold up the thread that serves others too.
+pub(crate) async fn read<T: Send + 'static>(
+    tables: &TableReader<FjallStore>,
+    read: impl FnOnce(&TableReader<FjallStore>) -> Result<T, TablesError> + Send + 'static,
+) -> Result<T, Problem> {
+    let tables = tables.clone();
+    let reading = tokio::task::spawn_blocking(move || read(&tables));
+    match reading.await {
+        Ok(result) => result.map_err(|error| Problem::tables(&error)),
+        Err(error) => {
+            tracing::error!(%error, "a read of the tables was given up");
+            Err(Problem::new(Kind::Internal, "the read was given up; see the region's log"))
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The HTTP API of one region: tables, how replication stands, and what monitoring asks for.
+//!
+//! ```text
+//! socket ─▶ serve ─▶ guard (token, counters) ─▶ handler ─▶ DatasetHandle ─▶ reply
+//!                                                  └─ Problem (RFC 9457) ─▶ reply
+//! ```
+//!
+//! A row's path is split and decoded here, from the URI as it came, because a key may hold any
+//! character, `/` and NUL too. Documents stay the client's own text: they are checked, not built.
+//! What a request may cost is bounded before it is read: connections, bytes of bodies under way,
+//! time to send a header or a body.
+//!
+//! A dataset that could not be opened answers 503 with the reason; the others go on.
+
+mod conflicts;
+mod documents;
+mod guard;
+mod increments;
+mod incoming;
+mod json;
+mod listing;
+mod live;
+mod metrics;
+mod openapi;
+mod preconditions;
+mod problem;
+mod replication;
+mod routes;
+mod rows;
+mod sampling;
+mod serve;
+mod session;
+mod state;
+mod status;
+mod stream;
+mod timestamp;
+mod transactions;
+mod writes;
+
+pub use openapi::openapi;
+pub use routes::router;
+pub use serve::serve;
+pub use state::{Api, ApiState, DatasetState};

@@ -1,0 +1,225 @@
+//! Errors as clients see them: problem details (RFC 9457).
+//!
+//! The type is a relative reference, `/problems/NAME`, and is what programs should look at; the
+//! rest is for people.
+
+use crate::dataset::{ExecuteError, describe};
+use axum::body::Body;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use meridian_engine_kv::{Rejection, TablesError};
+use serde_json::{Map, Value};
+
+/// What went wrong, by kind: name, status, title.
+macro_rules! kinds {
+    ($($kind:ident = ($name:literal, $status:ident, $title:literal),)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($kind),* }
+
+        impl Kind {
+            /// Every kind, for the API's description.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status),* }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    BadPath = ("bad-path", BAD_REQUEST, "The path can't be read"),
+    BadQuery = ("bad-query", BAD_REQUEST, "The query can't be read"),
+    BadHeader = ("bad-header", BAD_REQUEST, "A header can't be read"),
+    BadSession = ("bad-session", BAD_REQUEST, "The session token can't be read"),
+    BrokenBody = ("broken-body", BAD_REQUEST, "The body did not arrive"),
+    MalformedJson = ("malformed-json", BAD_REQUEST, "The body is not JSON"),
+    Unauthorized = ("unauthorized", UNAUTHORIZED, "The token is missing or wrong"),
+    UnknownPath = ("unknown-path", NOT_FOUND, "Nothing is at this path"),
+    TableNotServed = ("table-not-served", NOT_FOUND, "No dataset takes the table"),
+    RowNotFound = ("row-not-found", NOT_FOUND, "The row is not there"),
+    MethodNotAllowed = ("method-not-allowed", METHOD_NOT_ALLOWED, "The method is not for this path"),
+    BodyTimeout = ("body-timeout", REQUEST_TIMEOUT, "The body took too long"),
+    PreconditionFailed = ("precondition-failed", PRECONDITION_FAILED, "The row is in another state"),
+    TooLarge = ("too-large", PAYLOAD_TOO_LARGE, "The request is too large"),
+    NestingTooDeep = ("nesting-too-deep", UNPROCESSABLE_ENTITY, "The JSON is nested too deeply"),
+    BadBody = ("bad-body", UNPROCESSABLE_ENTITY, "The body is not what this path takes"),
+    BadTable = ("bad-table", UNPROCESSABLE_ENTITY, "The table's name can't be"),
+    BadKey = ("bad-key", UNPROCESSABLE_ENTITY, "The row's key can't be"),
+    BadIdempotencyKey = ("bad-idempotency-key", UNPROCESSABLE_ENTITY, "The idempotency key can't be"),
+    IdempotencyKeyReused = (
+        "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"
+    ),
+    EmptyTransaction = ("empty-transaction", UNPROCESSABLE_ENTITY, "The transaction has no operations"),
+    SeveralDatasets = ("several-datasets", UNPROCESSABLE_ENTITY, "The transaction spans datasets"),
+    NotAnObject = ("not-an-object", UNPROCESSABLE_ENTITY, "The document has no fields"),
+    NotAnInteger = ("not-an-integer", UNPROCESSABLE_ENTITY, "The field holds no integer"),
+    OutOfRange = ("out-of-range", UNPROCESSABLE_ENTITY, "The field would leave its range"),
+    TablesFailed = ("tables-failed", INTERNAL_SERVER_ERROR, "The tables can't be read"),
+    LogFailed = ("log-failed", INTERNAL_SERVER_ERROR, "Whether the write happened is unknown"),
+    NotVisible = ("not-visible", INTERNAL_SERVER_ERROR, "The write is durable but not visible yet"),
+    Internal = ("internal", INTERNAL_SERVER_ERROR, "Something went wrong in the region"),
+    DatasetUnavailable = ("dataset-unavailable", SERVICE_UNAVAILABLE, "The dataset could not be opened"),
+    DatasetStopped = ("dataset-stopped", SERVICE_UNAVAILABLE, "The dataset takes no writes"),
+    SessionNotReached = ("session-not-reached", SERVICE_UNAVAILABLE, "This region has not caught up"),
+    TooBusy = ("too-busy", SERVICE_UNAVAILABLE, "The region is busy"),
+    ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
+    LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
+    DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+}
+
+/// An error reply.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    kind: Kind,
+    detail: String,
+    hint: Option<String>,
+    members: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            hint: None,
+            members: Map::new(),
+            headers: HeaderMap::new(),
+        }))
+    }
+
+    /// From an error's text, whose hint stands behind an empty line.
+    fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
+        let text = error.to_string();
+        match text.split_once("\n\nhint: ") {
+            Some((detail, hint)) => Self::new(kind, detail).hint(hint),
+            None => Self::new(kind, text),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn retry_after(self, seconds: u16) -> Self {
+        self.header(header::RETRY_AFTER, seconds.into())
+    }
+
+    /// Puts words before the detail.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.detail = format!("{place}: {}", self.0.detail);
+        self
+    }
+
+    /// The tables could not be read.
+    pub(crate) fn tables(error: &TablesError) -> Self {
+        tracing::error!(error = %describe(error), "the tables can't be read");
+        let kind = if error.disk_full() { Kind::DiskFull } else { Kind::TablesFailed };
+        Self::of(kind, error)
+    }
+
+    pub(crate) fn execute(error: ExecuteError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ExecuteError::Rejected(rejection) => Self::rejection(&rejection),
+            ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail)
+                .hint("see the region's log and /v1/status; reads go on, other regions take writes"),
+            ExecuteError::LogBudget { bytes, bytes_max } => Self::new(Kind::LogBudget, detail)
+                .hint("a peer has been away for long: bring it back, or give the log more disk")
+                .member("log_bytes", bytes)
+                .member("log_bytes_max", bytes_max)
+                .retry_after(10),
+            ExecuteError::DiskFull { .. } => Self::new(Kind::DiskFull, detail)
+                .hint("the write did not happen; make room and send it again")
+                .retry_after(10),
+            ExecuteError::LogFailed { .. } => Self::new(Kind::LogFailed, detail).hint(
+                "the write may or may not have happened: read the row after the region has been \
+                 restarted, or send it again there with the same Idempotency-Key",
+            ),
+            ExecuteError::NotVisible { .. } => Self::new(Kind::NotVisible, detail).hint(
+                "the write is durable and will be seen once the region has recovered; \
+                 do not send it again without the same Idempotency-Key",
+            ),
+            ExecuteError::ShuttingDown => Self::new(Kind::ShuttingDown, detail)
+                .hint("send it to another region, or again a little later")
+                .retry_after(1),
+        }
+    }
+
+    fn rejection(rejection: &Rejection) -> Self {
+        let kind = match rejection {
+            Rejection::Empty => Kind::EmptyTransaction,
+            Rejection::TooManyOperations { .. }
+            | Rejection::TransactionTooLarge { .. }
+            | Rejection::DocumentTooLarge { .. } => Kind::TooLarge,
+            Rejection::BadTable { .. } => Kind::BadTable,
+            Rejection::BadKey { .. } => Kind::BadKey,
+            Rejection::BadIdempotencyKey { .. } => Kind::BadIdempotencyKey,
+            Rejection::IdempotencyKeyReused { .. } => Kind::IdempotencyKeyReused,
+            Rejection::PreconditionFailed { version, .. } => {
+                let version = version.map(|version| version.to_string());
+                return Self::of(Kind::PreconditionFailed, rejection)
+                    .hint("read the row and decide anew")
+                    .member("version", version);
+            }
+            Rejection::NotAnObject { .. } => Kind::NotAnObject,
+            Rejection::NotAnInteger { .. } => Kind::NotAnInteger,
+            Rejection::OutOfRange { .. } => Kind::OutOfRange,
+            Rejection::Tables(error) => return Self::tables(error),
+        };
+        Self::of(kind, rejection)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let Parts { kind, detail, hint, members, .. } = &*self.0;
+        let mut body = Map::new();
+        body.insert("type".to_owned(), format!("/problems/{}", kind.name()).into());
+        body.insert("title".to_owned(), kind.title().into());
+        body.insert("status".to_owned(), kind.status().as_u16().into());
+        body.insert("detail".to_owned(), detail.as_str().into());
+        if let Some(hint) = hint {
+            body.insert("hint".to_owned(), hint.as_str().into());
+        }
+        body.extend(members.clone());
+        serde_json::to_vec(&body).expect("a map of JSON values is JSON")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = self.0.kind.status();
+        *response.headers_mut() = self.0.headers;
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}

@@ -1,0 +1,185 @@
+//! What the handlers share.
+
+use super::metrics::HttpMetrics;
+use super::problem::{Kind, Problem};
+use crate::dataset::DatasetHandle;
+use axum::http::HeaderMap;
+use meridian_link::Rejections;
+use meridian_model::RegionName;
+use meridian_topology::{Limits, TableName, Topology};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The bodies of writes under way may take this much memory together, in KiB.
+const WRITES_KIB_MAX: usize = 128 * 1024;
+/// What a write counts for at least, which bounds how many there are at once.
+const WRITE_KIB_MIN: usize = 16;
+/// JSON around the operations of a transaction, on top of what they may weigh themselves.
+const TRANSACTION_SYNTAX_BYTES: usize = 4 << 20;
+/// JSON around an increment's field.
+const INCREMENT_BYTES_MAX: usize = 64 << 10;
+
+/// What the API is about.
+#[derive(Clone)]
+pub struct Api {
+    /// This region.
+    pub region: RegionName,
+    /// Which table belongs to which dataset, and under which limits.
+    pub topology: Arc<Topology>,
+    /// Every dataset of the topology, by name.
+    pub datasets: BTreeMap<String, DatasetState>,
+    /// The bearer token that clients must send; without it none is asked for.
+    pub token: Option<String>,
+    /// Who was turned away at the link, where there is one.
+    pub rejections: Option<Rejections>,
+    /// When the region started.
+    pub started: Instant,
+}
+
+/// A dataset, as the API finds it.
+#[derive(Clone)]
+pub enum DatasetState {
+    /// It runs.
+    Running(DatasetHandle),
+    /// It could not be opened.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The API's state; clones are cheap and share it.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+struct Shared {
+    api: Api,
+    writes: Semaphore,
+    http: HttpMetrics,
+}
+
+/// The dataset that a request is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) dataset: &'a DatasetHandle,
+    pub(crate) limits: &'a Limits,
+}
+
+impl ApiState {
+    /// Shares what the API is about.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        let writes = Semaphore::new(WRITES_KIB_MAX);
+        Self(Arc::new(Shared { api, writes, http: HttpMetrics::default() }))
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        &self.0.api
+    }
+
+    pub(crate) fn http(&self) -> &HttpMetrics {
+        &self.0.http
+    }
+
+    pub(crate) fn has_dataset(&self, name: &str) -> bool {
+        self.0.api.datasets.contains_key(name)
+    }
+
+    /// The datasets that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &DatasetHandle> {
+        self.0.api.datasets.values().filter_map(|state| match state {
+            DatasetState::Running(handle) => Some(handle),
+            DatasetState::Failed { .. } => None,
+        })
+    }
+
+    /// The running dataset that a table belongs to.
+    pub(crate) fn target(&self, table: &str) -> Result<Target<'_>, Problem> {
+        TableName::new(table).map_err(|error| {
+            Problem::new(Kind::BadTable, error.reason).hint(error.hint)
+        })?;
+        let Some(dataset) = self.0.api.topology.dataset_of_table(table) else {
+            return Err(Problem::new(
+                Kind::TableNotServed,
+                format!("no dataset takes table {table:?}"),
+            )
+            .hint("add the table to a dataset of the topology"));
+        };
+        let dataset_name = dataset.name.as_str();
+        match self.0.api.datasets.get(dataset_name) {
+            Some(DatasetState::Running(handle)) => {
+                Ok(Target { dataset: handle, limits: &dataset.limits })
+            }
+            Some(DatasetState::Failed { reason }) => Err(unavailable(dataset_name, reason)),
+            None => Err(unavailable(dataset_name, "it is not one of this region's")),
+        }
+    }
+
+    /// The most bytes that the body of a transaction may have.
+    pub(crate) fn transaction_body_bytes_max(&self) -> usize {
+        let datasets = &self.0.api.topology.datasets;
+        let largest = datasets.iter().map(|dataset| dataset.limits.transaction_bytes_max).max();
+        bytes(largest.unwrap_or_default()).saturating_add(TRANSACTION_SYNTAX_BYTES)
+    }
+
+    /// Room for a write whose body has `bytes`; held until the write is answered.
+    pub(crate) fn admit_write(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
+        let kib = bytes.div_ceil(1024).clamp(WRITE_KIB_MIN, WRITES_KIB_MAX);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        self.0.writes.try_acquire_many(kib).map_err(|_| {
+            Problem::new(Kind::TooBusy, "too many writes are under way in this region")
+                .hint("send it again a little later")
+                .retry_after(1)
+        })
+    }
+}
+
+impl Target<'_> {
+    /// Checks a row's key against the dataset's limit.
+    pub(crate) fn check_key(&self, key: &str) -> Result<(), Problem> {
+        let max = bytes(self.limits.key_bytes_max);
+        if (1..=max).contains(&key.len()) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Kind::BadKey,
+            format!("a row's key has 1 to {max} bytes, this one has {}", key.len()),
+        ))
+    }
+
+    /// The most bytes that the body of a PUT may have.
+    pub(crate) fn document_bytes_max(&self) -> usize {
+        bytes(self.limits.document_bytes_max)
+    }
+
+    /// The most bytes that the body of an increment may have.
+    pub(crate) fn increment_bytes_max(&self) -> usize {
+        INCREMENT_BYTES_MAX.min(bytes(self.limits.transaction_bytes_max))
+    }
+}
+
+fn bytes(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn unavailable(dataset: &str, reason: &str) -> Problem {
+    Problem::new(
+        Kind::DatasetUnavailable,
+        format!("dataset {dataset:?} could not be opened: {reason}"),
+    )
+    .hint("mend what the reason names and restart the region; its other datasets run")
+    .member("dataset", dataset)
+}
+
+/// The value of a header that may come once.
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::new(Kind::BadHeader, format!("{name} is there more than once")));
+    }
+    let text = value.to_str();
+    text.map(Some).map_err(|_| Problem::new(Kind::BadHeader, format!("{name} is not ASCII text")))
+}

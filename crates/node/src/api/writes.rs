@@ -1,0 +1,79 @@
+//! What all writes have in common: room, body, idempotency key, session, execution.
+
+use super::incoming::Incoming;
+use super::json::{REPLAYED, SESSION};
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::state::{ApiState, single};
+use crate::dataset::DatasetHandle;
+use axum::http::HeaderValue;
+use axum::response::Response;
+use meridian_engine_kv::{Outcome, Request};
+use meridian_model::IdempotencyKey;
+use tokio::sync::SemaphorePermit;
+use xxhash_rust::xxh3::Xxh3;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A write whose body has arrived.
+pub(crate) struct Write<'a> {
+    pub(crate) body: Vec<u8>,
+    pub(crate) session: Session,
+    pub(crate) idempotency: Option<IdempotencyKey>,
+    /// Room for it, given back when it is answered.
+    _room: SemaphorePermit<'a>,
+}
+
+impl<'a> Write<'a> {
+    /// Reads what every write has.
+    pub(crate) async fn read(
+        state: &'a ApiState,
+        incoming: &mut Incoming,
+        body_bytes_max: usize,
+    ) -> Result<Self, Problem> {
+        let session = Session::read(state, incoming.headers())?;
+        let key = single(incoming.headers(), IDEMPOTENCY_KEY)?.map(str::to_owned);
+        let room = state.admit_write(incoming.body_bytes(body_bytes_max).min(body_bytes_max))?;
+        let body = incoming.read_body(body_bytes_max).await?;
+        let idempotency = key.map(|key| {
+            let fingerprint = fingerprint(incoming, &body);
+            IdempotencyKey { key, fingerprint }
+        });
+        Ok(Self { body, session, idempotency, _room: room })
+    }
+}
+
+/// Executes a transaction and gives the reply its session token.
+pub(crate) async fn execute(
+    dataset: &DatasetHandle,
+    session: &Session,
+    request: Request,
+    reply: impl FnOnce(Outcome) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
+    session.wait(dataset).await?;
+    let executed = dataset.execute(request).await;
+    let token = session.token(dataset, []);
+    let outcome = executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
+    let replayed = outcome.replayed;
+    let mut response = reply(outcome)?;
+    response.headers_mut().insert(SESSION, token);
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// A transaction came back without the row that it wrote.
+pub(crate) fn missing_outcome() -> Problem {
+    Problem::new(Kind::Internal, "the write was carried out, but its row was not returned")
+}
+
+fn fingerprint(incoming: &Incoming, body: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    for part in [incoming.parts.method.as_str(), incoming.parts.uri.path()] {
+        hasher.update(part.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.update(body);
+    hasher.digest()
+}

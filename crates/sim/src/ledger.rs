@@ -1,0 +1,137 @@
+//! What clients asked for and what they were told.
+
+use meridian_check::{Committed, Law, Violation};
+use meridian_model::{Body, Entry, OriginId, Sequence};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Staged; nobody knows yet.
+    Open,
+    /// Acknowledged to the client.
+    Acknowledged,
+    /// In the log, though nobody was told.
+    Survived,
+    /// It never happened.
+    Dropped,
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    node: usize,
+    origin: OriginId,
+    sequence: Sequence,
+    fate: Fate,
+    transaction: Committed,
+}
+
+/// Every client transaction of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    records: Vec<Record>,
+}
+
+impl Ledger {
+    /// Notes a transaction that was staged.
+    pub(crate) fn staged(&mut self, node: usize, entry: &Entry) {
+        let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) else {
+            return;
+        };
+        self.records.push(Record {
+            node,
+            origin: entry.origin,
+            sequence: entry.sequence,
+            fate: Fate::Open,
+            transaction: Committed {
+                version: entry.version(),
+                dependencies: transaction.dependencies,
+                changes: transaction.changes,
+            },
+        });
+    }
+
+    /// The node's round was committed.
+    pub(crate) fn acknowledged(&mut self, node: usize) {
+        self.settle(node, Fate::Acknowledged);
+    }
+
+    /// The node's round was undone.
+    pub(crate) fn dropped(&mut self, node: usize) {
+        self.settle(node, Fate::Dropped);
+    }
+
+    fn settle(&mut self, node: usize, fate: Fate) {
+        for record in self.open(node) {
+            record.fate = fate;
+        }
+    }
+
+    fn open(&mut self, node: usize) -> impl Iterator<Item = &mut Record> {
+        self.records
+            .iter_mut()
+            .filter(move |record| record.node == node && record.fate == Fate::Open)
+    }
+
+    /// The node came back with its own stream ending at `sequence`: what was open is decided by it.
+    ///
+    /// # Errors
+    /// An acknowledged transaction that is not there.
+    pub(crate) fn recovered(
+        &mut self,
+        node: usize,
+        region: &str,
+        origin: OriginId,
+        sequence: Sequence,
+    ) -> Result<(), Violation> {
+        for record in self.open(node) {
+            let survived = record.origin == origin && record.sequence <= sequence;
+            record.fate = if survived {
+                Fate::Survived
+            } else {
+                Fate::Dropped
+            };
+        }
+        let lost = self.records.iter().find(|record| {
+            record.node == node
+                && record.fate == Fate::Acknowledged
+                && (record.origin != origin || record.sequence > sequence)
+        });
+        match lost {
+            Some(record) => Err(Violation::Lost {
+                region: region.to_owned(),
+                version: record.transaction.version.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A node is gone for good, and the others hold its stream up to `sequence`: an asynchronous
+    /// region may take what nobody else had with it.
+    pub(crate) fn gone(&mut self, node: usize, sequence: Sequence) {
+        for record in self.records.iter_mut().filter(|record| record.node == node) {
+            let survived = record.fate != Fate::Dropped && record.sequence <= sequence;
+            record.fate = if survived {
+                Fate::Survived
+            } else {
+                Fate::Dropped
+            };
+        }
+    }
+
+    /// The rows that all this must have led to.
+    pub(crate) fn law(&self) -> Law {
+        let survivors: Vec<Committed> = self
+            .records
+            .iter()
+            .filter(|record| matches!(record.fate, Fate::Acknowledged | Fate::Survived))
+            .map(|record| record.transaction.clone())
+            .collect();
+        Law::of(&survivors)
+    }
+
+    pub(crate) fn acknowledged_count(&self) -> usize {
+        self.records
+            .iter()
+            .filter(|record| record.fate == Fate::Acknowledged)
+            .count()
+    }
+}

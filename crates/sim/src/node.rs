@@ -1,0 +1,217 @@
+//! One region of the world: the production machines over a disk and tables in memory.
+
+use meridian_check::{Action, ExpectedRow, RowKey, SnapshotChecker};
+use meridian_engine_kv::{
+    Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, Store as _,
+    TableReader, Tables, View as _,
+};
+use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
+use meridian_model::{Micros, OriginId, RegionName};
+use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// 2026-01-01, in microseconds: where the world's clocks begin.
+const EPOCH: u64 = 1_767_225_600_000_000;
+
+pub(crate) type SimReplica = Replica<MemoryDisk, Tables<MemoryStore>>;
+
+/// A region.
+pub(crate) struct Node {
+    pub(crate) name: RegionName,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) store: MemoryStore,
+    /// `None` while the process is down.
+    pub(crate) replica: Option<SimReplica>,
+    /// By subscriber: the connection and the sender on it.
+    pub(crate) senders: BTreeMap<usize, (u64, Sender<MemoryDisk>)>,
+    /// How far the machine's wall clock is off, in microseconds.
+    pub(crate) clock_offset: i64,
+    pub(crate) checker: SnapshotChecker,
+    /// Destroyed, not to come back.
+    pub(crate) is_gone: bool,
+    /// Why it can't start, where it refused to.
+    pub(crate) refused: Option<String>,
+    started: Duration,
+}
+
+impl Node {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: RegionName::new(name),
+            disk: MemoryDisk::new(),
+            store: MemoryStore::default(),
+            replica: None,
+            senders: BTreeMap::new(),
+            clock_offset: 0,
+            checker: SnapshotChecker::new(name),
+            is_gone: false,
+            refused: None,
+            started: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn now(&self, time: Duration) -> Now {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let wall = EPOCH.saturating_add_signed(micros + self.clock_offset);
+        Now {
+            wall: Micros(wall),
+            elapsed: time.saturating_sub(self.started),
+        }
+    }
+
+    /// Starts the process on what the disk holds.
+    pub(crate) fn start(
+        &mut self,
+        time: Duration,
+        regions: &[RegionName],
+        fresh: u64,
+    ) -> Result<(), StartError> {
+        self.started = time;
+        let tables = Tables::open(self.store.clone(), Limits::default())
+            .map_err(|error| StartError::Refused(error.to_string()))?;
+        let log_config = LogConfig {
+            segment_bytes: 16 << 10,
+            tail_cache_bytes: 8 << 10,
+            prepare_ahead: false,
+        };
+        let log = Log::open(self.disk.clone(), log_config, tables.position())?;
+        let config = Config {
+            region: self.name.clone(),
+            regions: regions.to_vec(),
+            log_bytes_max: 8 << 20,
+            log_bytes_limit: 16 << 20,
+            drift_max: Duration::from_millis(500),
+            report_interval: Duration::from_millis(500),
+            settle: Duration::from_secs(1),
+        };
+        let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        self.replica = Some(replica);
+        Ok(())
+    }
+
+    /// The process ends at once; the machine goes on.
+    pub(crate) fn kill(&mut self) {
+        self.replica = None;
+        self.senders.clear();
+        self.disk.restore_power();
+    }
+
+    /// The machine loses power: what was not synced may be torn or lost.
+    pub(crate) fn lose_power(&mut self, random: &mut fastrand::Rng) {
+        self.replica = None;
+        self.senders.clear();
+        self.disk.crash(&mut || random.u64(..));
+        self.store.crash(random.u64(..));
+    }
+
+    /// The machine loses power, and with it everything that was not synced, without a trace.
+    pub(crate) fn lose_unsynced(&mut self, random: &mut fastrand::Rng) {
+        self.replica = None;
+        self.senders.clear();
+        self.disk.crash(&mut || 0);
+        self.store.crash(random.u64(..));
+    }
+
+    pub(crate) fn tables(&self) -> TableReader<MemoryStore> {
+        TableReader::new(self.store.clone())
+    }
+
+    pub(crate) fn document(&self, table: &str, key: &str) -> Option<Value> {
+        let row = self
+            .tables()
+            .get(table, key)
+            .expect("the tables in memory are readable")?;
+        serde_json::from_str(&row.document).ok()
+    }
+
+    /// All live rows.
+    pub(crate) fn rows(&self) -> BTreeMap<RowKey, ExpectedRow> {
+        let tables = self.tables();
+        let mut rows = BTreeMap::new();
+        for table in tables.tables().expect("the tables in memory are readable") {
+            let page = tables.page(&table, None, usize::MAX, usize::MAX);
+            for (key, row) in page.expect("the tables in memory are readable").rows {
+                let document = serde_json::from_str(&row.document).unwrap_or(Value::Null);
+                rows.insert(
+                    (table.clone(), key),
+                    ExpectedRow {
+                        version: row.version,
+                        document,
+                    },
+                );
+            }
+        }
+        rows
+    }
+
+    /// How many records still wait to be collected.
+    pub(crate) fn uncollected(&self) -> usize {
+        let mut count = 0;
+        let counted = self
+            .store
+            .view()
+            .visit(b"q", b"r", Order::Ascending, &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+        counted.expect("the tables in memory are readable");
+        count
+    }
+}
+
+/// Why a process didn't start.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// What it found, it must not go on with.
+    Refused(String),
+    /// The disk failed it; it may work the next time.
+    Again,
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        if error.is_damage() {
+            Self::Refused(error.to_string())
+        } else {
+            Self::Again
+        }
+    }
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Log(error) | OpenError::Commit(CommitError::Log(error)) => error.into(),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// A client's request for these actions.
+pub(crate) fn request(actions: &[(String, String, Action)]) -> Request {
+    let operations = actions
+        .iter()
+        .map(|(table, key, action)| RowOperation {
+            table: table.clone(),
+            key: key.clone(),
+            action: match action {
+                Action::Put(document) => RowAction::Put {
+                    document: document.clone(),
+                },
+                Action::Delete => RowAction::Delete,
+                Action::Increment(field, by) => RowAction::Increment {
+                    field: field.clone(),
+                    by: *by,
+                },
+            },
+        })
+        .collect();
+    Request {
+        operations,
+        preconditions: Vec::new(),
+        idempotency: None,
+    }
+}

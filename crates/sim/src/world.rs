@@ -1,0 +1,489 @@
+//! Time, events and what happens at each.
+
+use crate::ledger::Ledger;
+use crate::network::Network;
+use crate::node::{Node, StartError, request};
+use meridian_check::{Action, CHAIN, Step, Violation, Workload};
+use meridian_model::{Envelope, Message, RegionName};
+use meridian_replicate::{CommitError, Sender};
+use serde_json::json;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+const REDIAL: Duration = Duration::from_millis(200);
+
+/// Something that is going to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A node's upkeep is due.
+    Tick(usize),
+    /// A node commits its round.
+    Flush(usize),
+    /// The first dials the second, to receive its stream.
+    Dial(usize, usize),
+    /// A message arrives.
+    Deliver {
+        from: usize,
+        to: usize,
+        link: Link,
+        message: Message,
+    },
+    /// A client of a node acts.
+    Client(usize),
+    /// A reader looks at a node's tables.
+    Read(usize),
+    /// A node's process starts again.
+    Start(usize),
+    /// The disk of a node has room again.
+    DiskFreed(usize),
+    /// All cuts and losses of the network end.
+    Heal,
+    /// A fault strikes.
+    Fault,
+}
+
+/// A connection, from the receiver of entries to their sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) receiver: usize,
+    pub(crate) sender: usize,
+    pub(crate) id: u64,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) time: Duration,
+    pub(crate) random: fastrand::Rng,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) ledger: Ledger,
+    pub(crate) clients_act: bool,
+    pub(crate) events: u64,
+    regions: Vec<RegionName>,
+    workload: Workload,
+    links: BTreeMap<(usize, usize), u64>,
+    link_ids: u64,
+    order: u64,
+    agenda: BinaryHeap<Reverse<Due>>,
+}
+
+/// An event with its time; ties go in the order of planning.
+#[derive(Debug, PartialEq, Eq)]
+struct Due {
+    at: Duration,
+    order: u64,
+    event: Event,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, region_count: usize) -> Self {
+        let names: Vec<String> = (0..region_count)
+            .map(|index| format!("region-{index}"))
+            .collect();
+        let mut world = Self {
+            time: Duration::ZERO,
+            random: fastrand::Rng::with_seed(seed),
+            nodes: names.iter().map(|name| Node::new(name)).collect(),
+            network: Network::new(seed),
+            ledger: Ledger::default(),
+            clients_act: true,
+            events: 0,
+            regions: names.iter().map(|name| RegionName::new(name)).collect(),
+            workload: Workload::new(seed),
+            links: BTreeMap::new(),
+            link_ids: 0,
+            order: 0,
+            agenda: BinaryHeap::new(),
+        };
+        for node in 0..region_count {
+            world.plan(Duration::ZERO, Event::Start(node));
+            world.plan(Duration::ZERO, Event::Tick(node));
+            world.plan(Duration::from_millis(5), Event::Client(node));
+            world.plan(Duration::from_millis(9), Event::Read(node));
+            for peer in (0..region_count).filter(|peer| *peer != node) {
+                world.plan(Duration::from_millis(1), Event::Dial(node, peer));
+            }
+        }
+        world
+    }
+
+    pub(crate) fn plan(&mut self, after: Duration, event: Event) {
+        self.order += 1;
+        let due = Due {
+            at: self.time + after,
+            order: self.order,
+            event,
+        };
+        self.agenda.push(Reverse(due));
+    }
+
+    /// Lets everything happen that is due before `end`, or until a promise is broken.
+    pub(crate) fn run_until(
+        &mut self,
+        end: Duration,
+        mut fault: impl FnMut(&mut Self),
+    ) -> Result<(), Violation> {
+        while self.agenda.peek().is_some_and(|Reverse(due)| due.at < end) {
+            let Some(Reverse(due)) = self.agenda.pop() else {
+                break;
+            };
+            self.time = due.at;
+            self.events += 1;
+            if due.event == Event::Fault {
+                fault(self);
+            } else {
+                self.happen(due.event)?;
+            }
+        }
+        self.time = end;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Tick(node) => {
+                self.plan(TICK, Event::Tick(node));
+                self.tick(node)
+            }
+            Event::Flush(node) => self.flush(node),
+            Event::Dial(receiver, sender) => {
+                self.dial(receiver, sender);
+                Ok(())
+            }
+            Event::Deliver {
+                from,
+                to,
+                link,
+                message,
+            } => self.deliver(from, to, link, message),
+            Event::Client(node) => {
+                let pause = Duration::from_micros(self.random.u64(1_000..60_000));
+                self.plan(pause, Event::Client(node));
+                self.client(node);
+                Ok(())
+            }
+            Event::Read(node) => {
+                let pause = Duration::from_micros(self.random.u64(1_000..40_000));
+                self.plan(pause, Event::Read(node));
+                self.read(node)
+            }
+            Event::Start(node) => self.start(node),
+            Event::DiskFreed(node) => {
+                self.nodes[node].disk.set_capacity(None);
+                Ok(())
+            }
+            Event::Heal => {
+                self.network.heal();
+                Ok(())
+            }
+            Event::Fault => Ok(()),
+        }
+    }
+
+    fn start(&mut self, index: usize) -> Result<(), Violation> {
+        let fresh = self.random.u64(1..);
+        let node = &mut self.nodes[index];
+        if node.replica.is_some() || node.is_gone || node.refused.is_some() {
+            return Ok(());
+        }
+        match node.start(self.time, &self.regions, fresh) {
+            Ok(()) => {}
+            Err(StartError::Again) => {
+                self.crash(index);
+                return Ok(());
+            }
+            Err(StartError::Refused(reason)) => {
+                node.refused = Some(reason);
+                return Ok(());
+            }
+        }
+        let Some(replica) = &node.replica else {
+            return Ok(());
+        };
+        let (origin, own) = (replica.origin(), replica.marks().get(replica.origin()));
+        self.ledger
+            .recovered(index, node.name.as_str(), origin, own.sequence)
+    }
+
+    fn tick(&mut self, index: usize) -> Result<(), Violation> {
+        let time = self.time;
+        let node = &mut self.nodes[index];
+        let now = node.now(time);
+        if let Some(replica) = &mut node.replica {
+            // A log that can't be trimmed now is trimmed later, or the flush shows the fault.
+            let _ = replica.tick(now);
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, index: usize) -> Result<(), Violation> {
+        let time = self.time;
+        let node = &mut self.nodes[index];
+        let now = node.now(time);
+        let Some(replica) = &mut node.replica else {
+            return Ok(());
+        };
+        match replica.flush(now) {
+            Ok(()) => {
+                self.ledger.acknowledged(index);
+                self.send_outgoing(index);
+                self.poll_senders(index);
+            }
+            Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(index),
+            Err(CommitError::Log(_)) => self.crash(index),
+            Err(CommitError::Tables { reason: what }) => {
+                let region = node.name.to_string();
+                return Err(Violation::Broken { region, what });
+            }
+        }
+        Ok(())
+    }
+
+    /// The power goes while the node is at work.
+    pub(crate) fn crash(&mut self, index: usize) {
+        self.nodes[index].lose_power(&mut self.random);
+        self.went_down(index);
+    }
+
+    /// The power goes, and nothing that wasn't synced is left.
+    pub(crate) fn lose_unsynced(&mut self, index: usize) {
+        self.nodes[index].lose_unsynced(&mut self.random);
+        self.went_down(index);
+    }
+
+    /// The process is killed.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.nodes[index].kill();
+        self.went_down(index);
+    }
+
+    fn went_down(&mut self, index: usize) {
+        let time = self.time;
+        self.links
+            .retain(|(receiver, sender), _| *receiver != index && *sender != index);
+        let name = self.nodes[index].name.clone();
+        for node in &mut self.nodes {
+            node.senders.remove(&index);
+            let now = node.now(time);
+            if let Some(replica) = &mut node.replica {
+                replica.disconnected(now, &name, "the peer went away".to_owned());
+            }
+        }
+        let pause = Duration::from_millis(self.random.u64(10..1_500));
+        self.plan(pause, Event::Start(index));
+    }
+
+    fn dial(&mut self, receiver: usize, sender: usize) {
+        self.plan(REDIAL, Event::Dial(receiver, sender));
+        if self.links.contains_key(&(receiver, sender)) || self.nodes[receiver].replica.is_none() {
+            return;
+        }
+        let name = self.nodes[sender].name.clone();
+        let cut = self.network.is_cut(receiver, sender) || self.network.is_cut(sender, receiver);
+        let now = self.nodes[receiver].now(self.time);
+        let reader = self.nodes[sender]
+            .replica
+            .as_ref()
+            .map(|replica| Sender::new(name.clone(), replica.origin(), replica.reader()));
+        let Some(replica) = &mut self.nodes[receiver].replica else {
+            return;
+        };
+        match reader {
+            Some(stream) if !cut => {
+                self.link_ids += 1;
+                self.links.insert((receiver, sender), self.link_ids);
+                replica.connected(now, &name);
+                self.nodes[sender]
+                    .senders
+                    .insert(receiver, (self.link_ids, stream));
+                self.send_outgoing(receiver);
+            }
+            _ => replica.disconnected(now, &name, "no answer".to_owned()),
+        }
+    }
+
+    /// Sends what a node has for its peers. Nothing of it depends on what isn't durable.
+    fn send_outgoing(&mut self, index: usize) {
+        let Some(replica) = &mut self.nodes[index].replica else {
+            return;
+        };
+        for (peer, message) in replica.take_outgoing() {
+            let Some(sender) = self.regions.iter().position(|region| *region == peer) else {
+                continue;
+            };
+            if let Some(id) = self.links.get(&(index, sender)).copied() {
+                self.send(
+                    index,
+                    sender,
+                    Link {
+                        receiver: index,
+                        sender,
+                        id,
+                    },
+                    message,
+                );
+            }
+        }
+    }
+
+    fn poll_senders(&mut self, index: usize) {
+        let now = self.nodes[index].now(self.time);
+        let mut messages = Vec::new();
+        for (receiver, (id, stream)) in &mut self.nodes[index].senders {
+            while let Ok(Some(message)) = stream.poll(now) {
+                messages.push((
+                    Link {
+                        receiver: *receiver,
+                        sender: index,
+                        id: *id,
+                    },
+                    message,
+                ));
+            }
+        }
+        for (link, message) in messages {
+            self.send(index, link.receiver, link, message);
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
+        for delay in self.network.delays(from, to) {
+            let message = message.clone();
+            self.plan(
+                delay,
+                Event::Deliver {
+                    from,
+                    to,
+                    link,
+                    message,
+                },
+            );
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        from: usize,
+        to: usize,
+        link: Link,
+        message: Message,
+    ) -> Result<(), Violation> {
+        if self.links.get(&(link.receiver, link.sender)) != Some(&link.id) {
+            return Ok(());
+        }
+        // Over the wire and back: the formats are part of what is tested.
+        let envelope = Envelope {
+            dataset: "main".to_owned(),
+            message,
+        };
+        let decoded = Envelope::decode(&envelope.encode()).map(|envelope| envelope.message);
+        let broken = |region: &RegionName, what: String| Violation::Broken {
+            region: region.to_string(),
+            what,
+        };
+        let message = decoded
+            .map_err(|error| broken(&self.regions[to], format!("cannot decode: {error}")))?;
+        let peer = self.regions[from].clone();
+        let now = self.nodes[to].now(self.time);
+        if to == link.receiver {
+            let Some(replica) = &mut self.nodes[to].replica else {
+                return Ok(());
+            };
+            let taken = replica.message(now, &peer, message);
+            taken.map_err(|error| broken(&self.regions[to], error.to_string()))?;
+            let pause = Duration::from_micros(self.random.u64(0..3_000));
+            self.plan(pause, Event::Flush(to));
+            return Ok(());
+        }
+        self.serve(to, link, &peer, message);
+        Ok(())
+    }
+
+    /// A subscriber said something to the sender of its stream.
+    fn serve(&mut self, index: usize, link: Link, peer: &RegionName, message: Message) {
+        let now = self.nodes[index].now(self.time);
+        let node = &mut self.nodes[index];
+        let (Some(replica), Some((_, stream))) =
+            (&mut node.replica, node.senders.get_mut(&link.receiver))
+        else {
+            return;
+        };
+        match message {
+            Message::Ack {
+                session,
+                next,
+                held,
+            } => stream.acknowledged(session, next, &held),
+            message => {
+                let known = replica.road().member(peer);
+                if let Ok(Some(answer)) = stream.subscribe(now, known, message) {
+                    if let Some(reason) = &answer.lost_tail {
+                        replica.lost_tail(reason);
+                    }
+                    self.send(index, link.receiver, link, answer.message);
+                }
+            }
+        }
+        self.poll_senders(index);
+    }
+
+    fn client(&mut self, index: usize) {
+        if !self.clients_act {
+            return;
+        }
+        let step = self.workload.step(index == 0);
+        let actions = match step {
+            Step::Write(actions) => actions,
+            Step::Derive(key) => {
+                let Some(source) = self.nodes[index].document(CHAIN, "source") else {
+                    return;
+                };
+                let document = json!({ "n": source["n"] }).to_string();
+                vec![(CHAIN.to_owned(), key, Action::Put(document))]
+            }
+        };
+        let node = &mut self.nodes[index];
+        let now = node.now(self.time);
+        let Some(replica) = &mut node.replica else {
+            return;
+        };
+        if !replica.is_settled(now) {
+            return;
+        }
+        let before = replica.staged().len();
+        let request = request(&actions);
+        // A refusal (budget, overflow) is an answer like any other; nothing is staged then.
+        let _ = replica.write(now, |tables, version| tables.execute(version, &request));
+        if let Some(entry) = replica.staged().get(before) {
+            self.ledger.staged(index, entry);
+        }
+        let pause = Duration::from_micros(self.random.u64(0..3_000));
+        self.plan(pause, Event::Flush(index));
+    }
+
+    fn read(&mut self, index: usize) -> Result<(), Violation> {
+        let node = &mut self.nodes[index];
+        if node.replica.is_none() {
+            return Ok(());
+        }
+        let mut checker = node.checker.clone();
+        checker.check(&|table: &str, key: &str| node.document(table, key))?;
+        node.checker = checker;
+        Ok(())
+    }
+}

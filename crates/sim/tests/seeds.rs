@@ -1,0 +1,38 @@
+//! Hundreds of seeds of every scenario; the soak command runs thousands.
+
+use meridian_sim::{Scenario, run};
+
+fn all_pass(scenario: Scenario, seeds: std::ops::Range<u64>) {
+    let mut acknowledged = 0;
+    for seed in seeds {
+        match run(scenario, seed) {
+            Ok(report) => acknowledged += report.acknowledged,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(acknowledged > 0, "the clients did nothing");
+}
+
+#[test]
+fn chaos() {
+    all_pass(Scenario::Chaos, 0..200);
+}
+
+#[test]
+fn a_dying_origin_leaves_its_last_transactions_to_all() {
+    all_pass(Scenario::DyingOrigin, 0..100);
+}
+
+#[test]
+fn a_lying_disk_is_noticed() {
+    for seed in 0..100 {
+        run(Scenario::LyingDisk, seed).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for scenario in Scenario::ALL {
+        assert_eq!(run(scenario, 7), run(scenario, 7));
+    }
+}
