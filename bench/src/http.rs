@@ -210,14 +210,6 @@ impl HttpClient {
     pub async fn put(&mut self, path: &str, body: Bytes) -> Result<Reply, HttpError> {
         self.send(Method::PUT, path, body).await
     }
-
-    /// `DELETE path`.
-    ///
-    /// # Errors
-    /// As [`HttpClient::send`].
-    pub async fn delete(&mut self, path: &str) -> Result<Reply, HttpError> {
-        self.send(Method::DELETE, path, Bytes::new()).await
-    }
 }
 
 async fn receive(
@@ -268,7 +260,10 @@ mod tests {
         assert_eq!(first.status, StatusCode::OK);
         assert_eq!(first.etag(), Some("77-00000000000000fe"));
         assert_eq!(client.get("/").await.unwrap().text(), "abcde");
-        let third = client.delete("/v1/tables/t/rows/k").await.unwrap();
+        let third = client
+            .put("/v1/tables/t/rows/k", Bytes::new())
+            .await
+            .unwrap();
         assert_eq!(third.status, StatusCode::NO_CONTENT);
         assert_eq!(third.etag(), None);
     }

@@ -1,11 +1,11 @@
-//! A client of a region's API: rows, checksums, metrics. One connection, one request outstanding.
+//! A client of a region's API: rows, checksums, conflicts. One connection, one request outstanding.
 
 use crate::http::{HttpClient, HttpError, Reply};
 use bytes::Bytes;
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use meridian_model::Version;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -86,17 +86,25 @@ impl MeridianClient {
         }
     }
 
-    /// Deletes a row, there or not; gives the delete's version where the region tells it.
+    /// Deletes a row, there or not; gives the delete's version, none where it came to nothing. A
+    /// transaction of this one operation, because the reply to `DELETE` tells no version.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn delete(&mut self, key: &str) -> Result<Option<Version>, ApiError> {
-        let path = self.row_path(key);
-        let reply = self.http.delete(&path).await?;
-        match (reply.status, reply.etag()) {
-            (StatusCode::NO_CONTENT, None) => Ok(None),
-            (StatusCode::NO_CONTENT, Some(_)) => version(&reply, "DELETE", &path).map(Some),
-            _ => Err(refused(&reply, "DELETE", &path)),
+        const PATH: &str = "/v1/transactions";
+        let operation = json!({"op": "delete", "table": self.table, "key": key});
+        let body = json!({"operations": [operation]}).to_string();
+        let reply = self.http.send(Method::POST, PATH, body.into()).await?;
+        if reply.status != StatusCode::OK {
+            return Err(refused(&reply, "POST", PATH));
+        }
+        let invalid = || malformed("POST", PATH, "version", &reply.body);
+        let outcome: Value = serde_json::from_slice(&reply.body).map_err(|_| invalid())?;
+        match outcome.get("version") {
+            Some(Value::Null) => Ok(None),
+            Some(Value::String(version)) => version.parse().map(Some).map_err(|_| invalid()),
+            _ => Err(invalid()),
         }
     }
 
@@ -136,13 +144,15 @@ impl MeridianClient {
         serde_json::from_slice(&body).map_err(|_| malformed("GET", path, "JSON", &body))
     }
 
-    /// The sum of all samples of a metric, whatever their labels; none when there is no such metric.
+    /// How many conflicts the region has resolved, ever.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn metric(&mut self, name: &str) -> Result<Option<f64>, ApiError> {
-        let body = self.read("/metrics").await?;
-        Ok(metric_sum(&String::from_utf8_lossy(&body), name))
+    pub async fn conflicts(&mut self) -> Result<u64, ApiError> {
+        const PATH: &str = "/v1/conflicts?limit=1";
+        let reply = self.json(PATH).await?;
+        let missing = || malformed("GET", PATH, "total", reply.to_string().as_bytes());
+        reply["total"].as_u64().ok_or_else(missing)
     }
 
     async fn read(&mut self, path: &str) -> Result<Bytes, ApiError> {
@@ -199,20 +209,6 @@ fn refused(reply: &Reply, method: &str, path: &str) -> ApiError {
     }
 }
 
-/// Sums the samples of `name` in the text format of Prometheus: `name{labels} value [timestamp]`.
-fn metric_sum(text: &str, name: &str) -> Option<f64> {
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let value = match rest.split_at_checked(1)? {
-            ("{", labels) => labels.rsplit_once('}')?.1,
-            (" ", value) => value,
-            _ => return None,
-        };
-        value.split_whitespace().next()?.parse::<f64>().ok()
-    });
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,15 +217,5 @@ mod tests {
     fn keys_of_any_characters_become_one_path_segment() {
         assert_eq!(encode("2013-1-1-UA_1.5~"), "2013-1-1-UA_1.5~");
         assert_eq!(encode("a/b?c d%é"), "a%2Fb%3Fc%20d%25%C3%A9");
-    }
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels() {
-        let text = "# HELP conflicts_total x\n# TYPE conflicts counter\n\
-            conflicts_total{dataset=\"a}b\"} 3\nconflicts_total{dataset=\"c\"} 4 1700000000\n\
-            conflicts_total_more 9\nplain 2.5\n# EOF\n";
-        assert_eq!(metric_sum(text, "conflicts_total"), Some(7.0));
-        assert_eq!(metric_sum(text, "plain"), Some(2.5));
-        assert_eq!(metric_sum(text, "absent"), None);
     }
 }

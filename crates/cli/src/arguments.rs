@@ -19,7 +19,13 @@ use clap::{Parser, Subcommand};
 )]
 pub struct Arguments {
     /// How data is printed on stdout
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub output: Format,
     /// What to do
     #[command(subcommand)]

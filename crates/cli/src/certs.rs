@@ -11,6 +11,9 @@ use std::time::SystemTime;
 
 /// `meridian certs`
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Example:\n  meridian certs authority --directory certs\n  meridian certs region us-east-1 --directory certs"
+)]
 pub enum Verb {
     /// Make the authority that signs every region's certificate
     Authority(AuthorityOptions),
@@ -54,7 +57,10 @@ fn make_authority(options: &AuthorityOptions, format: Format) -> CliResult {
     let directory = &options.directory;
     make_directory(directory)?;
     create_authority(directory)?;
-    let written = [directory.join("authority.pem"), Authority::key_path(directory)];
+    let written = [
+        directory.join("authority.pem"),
+        Authority::key_path(directory),
+    ];
     report(&written, format)?;
     output::talk("next: meridian certs region NAME… --directory DIR");
     Ok(())
@@ -62,8 +68,7 @@ fn make_authority(options: &AuthorityOptions, format: Format) -> CliResult {
 
 fn issue(options: &RegionOptions, format: Format) -> CliResult {
     for name in &options.names {
-        check_region_name(name)
-            .map_err(|error| CliError::usage(error.reason).hint(error.hint))?;
+        check_region_name(name).map_err(|error| CliError::usage(error.reason).hint(error.hint))?;
     }
     let authority = load_authority(&options.directory)?;
     let mut written = Vec::new();
@@ -96,8 +101,7 @@ pub fn make_directory(directory: &Path) -> CliResult {
         .mode(0o700)
         .create(directory)
         .map_err(|error| {
-            CliError::failure(format!("make the directory {}", directory.display()))
-                .because(&error)
+            CliError::failure(format!("make the directory {}", directory.display())).because(&error)
         })
 }
 

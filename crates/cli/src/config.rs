@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// `meridian config`
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  meridian config check meridian.toml")]
 pub enum Verb {
     /// Say what a topology file means, or everything that is wrong with it
     Check(Check),

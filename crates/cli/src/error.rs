@@ -84,6 +84,11 @@ impl CliError {
         self
     }
 
+    /// What happened, without hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The process's exit code.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -21,8 +21,7 @@ impl Interrupts {
 
 /// Listens from now on, until the process ends.
 pub fn listen() -> CliResult<Interrupts> {
-    let failed =
-        |error: std::io::Error| CliError::failure("listen for signals").because(&error);
+    let failed = |error: std::io::Error| CliError::failure("listen for signals").because(&error);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -51,7 +51,9 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         .chain(rows)
         .map(|row| {
             let cells = row.iter().zip(&widths);
-            let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+            let cells: Vec<_> = cells
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
             cells.join("  ").trim_end().to_owned()
         })
         .collect();

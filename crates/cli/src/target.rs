@@ -56,10 +56,10 @@ impl Target {
     /// The one region asked for, or the first.
     pub fn one(&self) -> CliResult<Api> {
         if self.api.len() > 1 {
-            return Err(
-                CliError::usage("this verb talks to one region, and --api is given several times")
-                    .hint("give one --api URL"),
-            );
+            return Err(CliError::usage(
+                "this verb talks to one region, and --api is given several times",
+            )
+            .hint("give one --api URL"));
         }
         let first = self.all()?.into_iter().next();
         first.ok_or_else(|| CliError::failure("the system has no regions"))

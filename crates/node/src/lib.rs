@@ -1,3 +1,9 @@
 //! One region's process: datasets, links and the API, assembled.
 
+pub mod api;
 pub mod dataset;
+
+mod links;
+mod region;
+
+pub use region::{Serve, ServeError, Wan, serve};

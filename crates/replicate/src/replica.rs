@@ -273,7 +273,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             idempotency,
             reply,
         } = executed;
-        if !changes.is_empty() {
+        // A key is remembered even where nothing changed, so that its retry changes nothing either.
+        if !changes.is_empty() || idempotency.is_some() {
             let mut dependencies = self.staged_marks.vector();
             dependencies.remove(self.origin);
             let transaction = Transaction {

@@ -1,7 +1,7 @@
 //! Runs: which faults strike, and what must hold in the end.
 
 use crate::world::{Event, World};
-use meridian_check::Violation;
+use meridian_check::{SnapshotChecker, Violation};
 use meridian_model::Sequence;
 use meridian_replicate::StreamState;
 use std::time::Duration;
@@ -223,6 +223,9 @@ fn lying_disk(world: &mut World) -> Result<(), Violation> {
     } else {
         world.lose_unsynced(liar);
     }
+    // What it had shown and what it acknowledged may be lost; nobody can help that.
+    let name = world.nodes[liar].name.clone();
+    world.nodes[liar].checker = SnapshotChecker::new(name.as_str());
     let rest = world.time + Duration::from_secs(4);
     world.run_until(rest, |_| {})?;
     calm(world);

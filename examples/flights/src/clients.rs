@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 
 /// The table of the flights.
 pub const TABLE: &str = "flights";
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Pauses between two looks for a row grow from the first to the last, lest many clients that wait
+/// for an import take its processors.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(2);
+const POLL_INTERVAL_MAX: Duration = Duration::from_millis(50);
 
 /// A write that a region has acknowledged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Acknowledged {
     /// What it did.
     pub operation: Operation,
-    /// Its version; a region may not tell a delete's.
+    /// Its version; none for a delete that found nothing to delete any more.
     pub version: Option<Version>,
     /// The document that an update put.
     pub document: Option<Value>,
@@ -31,6 +34,8 @@ pub struct Acknowledged {
 pub struct Touched {
     /// Its key.
     pub key: String,
+    /// The greater of the versions that the clients had read before they wrote.
+    pub seen: Version,
     /// What was acknowledged, one or two writes.
     pub acknowledged: Vec<Acknowledged>,
 }
@@ -105,12 +110,14 @@ impl Pair {
         )?;
         Ok(Touched {
             key: clash.key.clone(),
+            seen: first_row.version.max(second_row.version),
             acknowledged: first_done.into_iter().chain(second_done).collect(),
         })
     }
 }
 
 async fn visible(client: &mut MeridianClient, key: &str, deadline: Instant) -> Result<Row> {
+    let mut pause = POLL_INTERVAL_MIN;
     loop {
         if let Some(row) = client.row(key).await? {
             return Ok(row);
@@ -118,7 +125,8 @@ async fn visible(client: &mut MeridianClient, key: &str, deadline: Instant) -> R
         if Instant::now() > deadline {
             bail!("the row {key} did not become visible in time");
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(POLL_INTERVAL_MAX);
     }
 }
 

@@ -1,12 +1,12 @@
-//! How far the regions are behind each other while the import runs, as seen in two ways: by a client
-//! that writes a row in the importing region and waits for it in the others, and by what the regions
-//! say of themselves.
+//! How long transactions take to the other regions, in two ways: a client writes a row in the
+//! importing region and waits for it in the others while the import runs; and the regions say
+//! themselves, for all transactions.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use meridian_bench::cluster::Region;
 use meridian_bench::latency::Latencies;
 use meridian_bench::meridian::MeridianClient;
-use serde_json::Value;
+use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 const TABLE: &str = "flights_lag";
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
-const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// When to end.
 #[derive(Clone, Debug, Default)]
@@ -61,54 +60,33 @@ pub async fn probe(from: Region, others: Vec<Region>, stop: Stop) -> Result<Late
     Ok(lags)
 }
 
-/// Every `lag_seconds` that the regions report, until asked to stop.
-pub async fn reported(regions: Vec<Region>, stop: Stop) -> Result<Latencies> {
-    let mut clients = Vec::new();
-    for region in &regions {
-        clients.push(MeridianClient::connect(region.api, TABLE).await?);
-    }
-    let mut lags = Latencies::default();
-    while !stop.is_asked() {
-        for client in &mut clients {
-            let replication = client.json("/v1/replication").await?;
-            for seconds in numbers_named("lag_seconds", &replication) {
-                lags.record(Duration::try_from_secs_f64(seconds).unwrap_or_default());
-            }
-        }
-        tokio::time::sleep(REPORT_INTERVAL).await;
-    }
-    Ok(lags)
+/// The delay of one peer's transactions in a region, as the region reports it: from their commit there
+/// to visible here, since the process started.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ReportedDelay {
+    /// Where the transactions come from.
+    pub peer: String,
+    /// Its percentiles.
+    pub visible: Percentiles,
 }
 
-/// All numbers under a name, at any depth.
-fn numbers_named(name: &str, value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items
-            .iter()
-            .flat_map(|item| numbers_named(name, item))
-            .collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .flat_map(|(field, value)| match value.as_f64() {
-                Some(number) if field == name => vec![number],
-                _ => numbers_named(name, value),
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
+/// Percentiles as a region reports them.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Percentiles {
+    /// Half are at most this.
+    pub p50_ms: f64,
+    /// 99 of 100 are at most this.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// How many transactions.
+    pub count: u64,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn lags_are_found_at_any_depth() {
-        let replication = json!({"peers": [
-            {"peer": "a", "datasets": [{"lag_seconds": 0.5, "lag_transactions": 9}]},
-            {"peer": "b", "datasets": [{"lag_seconds": 2}, {"lag_seconds": null}]},
-        ]});
-        assert_eq!(numbers_named("lag_seconds", &replication), [0.5, 2.0]);
-    }
+/// What a region reports of the transactions of its peers.
+pub async fn reported(region: &Region) -> Result<Vec<ReportedDelay>> {
+    let mut client = MeridianClient::connect(region.api, TABLE).await?;
+    let replication = client.json("/v1/replication").await?;
+    serde_json::from_value(replication["peers"].clone())
+        .with_context(|| format!("{} reports no delays: {replication}", region.name))
 }

@@ -1,5 +1,6 @@
 //! What the run showed.
 
+use crate::lag::ReportedDelay;
 use meridian_bench::latency::{LatencySummary, milliseconds};
 use meridian_bench::machine::Machine;
 use meridian_bench::table::{Table, rounded, thousands};
@@ -15,8 +16,10 @@ pub struct RegionReport {
     pub rows: u64,
     /// Its checksum.
     pub checksum: String,
-    /// The conflicts it has recorded; none where it doesn't say.
-    pub conflicts: Option<u64>,
+    /// The conflicts it has resolved.
+    pub conflicts: u64,
+    /// How long the transactions of its peers took.
+    pub delays: Vec<ReportedDelay>,
 }
 
 /// How many touched rows ended how.
@@ -51,8 +54,6 @@ pub struct Report {
     pub converged: Duration,
     /// From acknowledged to visible in both other regions, during the import.
     pub lag_seen: LatencySummary,
-    /// The lag that the regions reported of themselves meanwhile.
-    pub lag_reported: LatencySummary,
     /// The regions at the end.
     pub regions: Vec<RegionReport>,
     /// The machine.
@@ -90,26 +91,11 @@ impl fmt::Display for Report {
                 region.name.to_owned(),
                 thousands(region.rows),
                 region.checksum.clone(),
-                region
-                    .conflicts
-                    .map_or_else(|| "not told".to_owned(), thousands),
+                thousands(region.conflicts),
             ]);
         }
         writeln!(f, "{table}")?;
-        let mut table = Table::new(["replication lag, ms", "P50", "P99", "max", "samples"]);
-        for (name, lag) in [
-            ("seen by a client", self.lag_seen),
-            ("reported by the regions", self.lag_reported),
-        ] {
-            let figures = [lag.p50_ms, lag.p99_ms, lag.max_ms].map(|figure| format!("{figure:.1}"));
-            let samples = std::iter::once(thousands(lag.count));
-            table.row(
-                std::iter::once(name.to_owned())
-                    .chain(figures)
-                    .chain(samples),
-            );
-        }
-        writeln!(f, "{table}")?;
+        writeln!(f, "{}", self.delays())?;
         writeln!(
             f,
             "verified   every acknowledged write is there or superseded by a later version: {} rows\n           \
@@ -122,5 +108,35 @@ impl fmt::Display for Report {
             thousands(self.distinct_keys - self.standings.deleted)
         )?;
         writeln!(f, "machine    {}", self.machine)
+    }
+}
+
+impl Report {
+    fn delays(&self) -> Table {
+        let mut table = Table::new(["replication lag, ms", "P50", "P99", "max", "count"]);
+        let mut row = |name: String, figures: [f64; 3], count: u64| {
+            let figures = figures.map(|figure| format!("{figure:.1}"));
+            table.row(
+                std::iter::once(name)
+                    .chain(figures)
+                    .chain([thousands(count)]),
+            );
+        };
+        let seen = self.lag_seen;
+        row(
+            "seen by a client in both others".to_owned(),
+            [seen.p50_ms, seen.p99_ms, seen.max_ms],
+            seen.count,
+        );
+        for region in &self.regions {
+            for ReportedDelay { peer, visible } in &region.delays {
+                row(
+                    format!("{peer} to {}", region.name),
+                    [visible.p50_ms, visible.p99_ms, visible.max_ms],
+                    visible.count,
+                );
+            }
+        }
+        table
     }
 }

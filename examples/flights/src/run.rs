@@ -115,7 +115,6 @@ async fn work(
     let stop = Stop::default();
     let others = vec![second.clone(), third.clone()];
     let seen = tokio::spawn(lag::probe(importing.clone(), others, stop.clone()));
-    let reported = tokio::spawn(lag::reported(regions.to_vec(), stop.clone()));
     let pair = [second.clone(), third.clone()];
     let (import_time, touched) = tokio::try_join!(import.run(importing, deadline), async {
         check_keys(second, deadline).await?;
@@ -126,7 +125,6 @@ async fn work(
     let checksums = converge(regions, last_acknowledged + patience).await?;
     let converged = last_acknowledged.elapsed();
     let lag_seen: Latencies = seen.await.context("the lag probe panicked")??;
-    let lag_reported: Latencies = reported.await.context("the lag reader panicked")??;
 
     talk("verifying");
     let standings = verify_touched(regions, &touched).await?;
@@ -151,7 +149,6 @@ async fn work(
         standings,
         converged,
         lag_seen: lag_seen.summary(),
-        lag_reported: lag_reported.summary(),
         regions: describe(regions, &checksums).await?,
         machine,
     })
@@ -323,21 +320,11 @@ async fn describe(regions: &[Region], checksums: &[Checksum]) -> Result<Vec<Regi
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             },
-            conflicts: conflicts(&mut client).await?,
+            conflicts: client.conflicts().await?,
+            delays: lag::reported(region).await?,
         });
     }
     Ok(reports)
-}
-
-/// How many conflicts a region has recorded, by its metrics.
-async fn conflicts(client: &mut MeridianClient) -> Result<Option<u64>> {
-    let count = client.metric("meridian_conflicts_total").await?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a counter"
-    )]
-    Ok(count.map(|count| count as u64))
 }
 
 #[cfg(test)]

@@ -41,15 +41,16 @@ pub fn judge(touched: &Touched, found: Option<&Row>) -> Result<Standing, Mismatc
         })
     };
     match found {
-        None => match newest(&touched.acknowledged, Operation::Update) {
-            _ if deletes(touched).next().is_none() => {
-                mismatch("is gone, and no client deleted it".to_owned())
+        None => {
+            let newest = |operation| newest(&touched.acknowledged, operation);
+            match (newest(Operation::Update), newest(Operation::Delete)) {
+                (_, None) => mismatch("is gone, and no client deleted it".to_owned()),
+                (Some(update), Some(delete)) if update > delete => mismatch(format!(
+                    "is gone, although the update {update} is newer than the delete {delete}"
+                )),
+                _ => Ok(Standing::Deleted),
             }
-            Some(update) if !deletes(touched).any(|delete| may_follow(delete, update)) => mismatch(
-                format!("is gone, although the update {update} is newer than its delete"),
-            ),
-            _ => Ok(Standing::Deleted),
-        },
+        }
         Some(row) => {
             let newer = |write: &&Acknowledged| write.version > Some(row.version);
             if let Some(lost) = touched.acknowledged.iter().find(newer) {
@@ -57,6 +58,9 @@ pub fn judge(touched: &Touched, found: Option<&Row>) -> Result<Standing, Mismatc
                     "holds {}, although {lost:?} was acknowledged and is newer",
                     row.version
                 ));
+            }
+            if row.version <= touched.seen {
+                return mismatch(format!("is as it was before {:?}", touched.acknowledged));
             }
             judge_present(touched, row)
         }
@@ -80,16 +84,6 @@ fn judge_present(touched: &Touched, row: &Row) -> Result<Standing, Mismatch> {
             String::from_utf8_lossy(&row.document)
         ),
     })
-}
-
-fn deletes(touched: &Touched) -> impl Iterator<Item = &Acknowledged> {
-    let delete = |write: &&Acknowledged| write.operation == Operation::Delete;
-    touched.acknowledged.iter().filter(delete)
-}
-
-/// Whether a delete can be what followed an update; one of unknown version may be.
-fn may_follow(delete: &Acknowledged, update: Version) -> bool {
-    delete.version.is_none_or(|version| version > update)
 }
 
 fn newest(acknowledged: &[Acknowledged], operation: Operation) -> Option<Version> {
@@ -162,6 +156,7 @@ mod tests {
     fn judged(acknowledged: &[Acknowledged], found: Option<&Row>) -> Option<Standing> {
         let touched = Touched {
             key: "k".into(),
+            seen: version(1, 1),
             acknowledged: acknowledged.to_vec(),
         };
         judge(&touched, found).ok()
@@ -192,13 +187,11 @@ mod tests {
         let older = [update(5, 1), delete(Some(version(4, 2)))];
         assert_eq!(judged(&older, None), None, "the update is lost");
         assert_eq!(judged(&older, Some(&row(5, 1))), Some(Standing::Updated));
-        let untold = [update(5, 1), delete(None)];
-        assert_eq!(judged(&untold, None), Some(Standing::Deleted));
-        assert_eq!(judged(&untold, Some(&row(5, 1))), Some(Standing::Updated));
-        assert_eq!(
-            judged(&[delete(None)], Some(&row(1, 1))),
-            Some(Standing::Superseded)
-        );
+        let nothing = delete(None);
+        assert_eq!(judged(&[update(5, 1), nothing.clone()], None), None);
+        let twice = [delete(Some(version(6, 2))), nothing.clone()];
+        assert_eq!(judged(&twice, None), Some(Standing::Deleted));
+        assert_eq!(judged(&[nothing], Some(&row(1, 1))), None, "as it was");
     }
 
     #[test]

@@ -65,16 +65,15 @@ pub struct Options {
 pub async fn run(common: &Common, options: &Options) -> Result<bool> {
     let (directory, machine) = workplace(&common.data_parent)?;
     let cluster = Cluster::start(&common.meridian, directory.path(), options.base_port).await?;
-    let mut rates = Vec::new();
-    for rate in &options.rates {
-        talk(&format!("{rate} writes/s for {} s", options.seconds));
-        let report = measure(&cluster.regions, *rate, options)
-            .await
-            .with_context(|| format!("measure at {rate} writes/s"))?;
-        talk(&format!("  {}", report.in_words()));
-        rates.push(report);
+    let rates = measure_all(&cluster.regions, options).await;
+    if rates.is_err() {
+        talk(&format!(
+            "the last words of `meridian up`:\n{}",
+            cluster.log_tail()
+        ));
     }
     cluster.stop().await.context("stop the regions")?;
+    let rates = rates?;
     let met = options.p99_ms_max.is_none_or(|limit| {
         rates
             .iter()
@@ -82,6 +81,19 @@ pub async fn run(common: &Common, options: &Options) -> Result<bool> {
     });
     common.output.print(&Report::new(options, machine, rates))?;
     Ok(met)
+}
+
+async fn measure_all(regions: &[Region], options: &Options) -> Result<Vec<RateReport>> {
+    let mut rates = Vec::new();
+    for rate in &options.rates {
+        talk(&format!("{rate} writes/s for {} s", options.seconds));
+        let report = measure(regions, *rate, options)
+            .await
+            .with_context(|| format!("measure at {rate} writes/s"))?;
+        talk(&format!("  {}", report.in_words()));
+        rates.push(report);
+    }
+    Ok(rates)
 }
 
 async fn measure(regions: &[Region], rate: u32, options: &Options) -> Result<RateReport> {

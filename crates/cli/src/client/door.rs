@@ -34,12 +34,7 @@ impl fmt::Debug for Door {
 }
 
 impl Resolver for Door {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut found = self.empty();
         // A numeric address needs no resolver of the system, which might be slow or absent.
         if let Ok(address) = self.host.parse::<IpAddr>() {

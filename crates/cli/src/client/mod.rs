@@ -100,6 +100,14 @@ impl Api {
         self.address.region.as_deref().unwrap_or(&self.address.url)
     }
 
+    /// The region as a person would call it: `region NAME`, or the URL.
+    pub fn place(&self) -> String {
+        match &self.address.region {
+            Some(region) => format!("region {region}"),
+            None => self.address.url.clone(),
+        }
+    }
+
     /// The URL as it was given.
     pub fn url(&self) -> &str {
         &self.address.url
@@ -143,7 +151,9 @@ impl Api {
             request = request.header("content-type", "application/json");
         }
         let response = if body.is_empty() {
-            let request = request.body(()).map_err(|error| no_answer(error.to_string()))?;
+            let request = request
+                .body(())
+                .map_err(|error| no_answer(error.to_string()))?;
             self.agent.run(request)
         } else {
             let request = request
@@ -152,7 +162,7 @@ impl Api {
             self.agent.run(request)
         };
         let response = response.map_err(|error| no_answer(reply::reason(&error)))?;
-        Reply::read(response, self.name(), &what).map_err(|error| no_answer(reply::reason(&error)))
+        Reply::read(response, self.place(), &what).map_err(|error| no_answer(reply::reason(&error)))
     }
 }
 
@@ -184,8 +194,10 @@ fn trusting(pem: &str) -> CliResult<TlsConfig> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(CliError::usage("the authority's file holds no PEM certificate")
-            .hint("`meridian certs authority` writes it as authority.pem"));
+        return Err(
+            CliError::usage("the authority's file holds no PEM certificate")
+                .hint("`meridian certs authority` writes it as authority.pem"),
+        );
     }
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&certificates))
@@ -199,11 +211,10 @@ pub fn read_token(path: &Path) -> CliResult<String> {
     })?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(CliError::usage(format!(
-            "{} holds no token",
-            path.display()
-        ))
-        .hint("a token is one line of visible ASCII characters"));
+        return Err(
+            CliError::usage(format!("{} holds no token", path.display()))
+                .hint("a token is one line of visible ASCII characters"),
+        );
     }
     Ok(token.to_owned())
 }
@@ -219,7 +230,11 @@ mod tests {
 
     #[test]
     fn only_bare_urls_are_taken() {
-        for good in ["http://127.0.0.1:7000", "https://eu.example.com/", "http://[::1]:1"] {
+        for good in [
+            "http://127.0.0.1:7000",
+            "https://eu.example.com/",
+            "http://[::1]:1",
+        ] {
             assert!(parse_url(good).is_ok(), "{good}");
         }
         for bad in ["", "127.0.0.1:7000", "ftp://a", "http://a/v1", "http:///"] {

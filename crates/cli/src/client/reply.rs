@@ -42,6 +42,8 @@ impl From<CallError> for CliError {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
     title: Option<String>,
     detail: Option<String>,
     hint: Option<String>,
@@ -56,14 +58,14 @@ pub struct Reply {
     pub version: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    region: String,
+    place: String,
     what: String,
 }
 
 impl Reply {
     pub(super) fn read(
         mut response: Response<Body>,
-        region: &str,
+        place: String,
         what: &str,
     ) -> Result<Self, ureq::Error> {
         let etag = response.headers().get("etag");
@@ -78,7 +80,7 @@ impl Reply {
                 .with_config()
                 .limit(BODY_BYTES_MAX)
                 .read_to_vec()?,
-            region: region.to_owned(),
+            place,
             what: what.to_owned(),
         })
     }
@@ -96,13 +98,20 @@ impl Reply {
         Err(self.refusal())
     }
 
+    /// The problem's type, which is for programs; empty if the body is none.
+    pub fn problem(&self) -> String {
+        serde_json::from_slice::<Problem>(&self.body)
+            .unwrap_or_default()
+            .kind
+    }
+
     /// The body of a successful reply, read as JSON.
     pub fn json<T: DeserializeOwned>(self) -> CliResult<T> {
         let reply = self.success()?;
         serde_json::from_slice(&reply.body).map_err(|error| {
             CliError::failure(format!(
-                "region {} replied to {} with something else than was expected",
-                reply.region, reply.what
+                "{} replied to {} with something else than was expected",
+                reply.place, reply.what
             ))
             .because(&error)
             .hint("the region may be of another version than this program")
@@ -122,8 +131,8 @@ impl Reply {
                 .to_owned(),
         };
         let error = CliError::failure(format!(
-            "region {} refused {} ({}): {reason}",
-            self.region, self.what, self.status
+            "{} refused {} ({}): {reason}",
+            self.place, self.what, self.status
         ));
         match (problem.hint, self.status) {
             (Some(hint), _) => error.hint(hint),
@@ -154,7 +163,7 @@ mod tests {
             status,
             version: None,
             body: body.into(),
-            region: "eu-west-1".to_owned(),
+            place: "region eu-west-1".to_owned(),
             what: "GET /v1/status".to_owned(),
         }
     }

@@ -67,6 +67,11 @@ impl Json {
         self.raw("]")
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     pub(crate) fn reply(self) -> Response {
         reply(StatusCode::OK, self.0)
     }

@@ -70,6 +70,7 @@ kinds! {
     Internal = ("internal", INTERNAL_SERVER_ERROR, "Something went wrong in the region"),
     DatasetUnavailable = ("dataset-unavailable", SERVICE_UNAVAILABLE, "The dataset could not be opened"),
     DatasetStopped = ("dataset-stopped", SERVICE_UNAVAILABLE, "The dataset takes no writes"),
+    NotReady = ("not-ready", SERVICE_UNAVAILABLE, "The region does not serve reads and writes"),
     SessionNotReached = ("session-not-reached", SERVICE_UNAVAILABLE, "This region has not caught up"),
     TooBusy = ("too-busy", SERVICE_UNAVAILABLE, "The region is busy"),
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),

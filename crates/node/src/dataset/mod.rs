@@ -10,6 +10,7 @@
 //! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
+mod alarms;
 mod clock;
 mod delays;
 mod handle;
@@ -23,3 +24,4 @@ pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use thread::Running;
 
 pub(crate) use handle::Input;
+pub(crate) use thread::describe;

@@ -1,6 +1,7 @@
 //! The thread that owns a dataset's replica.
 
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::alarms::Alarms;
 use super::{Delays, MachineClock};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
@@ -51,6 +52,7 @@ pub(super) fn start(
         replies: Vec::new(),
         delays: BTreeMap::new(),
         counts: Counts::default(),
+        alarms: Alarms::default(),
         ticked_at: Duration::ZERO,
         status: None,
         replica,
@@ -92,6 +94,7 @@ struct Worker {
     replies: Vec<(Outcome, Reply)>,
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
+    alarms: Alarms,
     ticked_at: Duration,
 }
 
@@ -218,7 +221,9 @@ impl Worker {
     }
 
     fn describe(&mut self, now: Now) -> DatasetStatus {
-        let peers = self.replica.peers(now).into_iter().map(|status| {
+        let peers = self.replica.peers(now);
+        self.alarms.look(&self.name, self.replica.stopped(), &peers);
+        let peers = peers.into_iter().map(|status| {
             let delays = status.origin.and_then(|origin| self.delays.get(&origin));
             PeerReport { delays: delays.map(Delays::summary).unwrap_or_default(), status }
         });

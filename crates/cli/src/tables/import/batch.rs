@@ -58,7 +58,10 @@ impl Batches {
             cut: source.place(),
             source,
             rows_max: u64::from(options.batch),
-            label: format!("{{\"op\":\"put\",\"table\":{},\"key\":", quoted(&options.table)),
+            label: format!(
+                "{{\"op\":\"put\",\"table\":{},\"key\":",
+                quoted(&options.table)
+            ),
             identity,
             next_number: 0,
             waiting: None,
@@ -109,8 +112,13 @@ impl Batches {
             return Ok(None);
         };
         let mut text = String::with_capacity(self.label.len() + key.len() + document.len() + 20);
-        write!(text, "{}{},\"document\":{document}}}", self.label, quoted(&key))
-            .expect("a String takes all that is written to it");
+        write!(
+            text,
+            "{}{},\"document\":{document}}}",
+            self.label,
+            quoted(&key)
+        )
+        .expect("a String takes all that is written to it");
         Ok(Some((text, self.source.place())))
     }
 

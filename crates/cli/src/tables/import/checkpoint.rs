@@ -34,11 +34,7 @@ impl Checkpoint {
     pub fn open(options: &Options, url: &str) -> CliResult<Self> {
         let path = options.state_path();
         let fingerprint = fingerprint(options, url)?;
-        let found = if options.restart {
-            None
-        } else {
-            read(&path)?
-        };
+        let found = if options.restart { None } else { read(&path)? };
         match found {
             Some(state) if state.fingerprint == fingerprint => Ok(Self { path, state }),
             Some(_) => Err(CliError::usage(format!(
@@ -89,9 +85,12 @@ impl Checkpoint {
         let text = serde_json::to_vec(&self.state).map_err(io::Error::from);
         text.and_then(|text| replace(&self.path, &text))
             .map_err(|error| {
-                CliError::failure(format!("write the import's state to {}", self.path.display()))
-                    .because(&error)
-                    .hint("name another place with --state FILE")
+                CliError::failure(format!(
+                    "write the import's state to {}",
+                    self.path.display()
+                ))
+                .because(&error)
+                .hint("name another place with --state FILE")
             })
     }
 }
@@ -118,9 +117,8 @@ fn read(path: &Path) -> CliResult<Option<State>> {
 /// What the import is: the file by its path, size and time of change, the options, the region.
 fn fingerprint(options: &Options, url: &str) -> CliResult<String> {
     let file = &options.file;
-    let failed = |error: io::Error| {
-        CliError::usage(format!("look at {}", file.display())).because(&error)
-    };
+    let failed =
+        |error: io::Error| CliError::usage(format!("look at {}", file.display())).because(&error);
     let path = fs::canonicalize(file).map_err(failed)?;
     let metadata = fs::metadata(&path).map_err(failed)?;
     if !metadata.is_file() {

@@ -32,15 +32,19 @@ impl Layout {
         let file = options.file.display();
         let mut seen = BTreeSet::new();
         if let Some(twice) = header.iter().find(|name| !seen.insert(*name)) {
-            return Err(CliError::usage(format!("{file}:1: the column {twice:?} is there twice"))
-                .hint("every column needs a name of its own"));
+            return Err(
+                CliError::usage(format!("{file}:1: the column {twice:?} is there twice"))
+                    .hint("every column needs a name of its own"),
+            );
         }
         let index = |name: &String, option: &str| {
             let found = header.iter().position(|column| column == name);
             found.ok_or_else(|| {
                 let names: Vec<_> = header.iter().collect();
-                CliError::usage(format!("{file} has no column {name:?}, which {option} names"))
-                    .hint(format!("its columns are {}", names.join(", ")))
+                CliError::usage(format!(
+                    "{file} has no column {name:?}, which {option} names"
+                ))
+                .hint(format!("its columns are {}", names.join(", ")))
             })
         };
         for name in &options.text {
@@ -129,7 +133,9 @@ fn is_json_number(text: &[u8]) -> bool {
     let Some(exponent) = rest.strip_prefix(b"e").or_else(|| rest.strip_prefix(b"E")) else {
         return rest.is_empty();
     };
-    let sign = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-"));
+    let sign = exponent
+        .strip_prefix(b"+")
+        .or_else(|| exponent.strip_prefix(b"-"));
     let (power, rest) = digits(sign.unwrap_or(exponent));
     !power.is_empty() && rest.is_empty()
 }
@@ -164,7 +170,11 @@ mod tests {
 
     #[test]
     fn values_become_what_they_look_like() {
-        let layout = layout(&["a", "b\"", "c", "d", "e"], &["--key", "a", "--null", "NA"]).unwrap();
+        let layout = layout(
+            &["a", "b\"", "c", "d", "e"],
+            &["--key", "a", "--null", "NA"],
+        )
+        .unwrap();
         assert_eq!(
             document(&layout, &["1.50", "x\n", "true", "NA", ""]),
             r#"{"a":1.50,"b\"":"x\n","c":true,"d":null,"e":null}"#
@@ -184,7 +194,12 @@ mod tests {
         let layout = layout(&["a", "b", "c"], &["--key", "c,a"]).unwrap();
         let record = |values: [&str; 3]| StringRecord::from(values.to_vec());
         assert_eq!(layout.key(&record(["x", "y", "z"])).unwrap(), "z-x");
-        assert!(layout.key(&record(["", "y", "z"])).unwrap_err().contains("\"a\""));
+        assert!(
+            layout
+                .key(&record(["", "y", "z"]))
+                .unwrap_err()
+                .contains("\"a\"")
+        );
     }
 
     #[test]
@@ -198,11 +213,25 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_json() {
-        for good in ["0", "-0", "10", "1.25", "1e5", "1E-5", "-1.0e+10", "123456789012345678901"] {
+        for good in [
+            "0",
+            "-0",
+            "10",
+            "1.25",
+            "1e5",
+            "1E-5",
+            "-1.0e+10",
+            "123456789012345678901",
+        ] {
             assert!(is_json_number(good.as_bytes()), "{good}");
-            assert!(serde_json::from_str::<serde_json::Number>(good).is_ok(), "{good}");
+            assert!(
+                serde_json::from_str::<serde_json::Number>(good).is_ok(),
+                "{good}"
+            );
         }
-        for bad in ["", "-", "007", "+1", "1.", ".5", "1e", "1e+", "0x1", "NaN", "1 ", " 1", "1,5"] {
+        for bad in [
+            "", "-", "007", "+1", "1.", ".5", "1e", "1e+", "0x1", "NaN", "1 ", " 1", "1,5",
+        ] {
             assert!(!is_json_number(bad.as_bytes()), "{bad}");
         }
     }

@@ -107,7 +107,8 @@ impl Import {
             if interrupts.came() && !self.interrupted {
                 self.interrupted = true;
                 stop.store(true, Ordering::SeqCst);
-                self.progress.say("stopping; what is under way is waited for (Ctrl-C again ends at once)");
+                self.progress
+                    .say("stopping; what is under way is waited for (Ctrl-C again ends at once)");
             }
             match inbox.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => self.take(event)?,
@@ -129,7 +130,7 @@ impl Import {
             }
             Event::Retrying { reason, wait } => self.progress.say(&format!(
                 "{}; trying again in {:.1} s",
-                reason.lines().next().unwrap_or_default(),
+                reason,
                 wait.as_secs_f64()
             )),
             Event::Failed {

@@ -105,7 +105,7 @@ impl Connections<'_> {
             if began.elapsed() + wait > self.retry_for {
                 return Err(failure);
             }
-            let reason = failure.to_string();
+            let reason = failure.message().to_owned();
             let _ = events.send(Event::Retrying { reason, wait });
             if !self.pause(wait) {
                 return Ok(false);

@@ -55,12 +55,12 @@ impl Source {
     /// Opens a file and goes to a place in it, or to its first row.
     pub fn open(options: &Options, from: Option<Place>) -> CliResult<Self> {
         let path = &options.file;
-        let file = File::open(path).map_err(|error| {
-            CliError::usage(format!("open {}", path.display())).because(&error)
-        })?;
+        let file = File::open(path)
+            .map_err(|error| CliError::usage(format!("open {}", path.display())).because(&error))?;
         match options.file_format() {
-            FileFormat::Csv => CsvSource::open(file, options, from)
-                .map(|source| Self::Csv(Box::new(source))),
+            FileFormat::Csv => {
+                CsvSource::open(file, options, from).map(|source| Self::Csv(Box::new(source)))
+            }
             FileFormat::Jsonl => JsonSource::open(file, options, from).map(Self::Jsonl),
         }
     }
@@ -99,8 +99,10 @@ impl CsvSource {
             .from_reader(file);
         let header = reader.headers().map_err(|error| csv_error(&path, &error))?;
         if header.is_empty() {
-            return Err(CliError::usage(format!("{} has no header row", path.display()))
-                .hint("the first row of a CSV file names its columns"));
+            return Err(
+                CliError::usage(format!("{} has no header row", path.display()))
+                    .hint("the first row of a CSV file names its columns"),
+            );
         }
         let layout = Layout::new(header, options)?;
         if let Some(from) = from {
@@ -200,14 +202,20 @@ impl JsonSource {
             }
             let line = self.place.line;
             if count == LINE_BYTES_MAX && !self.line.ends_with(b"\n") {
-                return Err(malformed(&self.path, line, "the line is longer than 16 MiB"));
+                return Err(malformed(
+                    &self.path,
+                    line,
+                    "the line is longer than 16 MiB",
+                ));
             }
             self.place.offset += count;
             self.place.line += 1;
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            let row = self.row().map_err(|reason| malformed(&self.path, line, &reason))?;
+            let row = self
+                .row()
+                .map_err(|reason| malformed(&self.path, line, &reason))?;
             self.place.rows += 1;
             return Ok(Some(row));
         }
@@ -234,9 +242,9 @@ fn key_part(name: &str, value: Option<&Value>) -> Result<String, String> {
     match value {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
-        Some(Value::Object(_) | Value::Array(_)) => {
-            Err(format!("the key field {name:?} is neither text nor a number"))
-        }
+        Some(Value::Object(_) | Value::Array(_)) => Err(format!(
+            "the key field {name:?} is neither text nor a number"
+        )),
         _ => Err(format!("the key field {name:?} has no value")),
     }
 }

@@ -1,0 +1,172 @@
+//! How a region says it stands, as far as the CLI shows it.
+//!
+//! Read leniently: a region of a later version may say more, one of an earlier version less.
+
+use crate::client::Api;
+use crate::error::CliResult;
+use serde::{Deserialize, Serialize};
+
+/// What a region said about itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Reading {
+    /// Clients' transactions committed since its process started.
+    pub writes_total: Option<u64>,
+    /// Conflicts recorded.
+    pub conflicts: Option<u64>,
+    /// The size of its logs on disk.
+    pub log_bytes: Option<u64>,
+    /// Which datasets don't take writes, and why.
+    pub troubles: Vec<String>,
+    /// How far it is behind each other region, for each dataset.
+    pub peers: Vec<PeerReading>,
+}
+
+/// How far a region is behind another in one dataset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerReading {
+    /// The other region.
+    #[serde(alias = "peer")]
+    pub region: String,
+    /// The dataset.
+    pub dataset: String,
+    /// How the stream from it stands.
+    pub state: String,
+    /// For how long something has been missing here.
+    pub lag_seconds: Option<f64>,
+    /// How many transactions are.
+    pub lag_transactions: Option<u64>,
+    /// What last went wrong.
+    pub last_error: Option<String>,
+    /// How far the other region's clock was ahead when it last sent.
+    pub clock_ahead_seconds: f64,
+    /// Whether that is more than is allowed.
+    pub drift_alert: bool,
+}
+
+/// The part of `/v1/status` that is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    datasets: Vec<DatasetStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DatasetStatus {
+    dataset: String,
+    state: String,
+    reason: Option<String>,
+    transactions_local: Option<u64>,
+    conflicts: Option<u64>,
+    log_bytes: Option<u64>,
+}
+
+/// The part of `/v1/replication` that is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Replication {
+    /// Every peer in every dataset.
+    pub peers: Vec<PeerReading>,
+}
+
+impl Reading {
+    /// Asks a region.
+    pub fn ask(api: &Api) -> CliResult<Self> {
+        let status: Status = api.get("/v1/status")?.json()?;
+        let replication: Replication = api.get("/v1/replication")?.json()?;
+        let datasets = &status.datasets;
+        Ok(Self {
+            writes_total: sum(datasets.iter().map(|it| it.transactions_local)),
+            conflicts: sum(datasets.iter().map(|it| it.conflicts)),
+            log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
+            troubles: datasets.iter().filter_map(trouble).collect(),
+            peers: replication.peers,
+        })
+    }
+}
+
+fn trouble(dataset: &DatasetStatus) -> Option<String> {
+    if dataset.state.is_empty() || dataset.state == "running" {
+        return None;
+    }
+    let mut text = format!("dataset {} is {}", dataset.dataset, dataset.state);
+    if let Some(reason) = &dataset.reason {
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    Some(text)
+}
+
+/// The sum of what is known; unknown if nothing is.
+fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    values.flatten().reduce(u64::saturating_add)
+}
+
+/// How far behind, for people.
+pub fn lag_text(peer: &PeerReading) -> String {
+    match (peer.lag_seconds, peer.lag_transactions) {
+        (Some(seconds), Some(transactions)) => format!(
+            "{seconds:.2} s, {transactions} transaction{}",
+            if transactions == 1 { "" } else { "s" }
+        ),
+        (Some(seconds), None) => format!("{seconds:.2} s"),
+        (None, Some(transactions)) => format!("{transactions} transactions"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// What else a person should know of a stream: the last error, a clock that is ahead.
+pub fn remark(peer: &PeerReading) -> String {
+    let drift = peer
+        .drift_alert
+        .then(|| format!("its clock is ahead by {:.1} s", peer.clock_ahead_seconds));
+    let parts: Vec<_> = drift.into_iter().chain(peer.last_error.clone()).collect();
+    parts.join("; ")
+}
+
+/// A size with one digit after the point, for people.
+pub fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(bytes_text(1023), "1023 B");
+        assert_eq!(bytes_text(1536), "1.5 KiB");
+        assert_eq!(bytes_text(5 << 30), "5.0 GiB");
+    }
+
+    #[test]
+    fn what_nobody_says_is_unknown() {
+        assert_eq!(sum([None, None].into_iter()), None);
+        assert_eq!(sum([None, Some(3), Some(4)].into_iter()), Some(7));
+        assert_eq!(lag_text(&PeerReading::default()), "unknown");
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_remarked_on() {
+        let mut peer = PeerReading {
+            clock_ahead_seconds: 4.96,
+            last_error: Some("refused".to_owned()),
+            ..PeerReading::default()
+        };
+        assert_eq!(remark(&peer), "refused");
+        peer.drift_alert = true;
+        assert_eq!(remark(&peer), "its clock is ahead by 5.0 s; refused");
+    }
+}

@@ -1,0 +1,109 @@
+//! `meridian status`: how each region stands.
+
+use crate::client::Api;
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::{self, Format, table};
+use crate::reading::{Reading, bytes_text, lag_text};
+use crate::target::Target;
+use clap::Args;
+use serde_json::{Value, json};
+
+/// `meridian status`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With --output json a list of {\"region\", \"api\", \"ready\", \"status\"}, where status is what the\nregion's /v1/status says, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
+)]
+pub struct Options {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// A region and what it said.
+struct Line {
+    api: Api,
+    is_ready: bool,
+    status: CliResult<Value>,
+    reading: Option<Reading>,
+}
+
+pub fn run(options: &Options, format: Format) -> CliResult {
+    let lines: Vec<_> = options.target.all()?.into_iter().map(ask).collect();
+    match format {
+        Format::Json => output::json(&lines.iter().map(as_json).collect::<Vec<_>>())?,
+        Format::Text => {
+            let rows: Vec<_> = lines.iter().map(as_row).collect();
+            let head = ["region", "state", "api", "conflicts", "log", "behind"];
+            output::line(&table(&head, &rows))?;
+            for line in &lines {
+                for trouble in line.reading.iter().flat_map(|it| &it.troubles) {
+                    output::line(&format!("{}: {trouble}", line.api.name()))?;
+                }
+            }
+        }
+    }
+    none_answers(lines.iter().map(|line| &line.status))
+}
+
+/// An error if no region answers: the first one's.
+pub fn none_answers<'a, T: 'a>(replies: impl Iterator<Item = &'a CliResult<T>>) -> CliResult {
+    let mut first = None;
+    for reply in replies {
+        match reply {
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error.clone())),
+        }
+    }
+    Err(first.unwrap_or_else(|| CliError::new(Exit::Unreachable, "the system has no regions")))
+}
+
+fn ask(api: Api) -> Line {
+    let status = get(&api, "/v1/status");
+    let reading = status.is_ok().then(|| Reading::ask(&api).ok()).flatten();
+    let is_ready = status.is_ok() && api.get("/readyz").is_ok_and(|reply| reply.status == 200);
+    Line {
+        api,
+        is_ready,
+        status,
+        reading,
+    }
+}
+
+/// A JSON resource of a region.
+pub fn get(api: &Api, path: &str) -> CliResult<Value> {
+    api.get(path)?.json()
+}
+
+fn as_json(line: &Line) -> Value {
+    json!({
+        "region": line.api.name(),
+        "api": line.api.url(),
+        "ready": line.is_ready,
+        "status": line.status.as_ref().ok(),
+        "error": line.status.as_ref().err().map(CliError::message),
+    })
+}
+
+fn as_row(line: &Line) -> Vec<String> {
+    let state = match (&line.status, line.is_ready) {
+        (Ok(_), true) => "ready",
+        (Ok(_), false) => "not ready",
+        (Err(error), _) if error.exit() == Exit::Unreachable => "no answer",
+        (Err(_), _) => "refused",
+    };
+    let reading = line.reading.as_ref();
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let peers = reading.map(|reading| reading.peers.iter());
+    let behind: Vec<_> = peers
+        .into_iter()
+        .flatten()
+        .map(|peer| format!("{} {}", peer.region, lag_text(peer)))
+        .collect();
+    vec![
+        line.api.name().to_owned(),
+        state.to_owned(),
+        line.api.url().to_owned(),
+        or_dash(reading.and_then(|it| it.conflicts).map(|it| it.to_string())),
+        or_dash(reading.and_then(|it| it.log_bytes).map(bytes_text)),
+        behind.join("; "),
+    ]
+}

@@ -1,0 +1,214 @@
+//! Single rows, and lists of them.
+
+use crate::client::{Api, encode};
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::{self, Format};
+use crate::target::Target;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::io::{self, Read};
+
+/// How many rows a page has when all are wanted.
+const PAGE_ROWS: u64 = 1000;
+
+/// `meridian tables get`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\n\nExample:\n  meridian tables get orders 1 --region eu-west-1"
+)]
+pub struct Get {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    table: String,
+    /// The row's key
+    #[arg(value_name = "KEY")]
+    key: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `meridian tables put`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  meridian tables put orders 1 '{\"item\": \"tea\"}'\n  meridian tables put orders 2 - < order.json"
+)]
+pub struct Put {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    table: String,
+    /// The row's key
+    #[arg(value_name = "KEY")]
+    key: String,
+    /// The document, any JSON; - reads it from stdin
+    #[arg(value_name = "DOCUMENT", allow_hyphen_values = true)]
+    document: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `meridian tables delete`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  meridian tables delete orders 1")]
+pub struct Delete {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    table: String,
+    /// The row's key
+    #[arg(value_name = "KEY")]
+    key: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `meridian tables list`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\n\nExample:\n  meridian tables list orders --limit 10"
+)]
+pub struct List {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    table: String,
+    /// How many rows at most [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Only rows after this key
+    #[arg(long, value_name = "KEY")]
+    after: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// A row of a page.
+#[derive(Debug, Deserialize)]
+pub struct Row {
+    /// The key.
+    pub key: String,
+    /// The version.
+    pub version: String,
+    /// The document as the region wrote it.
+    pub document: Box<RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+fn row_path(table: &str, key: &str) -> String {
+    format!("/v1/tables/{}/rows/{}", encode(table), encode(key))
+}
+
+pub fn get(options: &Get, format: Format) -> CliResult {
+    let api = options.target.one()?;
+    let reply = api.get(&row_path(&options.table, &options.key))?;
+    if reply.status == 404 && reply.problem().ends_with("row-not-found") {
+        return Err(CliError::new(
+            Exit::NotFound,
+            format!(
+                "there is no row {:?} in table {} of {}",
+                options.key,
+                options.table,
+                api.place()
+            ),
+        ));
+    }
+    let reply = reply.success()?;
+    let version = reply.version.clone();
+    let document: Box<RawValue> = reply.json()?;
+    match format {
+        Format::Text => output::line(document.get()),
+        Format::Json => {
+            output::json(&json!({ "key": options.key, "version": version, "document": document }))
+        }
+    }
+}
+
+pub fn put(options: &Put, format: Format) -> CliResult {
+    let document = match options.document.as_str() {
+        "-" => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).map_err(|error| {
+                CliError::failure("read the document from stdin").because(&error)
+            })?;
+            text
+        }
+        text => text.to_owned(),
+    };
+    if let Err(error) = serde_json::from_str::<&RawValue>(&document) {
+        return Err(CliError::usage("the document is not JSON")
+            .because(&error)
+            .hint("a text needs quotes of its own: '\"tea\"'"));
+    }
+    let api = options.target.one()?;
+    let path = row_path(&options.table, &options.key);
+    let reply = api.send("PUT", &path, document.as_bytes())?.success()?;
+    written(&options.key, reply.version.as_deref(), format)
+}
+
+pub fn delete(options: &Delete, format: Format) -> CliResult {
+    let api = options.target.one()?;
+    let path = row_path(&options.table, &options.key);
+    let reply = api.send("DELETE", &path, &[])?.success()?;
+    written(&options.key, reply.version.as_deref(), format)
+}
+
+fn written(key: &str, version: Option<&str>, format: Format) -> CliResult {
+    match format {
+        Format::Text => output::line(version.unwrap_or("done")),
+        Format::Json => output::json(&json!({ "key": key, "version": version })),
+    }
+}
+
+pub fn list(options: &List, format: Format) -> CliResult {
+    let api = options.target.one()?;
+    let after = options.after.clone();
+    each_row(
+        &api,
+        &options.table,
+        after,
+        options.limit,
+        |row| match format {
+            Format::Text => output::line(&format!(
+                "{}\t{}\t{}",
+                row.key,
+                row.version,
+                row.document.get()
+            )),
+            Format::Json => output::json_line(
+                &json!({ "key": row.key, "version": row.version, "document": row.document }),
+            ),
+        },
+    )
+}
+
+/// Hands on a table's rows in the order of their keys, page by page.
+pub fn each_row(
+    api: &Api,
+    table: &str,
+    mut after: Option<String>,
+    limit: Option<u64>,
+    mut take: impl FnMut(Row) -> CliResult,
+) -> CliResult {
+    let mut left = limit.unwrap_or(u64::MAX);
+    while left > 0 {
+        let count = left.min(PAGE_ROWS);
+        let mut path = format!("/v1/tables/{}/rows?limit={count}", encode(table));
+        if let Some(after) = &after {
+            path.push_str(&format!("&after={}", encode(after)));
+        }
+        let page: Page = api.get(&path)?.json()?;
+        for row in page.rows {
+            take(row)?;
+            left = left.saturating_sub(1);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    Ok(())
+}

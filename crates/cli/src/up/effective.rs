@@ -1,0 +1,172 @@
+//! The topology that the regions read, written back as TOML.
+//!
+//! Children read a file like any production region, so the topology of `up` (addresses on this
+//! machine, certificates of its own) is written out. A test holds writing and reading together.
+
+use meridian_topology::{Dataset, Engine, Region, Strategy, Topology};
+use toml::{Table, Value};
+
+/// The `[tls]` paths, which the topology has per region and the file with `{region}`.
+pub struct CertificatePaths<'a> {
+    /// The authority.
+    pub authority: &'a str,
+    /// The certificate, with `{region}`.
+    pub certificate: &'a str,
+    /// The key, with `{region}`.
+    pub key: &'a str,
+}
+
+/// The topology as a file with these certificates.
+pub fn render(topology: &Topology, tls: &CertificatePaths<'_>) -> String {
+    let mut file = Table::new();
+    file.insert("zone".into(), topology.zone.clone().into());
+    let drift = format!("{}us", topology.clock.drift_max.as_micros());
+    file.insert("clock".into(), table([("drift-max", drift.into())]));
+    file.insert(
+        "tls".into(),
+        table([
+            ("authority", tls.authority.into()),
+            ("certificate", tls.certificate.into()),
+            ("key", tls.key.into()),
+        ]),
+    );
+    let regions = topology.regions.iter().map(region);
+    file.insert("region".into(), Value::Array(regions.collect()));
+    let datasets = topology.datasets.iter().map(dataset);
+    file.insert("dataset".into(), Value::Array(datasets.collect()));
+    format!("# Written by `meridian up`, and again whenever it starts.\n\n{file}")
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    let entries = entries.into_iter();
+    Value::Table(
+        entries
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    )
+}
+
+fn region(region: &Region) -> Value {
+    let place = region.place.location;
+    let mut entries = Table::new();
+    entries.insert("name".into(), region.name.as_str().into());
+    let location = match region.place.cloud_region {
+        Some(name) => name.into(),
+        None => table([
+            ("latitude", place.latitude.into()),
+            ("longitude", place.longitude.into()),
+        ]),
+    };
+    entries.insert("location".into(), location);
+    for (key, endpoint) in [("api", &region.api), ("link", &region.link)] {
+        if let Some(endpoint) = endpoint {
+            entries.insert(key.into(), endpoint.address.to_string().into());
+        }
+    }
+    Value::Table(entries)
+}
+
+fn dataset(dataset: &Dataset) -> Value {
+    let mut entries = Table::new();
+    entries.insert("name".into(), dataset.name.as_str().into());
+    let engine = match dataset.engine {
+        Engine::Embedded => "embedded",
+    };
+    entries.insert("engine".into(), engine.into());
+    entries.insert("strategy".into(), strategy(dataset.strategy).into());
+    if let Some(tables) = &dataset.tables {
+        let names = tables.iter().map(|name| Value::from(name.to_string()));
+        entries.insert("tables".into(), Value::Array(names.collect()));
+    }
+    let limits = &dataset.limits;
+    let limits = [
+        ("document-bytes-max", limits.document_bytes_max),
+        ("transaction-bytes-max", limits.transaction_bytes_max),
+        ("key-bytes-max", limits.key_bytes_max),
+        ("log-bytes-max", limits.log_bytes_max),
+        ("log-reserve-bytes", limits.log_reserve_bytes),
+        ("conflicts-max", limits.conflicts_max),
+    ];
+    // They came out of TOML integers, or of strings that stand for as many bytes.
+    let limits = limits.map(|(key, limit)| (key, i64::try_from(limit).unwrap_or(i64::MAX).into()));
+    entries.insert("limits".into(), table(limits));
+    if !dataset.table_rules.is_empty() {
+        let rules = dataset.table_rules.iter().map(|(name, rules)| {
+            let rules = table([("strategy", strategy(rules.strategy).into())]);
+            (name.as_str().to_owned(), rules)
+        });
+        entries.insert("table".into(), Value::Table(rules.collect()));
+    }
+    Value::Table(entries)
+}
+
+fn strategy(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::LastWriterWins => "last-writer-wins",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const PATHS: CertificatePaths<'static> = CertificatePaths {
+        authority: "certs/authority.pem",
+        certificate: "certs/{region}.pem",
+        key: "certs/{region}.key.pem",
+    };
+
+    fn assert_survives(topology: &Topology) {
+        let here = topology.on_this_machine(7000).unwrap();
+        let text = render(&here, &PATHS);
+        let again = Topology::parse(&text, Path::new("data/meridian.toml"));
+        let again = again.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(again.zone, here.zone);
+        assert_eq!(again.clock, here.clock);
+        assert_eq!(again.datasets, here.datasets);
+        for (again, here) in again.regions.iter().zip(&here.regions) {
+            assert_eq!(again.name, here.name);
+            assert_eq!(again.place, here.place);
+            assert_eq!(again.api, here.api);
+            assert_eq!(again.link, here.link);
+        }
+        let tls = again.tls.unwrap();
+        assert_eq!(
+            tls.key_of(&here.regions[0].name),
+            Path::new("data/certs").join(format!("{}.key.pem", here.regions[0].name))
+        );
+    }
+
+    #[test]
+    fn the_built_in_topology_survives() {
+        assert_survives(&Topology::built_in());
+    }
+
+    #[test]
+    fn a_topology_with_everything_survives() {
+        let text = r#"
+            zone = "a.test"
+            [[region]]
+            name = "nowhere"
+            location = { latitude = -1.25, longitude = 7.0 }
+            [[region]]
+            name = "eu-west-1"
+            [[dataset]]
+            name = "main"
+            engine = "embedded"
+            [dataset.limits]
+            document-bytes-max = "2MiB"
+            conflicts-max = 7
+            [dataset.table.orders]
+            strategy = "last-writer-wins"
+            [[dataset]]
+            name = "other"
+            engine = "embedded"
+            tables = ["inventory_*", "stock"]
+            [clock]
+            drift-max = "250us"
+        "#;
+        assert_survives(&Topology::parse(text, Path::new("meridian.toml")).unwrap());
+    }
+}

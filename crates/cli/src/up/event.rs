@@ -1,0 +1,51 @@
+//! What happens to the regions of an `up`.
+
+use crate::reading::Reading;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Something that happened to one region, by its place in the topology.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Which region, from 0.
+    pub region: usize,
+    /// What happened.
+    pub happened: Happened,
+}
+
+/// What happened to a region.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    /// Its process runs.
+    Started {
+        /// The process.
+        process_id: u32,
+    },
+    /// It serves reads and writes.
+    Ready {
+        /// Since its process started.
+        after: Duration,
+    },
+    /// Its process ended, unasked.
+    Died(Death),
+    /// It was asked to end, and did.
+    Stopped {
+        /// Whether it had to be killed.
+        was_killed: bool,
+    },
+    /// It said how it stands, or did not answer.
+    Read(Option<Box<Reading>>),
+}
+
+/// The end of a process that nobody asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Death {
+    /// How it ended: `exit status: 1`, `signal: 9 (SIGKILL)`.
+    pub status: String,
+    /// Whether it had served before.
+    pub was_ready: bool,
+    /// The last lines that it said.
+    pub last_lines: Vec<String>,
+    /// After how long it is started again; none if it is not.
+    pub restart_after: Option<Duration>,
+}

@@ -1,0 +1,63 @@
+//! `meridian up`: every region of a topology on this machine, each its own process.
+//!
+//! ```text
+//! prepare: lock ─ ports ─ certificates ─ topology file        all or a clear error
+//! supervise: one task a region   start ─▶ ready ─▶ died ─▶ wait ─▶ start …
+//!                  │ events
+//!                  ▼
+//!            state ─▶ live view, or lines
+//! ```
+//!
+//! Invariants:
+//! - One `up` a data directory: it holds a lock that the system gives back however it ends.
+//! - No region outlives its `up`: the child reads a pipe whose other end only `up` holds, and ends
+//!   when that closes, SIGKILL of the parent included.
+//! - A region is started like in production (`meridian serve --region …`), so what `up` shows is what
+//!   is deployed.
+
+mod certificates;
+mod effective;
+mod event;
+mod lines;
+mod poll;
+mod prepare;
+mod region;
+mod state;
+mod supervise;
+mod tail;
+mod view;
+
+use crate::error::CliResult;
+use crate::output::Format;
+use crate::serve::WanChoice;
+use crate::system::DATA_DIR;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `meridian up`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Region i (from 0) has its API at 127.0.0.1, port N + 10 i, and its link on the port after. Without\n--config: us-east-1, eu-west-1, ap-northeast-1 and one dataset that takes every table.\n\nOn a terminal it shows how the regions stand until q or Ctrl-C. Elsewhere it prints a line for each\nevent and a summary every 10 s; with --output json each is a JSON object.\n\nExample:\n  meridian up --base-port 8000 --wan real"
+)]
+pub struct Options {
+    /// The topology file; its addresses and certificates are replaced by ones on this machine
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the regions keep their data
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// The port of the first region's API
+    #[arg(long, value_name = "N", default_value_t = 7000)]
+    pub base_port: u16,
+    /// Delay the links like the distances between the regions would
+    #[arg(long, value_enum, default_value_t, value_name = "DELAYS")]
+    pub wan: WanChoice,
+    /// Leave a region that dies dead
+    #[arg(long)]
+    pub no_restart: bool,
+}
+
+pub fn run(options: Options, format: Format) -> CliResult {
+    let prepared = prepare::prepare(&options)?;
+    supervise::run(prepared, &options, format)
+}

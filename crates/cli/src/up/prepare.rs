@@ -1,0 +1,199 @@
+//! Everything that can go wrong before a region starts, found first and said clearly.
+
+use super::Options;
+use super::certificates;
+use super::effective::{CertificatePaths, render};
+use crate::config::load;
+use crate::error::{CliError, CliResult};
+use crate::system::{System, SystemRegion, replace};
+use meridian_topology::{Address, Tls, Topology};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+const CERTIFICATES: &str = "certs";
+
+/// A system that is ready to start.
+pub struct Prepared {
+    /// Its regions.
+    pub system: System,
+    /// Where everything is.
+    pub data_dir: PathBuf,
+    /// Held as long as the system runs.
+    pub lock: File,
+}
+
+/// Makes everything that the regions need, and checks everything that they will want.
+pub fn prepare(options: &Options) -> CliResult<Prepared> {
+    let topology = match &options.config {
+        Some(file) => load(file)?,
+        None => Topology::built_in(),
+    };
+    let mut topology = topology
+        .on_this_machine(options.base_port)
+        .map_err(crate::config::rendered)?;
+    make_data_dir(&options.data_dir)?;
+    // Children are started with it, wherever they may run.
+    let data_dir = fs::canonicalize(&options.data_dir)
+        .map_err(|error| no_data_dir(&options.data_dir, &error))?;
+    let lock = take_lock(&data_dir, &options.data_dir)?;
+    check_ports(&topology)?;
+    let certificates = data_dir.join(CERTIFICATES);
+    certificates::ensure(&certificates, &topology)?;
+    topology.tls = Some(Tls::new(
+        certificates.join("authority.pem"),
+        certificates.join("{region}.pem"),
+        certificates.join("{region}.key.pem"),
+    ));
+    let file = write_topology(&topology, &data_dir)?;
+    let regions = topology.regions.iter();
+    let regions = regions.map(|region| describe(region, &data_dir));
+    let system = System {
+        process_id: std::process::id(),
+        topology: file,
+        regions: regions.collect(),
+    };
+    for region in &system.regions {
+        make_data_dir(&region.data_dir)?;
+    }
+    Ok(Prepared {
+        system,
+        data_dir,
+        lock,
+    })
+}
+
+fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRegion {
+    let address = |endpoint: &Option<meridian_topology::Endpoint>| {
+        let endpoint = endpoint.as_ref();
+        let endpoint = endpoint.expect("on_this_machine gave every region its addresses");
+        endpoint.address.to_string()
+    };
+    let own = data_dir.join(region.name.as_str());
+    SystemRegion {
+        name: region.name.to_string(),
+        api: format!("http://{}", address(&region.api)),
+        link: address(&region.link),
+        process_id: None,
+        log: own.join("log.txt"),
+        data_dir: own,
+    }
+}
+
+fn no_data_dir(path: &Path, error: &io::Error) -> CliError {
+    CliError::failure(format!("make the data directory {}", path.display()))
+        .because(error)
+        .hint("name another with --data-dir DIR")
+}
+
+fn make_data_dir(path: &Path) -> CliResult {
+    fs::create_dir_all(path).map_err(|error| no_data_dir(path, &error))
+}
+
+fn take_lock(data_dir: &Path, given: &Path) -> CliResult<File> {
+    let path = data_dir.join("up.lock");
+    let file = File::create(&path).map_err(|error| no_data_dir(&path, &error))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        let error = io::Error::from(error);
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return CliError::failure(format!("lock {}", path.display())).because(&error);
+        }
+        CliError::usage(format!(
+            "another `meridian up` runs with the data directory {}",
+            given.display()
+        ))
+        .hint("`meridian status` shows it; for a second system give --data-dir and --base-port")
+    })?;
+    Ok(file)
+}
+
+/// Whether every region can listen. The ports are free again when this returns, so another process
+/// may still take one; the region then says so itself.
+fn check_ports(topology: &Topology) -> CliResult {
+    for region in &topology.regions {
+        for (what, endpoint) in [("API", &region.api), ("link", &region.link)] {
+            let Some(Address::Ip(address)) = endpoint.as_ref().map(|at| &at.listen) else {
+                continue;
+            };
+            check_port(*address, what, region.name.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+fn check_port(address: SocketAddr, what: &str, region: &str) -> CliResult {
+    let Err(error) = TcpListener::bind(address) else {
+        return Ok(());
+    };
+    let place = format!("port {} on {}", address.port(), address.ip());
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return Err(CliError::usage(format!(
+            "{place} is in use, and the {what} of region {region} needs it"
+        ))
+        .hint("choose other ports with --base-port N"));
+    }
+    Err(CliError::failure(format!(
+        "listen on {place} for the {what} of region {region}"
+    ))
+    .because(&error)
+    .hint("choose other ports with --base-port N"))
+}
+
+fn write_topology(topology: &Topology, data_dir: &Path) -> CliResult<PathBuf> {
+    let path = data_dir.join("meridian.toml");
+    // Relative to the file, so that the data directory can be moved.
+    let text = render(
+        topology,
+        &CertificatePaths {
+            authority: "certs/authority.pem",
+            certificate: "certs/{region}.pem",
+            key: "certs/{region}.key.pem",
+        },
+    );
+    replace(&path, text.as_bytes())
+        .map_err(|error| CliError::failure(format!("write {}", path.display())).because(&error))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use crate::serve::WanChoice;
+
+    fn options(data_dir: &Path, base_port: u16) -> Options {
+        Options {
+            config: None,
+            data_dir: data_dir.to_owned(),
+            base_port,
+            wan: WanChoice::None,
+            no_restart: false,
+        }
+    }
+
+    /// A base port whose region's ports were free a moment ago.
+    fn free_base() -> u16 {
+        let is_free =
+            |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
+        (20_000..60_000).step_by(40).find(is_free).unwrap()
+    }
+
+    #[test]
+    fn a_second_up_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(directory.path(), free_base());
+        let first = prepare(&options).unwrap();
+        let Err(error) = prepare(&options) else {
+            panic!("a second system took the directory");
+        };
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(
+            error.to_string().contains("another `meridian up`"),
+            "{error}"
+        );
+        drop(first);
+        assert!(prepare(&options).is_ok());
+    }
+}

@@ -1,0 +1,117 @@
+//! Logs that are torn, flipped or gone.
+
+use crate::system::System;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+fn log_files(system: &System, region: usize) -> Vec<PathBuf> {
+    let directory = system.data_dir(region).join("datasets/main/log");
+    let mut files: Vec<_> = fs::read_dir(directory)
+        .expect("a log")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Where the file's last byte that isn't zero stands.
+fn end_of_data(file: &File) -> u64 {
+    let length = file.metadata().expect("a length").len();
+    let mut bytes = vec![0; usize::try_from(length).expect("a small file")];
+    file.read_exact_at(&mut bytes, 0).expect("its bytes");
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("some data") as u64
+}
+
+fn write_some(system: &System, region: usize) {
+    for step in 0..20 {
+        assert_eq!(
+            system
+                .put(region, &format!("row-{step}"), "\"kept\"")
+                .status,
+            201
+        );
+    }
+}
+
+#[test]
+fn a_torn_tail_is_dropped_and_nothing_acknowledged_was_in_it() {
+    let mut system = System::start(&["a", "b"], "");
+    write_some(&system, 0);
+    system.wait_converged(&[0, 1]);
+    system.kill(0);
+    let last = log_files(&system, 0).pop().expect("a segment");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(last)
+        .expect("it opens");
+    // The beginning of a frame whose rest never reached the disk.
+    let frame_like = [0x4d, 0x52, 0x44, 0x4c, 0xff, 0x10, 0, 0, 7, 7, 7, 7, 7];
+    file.write_all_at(&frame_like, end_of_data(&file) + 1)
+        .expect("it is written");
+    system.start_region(0);
+    system.wait_ready(0);
+    assert_eq!(system.put(0, "after", "1").status, 201);
+    system.wait_converged(&[0, 1]);
+    assert_eq!(
+        system.client(0).row("row-19").expect("an answer").body,
+        "\"kept\""
+    );
+}
+
+#[test]
+fn a_flipped_bit_stops_the_dataset_which_says_so_and_the_others_run() {
+    let dataset = "tables = [\"rows\"]\n[[dataset]]\nname = \"other\"\nengine = \"embedded\"\n";
+    let mut system = System::start(&["a", "b"], dataset);
+    write_some(&system, 0);
+    system.wait_converged(&[0, 1]);
+    system.kill(0);
+    let first = log_files(&system, 0).remove(0);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(first)
+        .expect("it opens");
+    let middle = end_of_data(&file) / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 4], middle)
+        .expect("it is written");
+    system.start_region(0);
+    system.until("the API answers", || system.try_get(0, "/livez").is_some());
+    let refused = system.client(0).row("row-1").expect("an answer");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(
+        refused.body.contains(".log"),
+        "the file is named: {refused:?}"
+    );
+    assert_eq!(system.get(0, "/readyz").status, 503);
+    // The other dataset of the same region runs, and so does the other region.
+    let other = system.get(0, "/v1/tables/elsewhere/rows/x");
+    assert_eq!(other.status, 404, "{other:?}");
+    assert_eq!(system.put(1, "row-1", "2").status, 200);
+}
+
+#[test]
+fn a_replaced_data_directory_is_refused_by_its_peers_with_the_reason() {
+    let mut system = System::start(&["a", "b"], "");
+    write_some(&system, 0);
+    system.wait_converged(&[0, 1]);
+    system.kill(0);
+    fs::remove_dir_all(system.data_dir(0)).expect("it is wiped");
+    system.start_region(0);
+    system.until("b refuses a and says why", || {
+        let (state, error) = system.stream(1, 0);
+        state == "quarantined" && error.contains("data directory was replaced")
+    });
+    system.until("a is told why", || {
+        let (state, error) = system.stream(0, 1);
+        state == "quarantined" && error.contains("data directory was replaced")
+    });
+    assert_eq!(system.put(1, "row-1", "2").status, 200);
+}

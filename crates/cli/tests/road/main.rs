@@ -1,0 +1,12 @@
+//! The road with real processes: regions that are killed, cut off, damaged and replaced.
+//!
+//! Each region is a `meridian serve` of its own, with its own topology file, so that every
+//! directed link can be led through a proxy and cut alone.
+
+mod damage;
+mod dying;
+mod kills;
+mod limits;
+mod links;
+mod proxy;
+mod system;

@@ -1,0 +1,281 @@
+//! The conflict records (requirement D2), newest first.
+//!
+//! Datasets follow one another by name, so a page's end is a dataset and a place in its list:
+//! `DATASET:POSITION-INDEX`, or `DATASET:` for the beginning of a dataset's list.
+
+use super::incoming::{Incoming, page_limit};
+use super::json::{Json, SESSION, hex};
+use super::listing::read;
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::state::ApiState;
+use super::timestamp::rfc_3339;
+use crate::dataset::DatasetHandle;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use meridian_engine_kv::{ConflictCounts, ConflictId};
+use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Conflicts, newest first within each dataset.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct ConflictsReply {
+    /// The conflicts.
+    conflicts: Vec<ConflictRecord>,
+    /// What to send as `after` for the next page; null at the end.
+    next: Option<String>,
+    /// How many conflicts this region has resolved, ever.
+    total: u64,
+    /// Of these, how many are still listed.
+    kept: u64,
+}
+
+/// Two writes of which neither had seen the other, and what became of them.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct ConflictRecord {
+    /// The same in every region.
+    conflict_id: String,
+    /// `WriteConflict`, `UpdateDeleteConflict` or `DeleteConflict`.
+    conflict_type: String,
+    /// The row: `TABLE/KEY`.
+    aggregate_id: String,
+    /// The two writes, the older first.
+    conflicting_events: Vec<ConflictEvent>,
+    /// `LastWriterWins`.
+    resolution_strategy: String,
+    /// The `eventId` of the write whose value stands.
+    resolved_event: String,
+    /// When this region resolved it (RFC 3339).
+    resolved_at: String,
+}
+
+/// One of the writes.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct ConflictEvent {
+    /// The write's version.
+    event_id: String,
+    /// The region that took it; of an incarnation that is no member any more, its number.
+    region: String,
+    /// When (RFC 3339).
+    timestamp: String,
+    /// Its document; null for a delete.
+    data: serde_json::Value,
+}
+
+/// Lists the conflicts that this region has resolved.
+#[utoipa::path(
+    get,
+    path = "/v1/conflicts",
+    tag = "replication",
+    params(
+        ("after" = Option<String>, Query, description = "The last page's `next`."),
+        ("limit" = Option<u16>, Query, description = "The most conflicts of a page: 1 to 1000, 100 unless given."),
+        ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = ConflictsReply,
+            headers(("Meridian-Session" = String))),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let [after, limit] = incoming.query(["after", "limit"])?;
+    let limit = page_limit(limit.as_deref())?;
+    let cursor = after.map(|after| parse_cursor(&after)).transpose()?;
+    let session = Session::read(&state, incoming.headers())?;
+    let mut json = Json::default();
+    json.raw("{\"conflicts\":[");
+    let mut counts = ConflictCounts::default();
+    let mut listed = 0;
+    let mut next = None;
+    for dataset in state.running() {
+        session.wait(dataset).await?;
+        let counted = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
+        counts.total += counted.total;
+        counts.kept += counted.kept;
+        let Some(after) = starts_at(&cursor, dataset.name()) else { continue };
+        if listed == limit {
+            next.get_or_insert_with(|| format!("{}:", dataset.name()));
+            continue;
+        }
+        let wanted = limit - listed;
+        let page = read(dataset.tables(), move |tables| tables.conflicts(after, wanted)).await?;
+        let members = regions(dataset);
+        for (_, conflict) in &page.conflicts {
+            json.raw(if listed > 0 { "," } else { "" });
+            write(&mut json, dataset.name(), &members, conflict);
+            listed += 1;
+        }
+        next = page.next.map(|id| format!("{}:{id}", dataset.name()));
+    }
+    json.raw("],\"next\":").optional(next.as_deref());
+    json.raw(&format!(",\"total\":{},\"kept\":{}}}", counts.total, counts.kept));
+    let mut response = json.reply();
+    response.headers_mut().insert(SESSION, session.token_of_all(state.running()));
+    Ok(response)
+}
+
+/// Where a dataset's list begins under the cursor; `None` where it lies before it.
+fn starts_at(
+    cursor: &Option<(String, Option<ConflictId>)>,
+    dataset: &str,
+) -> Option<Option<ConflictId>> {
+    match cursor {
+        Some((name, _)) if dataset < name.as_str() => None,
+        Some((name, after)) if dataset == name => Some(*after),
+        _ => Some(None),
+    }
+}
+
+fn parse_cursor(text: &str) -> Result<(String, Option<ConflictId>), Problem> {
+    let parsed = text.split_once(':').and_then(|(dataset, id)| {
+        let id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+        Some((dataset.to_owned(), id))
+    });
+    parsed.ok_or_else(|| {
+        Problem::new(Kind::BadQuery, format!("after is no place in this list: {text:?}"))
+            .hint("send back the last page's next as it was")
+    })
+}
+
+fn regions(dataset: &DatasetHandle) -> BTreeMap<OriginId, RegionName> {
+    let members = dataset.status().members;
+    members.into_iter().map(|(region, origin)| (origin, region)).collect()
+}
+
+fn write(
+    json: &mut Json,
+    dataset: &str,
+    regions: &BTreeMap<OriginId, RegionName>,
+    conflict: &Conflict,
+) {
+    let Conflict { table, key, kind, winner, loser, resolved_at } = conflict;
+    let (older, newer) =
+        if loser.version < winner.version { (loser, winner) } else { (winner, loser) };
+    let id = conflict_id(dataset, table, key, [older, newer]);
+    json.raw("{\"conflictId\":").string(&id);
+    json.raw(",\"conflictType\":").string(conflict_type(*kind));
+    json.raw(",\"aggregateId\":").string(&format!("{table}/{key}"));
+    json.raw(",\"conflictingEvents\":");
+    json.list([older, newer], |json, event| {
+        json.raw("{\"eventId\":").version(Some(event.version));
+        let origin = event.version.origin;
+        match regions.get(&origin) {
+            Some(region) => json.raw(",\"region\":").string(region.as_str()),
+            None => json.raw(",\"region\":").string(&origin.to_string()),
+        };
+        json.raw(",\"timestamp\":").string(&rfc_3339(event.version.hlc.time()));
+        json.raw(",\"data\":").document(event.document.as_deref()).raw("}");
+    });
+    json.raw(",\"resolutionStrategy\":\"LastWriterWins\",\"resolvedEvent\":");
+    json.version(Some(winner.version));
+    json.raw(",\"resolvedAt\":").string(&rfc_3339(*resolved_at)).raw("}");
+}
+
+fn conflict_type(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::UpdateUpdate => "WriteConflict",
+        ConflictKind::UpdateDelete => "UpdateDeleteConflict",
+        ConflictKind::DeleteDelete => "DeleteConflict",
+    }
+}
+
+/// A name that every region comes to by itself, whichever of the writes it saw first.
+fn conflict_id(dataset: &str, table: &str, key: &str, events: [&ConflictingWrite; 2]) -> String {
+    let mut hasher = Xxh3::new();
+    for part in [dataset, table, key] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    for event in events {
+        hasher.update(&event.version.hlc.raw().to_le_bytes());
+        hasher.update(&event.version.origin.0.to_le_bytes());
+    }
+    hex(&hasher.digest128().to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Hlc, Micros, Version};
+    use serde_json::{Value, json};
+
+    fn event(hlc: u64, origin: u64, document: Option<&str>) -> ConflictingWrite {
+        ConflictingWrite {
+            version: Version { hlc: Hlc::at(Micros(hlc)), origin: OriginId(origin) },
+            document: document.map(str::to_owned),
+        }
+    }
+
+    fn record(winner: ConflictingWrite, loser: ConflictingWrite) -> Value {
+        let regions = [(OriginId(1), RegionName::new("us-east-1"))].into_iter().collect();
+        let kind = ConflictKind::of(winner.document.as_deref(), loser.document.as_deref());
+        let resolved_at = Micros(3_000_000);
+        let (table, key) = ("orders".to_owned(), "a/b\0".to_owned());
+        let conflict = Conflict { table, key, kind, winner, loser, resolved_at };
+        let mut json = Json::default();
+        write(&mut json, "main", &regions, &conflict);
+        serde_json::from_slice(&json.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_record_has_the_fields_of_the_owners_documents_and_no_others() {
+        let winner = event(2_000_000, 1, Some("{\"n\": 1}"));
+        let record = record(winner, event(1_000_000, 2, None));
+        let id = record["conflictId"].as_str().unwrap();
+        assert_eq!(id.len(), 32);
+        let older = (1_000_000_u64 << 12).to_string() + "-0000000000000002";
+        let newer = (2_000_000_u64 << 12).to_string() + "-0000000000000001";
+        assert_eq!(
+            record,
+            json!({
+                "conflictId": id,
+                "conflictType": "UpdateDeleteConflict",
+                "aggregateId": "orders/a/b\0",
+                "conflictingEvents": [
+                    {"eventId": older, "region": "0000000000000002",
+                     "timestamp": "1970-01-01T00:00:01.000000Z", "data": null},
+                    {"eventId": newer, "region": "us-east-1",
+                     "timestamp": "1970-01-01T00:00:02.000000Z", "data": {"n": 1}},
+                ],
+                "resolutionStrategy": "LastWriterWins",
+                "resolvedEvent": newer,
+                "resolvedAt": "1970-01-01T00:00:03.000000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn the_id_depends_on_the_writes_and_not_on_who_won() {
+        let id = |winner, loser| record(winner, loser)["conflictId"].clone();
+        let (one, other) = (event(1, 1, Some("1")), event(2, 2, Some("2")));
+        assert_eq!(id(one.clone(), other.clone()), id(other.clone(), one.clone()));
+        assert_ne!(id(one.clone(), other), id(one, event(3, 2, Some("2"))));
+    }
+
+    #[test]
+    fn a_cursor_is_a_dataset_and_a_place() {
+        let (dataset, id) = parse_cursor("main:7-2").unwrap();
+        assert_eq!((dataset.as_str(), id.unwrap().to_string().as_str()), ("main", "7-2"));
+        assert_eq!(parse_cursor("main:").unwrap(), ("main".to_owned(), None));
+        for bad in ["", "main", "main:x", "main:1"] {
+            assert_eq!(parse_cursor(bad).unwrap_err().kind(), Kind::BadQuery, "{bad}");
+        }
+        let cursor = Some(parse_cursor("b:7-2").unwrap());
+        assert_eq!(starts_at(&cursor, "a"), None);
+        assert_eq!(starts_at(&cursor, "b").unwrap().unwrap().to_string(), "7-2");
+        assert_eq!(starts_at(&cursor, "c"), Some(None));
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether the process lives, and whether it is of use. Neither asks for the token.
+
+use super::problem::{Kind, Problem};
+use super::state::{ApiState, DatasetState};
+use super::status::{DatasetCondition, condition};
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+
+/// Whether the process answers.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "region",
+    security(()),
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn livez() -> Response {
+    text("alive\n")
+}
+
+/// Whether this region serves reads and writes, with or without its peers.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "region",
+    security(()),
+    responses(
+        (status = 200, description = "It does.", body = String, content_type = "text/plain"),
+        (status = 503, description = "A dataset does not; the reasons are in `datasets`.",
+            body = super::openapi::Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
+    let faults: Vec<_> = state
+        .api()
+        .datasets
+        .iter()
+        .filter_map(|(name, dataset)| fault(dataset).map(|fault| format!("{name}: {fault}")))
+        .collect();
+    if faults.is_empty() {
+        return Ok(text("ready\n"));
+    }
+    Err(Problem::new(Kind::NotReady, faults.join("; ")).member("datasets", faults))
+}
+
+fn fault(dataset: &DatasetState) -> Option<String> {
+    match dataset {
+        DatasetState::Failed { reason } => Some(format!("could not be opened: {reason}")),
+        DatasetState::Running(handle) => {
+            let status = handle.status();
+            match condition(&status) {
+                DatasetCondition::Running => None,
+                DatasetCondition::Settling => {
+                    Some("waits for its peers' word that nothing of it is lost".to_owned())
+                }
+                DatasetCondition::Stopped | DatasetCondition::Failed => {
+                    Some(format!("takes no writes: {}", status.stopped.unwrap_or_default()))
+                }
+            }
+        }
+    }
+}
+
+fn text(body: &'static str) -> Response {
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    ([(header::CONTENT_TYPE, plain)], body).into_response()
+}

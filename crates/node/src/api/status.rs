@@ -1,0 +1,201 @@
+//! How this region stands, for people.
+
+use super::incoming::Incoming;
+use super::json::serialized;
+use super::listing::read;
+use super::problem::Problem;
+use super::sampling::{resident_memory_bytes, uptime_seconds};
+use super::state::{ApiState, DatasetState};
+use super::timestamp::rfc_3339;
+use crate::dataset::{DatasetHandle, DatasetStatus};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use meridian_link::Rejections;
+use meridian_model::Micros;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+use utoipa::ToSchema;
+
+/// How this region stands.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StatusReply {
+    region: String,
+    zone: String,
+    /// Meridian's version.
+    version: &'static str,
+    uptime_seconds: f64,
+    /// Resident memory of the process, where the system tells.
+    memory_bytes: Option<u64>,
+    datasets: Vec<DatasetReport>,
+    /// Who was turned away at the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected_diallers: Option<RejectedDiallers>,
+}
+
+/// How a dataset stands.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetReport {
+    dataset: String,
+    state: DatasetCondition,
+    /// Why it is stopped or could not be opened.
+    reason: Option<String>,
+    #[serde(flatten)]
+    running: Option<RunningReport>,
+}
+
+/// Whether a dataset is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DatasetCondition {
+    /// It takes reads and writes.
+    Running,
+    /// It has been restarted and waits for its peers' word that nothing of it is lost.
+    Settling,
+    /// It takes no writes until somebody has looked.
+    Stopped,
+    /// It could not be opened.
+    Failed,
+}
+
+/// What is known of a dataset that was opened.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunningReport {
+    /// This region's incarnation.
+    origin: String,
+    /// The end of the log: how many entries it has had.
+    position: u64,
+    log_bytes: u64,
+    /// Client writes are refused above this.
+    log_bytes_max: u64,
+    /// Client transactions committed since the process started.
+    transactions_local: u64,
+    /// Peers' transactions applied since the process started.
+    transactions_remote: u64,
+    /// Commits, each of one or more transactions, since the process started.
+    commits: u64,
+    /// Conflicts resolved here, ever.
+    conflicts: u64,
+    /// The members' incarnations.
+    members: BTreeMap<String, String>,
+    /// The tables that have rows.
+    tables: Vec<String>,
+}
+
+/// Who was turned away at the link.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RejectedDiallers {
+    /// How many, by reason.
+    counts: BTreeMap<&'static str, u64>,
+    last: Option<RejectedDialler>,
+}
+
+/// The last one that was turned away.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RejectedDialler {
+    reason: &'static str,
+    detail: String,
+    address: String,
+    /// The region that its certificate proved, if it came that far.
+    region: Option<String>,
+    /// When (RFC 3339).
+    at: String,
+}
+
+/// Shows how this region stands.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    tag = "region",
+    responses(
+        (status = 200, description = "How it stands.", body = StatusReply),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn status(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let [] = Incoming::new(request).query([])?;
+    let api = state.api();
+    let mut datasets = Vec::new();
+    for (name, dataset) in &api.datasets {
+        datasets.push(match dataset {
+            DatasetState::Running(handle) => running(handle).await?,
+            DatasetState::Failed { reason } => DatasetReport {
+                dataset: name.clone(),
+                state: DatasetCondition::Failed,
+                reason: Some(reason.clone()),
+                running: None,
+            },
+        });
+    }
+    let reply = StatusReply {
+        region: api.region.to_string(),
+        zone: api.topology.zone.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: uptime_seconds(api.started),
+        memory_bytes: resident_memory_bytes(),
+        datasets,
+        rejected_diallers: api.rejections.as_ref().map(rejected),
+    };
+    Ok(serialized(StatusCode::OK, &reply))
+}
+
+/// Whether a dataset that was opened is at work.
+pub(crate) fn condition(status: &DatasetStatus) -> DatasetCondition {
+    match (&status.stopped, status.settled) {
+        (Some(_), _) => DatasetCondition::Stopped,
+        (None, false) => DatasetCondition::Settling,
+        (None, true) => DatasetCondition::Running,
+    }
+}
+
+async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
+    let (tables, conflicts) = read(handle.tables(), |tables| {
+        Ok((tables.tables()?, tables.conflict_counts()?))
+    })
+    .await?;
+    let status = handle.status();
+    Ok(DatasetReport {
+        dataset: handle.name().to_owned(),
+        state: condition(&status),
+        running: Some(RunningReport {
+            origin: status.origin.to_string(),
+            position: status.position.0,
+            log_bytes: status.log_bytes,
+            log_bytes_max: status.log_bytes_max,
+            transactions_local: status.transactions_local,
+            transactions_remote: status.transactions_remote,
+            commits: status.commits,
+            conflicts: conflicts.total,
+            members: status
+                .members
+                .iter()
+                .map(|(region, origin)| (region.to_string(), origin.to_string()))
+                .collect(),
+            tables,
+        }),
+        reason: status.stopped,
+    })
+}
+
+fn rejected(rejections: &Rejections) -> RejectedDiallers {
+    let counts = rejections.counts();
+    RejectedDiallers {
+        counts: counts.into_iter().map(|(reason, count)| (reason.name(), count)).collect(),
+        last: rejections.last().map(|last| {
+            let since_1970 = last.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+            RejectedDialler {
+                reason: last.reason.name(),
+                detail: last.detail,
+                address: last.address.to_string(),
+                region: last.region,
+                at: rfc_3339(Micros(micros)),
+            }
+        }),
+    }
+}

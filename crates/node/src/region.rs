@@ -1,0 +1,376 @@
+//! One region, from its topology to a running process and back down.
+
+use crate::api::{Api, ApiState, DatasetState};
+use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
+use crate::links::{self, Streams};
+use meridian_engine_kv::Limits;
+use meridian_link::certs::IdentityError;
+use meridian_link::{Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections};
+use meridian_model::RegionName;
+use meridian_replicate::Config;
+use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// The system's topology.
+    pub topology: Topology,
+    /// The region to serve.
+    pub region: String,
+    /// Where the region keeps its files.
+    pub data_dir: PathBuf,
+    /// Whether links are delayed.
+    pub wan: Wan,
+}
+
+/// How the links between regions behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wan {
+    /// As they are.
+    #[default]
+    None,
+    /// Delayed by the built-in table of round trips.
+    Real,
+}
+
+/// A region can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The topology doesn't allow it.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The data directory can't be used.
+    #[error("the data directory {} can't be used", path.display())]
+    DataDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process serves from it.
+    #[error("another process uses the data directory {}", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Regions talk over mutual TLS only, and there are no certificates.
+    #[error("region {region} has peers, but the topology names no certificates for the links")]
+    NoCertificates {
+        /// The region.
+        region: String,
+    },
+    /// The region's certificate can't be used.
+    #[error("the region's certificate can't be used")]
+    Identity(#[from] IdentityError),
+    /// The link can't listen.
+    #[error("the link can't listen")]
+    Listen(#[from] ListenError),
+    /// The API's certificate or key can't be read.
+    #[error("{} can't be read", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// An address can't be listened on.
+    #[error("the {what} can't listen on {address}")]
+    Bind {
+        /// For what.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file with the API's token can't be read or is empty.
+    #[error("the API's token file {} can't be used", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoCertificates { .. } => {
+                "make an authority and certificates with `meridian certs`, and name them under [tls]"
+            }
+            Self::InUse { .. } => "stop the other process, or give this one its own --data-dir",
+            Self::Bind { .. } => "something else may use the port: see `ss -ltnp`, or change it",
+            Self::Token { .. } => "write a long random word into the file, readable by this user",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Serves a region until `shutdown` completes; then everything acknowledged is on disk.
+///
+/// Needs a multi-threaded runtime.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub async fn serve(
+    serve: Serve,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let serving = serve.topology.for_serve(&serve.region)?;
+    serve.topology.check_files(Some(&serve.region))?;
+    let _lock = lock(&serve.data_dir)?;
+    let clock = MachineClock::start();
+    let token = token(&serve.topology)?;
+    let api_listener = bind("API", &serving.api.listen).await?;
+    let mut links = bind_links(&serve, &serving).await?;
+    let datasets = open_datasets(&serve, clock);
+    let (stop, stopped) = watch::channel(false);
+
+    let api = Api {
+        region: RegionName::new(&serve.region),
+        topology: Arc::new(serve.topology.clone()),
+        datasets: datasets.states.clone(),
+        token,
+        rejections: links.as_ref().map(|links| links.rejections.clone()),
+        started: Instant::now(),
+    };
+    let tls = api_tls(&serve, &serving)?;
+    let mut tasks = JoinSet::new();
+    if let Some(links) = links.take() {
+        links.start(&mut tasks, &serve, &serving, &datasets, clock);
+    }
+    let router = crate::api::router(ApiState::new(api));
+    let api = tokio::spawn(crate::api::serve(api_listener, router, tls, stopped));
+    tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
+
+    shutdown.await;
+    tracing::info!(region = serve.region, "shutting down");
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
+    datasets.shut_down().await;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+struct Datasets {
+    states: BTreeMap<String, DatasetState>,
+    running: Vec<(DatasetHandle, Running)>,
+    failed: BTreeMap<String, String>,
+}
+
+impl Datasets {
+    fn handles(&self) -> Vec<DatasetHandle> {
+        self.running.iter().map(|(handle, _)| handle.clone()).collect()
+    }
+
+    async fn shut_down(self) {
+        for (handle, _) in &self.running {
+            handle.send(Input::Shutdown);
+        }
+        let join = move || self.running.into_iter().for_each(|(_, running)| running.join());
+        // Joining fails only where a dataset's thread panicked, which has been reported.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
+    let mut datasets =
+        Datasets { states: BTreeMap::new(), running: Vec::new(), failed: BTreeMap::new() };
+    for dataset in &serve.topology.datasets {
+        let name = dataset.name.as_str().to_owned();
+        match dataset::open(dataset_config(serve, dataset), clock) {
+            Ok((handle, running)) => {
+                datasets.states.insert(name, DatasetState::Running(handle.clone()));
+                datasets.running.push((handle, running));
+            }
+            Err(error) => {
+                let reason = describe(&error);
+                tracing::error!(dataset = name, reason, "cannot open the dataset");
+                datasets.states.insert(name.clone(), DatasetState::Failed { reason: reason.clone() });
+                datasets.failed.insert(name, reason);
+            }
+        }
+    }
+    datasets
+}
+
+fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
+    let limits = &dataset.limits;
+    let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    DatasetConfig {
+        name: dataset.name.as_str().to_owned(),
+        directory: serve.data_dir.join("datasets").join(dataset.name.as_str()),
+        replica: Config {
+            region: RegionName::new(&serve.region),
+            regions: serve.topology.regions.iter().map(|region| region.name.clone()).collect(),
+            log_bytes_max: limits.log_bytes_max - limits.log_reserve_bytes,
+            log_bytes_limit: limits.log_bytes_max,
+            drift_max: serve.topology.clock.drift_max,
+            report_interval: REPORT_INTERVAL,
+            settle: SETTLE,
+        },
+        limits: Limits {
+            document_bytes_max: bytes(limits.document_bytes_max),
+            transaction_bytes_max: bytes(limits.transaction_bytes_max),
+            key_bytes_max: bytes(limits.key_bytes_max),
+            conflicts_max: limits.conflicts_max,
+            ..Limits::default()
+        },
+    }
+}
+
+struct Links {
+    endpoint: Endpoint,
+    listener: Listener,
+    dialer: Dialer,
+    rejections: Rejections,
+}
+
+async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, ServeError> {
+    if serving.peers.is_empty() {
+        return Ok(None);
+    }
+    let region = RegionName::new(&serve.region);
+    let Some(tls) = &serve.topology.tls else {
+        return Err(ServeError::NoCertificates { region: serve.region.clone() });
+    };
+    let paths = IdentityPaths {
+        authority: tls.authority.clone(),
+        certificate: tls.certificate_of(&region),
+        key: tls.key_of(&region),
+    };
+    let identity = Identity::load(&serve.region, &paths, SystemTime::now())?;
+    let endpoint = Endpoint::new(identity);
+    let peers: BTreeSet<String> =
+        serving.peers.iter().map(|peer| peer.name.as_str().to_owned()).collect();
+    let listener = Listener::bind(&endpoint, resolve("link", &serving.link.listen).await?, peers).await?;
+    let dialer = Dialer::new(&endpoint)?;
+    let rejections = listener.rejections();
+    Ok(Some(Links { endpoint, listener, dialer, rejections }))
+}
+
+impl Links {
+    fn start(
+        self,
+        tasks: &mut JoinSet<()>,
+        serve: &Serve,
+        serving: &Serving,
+        datasets: &Datasets,
+        clock: MachineClock,
+    ) {
+        let streams = Streams {
+            region: RegionName::new(&serve.region),
+            clock,
+            datasets: datasets.handles(),
+            failed: Arc::new(datasets.failed.clone()),
+        };
+        for peer in &serving.peers {
+            if serve.wan == Wan::Real
+                && let Some(own) = serve.topology.region(&serve.region)
+            {
+                let there_and_back = round_trip(&own.place, &peer.place).ms;
+                let one_way = Duration::from_millis(u64::from(there_and_back)) / 2;
+                self.endpoint.shaping.peer(peer.name.as_str()).set_delay(one_way);
+            }
+            let (name, address) = (peer.name.clone(), peer.link.to_string());
+            let receive = links::receive(self.dialer.clone(), name, address, datasets.handles());
+            tasks.spawn(receive);
+        }
+        tasks.spawn(links::accept(self.listener, streams));
+    }
+}
+
+/// The API speaks TLS, with the region's own certificate, wherever others than this machine can
+/// reach it. (The topology demands a token there too.)
+fn api_tls(serve: &Serve, serving: &Serving) -> Result<Option<Arc<ServerConfig>>, ServeError> {
+    if serving.api.listen.is_loopback() {
+        return Ok(None);
+    }
+    let region = RegionName::new(&serve.region);
+    let Some(tls) = &serve.topology.tls else {
+        return Err(ServeError::NoCertificates { region: serve.region.clone() });
+    };
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |error: pem::Error| ServeError::Pem { path, source: error }
+    };
+    let (certificate, key) = (tls.certificate_of(&region), tls.key_of(&region));
+    let chain = CertificateDer::pem_file_iter(&certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(unreadable(&certificate))?;
+    let key_der = PrivateKeyDer::from_pem_file(&key).map_err(unreadable(&key))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&tokio_rustls::rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+/// Takes the directory for this process alone, for as long as the file lives.
+fn lock(data_dir: &Path) -> Result<File, ServeError> {
+    let unusable =
+        |source| ServeError::DataDirectory { path: data_dir.to_owned(), source };
+    std::fs::create_dir_all(data_dir).map_err(unusable)?;
+    let file = File::create(data_dir.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(ServeError::InUse { path: data_dir.to_owned() })
+        }
+        Err(std::fs::TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+fn token(topology: &Topology) -> Result<Option<String>, ServeError> {
+    let Some(path) = &topology.api.token_file else { return Ok(None) };
+    let unusable = |source| ServeError::Token { path: path.clone(), source };
+    let text = std::fs::read_to_string(path).map_err(unusable)?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(unusable(std::io::Error::other("it is empty")));
+    }
+    Ok(Some(token.to_owned()))
+}
+
+async fn resolve(what: &'static str, address: &Address) -> Result<SocketAddr, ServeError> {
+    let failed =
+        |source| ServeError::Bind { what, address: address.to_string(), source };
+    let mut found = tokio::net::lookup_host(address.to_string()).await.map_err(failed)?;
+    let none = || failed(std::io::Error::other("the name has no address"));
+    found.next().ok_or_else(none)
+}
+
+async fn bind(what: &'static str, address: &Address) -> Result<TcpListener, ServeError> {
+    let at = resolve(what, address).await?;
+    let bound = TcpListener::bind(at).await;
+    bound.map_err(|source| ServeError::Bind { what, address: address.to_string(), source })
+}
