@@ -68,7 +68,13 @@ fn serve(directory: &Path) -> Serving {
     let check = run(directory, &["config", "check"]);
     assert!(check.status.success(), "{}", text(&check));
     let child = meridian(directory)
-        .args(["serve", "--region", "us-east-1", "--config", "meridian.toml"])
+        .args([
+            "serve",
+            "--region",
+            "us-east-1",
+            "--config",
+            "meridian.toml",
+        ])
         .args(["--log-format", "json"])
         .stdin(Stdio::null())
         .stderr(fs::File::create(directory.join("log.txt")).unwrap())
@@ -84,8 +90,12 @@ fn a_region_is_reached_with_its_certificate_and_the_token() {
     let url = format!("https://127.0.0.1:{}", serving.port);
     let call = |arguments: &[&str], region: &str, token: &[&str]| {
         let mut command = meridian(work.path());
-        command.args(arguments).args(["--api", &url, "--region", region]);
-        command.args(["--authority", "certs/authority.pem"]).args(token);
+        command
+            .args(arguments)
+            .args(["--api", &url, "--region", region]);
+        command
+            .args(["--authority", "certs/authority.pem"])
+            .args(token);
         command.output().unwrap()
     };
     let token = ["--token-file", "token"];
@@ -94,7 +104,12 @@ fn a_region_is_reached_with_its_certificate_and_the_token() {
     eventually("the region takes a row", PATIENCE, || {
         let output = call(&put, "us-east-1", &token);
         let is_early = output.status.code() == Some(3);
-        assert!(is_early || output.status.success(), "{}\n{}", text(&output), log());
+        assert!(
+            is_early || output.status.success(),
+            "{}\n{}",
+            text(&output),
+            log()
+        );
         (!is_early).then_some(())
     });
     let output = call(&["tables", "get", "orders", "1"], "us-east-1", &token);
@@ -110,6 +125,9 @@ fn a_region_is_reached_with_its_certificate_and_the_token() {
     assert!(text(&output).contains("certificate"), "{}", text(&output));
 
     for line in log().lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "{line}"
+        );
     }
 }

@@ -30,11 +30,16 @@ impl From<CallError> for CliError {
         } else {
             format!("region {} at {}", error.region, error.url)
         };
+        let hint = if error.reason.contains("peer certificate") {
+            "name the authority to trust with --authority FILE, and the region at that URL with --region NAME"
+        } else {
+            "`meridian status` shows which regions answer; `meridian up` starts them"
+        };
         Self::new(
             Exit::Unreachable,
             format!("{place} does not answer {}: {}", error.what, error.reason),
         )
-        .hint("`meridian status` shows which regions answer; `meridian up` starts them")
+        .hint(hint)
     }
 }
 

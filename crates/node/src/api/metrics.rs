@@ -1,0 +1,3 @@
+//! placeholder while the real one is written
+#[derive(Default)]
+pub(crate) struct HttpMetrics;
