@@ -133,7 +133,9 @@ impl Store for FjallStore {
 
     fn commit(&self, writes: Writes) -> Result<(), StoreError> {
         let keyspace = &self.inner.keyspace;
-        let mut batch = self.inner.database.batch();
+        // Handed to the kernel, so that a killed process loses nothing; synced by `persist` only.
+        let batch = self.inner.database.batch();
+        let mut batch = batch.durability(Some(PersistMode::Buffer));
         for (key, value) in writes {
             match value {
                 Some(value) => batch.insert(keyspace, key, value),

@@ -90,8 +90,8 @@ pub enum StoreError {
     },
     /// The files of the store are damaged.
     #[error(
-        "the tables in {path} are damaged: {detail}\n\nhint: stop the region, move this directory \
-         away and let the tables be rebuilt; check the disk"
+        "the tables in {path} are damaged: {detail}\n\nhint: stop the region, keep a copy of \
+         this directory and check the disk; the log beside it is whole unless it says otherwise"
     )]
     Corrupt {
         /// The store's directory.

@@ -214,8 +214,8 @@ impl LogError {
                  log finds out what is durable"
             }
             Self::Corrupt { .. } | Self::MissingSegment { .. } | Self::LostTail { .. } => {
-                "keep a copy of the directory, check the disk, and restore this region's data \
-                 from its peers; the other regions go on without it"
+                "keep a copy of the directory and check the disk; the other regions go on, and hold \
+                 what had reached them"
             }
             Self::UnsupportedVersion { .. } => {
                 "start the version of meridian that wrote this directory"
@@ -225,7 +225,7 @@ impl LogError {
             }
             Self::TooLarge { .. } => "split the transaction into smaller ones",
             Self::Trimmed { .. } | Self::NoLongerHeld { .. } => {
-                "the peer was away for longer than entries are kept; it has to join anew"
+                "the peer was away for longer than entries are kept, or its data went back in time"
             }
         }
     }

@@ -111,8 +111,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn quarantine(&mut self, now: Now, peer: &RegionName, reason: &Refusal) {
-        if matches!(reason, Refusal::LostTail { region, .. } if *region == self.config.region) {
-            self.lost_tail(reason);
+        let own = &self.config.region;
+        let is_about_this_region = match reason {
+            Refusal::LostTail { region, .. } => region == own,
+            Refusal::UnknownIncarnation { region, offered, .. } => {
+                region == own && *offered == self.origin
+            }
+            _ => false,
+        };
+        if is_about_this_region {
+            self.disown(reason);
         }
         if let Some(receiver) = self.receivers.get_mut(peer) {
             receiver.quarantine(now, reason.to_string());

@@ -168,7 +168,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return Ok(());
         }
         self.origin = fresh;
-        self.settled = true;
         let region = self.config.region.clone();
         let hlc = self.clock.tick(now.wall)?;
         self.stage_own(now, hlc, &Body::Open { region });
@@ -230,8 +229,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.stopped.as_deref().or(self.tables_stopped.as_deref())
     }
 
-    /// Whether client writes are taken. After a restart this waits for the peers' word (or their
-    /// absence, or [`Config::settle`]) that this region's log lost nothing that had left it.
+    /// Whether client writes are taken. After a start this waits for the peers' word (or their
+    /// absence, or [`Config::settle`]) that this region's log lost nothing that had left it, and
+    /// that its incarnation is the one they know.
     #[must_use]
     pub fn is_settled(&mut self, now: Now) -> bool {
         self.settled = self.settled
@@ -356,9 +356,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         postcard::to_stdvec(&self.road).expect("the road has no unencodable parts")
     }
 
-    /// A peer holds entries of this region that this region's own log has lost. Going on would use
-    /// their sequences again, so client writes stop here for good.
-    pub fn lost_tail(&mut self, reason: &Refusal) {
+    /// A peer holds entries of this region that this region's own log has lost, or knows it as
+    /// another incarnation. What clients write here from now on would reach nobody, or use sequences
+    /// again, so client writes stop here for good.
+    pub fn disown(&mut self, reason: &Refusal) {
         self.stopped.get_or_insert_with(|| reason.to_string());
     }
 

@@ -45,7 +45,7 @@ pub struct Answer {
     /// To be sent back.
     pub message: Message,
     /// Set where the subscriber holds entries of this very region that its own log has lost: the
-    /// dataset must stop ([`crate::Replica::lost_tail`]).
+    /// dataset must stop ([`crate::Replica::disown`]).
     pub lost_tail: Option<Refusal>,
 }
 

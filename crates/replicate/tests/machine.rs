@@ -117,7 +117,7 @@ fn stream(sender: &mut Region, receiver: &mut Region, elapsed: Duration) {
             .expect("a readable log");
         let Some(answer) = answer else { continue };
         if let Some(reason) = answer.lost_tail {
-            sender.machine().lost_tail(&reason);
+            sender.machine().disown(&reason);
         }
         receiver
             .machine()
@@ -207,6 +207,8 @@ fn a_replaced_directory_is_an_incarnation_that_the_peer_refuses() {
     assert!(quarantine_reason(&mut b).contains("data directory was replaced"));
     stream(&mut b, &mut replaced, seconds(2));
     assert!(quarantine_reason(&mut replaced).contains("data directory was replaced"));
+    let refused = replaced.put(seconds(3), "x");
+    assert!(matches!(refused, Err(WriteError::Stopped { .. })), "it would reach nobody: {refused:?}");
 }
 
 #[test]

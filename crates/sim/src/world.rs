@@ -433,7 +433,7 @@ impl World {
                 let known = replica.road().member(peer);
                 if let Ok(Some(answer)) = stream.subscribe(now, known, message) {
                     if let Some(reason) = &answer.lost_tail {
-                        replica.lost_tail(reason);
+                        replica.disown(reason);
                     }
                     self.send(index, link.receiver, link, answer.message);
                 }

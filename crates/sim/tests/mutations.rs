@@ -1,5 +1,7 @@
 //! Each deliberate bug is caught: the proof that the checkers and scenarios can fail.
 
+#![expect(clippy::print_stdout, reason = "how each bug shows is worth reading")]
+
 use meridian_model::mutation::{Mutation, activate};
 use meridian_sim::{Scenario, run};
 

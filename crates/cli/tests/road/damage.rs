@@ -50,9 +50,9 @@ fn a_torn_tail_is_dropped_and_nothing_acknowledged_was_in_it() {
         .write(true)
         .open(last)
         .expect("it opens");
-    // The beginning of a frame whose rest never reached the disk.
-    let frame_like = [0x4d, 0x52, 0x44, 0x4c, 0xff, 0x10, 0, 0, 7, 7, 7, 7, 7];
-    file.write_all_at(&frame_like, end_of_data(&file) + 1)
+    // A later sector of a write whose first ones never reached the disk. (The last frame may end
+    // in zeros, hence the distance.)
+    file.write_all_at(&[7; 40], end_of_data(&file) + 512)
         .expect("it is written");
     system.start_region(0);
     system.wait_ready(0);
@@ -114,4 +114,6 @@ fn a_replaced_data_directory_is_refused_by_its_peers_with_the_reason() {
         state == "quarantined" && error.contains("data directory was replaced")
     });
     assert_eq!(system.put(1, "row-1", "2").status, 200);
+    let refused = system.put(0, "row-1", "3");
+    assert_eq!(refused.status, 503, "what is written here would reach nobody: {refused:?}");
 }

@@ -6,19 +6,22 @@ use std::fs;
 #[test]
 fn a_peer_with_the_wrong_certificate_gets_nothing_and_both_sides_say_why() {
     let mut system = System::prepare(&["a", "b"], "");
-    // b's certificate comes from an authority of its own.
+    // b has certificates of an authority of its own.
     let foreign = system.directory.path().join("foreign");
-    certificates(&foreign, &[system.names[1].clone()]);
-    let own = system.directory.path().join("certs");
-    for file in ["b.pem", "b.key.pem"] {
-        fs::remove_file(own.join(file)).expect("it was there");
-        fs::copy(foreign.join(file), own.join(file)).expect("it is copied");
-    }
+    certificates(&foreign, &system.names);
+    let topology = system.topology_path(1);
+    let text = fs::read_to_string(&topology).expect("a topology");
+    let own = system.directory.path().join("certs").display().to_string();
+    fs::write(&topology, text.replace(&own, &foreign.display().to_string())).expect("it is written");
     system.start_region(0);
     system.start_region(1);
     system.wait_ready(0);
     system.until("a says that it can't trust b", || {
         let (state, error) = system.stream(0, 1);
+        state != "streaming" && error.contains("certificate")
+    });
+    system.until("b says that it is not trusted", || {
+        let (state, error) = system.stream(1, 0);
         state != "streaming" && error.contains("certificate")
     });
     assert_eq!(system.put(0, "row", "1").status, 201);

@@ -133,7 +133,7 @@ impl System {
         text + "[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n" + dataset
     }
 
-    fn topology_path(&self, region: usize) -> PathBuf {
+    pub fn topology_path(&self, region: usize) -> PathBuf {
         self.directory
             .path()
             .join(format!("{}.toml", self.names[region]))
@@ -220,10 +220,9 @@ impl System {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
             if Instant::now() > deadline {
-                for (region, name) in self.names.iter().enumerate() {
-                    eprintln!("--- {name} said:\n{}", self.talk(region));
-                }
-                panic!("in vain: {what}");
+                let names = self.names.iter().enumerate();
+                let talk = names.map(|(region, name)| format!("\n{name}: {}", self.talk(region)));
+                panic!("in vain: {what}{}", talk.collect::<String>());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -135,7 +135,7 @@ impl Worker {
                         tracing::error!(dataset = self.name, %peer, %error, "cannot read the log");
                     }
                 }
-                Input::LostTail { reason } => self.replica.lost_tail(&reason),
+                Input::LostTail { reason } => self.replica.disown(&reason),
                 Input::Shutdown => return false,
             }
         }
