@@ -115,5 +115,8 @@ fn a_replaced_data_directory_is_refused_by_its_peers_with_the_reason() {
     });
     assert_eq!(system.put(1, "row-1", "2").status, 200);
     let refused = system.put(0, "row-1", "3");
-    assert_eq!(refused.status, 503, "what is written here would reach nobody: {refused:?}");
+    assert_eq!(
+        refused.status, 503,
+        "what is written here would reach nobody: {refused:?}"
+    );
 }

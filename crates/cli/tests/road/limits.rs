@@ -2,6 +2,7 @@
 
 use crate::system::System;
 use std::fs;
+use std::process::{Command, Stdio};
 
 fn resident_bytes(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
@@ -64,5 +65,80 @@ fn an_idle_region_takes_less_than_50_mb() {
             resident < 50 << 20,
             "region {region} takes {resident} bytes"
         );
+    }
+}
+
+/// A small file system of its own, for as long as this lives.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    fn mount(mebibytes: u64) -> Option<Self> {
+        let at = tempfile::tempdir().expect("a directory");
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(at.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+fn a_full_disk_refuses_writes_clearly_and_loses_nothing_acknowledged() {
+    let Some(disk) = SmallDisk::mount(256) else {
+        eprintln!("skipped: this user may not mount a file system");
+        return;
+    };
+    let mut system = System::prepare(&["a"], "");
+    let data = disk.0.path().join("data");
+    system.start_region_in(0, &data);
+    system.wait_ready(0);
+    // Nothing that compresses.
+    let mut random = fastrand::Rng::with_seed(1);
+    let text: String = std::iter::repeat_with(|| random.alphanumeric())
+        .take(900_000)
+        .collect();
+    let document = format!("\"{text}\"");
+    let mut acknowledged = 0;
+    let refused = loop {
+        let reply = system.put(0, &format!("row-{acknowledged}"), &document);
+        match reply.status {
+            201 => acknowledged += 1,
+            _ => break reply,
+        }
+        assert!(acknowledged < 1000, "the disk never fills");
+    };
+    assert_eq!(refused.status, 507, "{refused:?}");
+    assert!(refused.body.contains("hint"), "{refused:?}");
+    assert!(acknowledged > 10, "only {acknowledged} rows fit");
+    // Filled to the last byte by somebody else, and killed: what was acknowledged is there.
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).expect("a file");
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    assert_eq!(system.put(0, "more", "1").status, 507);
+    system.kill(0);
+    fs::remove_file(&filler).expect("room again");
+    system.start_region_in(0, &data);
+    system.wait_ready(0);
+    for step in 0..acknowledged {
+        let row = system
+            .client(0)
+            .row(&format!("row-{step}"))
+            .expect("an answer");
+        assert_eq!(row.status, 200, "row-{step} is lost");
     }
 }

@@ -12,7 +12,11 @@ fn a_peer_with_the_wrong_certificate_gets_nothing_and_both_sides_say_why() {
     let topology = system.topology_path(1);
     let text = fs::read_to_string(&topology).expect("a topology");
     let own = system.directory.path().join("certs").display().to_string();
-    fs::write(&topology, text.replace(&own, &foreign.display().to_string())).expect("it is written");
+    fs::write(
+        &topology,
+        text.replace(&own, &foreign.display().to_string()),
+    )
+    .expect("it is written");
     system.start_region(0);
     system.start_region(1);
     system.wait_ready(0);

@@ -15,6 +15,7 @@ mod clock;
 mod delays;
 mod handle;
 mod open;
+mod room;
 mod thread;
 
 pub use clock::MachineClock;

@@ -69,7 +69,7 @@ pub fn open(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, replica, clock).map_err(OpenDatasetError::Thread)
+    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {

@@ -2,6 +2,7 @@
 
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
 use super::alarms::Alarms;
+use super::room::Room;
 use super::{Delays, MachineClock};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
@@ -9,6 +10,7 @@ use meridian_log::Directory;
 use meridian_model::{Envelope, OriginId, RegionName, Vector};
 use meridian_replicate::{CommitError, Now, Replica, WriteError};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -38,6 +40,7 @@ impl Running {
 
 pub(super) fn start(
     name: String,
+    directory: PathBuf,
     replica: EmbeddedReplica,
     clock: MachineClock,
 ) -> std::io::Result<(DatasetHandle, Running)> {
@@ -53,6 +56,7 @@ pub(super) fn start(
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
+        room: Room::new(directory),
         ticked_at: Duration::ZERO,
         status: None,
         replica,
@@ -95,6 +99,7 @@ struct Worker {
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
+    room: Room,
     ticked_at: Duration,
 }
 
@@ -151,6 +156,10 @@ impl Worker {
     }
 
     fn write(&mut self, now: Now, request: &Request, reply: Reply) {
+        if let Some(reason) = self.room.shortage() {
+            let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
+            return;
+        }
         let written = self.replica.write(now, |tables, version| tables.execute(version, request));
         match written {
             Ok(outcome) => self.replies.push((outcome, reply)),
@@ -166,6 +175,7 @@ impl Worker {
             return;
         }
         self.ticked_at = now.elapsed;
+        self.room.look();
         if !self.waiting.is_empty() && self.replica.is_settled(now) {
             for (request, reply) in std::mem::take(&mut self.waiting) {
                 self.write(now, &request, reply);
