@@ -139,10 +139,7 @@ impl ServeError {
 ///
 /// # Errors
 /// [`ServeError`], before anything is served.
-pub async fn serve(
-    serve: Serve,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let serving = serve.topology.for_serve(&serve.region)?;
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
@@ -187,33 +184,50 @@ struct Datasets {
 
 impl Datasets {
     fn handles(&self) -> Vec<DatasetHandle> {
-        self.running.iter().map(|(handle, _)| handle.clone()).collect()
+        self.running
+            .iter()
+            .map(|(handle, _)| handle.clone())
+            .collect()
     }
 
     async fn shut_down(self) {
         for (handle, _) in &self.running {
             handle.send(Input::Shutdown);
         }
-        let join = move || self.running.into_iter().for_each(|(_, running)| running.join());
+        let join = move || {
+            self.running
+                .into_iter()
+                .for_each(|(_, running)| running.join())
+        };
         // Joining fails only where a dataset's thread panicked, which has been reported.
         let _ = tokio::task::spawn_blocking(join).await;
     }
 }
 
 fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
-    let mut datasets =
-        Datasets { states: BTreeMap::new(), running: Vec::new(), failed: BTreeMap::new() };
+    let mut datasets = Datasets {
+        states: BTreeMap::new(),
+        running: Vec::new(),
+        failed: BTreeMap::new(),
+    };
     for dataset in &serve.topology.datasets {
         let name = dataset.name.as_str().to_owned();
         match dataset::open(dataset_config(serve, dataset), clock) {
             Ok((handle, running)) => {
-                datasets.states.insert(name, DatasetState::Running(handle.clone()));
+                datasets
+                    .states
+                    .insert(name, DatasetState::Running(handle.clone()));
                 datasets.running.push((handle, running));
             }
             Err(error) => {
                 let reason = describe(&error);
                 tracing::error!(dataset = name, reason, "cannot open the dataset");
-                datasets.states.insert(name.clone(), DatasetState::Failed { reason: reason.clone() });
+                datasets.states.insert(
+                    name.clone(),
+                    DatasetState::Failed {
+                        reason: reason.clone(),
+                    },
+                );
                 datasets.failed.insert(name, reason);
             }
         }
@@ -229,7 +243,12 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
         directory: serve.data_dir.join("datasets").join(dataset.name.as_str()),
         replica: Config {
             region: RegionName::new(&serve.region),
-            regions: serve.topology.regions.iter().map(|region| region.name.clone()).collect(),
+            regions: serve
+                .topology
+                .regions
+                .iter()
+                .map(|region| region.name.clone())
+                .collect(),
             log_bytes_max: limits.log_bytes_max - limits.log_reserve_bytes,
             log_bytes_limit: limits.log_bytes_max,
             drift_max: serve.topology.clock.drift_max,
@@ -259,7 +278,9 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
     }
     let region = RegionName::new(&serve.region);
     let Some(tls) = &serve.topology.tls else {
-        return Err(ServeError::NoCertificates { region: serve.region.clone() });
+        return Err(ServeError::NoCertificates {
+            region: serve.region.clone(),
+        });
     };
     let paths = IdentityPaths {
         authority: tls.authority.clone(),
@@ -268,12 +289,25 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
     };
     let identity = Identity::load(&serve.region, &paths, SystemTime::now())?;
     let endpoint = Endpoint::new(identity);
-    let peers: BTreeSet<String> =
-        serving.peers.iter().map(|peer| peer.name.as_str().to_owned()).collect();
-    let listener = Listener::bind(&endpoint, resolve("link", &serving.link.listen).await?, peers).await?;
+    let peers: BTreeSet<String> = serving
+        .peers
+        .iter()
+        .map(|peer| peer.name.as_str().to_owned())
+        .collect();
+    let listener = Listener::bind(
+        &endpoint,
+        resolve("link", &serving.link.listen).await?,
+        peers,
+    )
+    .await?;
     let dialer = Dialer::new(&endpoint)?;
     let rejections = listener.rejections();
-    Ok(Some(Links { endpoint, listener, dialer, rejections }))
+    Ok(Some(Links {
+        endpoint,
+        listener,
+        dialer,
+        rejections,
+    }))
 }
 
 impl Links {
@@ -297,7 +331,10 @@ impl Links {
             {
                 let there_and_back = round_trip(&own.place, &peer.place).ms;
                 let one_way = Duration::from_millis(u64::from(there_and_back)) / 2;
-                self.endpoint.shaping.peer(peer.name.as_str()).set_delay(one_way);
+                self.endpoint
+                    .shaping
+                    .peer(peer.name.as_str())
+                    .set_delay(one_way);
             }
             let (name, address) = (peer.name.clone(), peer.link.to_string());
             let receive = links::receive(self.dialer.clone(), name, address, datasets.handles());
@@ -315,11 +352,16 @@ fn api_tls(serve: &Serve, serving: &Serving) -> Result<Option<Arc<ServerConfig>>
     }
     let region = RegionName::new(&serve.region);
     let Some(tls) = &serve.topology.tls else {
-        return Err(ServeError::NoCertificates { region: serve.region.clone() });
+        return Err(ServeError::NoCertificates {
+            region: serve.region.clone(),
+        });
     };
     let unreadable = |path: &Path| {
         let path = path.to_owned();
-        move |error: pem::Error| ServeError::Pem { path, source: error }
+        move |error: pem::Error| ServeError::Pem {
+            path,
+            source: error,
+        }
     };
     let (certificate, key) = (tls.certificate_of(&region), tls.key_of(&region));
     let chain = CertificateDer::pem_file_iter(&certificate)
@@ -337,22 +379,29 @@ fn api_tls(serve: &Serve, serving: &Serving) -> Result<Option<Arc<ServerConfig>>
 
 /// Takes the directory for this process alone, for as long as the file lives.
 fn lock(data_dir: &Path) -> Result<File, ServeError> {
-    let unusable =
-        |source| ServeError::DataDirectory { path: data_dir.to_owned(), source };
+    let unusable = |source| ServeError::DataDirectory {
+        path: data_dir.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(data_dir).map_err(unusable)?;
     let file = File::create(data_dir.join("lock")).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(ServeError::InUse { path: data_dir.to_owned() })
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse {
+            path: data_dir.to_owned(),
+        }),
         Err(std::fs::TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
 
 fn token(topology: &Topology) -> Result<Option<String>, ServeError> {
-    let Some(path) = &topology.api.token_file else { return Ok(None) };
-    let unusable = |source| ServeError::Token { path: path.clone(), source };
+    let Some(path) = &topology.api.token_file else {
+        return Ok(None);
+    };
+    let unusable = |source| ServeError::Token {
+        path: path.clone(),
+        source,
+    };
     let text = std::fs::read_to_string(path).map_err(unusable)?;
     let token = text.trim();
     if token.is_empty() {
@@ -362,9 +411,14 @@ fn token(topology: &Topology) -> Result<Option<String>, ServeError> {
 }
 
 async fn resolve(what: &'static str, address: &Address) -> Result<SocketAddr, ServeError> {
-    let failed =
-        |source| ServeError::Bind { what, address: address.to_string(), source };
-    let mut found = tokio::net::lookup_host(address.to_string()).await.map_err(failed)?;
+    let failed = |source| ServeError::Bind {
+        what,
+        address: address.to_string(),
+        source,
+    };
+    let mut found = tokio::net::lookup_host(address.to_string())
+        .await
+        .map_err(failed)?;
     let none = || failed(std::io::Error::other("the name has no address"));
     found.next().ok_or_else(none)
 }
@@ -372,5 +426,9 @@ async fn resolve(what: &'static str, address: &Address) -> Result<SocketAddr, Se
 async fn bind(what: &'static str, address: &Address) -> Result<TcpListener, ServeError> {
     let at = resolve(what, address).await?;
     let bound = TcpListener::bind(at).await;
-    bound.map_err(|source| ServeError::Bind { what, address: address.to_string(), source })
+    bound.map_err(|source| ServeError::Bind {
+        what,
+        address: address.to_string(),
+        source,
+    })
 }

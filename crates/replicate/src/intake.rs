@@ -114,9 +114,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let own = &self.config.region;
         let is_about_this_region = match reason {
             Refusal::LostTail { region, .. } => region == own,
-            Refusal::UnknownIncarnation { region, offered, .. } => {
-                region == own && *offered == self.origin
-            }
+            Refusal::UnknownIncarnation {
+                region, offered, ..
+            } => region == own && *offered == self.origin,
             _ => false,
         };
         if is_about_this_region {

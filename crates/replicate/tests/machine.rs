@@ -208,7 +208,10 @@ fn a_replaced_directory_is_an_incarnation_that_the_peer_refuses() {
     stream(&mut b, &mut replaced, seconds(2));
     assert!(quarantine_reason(&mut replaced).contains("data directory was replaced"));
     let refused = replaced.put(seconds(3), "x");
-    assert!(matches!(refused, Err(WriteError::Stopped { .. })), "it would reach nobody: {refused:?}");
+    assert!(
+        matches!(refused, Err(WriteError::Stopped { .. })),
+        "it would reach nobody: {refused:?}"
+    );
 }
 
 #[test]

@@ -105,13 +105,18 @@ pub(crate) async fn list(
         let counted = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
         counts.total += counted.total;
         counts.kept += counted.kept;
-        let Some(after) = starts_at(&cursor, dataset.name()) else { continue };
+        let Some(after) = starts_at(&cursor, dataset.name()) else {
+            continue;
+        };
         if listed == limit {
             next.get_or_insert_with(|| format!("{}:", dataset.name()));
             continue;
         }
         let wanted = limit - listed;
-        let page = read(dataset.tables(), move |tables| tables.conflicts(after, wanted)).await?;
+        let page = read(dataset.tables(), move |tables| {
+            tables.conflicts(after, wanted)
+        })
+        .await?;
         let members = regions(dataset);
         for (_, conflict) in &page.conflicts {
             json.raw(if listed > 0 { "," } else { "" });
@@ -121,9 +126,14 @@ pub(crate) async fn list(
         next = page.next.map(|id| format!("{}:{id}", dataset.name()));
     }
     json.raw("],\"next\":").optional(next.as_deref());
-    json.raw(&format!(",\"total\":{},\"kept\":{}}}", counts.total, counts.kept));
+    json.raw(&format!(
+        ",\"total\":{},\"kept\":{}}}",
+        counts.total, counts.kept
+    ));
     let mut response = json.reply();
-    response.headers_mut().insert(SESSION, session.token_of_all(state.running()));
+    response
+        .headers_mut()
+        .insert(SESSION, session.token_of_all(state.running()));
     Ok(response)
 }
 
@@ -141,18 +151,28 @@ fn starts_at(
 
 fn parse_cursor(text: &str) -> Result<(String, Option<ConflictId>), Problem> {
     let parsed = text.split_once(':').and_then(|(dataset, id)| {
-        let id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+        let id = if id.is_empty() {
+            None
+        } else {
+            Some(id.parse().ok()?)
+        };
         Some((dataset.to_owned(), id))
     });
     parsed.ok_or_else(|| {
-        Problem::new(Kind::BadQuery, format!("after is no place in this list: {text:?}"))
-            .hint("send back the last page's next as it was")
+        Problem::new(
+            Kind::BadQuery,
+            format!("after is no place in this list: {text:?}"),
+        )
+        .hint("send back the last page's next as it was")
     })
 }
 
 fn regions(dataset: &DatasetHandle) -> BTreeMap<OriginId, RegionName> {
     let members = dataset.status().members;
-    members.into_iter().map(|(region, origin)| (origin, region)).collect()
+    members
+        .into_iter()
+        .map(|(region, origin)| (origin, region))
+        .collect()
 }
 
 fn write(
@@ -161,13 +181,24 @@ fn write(
     regions: &BTreeMap<OriginId, RegionName>,
     conflict: &Conflict,
 ) {
-    let Conflict { table, key, kind, winner, loser, resolved_at } = conflict;
-    let (older, newer) =
-        if loser.version < winner.version { (loser, winner) } else { (winner, loser) };
+    let Conflict {
+        table,
+        key,
+        kind,
+        winner,
+        loser,
+        resolved_at,
+    } = conflict;
+    let (older, newer) = if loser.version < winner.version {
+        (loser, winner)
+    } else {
+        (winner, loser)
+    };
     let id = conflict_id(dataset, table, key, [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
     json.raw(",\"conflictType\":").string(conflict_type(*kind));
-    json.raw(",\"aggregateId\":").string(&format!("{table}/{key}"));
+    json.raw(",\"aggregateId\":")
+        .string(&format!("{table}/{key}"));
     json.raw(",\"conflictingEvents\":");
     json.list([older, newer], |json, event| {
         json.raw("{\"eventId\":").version(Some(event.version));
@@ -176,12 +207,17 @@ fn write(
             Some(region) => json.raw(",\"region\":").string(region.as_str()),
             None => json.raw(",\"region\":").string(&origin.to_string()),
         };
-        json.raw(",\"timestamp\":").string(&rfc_3339(event.version.hlc.time()));
-        json.raw(",\"data\":").document(event.document.as_deref()).raw("}");
+        json.raw(",\"timestamp\":")
+            .string(&rfc_3339(event.version.hlc.time()));
+        json.raw(",\"data\":")
+            .document(event.document.as_deref())
+            .raw("}");
     });
     json.raw(",\"resolutionStrategy\":\"LastWriterWins\",\"resolvedEvent\":");
     json.version(Some(winner.version));
-    json.raw(",\"resolvedAt\":").string(&rfc_3339(*resolved_at)).raw("}");
+    json.raw(",\"resolvedAt\":")
+        .string(&rfc_3339(*resolved_at))
+        .raw("}");
 }
 
 fn conflict_type(kind: ConflictKind) -> &'static str {
@@ -214,17 +250,29 @@ mod tests {
 
     fn event(hlc: u64, origin: u64, document: Option<&str>) -> ConflictingWrite {
         ConflictingWrite {
-            version: Version { hlc: Hlc::at(Micros(hlc)), origin: OriginId(origin) },
+            version: Version {
+                hlc: Hlc::at(Micros(hlc)),
+                origin: OriginId(origin),
+            },
             document: document.map(str::to_owned),
         }
     }
 
     fn record(winner: ConflictingWrite, loser: ConflictingWrite) -> Value {
-        let regions = [(OriginId(1), RegionName::new("us-east-1"))].into_iter().collect();
+        let regions = [(OriginId(1), RegionName::new("us-east-1"))]
+            .into_iter()
+            .collect();
         let kind = ConflictKind::of(winner.document.as_deref(), loser.document.as_deref());
         let resolved_at = Micros(3_000_000);
         let (table, key) = ("orders".to_owned(), "a/b\0".to_owned());
-        let conflict = Conflict { table, key, kind, winner, loser, resolved_at };
+        let conflict = Conflict {
+            table,
+            key,
+            kind,
+            winner,
+            loser,
+            resolved_at,
+        };
         let mut json = Json::default();
         write(&mut json, "main", &regions, &conflict);
         serde_json::from_slice(&json.into_bytes()).unwrap()
@@ -261,17 +309,27 @@ mod tests {
     fn the_id_depends_on_the_writes_and_not_on_who_won() {
         let id = |winner, loser| record(winner, loser)["conflictId"].clone();
         let (one, other) = (event(1, 1, Some("1")), event(2, 2, Some("2")));
-        assert_eq!(id(one.clone(), other.clone()), id(other.clone(), one.clone()));
+        assert_eq!(
+            id(one.clone(), other.clone()),
+            id(other.clone(), one.clone())
+        );
         assert_ne!(id(one.clone(), other), id(one, event(3, 2, Some("2"))));
     }
 
     #[test]
     fn a_cursor_is_a_dataset_and_a_place() {
         let (dataset, id) = parse_cursor("main:7-2").unwrap();
-        assert_eq!((dataset.as_str(), id.unwrap().to_string().as_str()), ("main", "7-2"));
+        assert_eq!(
+            (dataset.as_str(), id.unwrap().to_string().as_str()),
+            ("main", "7-2")
+        );
         assert_eq!(parse_cursor("main:").unwrap(), ("main".to_owned(), None));
         for bad in ["", "main", "main:x", "main:1"] {
-            assert_eq!(parse_cursor(bad).unwrap_err().kind(), Kind::BadQuery, "{bad}");
+            assert_eq!(
+                parse_cursor(bad).unwrap_err().kind(),
+                Kind::BadQuery,
+                "{bad}"
+            );
         }
         let cursor = Some(parse_cursor("b:7-2").unwrap());
         assert_eq!(starts_at(&cursor, "a"), None);

@@ -61,7 +61,10 @@ impl<'de> Visitor<'de> for Checked {
 pub(crate) fn text(body: Vec<u8>) -> Result<String, Problem> {
     String::from_utf8(body).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Problem::new(Kind::MalformedJson, format!("the body is not UTF-8 from byte {at} on"))
+        Problem::new(
+            Kind::MalformedJson,
+            format!("the body is not UTF-8 from byte {at} on"),
+        )
     })
 }
 
@@ -77,7 +80,9 @@ pub(crate) fn document(mut text: String) -> Result<String, Problem> {
 
 /// Whether the text is JSON that can be kept.
 pub(crate) fn check(text: &str) -> Result<(), Problem> {
-    serde_json::from_str::<Checked>(text).map(drop).map_err(|error| problem(&error))
+    serde_json::from_str::<Checked>(text)
+        .map(drop)
+        .map_err(|error| problem(&error))
 }
 
 /// What is wrong with a body.
@@ -85,9 +90,12 @@ pub(crate) fn problem(error: &serde_json::Error) -> Problem {
     let detail = error.to_string();
     // The one syntax error that is none: the parser has no other sign for it.
     if detail.starts_with("recursion limit exceeded") {
-        return Problem::new(Kind::NestingTooDeep, "the JSON is nested more than 127 levels deep")
-            .member("line", error.line())
-            .member("column", error.column());
+        return Problem::new(
+            Kind::NestingTooDeep,
+            "the JSON is nested more than 127 levels deep",
+        )
+        .member("line", error.line())
+        .member("column", error.column());
     }
     if error.is_data() {
         return Problem::new(Kind::BadBody, detail);
@@ -107,14 +115,32 @@ mod tests {
 
     #[test]
     fn a_document_stays_the_clients_own_text() {
-        for same in ["{\"b\":1, \"a\":1.50}", "null", "\"\\u00e9\"", "1e400", "[[[]]]", "-0"] {
+        for same in [
+            "{\"b\":1, \"a\":1.50}",
+            "null",
+            "\"\\u00e9\"",
+            "1e400",
+            "[[[]]]",
+            "-0",
+        ] {
             assert_eq!(document(format!(" \r\n\t{same}\n ")).unwrap(), same);
         }
     }
 
     #[test]
     fn what_could_not_be_read_again_is_refused() {
-        for bad in ["", " ", "{", "{\"a\":}", "[1,]", "nul", "1 2", "\"\u{1}\"", "\"\\ud800\"", "\u{feff}1"] {
+        for bad in [
+            "",
+            " ",
+            "{",
+            "{\"a\":}",
+            "[1,]",
+            "nul",
+            "1 2",
+            "\"\u{1}\"",
+            "\"\\ud800\"",
+            "\u{feff}1",
+        ] {
             assert_eq!(kind(bad), Kind::MalformedJson, "{bad:?}");
         }
     }

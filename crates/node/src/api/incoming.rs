@@ -27,7 +27,10 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(crate) fn new(request: Request) -> Self {
         let (parts, body) = request.into_parts();
-        Self { parts, body: Some(body) }
+        Self {
+            parts,
+            body: Some(body),
+        }
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -37,7 +40,9 @@ impl Incoming {
     /// How many bytes the body has, as far as the client says; `unknown` where it doesn't.
     pub(crate) fn body_bytes(&self, unknown: usize) -> usize {
         let length = self.body.as_ref().and_then(|body| body.size_hint().exact());
-        length.map_or(unknown, |length| usize::try_from(length).unwrap_or(usize::MAX))
+        length.map_or(unknown, |length| {
+            usize::try_from(length).unwrap_or(usize::MAX)
+        })
     }
 
     /// Reads the body; a larger one than `bytes_max` is refused without reading it.
@@ -46,11 +51,16 @@ impl Incoming {
         if expected > bytes_max {
             return Err(too_large(bytes_max));
         }
-        let Some(body) = &mut self.body else { return Ok(Vec::new()) };
+        let Some(body) = &mut self.body else {
+            return Ok(Vec::new());
+        };
         let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, expected, bytes_max));
         let bytes = collected.await.map_err(|_| {
             let seconds = BODY_TIMEOUT.as_secs();
-            Problem::new(Kind::BodyTimeout, format!("the body took longer than {seconds} s"))
+            Problem::new(
+                Kind::BodyTimeout,
+                format!("the body took longer than {seconds} s"),
+            )
         })??;
         self.body = None;
         Ok(bytes)
@@ -58,7 +68,12 @@ impl Incoming {
 
     /// The path's segments after `/v1/tables`, as they came: table, `rows` or so, key.
     fn segment(&self, index: usize) -> &str {
-        self.parts.uri.path().split('/').nth(index + 3).unwrap_or_default()
+        self.parts
+            .uri
+            .path()
+            .split('/')
+            .nth(index + 3)
+            .unwrap_or_default()
     }
 
     /// The table that the path names.
@@ -82,7 +97,9 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        let Some(mut body) = self.body.take() else { return };
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
         // A client that waits for "100 Continue" sends nothing unless it is asked to.
         if body.is_end_stream() || self.parts.headers.contains_key(header::EXPECT) {
             return;
@@ -104,9 +121,14 @@ async fn collect(body: &mut Body, expected: usize, bytes_max: usize) -> Result<V
     let mut collected = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            Problem::new(Kind::BrokenBody, format!("the body did not arrive in full: {error}"))
+            Problem::new(
+                Kind::BrokenBody,
+                format!("the body did not arrive in full: {error}"),
+            )
         })?;
-        let Some(data) = frame.data_ref() else { continue };
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
         if collected.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
@@ -116,26 +138,33 @@ async fn collect(body: &mut Body, expected: usize, bytes_max: usize) -> Result<V
 }
 
 fn too_large(bytes_max: usize) -> Problem {
-    Problem::new(Kind::TooLarge, format!("the body has more than {bytes_max} bytes"))
-        .hint("split it, or raise the dataset's limits in the topology")
-        .member("bytes_max", bytes_max)
+    Problem::new(
+        Kind::TooLarge,
+        format!("the body has more than {bytes_max} bytes"),
+    )
+    .hint("split it, or raise the dataset's limits in the topology")
+    .member("bytes_max", bytes_max)
 }
 
 fn decode<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Problem> {
     if !escapes_are_whole(text) {
-        let detail = format!("the {what} in the path has a % that no two hexadecimal digits follow");
+        let detail =
+            format!("the {what} in the path has a % that no two hexadecimal digits follow");
         return Err(Problem::new(Kind::BadPath, detail).hint("write % itself as %25"));
     }
     percent_decode_str(text).decode_utf8().map_err(|_| {
-        Problem::new(Kind::BadPath, format!("the {what} in the path is not UTF-8"))
-            .hint("percent-encode the bytes of its UTF-8 form")
+        Problem::new(
+            Kind::BadPath,
+            format!("the {what} in the path is not UTF-8"),
+        )
+        .hint("percent-encode the bytes of its UTF-8 form")
     })
 }
 
 fn escapes_are_whole(text: &str) -> bool {
-    text.split('%').skip(1).all(|rest| {
-        rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)
-    })
+    text.split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
 fn parse_query<const N: usize>(
@@ -147,8 +176,10 @@ fn parse_query<const N: usize>(
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(at) = names.iter().position(|known| *known == name) else {
             let known = names.join(", ");
-            return Err(Problem::new(Kind::BadQuery, format!("there is no parameter {name:?}"))
-                .hint(format!("the parameters are: {known}")));
+            return Err(
+                Problem::new(Kind::BadQuery, format!("there is no parameter {name:?}"))
+                    .hint(format!("the parameters are: {known}")),
+            );
         };
         let value = value.replace('+', " ");
         let text = escapes_are_whole(&value)
@@ -173,7 +204,10 @@ pub(crate) fn page_limit(text: Option<&str>) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(DEFAULT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX).contains(limit));
     limit.ok_or_else(|| {
-        Problem::new(Kind::BadQuery, format!("limit is a number from 1 to {MAX}, not {text:?}"))
+        Problem::new(
+            Kind::BadQuery,
+            format!("limit is a number from 1 to {MAX}, not {text:?}"),
+        )
     })
 }
 
@@ -194,7 +228,10 @@ mod tests {
     #[test]
     fn a_query_gives_each_parameter_once() {
         let parsed = parse_query("limit=5&after=a%2Bb+c%00", ["after", "limit"]);
-        assert_eq!(parsed.unwrap(), [Some("a+b c\0".to_owned()), Some("5".to_owned())]);
+        assert_eq!(
+            parsed.unwrap(),
+            [Some("a+b c\0".to_owned()), Some("5".to_owned())]
+        );
         for bad in ["x=1", "after=%ff", "after=a&after=b", "after=%zz"] {
             let problem = parse_query(bad, ["after", "limit"]).unwrap_err();
             assert_eq!(problem.kind(), Kind::BadQuery, "{bad}");
@@ -206,7 +243,11 @@ mod tests {
         assert_eq!(page_limit(None).unwrap(), 100);
         assert_eq!(page_limit(Some("1000")).unwrap(), 1000);
         for bad in ["0", "1001", "-1", "x", "", "1e3"] {
-            assert_eq!(page_limit(Some(bad)).unwrap_err().kind(), Kind::BadQuery, "{bad}");
+            assert_eq!(
+                page_limit(Some(bad)).unwrap_err().kind(),
+                Kind::BadQuery,
+                "{bad}"
+            );
         }
     }
 }

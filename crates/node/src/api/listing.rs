@@ -96,10 +96,16 @@ pub(crate) async fn tables(
             }
             DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
         };
-        datasets.push(TablesOfDataset { dataset: name.clone(), tables, error });
+        datasets.push(TablesOfDataset {
+            dataset: name.clone(),
+            tables,
+            error,
+        });
     }
     let mut response = serialized(StatusCode::OK, &TablesReply { datasets });
-    response.headers_mut().insert(SESSION, session.token_of_all(state.running()));
+    response
+        .headers_mut()
+        .insert(SESSION, session.token_of_all(state.running()));
     Ok(response)
 }
 
@@ -149,7 +155,9 @@ pub(crate) async fn rows(
         json.raw(",\"version\":").version(Some(row.version));
         json.raw(",\"document\":").raw(&row.document).raw("}");
     });
-    json.raw(",\"next\":").optional(page.next.as_deref()).raw("}");
+    json.raw(",\"next\":")
+        .optional(page.next.as_deref())
+        .raw("}");
     let mut response = json.reply();
     response.headers_mut().insert(SESSION, token);
     Ok(response)
@@ -181,10 +189,18 @@ pub(crate) async fn checksum(
     let [] = incoming.query([])?;
     let session = Session::read(&state, incoming.headers())?;
     session.wait(target.dataset).await?;
-    let checksum = read(target.dataset.tables(), move |tables| tables.checksum(&table)).await?;
-    let reply = ChecksumReply { rows: checksum.rows, checksum: checksum.checksum };
+    let checksum = read(target.dataset.tables(), move |tables| {
+        tables.checksum(&table)
+    })
+    .await?;
+    let reply = ChecksumReply {
+        rows: checksum.rows,
+        checksum: checksum.checksum,
+    };
     let mut response = serialized(StatusCode::OK, &reply);
-    response.headers_mut().insert(SESSION, session.token(target.dataset, []));
+    response
+        .headers_mut()
+        .insert(SESSION, session.token(target.dataset, []));
     Ok(response)
 }
 
@@ -199,7 +215,10 @@ pub(crate) async fn read<T: Send + 'static>(
         Ok(result) => result.map_err(|error| Problem::tables(&error)),
         Err(error) => {
             tracing::error!(%error, "a read of the tables was given up");
-            Err(Problem::new(Kind::Internal, "the read was given up; see the region's log"))
+            Err(Problem::new(
+                Kind::Internal,
+                "the read was given up; see the region's log",
+            ))
         }
     }
 }

@@ -55,9 +55,10 @@ fn fault(dataset: &DatasetState) -> Option<String> {
                 DatasetCondition::Settling => {
                     Some("waits for its peers' word that nothing of it is lost".to_owned())
                 }
-                DatasetCondition::Stopped | DatasetCondition::Failed => {
-                    Some(format!("takes no writes: {}", status.stopped.unwrap_or_default()))
-                }
+                DatasetCondition::Stopped | DatasetCondition::Failed => Some(format!(
+                    "takes no writes: {}",
+                    status.stopped.unwrap_or_default()
+                )),
             }
         }
     }

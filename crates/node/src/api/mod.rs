@@ -15,8 +15,8 @@
 mod conflicts;
 mod documents;
 mod guard;
-mod increments;
 mod incoming;
+mod increments;
 mod json;
 mod listing;
 mod live;
@@ -32,12 +32,11 @@ mod serve;
 mod session;
 mod state;
 mod status;
-mod stream;
 mod timestamp;
 mod transactions;
 mod writes;
 
 pub use openapi::openapi;
 pub use routes::router;
-pub use serve::serve;
+pub use serve::{ServeLimits, serve, serve_within};
 pub use state::{Api, ApiState, DatasetState};

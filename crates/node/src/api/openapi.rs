@@ -1,9 +1,150 @@
-//! placeholder while the real one is written
-#![allow(missing_docs)]
-#[derive(utoipa::ToSchema, serde::Serialize)]
-pub struct Problem { pub title: String }
-#[derive(utoipa::IntoResponses)] #[response(status = 400)] pub struct RowProblems;
-#[derive(utoipa::IntoResponses)] #[response(status = 400)] pub struct WriteProblems;
-#[derive(utoipa::IntoResponses)] #[response(status = 400)] pub struct ReadProblems;
-#[derive(utoipa::IntoResponses)] #[response(status = 400)] pub struct ServerProblems;
-pub fn openapi() -> String { String::new() }
+//! The API's description of itself (OpenAPI 3.1), made from the handlers.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+/// An error reply (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what problem.rs writes by hand")]
+pub(crate) struct Problem {
+    /// What went wrong, as a stable relative reference: `/problems/NAME`.
+    #[schema(rename = "type", example = "/problems/row-not-found")]
+    kind: String,
+    /// What went wrong, in general.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What went wrong this time.
+    detail: String,
+    /// What can be done about it.
+    hint: Option<String>,
+}
+
+/// What may be wrong with reading a row.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum RowProblems {
+    /// Path, query or a header can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The row is not there.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// The row is in another version.
+    #[response(status = 412, content_type = "application/problem+json")]
+    PreconditionFailed(#[to_schema] Problem),
+    /// Table or key can't be.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+}
+
+/// What may be wrong with a write.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum WriteProblems {
+    /// Path, a header or the body can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The body took too long.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
+    /// The row is in another version than the preconditions demand.
+    #[response(status = 412, content_type = "application/problem+json")]
+    PreconditionFailed(#[to_schema] Problem),
+    /// The body, a document or the transaction is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The request is understood and can't be carried out.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+    /// The disk or its budget is used up; nothing was written.
+    #[response(status = 507, content_type = "application/problem+json")]
+    InsufficientStorage(#[to_schema] Problem),
+}
+
+/// What may be wrong with reading more than a row.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum ReadProblems {
+    /// Path, query or a header can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// No dataset takes the table.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// A name or a parameter can't be.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+}
+
+/// What may be wrong with the region.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum ServerProblems {
+    /// The token is missing or wrong.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] Problem),
+    /// Something failed in the region.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(#[to_schema] Problem),
+    /// The dataset, or the region for now, doesn't serve this.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("token", bearer);
+    }
+}
+
+/// The document's source.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Meridian",
+        description = "Tables that take writes in every region. Where a region asks for a token, \
+                       every path but /livez and /readyz wants it."
+    ),
+    paths(
+        super::rows::get,
+        super::rows::put,
+        super::rows::delete,
+        super::increments::increment,
+        super::transactions::execute,
+        super::listing::tables,
+        super::listing::rows,
+        super::listing::checksum,
+        super::status::status,
+        super::replication::replication,
+        super::conflicts::list,
+        super::metrics::metrics,
+        super::live::livez,
+        super::live::readyz,
+        describe,
+    ),
+    modifiers(&BearerToken),
+    security((), ("token" = [])),
+)]
+struct Description;
+
+/// The API's OpenAPI document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+/// Describes the API.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "region",
+    responses((status = 200, description = "This document.", body = serde_json::Value)),
+)]
+pub(crate) async fn describe() -> axum::Json<utoipa::openapi::OpenApi> {
+    axum::Json(openapi())
+}

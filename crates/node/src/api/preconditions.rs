@@ -15,13 +15,19 @@ pub(crate) fn of_row(
         if_match(headers)?.map(PreconditionKind::IfMatch),
         if_none_match(headers)?.map(PreconditionKind::IfNoneMatch),
     ];
-    let of = |kind| Precondition { table: table.to_owned(), key: key.to_owned(), kind };
+    let of = |kind| Precondition {
+        table: table.to_owned(),
+        key: key.to_owned(),
+        kind,
+    };
     Ok(kinds.into_iter().flatten().map(of).collect())
 }
 
 /// The tags that the row must have one of. A weak one matches nothing here.
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<Tags>, Problem> {
-    tags(headers, &header::IF_MATCH, |weak, tag| (!weak).then_some(tag))
+    tags(headers, &header::IF_MATCH, |weak, tag| {
+        (!weak).then_some(tag)
+    })
 }
 
 /// The tags of which the row must have none. A weak one counts like a strong one here.
@@ -95,26 +101,37 @@ mod tests {
 
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let values = values.iter().map(|value| HeaderValue::from_static(value));
-        values.map(|value| (name.clone(), value)).collect::<Vec<_>>().into_iter().fold(
-            HeaderMap::new(),
-            |mut map, (name, value)| {
+        values
+            .map(|value| (name.clone(), value))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
-            },
-        )
+            })
     }
 
     fn versions(tags: &[&str]) -> Option<Tags> {
-        Some(Tags::Versions(tags.iter().map(|tag| (*tag).to_owned()).collect()))
+        Some(Tags::Versions(
+            tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ))
     }
 
     #[test]
     fn lists_stars_and_weak_tags() {
-        let strong = |values: &[&'static str]| if_match(&headers(&header::IF_MATCH, values)).unwrap();
+        let strong =
+            |values: &[&'static str]| if_match(&headers(&header::IF_MATCH, values)).unwrap();
         assert_eq!(strong(&[]), None);
         assert_eq!(strong(&["*"]), Some(Tags::Any));
-        assert_eq!(strong(&["\"a\" , \"b,c\"", "\"d\""]), versions(&["a", "b,c", "d"]));
-        assert_eq!(strong(&["W/\"a\""]), versions(&[]), "a weak tag never matches");
+        assert_eq!(
+            strong(&["\"a\" , \"b,c\"", "\"d\""]),
+            versions(&["a", "b,c", "d"])
+        );
+        assert_eq!(
+            strong(&["W/\"a\""]),
+            versions(&[]),
+            "a weak tag never matches"
+        );
         let weak = headers(&header::IF_NONE_MATCH, &["W/\"a\", \"b\""]);
         assert_eq!(if_none_match(&weak).unwrap(), versions(&["a", "b"]));
     }

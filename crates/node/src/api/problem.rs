@@ -18,9 +18,6 @@ macro_rules! kinds {
         pub(crate) enum Kind { $($kind),* }
 
         impl Kind {
-            /// Every kind, for the API's description.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$kind),*];
-
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),* }
             }
@@ -111,10 +108,6 @@ impl Problem {
         }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
@@ -143,7 +136,11 @@ impl Problem {
     /// The tables could not be read.
     pub(crate) fn tables(error: &TablesError) -> Self {
         tracing::error!(error = %describe(error), "the tables can't be read");
-        let kind = if error.disk_full() { Kind::DiskFull } else { Kind::TablesFailed };
+        let kind = if error.disk_full() {
+            Kind::DiskFull
+        } else {
+            Kind::TablesFailed
+        };
         Self::of(kind, error)
     }
 
@@ -151,8 +148,9 @@ impl Problem {
         let detail = error.to_string();
         match error {
             ExecuteError::Rejected(rejection) => Self::rejection(&rejection),
-            ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail)
-                .hint("see the region's log and /v1/status; reads go on, other regions take writes"),
+            ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail).hint(
+                "see the region's log and /v1/status; reads go on, other regions take writes",
+            ),
             ExecuteError::LogBudget { bytes, bytes_max } => Self::new(Kind::LogBudget, detail)
                 .hint("a peer has been away for long: bring it back, or give the log more disk")
                 .member("log_bytes", bytes)
@@ -200,9 +198,18 @@ impl Problem {
     }
 
     fn body(&self) -> Vec<u8> {
-        let Parts { kind, detail, hint, members, .. } = &*self.0;
+        let Parts {
+            kind,
+            detail,
+            hint,
+            members,
+            ..
+        } = &*self.0;
         let mut body = Map::new();
-        body.insert("type".to_owned(), format!("/problems/{}", kind.name()).into());
+        body.insert(
+            "type".to_owned(),
+            format!("/problems/{}", kind.name()).into(),
+        );
         body.insert("title".to_owned(), kind.title().into());
         body.insert("status".to_owned(), kind.status().as_u16().into());
         body.insert("detail".to_owned(), detail.as_str().into());

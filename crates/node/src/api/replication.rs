@@ -72,7 +72,10 @@ pub(crate) async fn replication(
         peers.extend(reports.map(|report| stream(dataset.name(), report)));
     }
     let region = state.api().region.to_string();
-    Ok(serialized(StatusCode::OK, &ReplicationReply { region, peers }))
+    Ok(serialized(
+        StatusCode::OK,
+        &ReplicationReply { region, peers },
+    ))
 }
 
 /// A stream's state in a word.
@@ -87,7 +90,13 @@ pub(crate) fn word(state: &StreamState) -> &'static str {
 
 fn stream(dataset: &str, report: PeerReport) -> PeerStream {
     let PeerReport { status, delays } = report;
-    let DelaySummary { count, p50_ms, p95_ms, p99_ms, max_ms } = delays;
+    let DelaySummary {
+        count,
+        p50_ms,
+        p95_ms,
+        p99_ms,
+        max_ms,
+    } = delays;
     PeerStream {
         dataset: dataset.to_owned(),
         peer: status.region.to_string(),
@@ -97,6 +106,12 @@ fn stream(dataset: &str, report: PeerReport) -> PeerStream {
         last_error: status.last_error,
         clock_ahead_seconds: status.clock_ahead.as_secs_f64(),
         drift_alert: status.drifts,
-        visible: VisibleDelays { p50_ms, p95_ms, p99_ms, max_ms, count },
+        visible: VisibleDelays {
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            max_ms,
+            count,
+        },
     }
 }

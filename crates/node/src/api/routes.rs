@@ -1,20 +1,84 @@
-//! placeholder while the real one is written
+//! Which path leads where.
+
+use super::guard::guard;
+use super::problem::{Kind, Problem};
 use super::state::ApiState;
+use super::transactions;
+use super::{conflicts, increments, listing, live, metrics, openapi, replication, rows, status};
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware;
 use axum::routing::{get, post};
-/// placeholder
+
+/// Every path of the API.
+pub(crate) const PATHS: [&str; 13] = [
+    "/v1/tables",
+    "/v1/tables/{table}/rows",
+    "/v1/tables/{table}/rows/{key}",
+    "/v1/tables/{table}/rows/{key}/increment",
+    "/v1/tables/{table}/checksum",
+    "/v1/transactions",
+    "/v1/status",
+    "/v1/replication",
+    "/v1/conflicts",
+    "/metrics",
+    "/openapi.json",
+    "/livez",
+    "/readyz",
+];
+
+/// The API's router.
 pub fn router(state: ApiState) -> Router {
+    let [
+        tables,
+        listed,
+        row,
+        increment,
+        checksum,
+        transaction,
+        rest @ ..,
+    ] = PATHS;
+    let [region, streams, conflict, scrape, description, lives, ready] = rest;
     Router::new()
-        .route("/v1/tables/{table}/rows/{key}", get(super::rows::get).put(super::rows::put).delete(super::rows::delete))
-        .route("/v1/tables/{table}/rows/{key}/increment", post(super::increments::increment))
-        .route("/v1/tables/{table}/rows", get(super::listing::rows))
-        .route("/v1/tables/{table}/checksum", get(super::listing::checksum))
-        .route("/v1/tables", get(super::listing::tables))
-        .route("/v1/transactions", post(super::transactions::execute))
-        .route("/v1/status", get(super::status::status))
-        .route("/v1/replication", get(super::replication::replication))
-        .route("/v1/conflicts", get(super::conflicts::list))
-        .route("/livez", get(super::live::livez))
-        .route("/readyz", get(super::live::readyz))
+        .route(tables, get(listing::tables))
+        .route(listed, get(listing::rows))
+        .route(row, get(rows::get).put(rows::put).delete(rows::delete))
+        .route(increment, post(increments::increment))
+        .route(checksum, get(listing::checksum))
+        .route(transaction, post(transactions::execute))
+        .route(region, get(status::status))
+        .route(streams, get(replication::replication))
+        .route(conflict, get(conflicts::list))
+        .route(scrape, get(metrics::metrics))
+        .route(description, get(openapi::describe))
+        .route(lives, get(live::livez))
+        .route(ready, get(live::readyz))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(unknown_path)
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    let detail = format!("nothing is at {}", request.uri().path());
+    Problem::new(Kind::UnknownPath, detail).hint("the paths are listed at /openapi.json")
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let detail = format!("{} is not for {}", request.method(), request.uri().path());
+    Problem::new(Kind::MethodNotAllowed, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_path_is_described_and_no_other() {
+        let described: BTreeSet<String> = openapi::openapi().paths.paths.into_keys().collect();
+        let routed: BTreeSet<String> = PATHS.iter().map(ToString::to_string).collect();
+        assert_eq!(described, routed);
+    }
 }

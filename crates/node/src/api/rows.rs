@@ -6,7 +6,7 @@ use super::json::{SESSION, etag, reply};
 use super::preconditions;
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use super::state::{ApiState, Target};
+use super::state::ApiState;
 use super::writes::{self, Write};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -45,7 +45,11 @@ pub(crate) async fn get(
     target.check_key(&key)?;
     let session = Session::read(&state, incoming.headers())?;
     session.wait(target.dataset).await?;
-    let row = target.dataset.tables().get(&table, &key).map_err(|error| Problem::tables(&error))?;
+    let row = target
+        .dataset
+        .tables()
+        .get(&table, &key)
+        .map_err(|error| Problem::tables(&error))?;
     let token = session.token(target.dataset, row.iter().map(|row| row.version));
     let Some(row) = row else {
         let detail = format!("table {table:?} has no row {key:?}");
@@ -59,7 +63,9 @@ pub(crate) async fn get(
         }
         status => reply(status, row.document),
     };
-    response.headers_mut().insert(header::ETAG, etag(row.version));
+    response
+        .headers_mut()
+        .insert(header::ETAG, etag(row.version));
     response.headers_mut().insert(SESSION, token);
     Ok(response)
 }
@@ -72,13 +78,19 @@ fn demanded(
 ) -> Result<StatusCode, Problem> {
     let wanted = preconditions::if_match(headers)?;
     if wanted.is_some_and(|tags| !preconditions::include(&tags, version)) {
-        return Err(Problem::new(Kind::PreconditionFailed, "the row is in another version")
-            .member("version", version.to_string())
-            .header(SESSION, token.clone()));
+        return Err(
+            Problem::new(Kind::PreconditionFailed, "the row is in another version")
+                .member("version", version.to_string())
+                .header(SESSION, token.clone()),
+        );
     }
     let known = preconditions::if_none_match(headers)?;
     let is_known = known.is_some_and(|tags| preconditions::include(&tags, version));
-    Ok(if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK })
+    Ok(if is_known {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    })
 }
 
 /// Writes a row.
@@ -115,7 +127,13 @@ pub(crate) async fn put(
     let mut write = Write::read(&state, &mut incoming, body_bytes_max).await?;
     let text = documents::text(std::mem::take(&mut write.body))?;
     let document = documents::document(text)?;
-    let transaction = of_row(incoming.headers(), table, key, Action::Put { document }, &mut write)?;
+    let transaction = of_row(
+        incoming.headers(),
+        table,
+        key,
+        Action::Put { document },
+        &mut write,
+    )?;
     writes::execute(target.dataset, &write.session, transaction, written).await
 }
 
@@ -174,10 +192,23 @@ pub(crate) fn of_row(
 
 /// The reply that shows the one row of a transaction.
 pub(crate) fn written(outcome: Outcome) -> Result<Response, Problem> {
-    let row = outcome.rows.into_iter().next().ok_or_else(writes::missing_outcome)?;
+    let row = outcome
+        .rows
+        .into_iter()
+        .next()
+        .ok_or_else(writes::missing_outcome)?;
     match row {
-        RowOutcome { created, version: Some(version), document: Some(document), .. } => {
-            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+        RowOutcome {
+            created,
+            version: Some(version),
+            document: Some(document),
+            ..
+        } => {
+            let status = if created {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
             let mut response = reply(status, document);
             response.headers_mut().insert(header::ETAG, etag(version));
             Ok(response)

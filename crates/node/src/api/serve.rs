@@ -1,19 +1,219 @@
-//! placeholder while the real one is written
+//! Serving a router on a socket: connections, their limits, and their end.
+//!
+//! ```text
+//! accept ─▶ (TLS handshake) ─▶ HTTP/1.1 or HTTP/2 ─▶ router
+//!    └─ waits while too many connections are open; the system's backlog holds the rest
+//! ```
+//!
+//! A connection that says nothing useful is closed: a handshake, the first request and every
+//! HTTP/1.1 header each have a deadline. The deadline of the first request is kept here and not by
+//! the HTTP library, which waits without end for a client to show which HTTP it speaks.
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::Arc;
-/// placeholder
-pub async fn serve(listener: tokio::net::TcpListener, router: axum::Router, _tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>, mut stop: tokio::sync::watch::Receiver<bool>) {
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tower::Service as _;
+
+/// How long to wait after the system would give no connection: for want of file descriptors, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// An HTTP/2 client that is silent for this long is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServeLimits {
+    /// How many may be open at once.
+    pub connections_max: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long a request's header may take; also how long an HTTP/1.1 connection may be idle.
+    pub header_timeout: Duration,
+    /// How long requests under way may go on after the stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Serves `router` until `stop` becomes true, under the default limits.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<ServerConfig>>,
+    stop: watch::Receiver<bool>,
+) {
+    serve_within(ServeLimits::default(), listener, router, tls, stop).await;
+}
+
+/// Serves `router` until `stop` becomes true or its sender is gone; then requests under way are
+/// finished, as far as there is time.
+pub async fn serve_within(
+    limits: ServeLimits,
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<ServerConfig>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let server = Server {
+        limits,
+        router,
+        tls: tls.map(TlsAcceptor::from),
+        stop: stop.clone(),
+    };
+    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let mut connections = JoinSet::new();
+    let accepting = async {
+        loop {
+            let permit = room
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("nobody closes the semaphore");
+            // Ended connections are forgotten here, so that they don't pile up.
+            while connections.try_join_next().is_some() {}
+            let stream = accept(&listener).await;
+            let serving = server.clone().connection(stream);
+            connections.spawn(async move {
+                serving.await;
+                drop(permit);
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stopped(&mut stop) => {}
+    }
+    drop(listener);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.drain_timeout, finished).await.is_err() {
+        tracing::debug!(connections = connections.len(), "connections are cut off");
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        tokio::select! {
-            _ = stop.changed() => return,
-            Ok((stream, _)) = listener.accept() => {
-                let _ = stream.set_nodelay(true);
-                let router = router.clone();
-                tokio::spawn(async move {
-                    let io = hyper_util::rt::TokioIo::new(stream);
-                    let service = hyper_util::service::TowerToHyperService::new(router);
-                    let _ = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new()).serve_connection(io, service).await;
-                });
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The client went away while it waited: its matter alone.
+            Err(error) if is_the_clients(error.kind()) => {}
+            Err(error) => {
+                tracing::error!(%error, "the API can't accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+fn is_the_clients(kind: ErrorKind) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        kind,
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender nobody could say stop any more.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[derive(Clone)]
+struct Server {
+    limits: ServeLimits,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Server {
+    async fn connection(self, stream: TcpStream) {
+        // Without it replies are a little later, not wrong.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return self.http(stream).await;
+        };
+        match timeout(self.limits.handshake_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self {
+            limits,
+            router,
+            mut stop,
+            ..
+        } = self;
+        let spoke = Arc::new(AtomicBool::new(false));
+        let service = {
+            let spoke = spoke.clone();
+            service_fn(move |request: hyper::Request<Incoming>| {
+                spoke.store(true, Ordering::Relaxed);
+                router.clone().call(request)
+            })
+        };
+        let builder = builder(limits.header_timeout);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended_with(ended),
+            () = silence(&spoke, limits.header_timeout) => {
+                return tracing::debug!("a connection brought no request");
+            }
+            () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+        }
+        ended_with(connection.await);
+    }
+}
+
+/// Ends when the deadline of the first request has passed without one; else never.
+async fn silence(spoke: &AtomicBool, deadline: Duration) {
+    tokio::time::sleep(deadline).await;
+    if spoke.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn ended_with<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
+    builder
 }

@@ -42,14 +42,18 @@ impl Session {
 
     fn raise(&mut self, dataset: &str, seen: &Vector) {
         match self.0.get_mut(dataset) {
-            Some(held) => seen.iter().for_each(|(origin, hlc)| held.raise(origin, hlc)),
+            Some(held) => seen
+                .iter()
+                .for_each(|(origin, hlc)| held.raise(origin, hlc)),
             None => drop(self.0.insert(dataset.to_owned(), seen.clone())),
         }
     }
 
     /// Waits until the dataset has seen here what the client has seen of it.
     pub(crate) async fn wait(&self, dataset: &DatasetHandle) -> Result<(), Problem> {
-        let Some(seen) = self.0.get(dataset.name()) else { return Ok(()) };
+        let Some(seen) = self.0.get(dataset.name()) else {
+            return Ok(());
+        };
         if dataset.applied().covers(seen) || dataset.wait_for(seen, WAIT_MAX).await {
             return Ok(());
         }
@@ -58,7 +62,9 @@ impl Session {
             Kind::SessionNotReached,
             format!("after {seconds} s this region has not yet seen all that the session has"),
         )
-        .hint("send it again, or to the region where the session began; /v1/replication has the lag")
+        .hint(
+            "send it again, or to the region where the session began; /v1/replication has the lag",
+        )
         .member("dataset", dataset.name())
         .retry_after(1))
     }
@@ -86,7 +92,13 @@ impl Session {
         for dataset in datasets {
             self.raise(dataset.name(), &dataset.applied());
         }
-        encode(&self.0.iter().map(|(name, seen)| (name.as_str(), seen)).collect())
+        encode(
+            &self
+                .0
+                .iter()
+                .map(|(name, seen)| (name.as_str(), seen))
+                .collect(),
+        )
     }
 }
 
@@ -116,15 +128,24 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_and_no_part_of_it_does() {
-        let vector: Vector = [(OriginId(7), Hlc::from_raw(1 << 60))].into_iter().collect();
+        let vector: Vector = [(OriginId(7), Hlc::from_raw(1 << 60))]
+            .into_iter()
+            .collect();
         let token = encode(&[("main", &vector)].into_iter().collect());
         let token = token.to_str().unwrap();
-        assert_eq!(decode(token), Some([("main".to_owned(), vector)].into_iter().collect()));
+        assert_eq!(
+            decode(token),
+            Some([("main".to_owned(), vector)].into_iter().collect())
+        );
         for end in 0..token.len() {
             assert_eq!(decode(&token[..end]), None);
         }
         assert_eq!(decode(&format!("{token}00")), None, "left over");
-        assert_eq!(decode(&token.replacen("01", "02", 1)), None, "another format");
+        assert_eq!(
+            decode(&token.replacen("01", "02", 1)),
+            None,
+            "another format"
+        );
         assert_eq!(decode("é"), None);
     }
 }

@@ -72,7 +72,11 @@ impl ApiState {
     #[must_use]
     pub fn new(api: Api) -> Self {
         let writes = Semaphore::new(WRITES_KIB_MAX);
-        Self(Arc::new(Shared { api, writes, http: HttpMetrics::default() }))
+        Self(Arc::new(Shared {
+            api,
+            writes,
+            http: HttpMetrics::default(),
+        }))
     }
 
     pub(crate) fn api(&self) -> &Api {
@@ -89,17 +93,20 @@ impl ApiState {
 
     /// The datasets that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &DatasetHandle> {
-        self.0.api.datasets.values().filter_map(|state| match state {
-            DatasetState::Running(handle) => Some(handle),
-            DatasetState::Failed { .. } => None,
-        })
+        self.0
+            .api
+            .datasets
+            .values()
+            .filter_map(|state| match state {
+                DatasetState::Running(handle) => Some(handle),
+                DatasetState::Failed { .. } => None,
+            })
     }
 
     /// The running dataset that a table belongs to.
     pub(crate) fn target(&self, table: &str) -> Result<Target<'_>, Problem> {
-        TableName::new(table).map_err(|error| {
-            Problem::new(Kind::BadTable, error.reason).hint(error.hint)
-        })?;
+        TableName::new(table)
+            .map_err(|error| Problem::new(Kind::BadTable, error.reason).hint(error.hint))?;
         let Some(dataset) = self.0.api.topology.dataset_of_table(table) else {
             return Err(Problem::new(
                 Kind::TableNotServed,
@@ -109,9 +116,10 @@ impl ApiState {
         };
         let dataset_name = dataset.name.as_str();
         match self.0.api.datasets.get(dataset_name) {
-            Some(DatasetState::Running(handle)) => {
-                Ok(Target { dataset: handle, limits: &dataset.limits })
-            }
+            Some(DatasetState::Running(handle)) => Ok(Target {
+                dataset: handle,
+                limits: &dataset.limits,
+            }),
             Some(DatasetState::Failed { reason }) => Err(unavailable(dataset_name, reason)),
             None => Err(unavailable(dataset_name, "it is not one of this region's")),
         }
@@ -120,7 +128,10 @@ impl ApiState {
     /// The most bytes that the body of a transaction may have.
     pub(crate) fn transaction_body_bytes_max(&self) -> usize {
         let datasets = &self.0.api.topology.datasets;
-        let largest = datasets.iter().map(|dataset| dataset.limits.transaction_bytes_max).max();
+        let largest = datasets
+            .iter()
+            .map(|dataset| dataset.limits.transaction_bytes_max)
+            .max();
         bytes(largest.unwrap_or_default()).saturating_add(TRANSACTION_SYNTAX_BYTES)
     }
 
@@ -129,9 +140,12 @@ impl ApiState {
         let kib = bytes.div_ceil(1024).clamp(WRITE_KIB_MIN, WRITES_KIB_MAX);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         self.0.writes.try_acquire_many(kib).map_err(|_| {
-            Problem::new(Kind::TooBusy, "too many writes are under way in this region")
-                .hint("send it again a little later")
-                .retry_after(1)
+            Problem::new(
+                Kind::TooBusy,
+                "too many writes are under way in this region",
+            )
+            .hint("send it again a little later")
+            .retry_after(1)
         })
     }
 }
@@ -145,7 +159,10 @@ impl Target<'_> {
         }
         Err(Problem::new(
             Kind::BadKey,
-            format!("a row's key has 1 to {max} bytes, this one has {}", key.len()),
+            format!(
+                "a row's key has 1 to {max} bytes, this one has {}",
+                key.len()
+            ),
         ))
     }
 
@@ -176,10 +193,16 @@ fn unavailable(dataset: &str, reason: &str) -> Problem {
 /// The value of a header that may come once.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
-        return Err(Problem::new(Kind::BadHeader, format!("{name} is there more than once")));
+        return Err(Problem::new(
+            Kind::BadHeader,
+            format!("{name} is there more than once"),
+        ));
     }
     let text = value.to_str();
-    text.map(Some).map_err(|_| Problem::new(Kind::BadHeader, format!("{name} is not ASCII text")))
+    text.map(Some)
+        .map_err(|_| Problem::new(Kind::BadHeader, format!("{name} is not ASCII text")))
 }

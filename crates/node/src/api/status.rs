@@ -185,7 +185,10 @@ async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
 fn rejected(rejections: &Rejections) -> RejectedDiallers {
     let counts = rejections.counts();
     RejectedDiallers {
-        counts: counts.into_iter().map(|(reason, count)| (reason.name(), count)).collect(),
+        counts: counts
+            .into_iter()
+            .map(|(reason, count)| (reason.name(), count))
+            .collect(),
         last: rejections.last().map(|last| {
             let since_1970 = last.at.duration_since(UNIX_EPOCH).unwrap_or_default();
             let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);

@@ -28,7 +28,10 @@ mod tests {
     #[test]
     fn times_read_as_in_the_calendar() {
         assert_eq!(rfc_3339(Micros(0)), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(rfc_3339(Micros(1_709_210_096_000_042)), "2024-02-29T12:34:56.000042Z");
+        assert_eq!(
+            rfc_3339(Micros(1_709_210_096_000_042)),
+            "2024-02-29T12:34:56.000042Z"
+        );
         assert_eq!(rfc_3339(Micros(u64::MAX)), "9999-12-31T23:59:59.999999Z");
     }
 }

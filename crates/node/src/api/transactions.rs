@@ -142,26 +142,44 @@ pub(crate) async fn execute(
     let operations = parse(&text)?;
     let target = common_target(&state, &operations)?;
     let idempotency = write.idempotency.take();
-    let transaction = Transaction { operations, preconditions: Vec::new(), idempotency };
+    let transaction = Transaction {
+        operations,
+        preconditions: Vec::new(),
+        idempotency,
+    };
     drop(text);
-    writes::execute(target.dataset, &write.session, transaction, |outcome| Ok(shown(&outcome))).await
+    writes::execute(target.dataset, &write.session, transaction, |outcome| {
+        Ok(shown(&outcome))
+    })
+    .await
 }
 
 fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
     let Operations { operations } =
         serde_json::from_str(text).map_err(|error| documents::problem(&error))?;
     let indexed = operations.into_iter().enumerate();
-    indexed.map(|(index, text)| operation(text).map_err(|problem| locate(problem, index))).collect()
+    indexed
+        .map(|(index, text)| operation(text).map_err(|problem| locate(problem, index)))
+        .collect()
 }
 
 fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
     let operation: Operation<'_> =
         serde_json::from_str(text.get()).map_err(|error| documents::problem(&error))?;
-    let Operation { op, table, key, document, field, by } = operation;
+    let Operation {
+        op,
+        table,
+        key,
+        document,
+        field,
+        by,
+    } = operation;
     let action = match (op, document, field, by) {
         (Op::Put, Some(document), None, None) => {
             documents::check(document.get())?;
-            Action::Put { document: document.get().to_owned() }
+            Action::Put {
+                document: document.get().to_owned(),
+            }
         }
         (Op::Delete, None, None, None) => Action::Delete,
         (Op::Increment, None, Some(field), Some(by)) => Action::Increment { field, by },
@@ -171,7 +189,10 @@ fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
                 Op::Delete => "a delete has op, table and key",
                 Op::Increment => "an increment has op, table, key, field and by",
             };
-            return Err(Problem::new(Kind::BadBody, format!("{members}, all of them and no others")));
+            return Err(Problem::new(
+                Kind::BadBody,
+                format!("{members}, all of them and no others"),
+            ));
         }
     };
     Ok(RowOperation { table, key, action })
@@ -183,7 +204,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 fn locate(problem: Problem, index: usize) -> Problem {
-    problem.at(&format!("operation {index}")).member("operation", index)
+    problem
+        .at(&format!("operation {index}"))
+        .member("operation", index)
 }
 
 fn common_target<'a>(
@@ -196,7 +219,9 @@ fn common_target<'a>(
         if common.is_some_and(|(_, first)| first == table) {
             continue;
         }
-        let target = state.target(table).map_err(|problem| locate(problem, index))?;
+        let target = state
+            .target(table)
+            .map_err(|problem| locate(problem, index))?;
         match common {
             Some((first, first_table)) if first.dataset.name() != target.dataset.name() => {
                 let detail = format!(
@@ -222,12 +247,16 @@ fn common_target<'a>(
 
 fn shown(outcome: &Outcome) -> Response {
     let mut json = Json::default();
-    json.raw("{\"version\":").version(outcome.version).raw(",\"rows\":");
+    json.raw("{\"version\":")
+        .version(outcome.version)
+        .raw(",\"rows\":");
     json.list(&outcome.rows, |json, row| {
         json.raw("{\"table\":").string(&row.table);
         json.raw(",\"key\":").string(&row.key);
         json.raw(",\"version\":").version(row.version);
-        json.raw(",\"document\":").document(row.document.as_deref()).raw("}");
+        json.raw(",\"document\":")
+            .document(row.document.as_deref())
+            .raw("}");
     });
     json.raw("}");
     json.reply()

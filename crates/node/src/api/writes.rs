@@ -39,7 +39,12 @@ impl<'a> Write<'a> {
             let fingerprint = fingerprint(incoming, &body);
             IdempotencyKey { key, fingerprint }
         });
-        Ok(Self { body, session, idempotency, _room: room })
+        Ok(Self {
+            body,
+            session,
+            idempotency,
+            _room: room,
+        })
     }
 }
 
@@ -53,19 +58,25 @@ pub(crate) async fn execute(
     session.wait(dataset).await?;
     let executed = dataset.execute(request).await;
     let token = session.token(dataset, []);
-    let outcome = executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
+    let outcome =
+        executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
     let replayed = outcome.replayed;
     let mut response = reply(outcome)?;
     response.headers_mut().insert(SESSION, token);
     if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
 
 /// A transaction came back without the row that it wrote.
 pub(crate) fn missing_outcome() -> Problem {
-    Problem::new(Kind::Internal, "the write was carried out, but its row was not returned")
+    Problem::new(
+        Kind::Internal,
+        "the write was carried out, but its row was not returned",
+    )
 }
 
 fn fingerprint(incoming: &Incoming, body: &[u8]) -> u64 {

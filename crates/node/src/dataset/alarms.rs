@@ -22,7 +22,11 @@ impl Alarms {
         }
         match stopped {
             Some(reason) if !self.stopped => {
-                tracing::error!(dataset, reason, "the dataset takes no client writes any more");
+                tracing::error!(
+                    dataset,
+                    reason,
+                    "the dataset takes no client writes any more"
+                );
             }
             _ => {}
         }

@@ -42,7 +42,10 @@ impl Delays {
     #[must_use]
     pub fn summary(&self) -> DelaySummary {
         let ms = |micros: u64| {
-            #[expect(clippy::cast_precision_loss, reason = "an hour in microseconds is exact")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "an hour in microseconds is exact"
+            )]
             let micros = micros as f64;
             micros / 1000.0
         };
@@ -58,6 +61,7 @@ impl Delays {
     /// How many delays were at most this long.
     #[must_use]
     pub fn count_up_to(&self, delay: Duration) -> u64 {
-        self.0.count_between(0, u64::try_from(delay.as_micros()).unwrap_or(MICROS_MAX))
+        self.0
+            .count_between(0, u64::try_from(delay.as_micros()).unwrap_or(MICROS_MAX))
     }
 }

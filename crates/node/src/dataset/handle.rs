@@ -14,9 +14,15 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 /// What a dataset's thread is asked to do.
 pub(crate) enum Input {
     /// Execute a client's transaction.
-    Execute { request: Request, reply: oneshot::Sender<Result<Outcome, ExecuteError>> },
+    Execute {
+        request: Request,
+        reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
+    },
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
-    Connected { peer: RegionName, outbox: async_mpsc::UnboundedSender<Bytes> },
+    Connected {
+        peer: RegionName,
+        outbox: async_mpsc::UnboundedSender<Bytes>,
+    },
     /// It could not be made, or ended.
     Disconnected { peer: RegionName, reason: String },
     /// The peer said something on it.
@@ -134,7 +140,10 @@ impl DatasetHandle {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> DatasetStatus {
-        self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// What has been applied here.
@@ -180,7 +189,10 @@ impl DatasetHandle {
 
     /// The incarnation under which a region is known here.
     pub(crate) fn member(&self, region: &RegionName) -> Option<OriginId> {
-        let status = self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let status = self
+            .status
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         status.members.get(region).copied()
     }
 }

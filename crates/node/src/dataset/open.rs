@@ -64,8 +64,10 @@ pub fn open(
     let tables = Tables::open(store, config.limits)?;
     let log_at = config.directory.join("log");
     create(&log_at)?;
-    let disk = Directory::open(&log_at)
-        .map_err(|source| OpenDatasetError::Directory { path: log_at, source })?;
+    let disk = Directory::open(&log_at).map_err(|source| OpenDatasetError::Directory {
+        path: log_at,
+        source,
+    })?;
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
@@ -73,13 +75,20 @@ pub fn open(
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| OpenDatasetError::Directory { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| OpenDatasetError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Segments small enough that a budget is kept to within an eighth.
 fn log_config(config: &Config) -> LogConfig {
     let default = LogConfig::default();
-    let segment_bytes = default.segment_bytes.min((config.log_bytes_max / 8).max(64 << 10));
-    LogConfig { segment_bytes, ..default }
+    let segment_bytes = default
+        .segment_bytes
+        .min((config.log_bytes_max / 8).max(64 << 10));
+    LogConfig {
+        segment_bytes,
+        ..default
+    }
 }

@@ -18,7 +18,10 @@ pub(super) struct Room {
 impl Room {
     /// Watches the disk under `directory`.
     pub(super) fn new(directory: PathBuf) -> Self {
-        let mut room = Self { directory, free_bytes: None };
+        let mut room = Self {
+            directory,
+            free_bytes: None,
+        };
         room.look();
         room
     }

@@ -1,7 +1,7 @@
 //! The thread that owns a dataset's replica.
 
-use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
 use super::alarms::Alarms;
+use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
 use super::room::Room;
 use super::{Delays, MachineClock};
 use bytes::Bytes;
@@ -63,6 +63,7 @@ pub(super) fn start(
     };
     let status = Arc::new(Mutex::new(worker.describe(clock.now())));
     worker.status = Some(status.clone());
+    let epitaph = Epitaph(status.clone());
     let handle = DatasetHandle {
         name: name.as_str().into(),
         origin: worker.replica.origin(),
@@ -74,7 +75,10 @@ pub(super) fn start(
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
-        .spawn(move || worker.run(&inputs))?;
+        .spawn(move || {
+            let _epitaph = epitaph;
+            worker.run(&inputs);
+        })?;
     Ok((handle, Running { thread }))
 }
 
@@ -83,6 +87,19 @@ struct Counts {
     local: u64,
     remote: u64,
     commits: u64,
+}
+
+/// Tells whoever asks, if the thread ends by a defect, that the dataset doesn't run any more.
+struct Epitaph(Arc<Mutex<DatasetStatus>>);
+
+impl Drop for Epitaph {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "its thread ended by a defect in meridian; the region's log shows it";
+            let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            status.stopped = Some(reason.to_owned());
+        }
+    }
 }
 
 struct Worker {
@@ -160,7 +177,9 @@ impl Worker {
             let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
             return;
         }
-        let written = self.replica.write(now, |tables, version| tables.execute(version, request));
+        let written = self
+            .replica
+            .write(now, |tables, version| tables.execute(version, request));
         match written {
             Ok(outcome) => self.replies.push((outcome, reply)),
             Err(error) => {
@@ -198,7 +217,8 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
-            self.publish.send_replace(Arc::new(self.replica.marks().vector()));
+            self.publish
+                .send_replace(Arc::new(self.replica.marks().vector()));
         }
         self.answer(&committed);
         for (peer, message) in self.replica.take_outgoing() {
@@ -213,7 +233,10 @@ impl Worker {
     fn count_visible(&mut self) {
         for visible in self.replica.take_visible() {
             self.counts.remote += 1;
-            self.delays.entry(visible.origin).or_default().record(visible.after);
+            self.delays
+                .entry(visible.origin)
+                .or_default()
+                .record(visible.after);
         }
     }
 
@@ -235,7 +258,10 @@ impl Worker {
         self.alarms.look(&self.name, self.replica.stopped(), &peers);
         let peers = peers.into_iter().map(|status| {
             let delays = status.origin.and_then(|origin| self.delays.get(&origin));
-            PeerReport { delays: delays.map(Delays::summary).unwrap_or_default(), status }
+            PeerReport {
+                delays: delays.map(Delays::summary).unwrap_or_default(),
+                status,
+            }
         });
         DatasetStatus {
             peers: peers.collect(),
@@ -263,7 +289,9 @@ fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
         WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
-        WriteError::Clock(error) => ExecuteError::Stopped { reason: error.to_string() },
+        WriteError::Clock(error) => ExecuteError::Stopped {
+            reason: error.to_string(),
+        },
     }
 }
 

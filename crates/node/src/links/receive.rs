@@ -35,7 +35,10 @@ pub(crate) async fn receive(
             }
         };
         for dataset in &datasets {
-            dataset.send(Input::Disconnected { peer: peer.clone(), reason: reason.clone() });
+            dataset.send(Input::Disconnected {
+                peer: peer.clone(),
+                reason: reason.clone(),
+            });
         }
         let pause = redial.next(started.elapsed(), outcome, fastrand::f64());
         tokio::time::sleep(pause).await;
@@ -43,15 +46,14 @@ pub(crate) async fn receive(
 }
 
 /// Runs a connection to its end, and says why it ended.
-async fn converse(
-    connection: Connection,
-    peer: &RegionName,
-    datasets: &[DatasetHandle],
-) -> String {
+async fn converse(connection: Connection, peer: &RegionName, datasets: &[DatasetHandle]) -> String {
     let (sender, receiver) = connection.split();
     let (outbox, messages) = mpsc::unbounded_channel();
     for dataset in datasets {
-        dataset.send(Input::Connected { peer: peer.clone(), outbox: outbox.clone() });
+        dataset.send(Input::Connected {
+            peer: peer.clone(),
+            outbox: outbox.clone(),
+        });
     }
     drop(outbox);
     tokio::select! {
@@ -82,7 +84,10 @@ async fn read(mut receiver: Receiver, peer: &RegionName, datasets: &[DatasetHand
             Err(error) => return format!("the peer sent something unreadable: {error}"),
             Ok(Envelope { dataset, message }) => {
                 if let Some(dataset) = datasets.iter().find(|known| known.name() == dataset) {
-                    dataset.send(Input::Message { peer: peer.clone(), message });
+                    dataset.send(Input::Message {
+                        peer: peer.clone(),
+                        message,
+                    });
                 }
             }
         }

@@ -95,13 +95,22 @@ async fn refuse(
     dataset: String,
     message: Message,
 ) -> Result<(), String> {
-    let Message::Subscribe { session, .. } = message else { return Ok(()) };
+    let Message::Subscribe { session, .. } = message else {
+        return Ok(());
+    };
     let reason = match streams.failed.get(&dataset) {
         Some(reason) => reason.clone(),
         None => "it is not in that region's topology".to_owned(),
     };
-    let message = Message::Refuse { session, reason: Refusal::Stopped { reason } };
-    let sent = link.lock().await.send(Envelope { dataset, message }.encode()).await;
+    let message = Message::Refuse {
+        session,
+        reason: Refusal::Stopped { reason },
+    };
+    let sent = link
+        .lock()
+        .await
+        .send(Envelope { dataset, message }.encode())
+        .await;
     sent.map_err(|error| describe(&error))
 }
 
@@ -141,7 +150,12 @@ impl Stream {
     }
 
     async fn take(&mut self, message: Message) -> Result<(), String> {
-        if let Message::Ack { session, next, held } = message {
+        if let Message::Ack {
+            session,
+            next,
+            held,
+        } = message
+        {
             self.sender.acknowledged(session, next, &held);
             return Ok(());
         }
@@ -151,7 +165,9 @@ impl Stream {
         let known = self.dataset.member(&self.peer);
         let now = self.clock.now();
         let answer = tokio::task::block_in_place(|| self.sender.subscribe(now, known, message));
-        let Some(answer) = answer.map_err(|error| unreadable(&error))? else { return Ok(()) };
+        let Some(answer) = answer.map_err(|error| unreadable(&error))? else {
+            return Ok(());
+        };
         if let Some(reason) = answer.lost_tail {
             self.dataset.send(Input::LostTail { reason });
         }
@@ -178,7 +194,10 @@ impl Stream {
     }
 
     async fn send(&self, message: Message) -> Result<(), String> {
-        let envelope = Envelope { dataset: self.dataset.name().to_owned(), message };
+        let envelope = Envelope {
+            dataset: self.dataset.name().to_owned(),
+            message,
+        };
         let sent = self.link.lock().await.send(envelope.encode()).await;
         sent.map_err(|error| describe(&error))
     }
