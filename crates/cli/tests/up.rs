@@ -14,7 +14,8 @@ use support::{eventually, meridian, text};
 const PATIENCE: Duration = Duration::from_secs(60);
 const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
 
-/// A block of ports that was free a moment ago. Each test begins elsewhere, as they run at once.
+/// A block of ports that was free a moment ago, below those that the system gives to clients. Each
+/// test begins elsewhere, as they run at once.
 fn free_base(from: u16) -> u16 {
     let is_free =
         |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
@@ -226,7 +227,7 @@ fn the_regions_end_with_an_up_that_is_killed() {
 
 #[test]
 fn a_region_stays_dead_where_that_is_asked() {
-    let up = Up::start(30_000, &["--no-restart"]);
+    let up = Up::start(18_000, &["--no-restart"]);
     up.wait_for("serving", 1);
     for event in up.events("started") {
         signal(process_of(&event), rustix::process::Signal::KILL);
@@ -244,7 +245,7 @@ fn a_region_stays_dead_where_that_is_asked() {
 
 #[test]
 fn the_regions_are_shown() {
-    let up = Up::start(33_000, &[]);
+    let up = Up::start(12_000, &[]);
     up.wait_for("serving", 1);
     let output = up.run(&["status", "--output", "json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -301,7 +302,7 @@ fn up_fails(directory: &Path, base: u16) -> String {
 #[test]
 fn a_port_in_use_is_named_with_its_region() {
     let directory = tempfile::tempdir().unwrap();
-    let base = free_base(36_000);
+    let base = free_base(15_000);
     let _other = TcpListener::bind(("127.0.0.1", base + 11)).unwrap();
     assert_eq!(
         up_fails(directory.path(), base),

@@ -1,6 +1,7 @@
 //! What monitoring scrapes. Names carry their units; everything is read from where it is counted
 //! when it is asked for.
 
+use super::exposition::{OPENMETRICS, PROMETHEUS, takes_openmetrics, to_prometheus};
 use super::incoming::Incoming;
 use super::listing::read;
 use super::problem::{Kind, Problem};
@@ -21,7 +22,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const DURATIONS_S: [f64; 12] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 ];
@@ -73,7 +73,7 @@ impl HttpMetrics {
     }
 }
 
-/// Shows the region's metrics, in the text format of Prometheus and OpenMetrics.
+/// Shows the region's metrics, in the text format of Prometheus or, if asked for, OpenMetrics.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -87,7 +87,8 @@ pub(crate) async fn metrics(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let [] = Incoming::new(request).query([])?;
+    let incoming = Incoming::new(request);
+    let [] = incoming.query([])?;
     let mut conflicts = BTreeMap::new();
     for dataset in state.running() {
         let counts = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
@@ -113,11 +114,15 @@ pub(crate) async fn metrics(
     let mut page = String::new();
     text::encode(&mut page, &registry)
         .map_err(|_| Problem::new(Kind::Internal, "the metrics can't be written"))?;
-    Ok((
-        [(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS))],
-        page,
-    )
-        .into_response())
+    let accept = incoming.headers().get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    let (kind, page) = if takes_openmetrics(accept) {
+        (OPENMETRICS, page)
+    } else {
+        (PROMETHEUS, to_prometheus(&page))
+    };
+    let kind = HeaderValue::from_static(kind);
+    Ok(([(header::CONTENT_TYPE, kind)], page).into_response())
 }
 
 /// Reads the region's state when it is scraped.

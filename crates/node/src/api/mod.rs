@@ -14,6 +14,7 @@
 
 mod conflicts;
 mod documents;
+mod exposition;
 mod guard;
 mod incoming;
 mod increments;
@@ -30,6 +31,7 @@ mod rows;
 mod sampling;
 mod serve;
 mod session;
+mod stalled;
 mod state;
 mod status;
 mod timestamp;
