@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn openmetrics_goes_to_those_who_ask_for_it() {
-        assert!(takes_openmetrics(Some("text/plain, application/openmetrics-text;version=1.0.0;q=0.5")));
+        assert!(takes_openmetrics(Some(
+            "text/plain, application/openmetrics-text;version=1.0.0;q=0.5"
+        )));
         for other in [None, Some("*/*"), Some("text/plain;version=0.0.4")] {
             assert!(!takes_openmetrics(other));
         }

@@ -1,5 +1,6 @@
 //! What every request passes: the token, where one is asked for, and the counters.
 
+use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use axum::extract::{MatchedPath, Request, State};
@@ -16,7 +17,11 @@ pub(crate) async fn guard(State(state): State<ApiState>, request: Request, next:
         .map_or("other", route_class);
     let started = Instant::now();
     let response = match refusal(&state, route, request.headers()) {
-        Some(problem) => problem.into_response(),
+        Some(problem) => {
+            // Reads the body away, so that the client sees the reply.
+            drop(Incoming::new(request));
+            problem.into_response()
+        }
         None => next.run(request).await,
     };
     state

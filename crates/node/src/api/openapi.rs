@@ -45,6 +45,9 @@ pub(crate) enum WriteProblems {
     /// Path, a header or the body can't be read.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(#[to_schema] Problem),
+    /// No dataset takes the table.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
     /// The body took too long.
     #[response(status = 408, content_type = "application/problem+json")]
     Timeout(#[to_schema] Problem),

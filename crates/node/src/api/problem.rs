@@ -236,3 +236,58 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_problem_has_the_members_of_the_standard_and_its_own() {
+        let problem = Problem::rejection(&Rejection::TooManyOperations {
+            operations: 3,
+            max: 2,
+        });
+        let body: Value =
+            serde_json::from_slice(&problem.at("here").member("n", 7).body()).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "type": "/problems/too-large",
+                "title": "The request is too large",
+                "status": 413,
+                "detail": "here: the transaction has 3 operations, of at most 2",
+                "hint": "split it",
+                "n": 7,
+            })
+        );
+    }
+
+    #[test]
+    fn failures_of_the_region_say_what_may_be_assumed() {
+        let reason = || "why".to_owned();
+        let failures = [
+            (ExecuteError::Stopped { reason: reason() }, 503, false),
+            (
+                ExecuteError::LogBudget {
+                    bytes: 2,
+                    bytes_max: 1,
+                },
+                507,
+                true,
+            ),
+            (ExecuteError::DiskFull { reason: reason() }, 507, true),
+            (ExecuteError::LogFailed { reason: reason() }, 500, false),
+            (ExecuteError::NotVisible { reason: reason() }, 500, false),
+            (ExecuteError::ShuttingDown, 503, true),
+        ];
+        for (error, status, again) in failures {
+            let problem = Problem::execute(error);
+            assert!(problem.0.hint.is_some(), "{problem:?}");
+            let response = problem.into_response();
+            assert_eq!(response.status().as_u16(), status);
+            let header = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(header, again, "{response:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Which path leads where.
 
 use super::guard::guard;
+use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::transactions;
@@ -61,12 +62,15 @@ pub fn router(state: ApiState) -> Router {
 }
 
 async fn unknown_path(request: Request) -> Problem {
-    let detail = format!("nothing is at {}", request.uri().path());
+    let request = Incoming::new(request);
+    let detail = format!("nothing is at {}", request.parts.uri.path());
     Problem::new(Kind::UnknownPath, detail).hint("the paths are listed at /openapi.json")
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
-    let detail = format!("{} is not for {}", request.method(), request.uri().path());
+    let request = Incoming::new(request);
+    let (method, path) = (&request.parts.method, request.parts.uri.path());
+    let detail = format!("{method} is not for {path}");
     Problem::new(Kind::MethodNotAllowed, detail)
 }
 

@@ -6,9 +6,11 @@
 //! ```
 //!
 //! A connection that says nothing useful is closed: a handshake, the first request and every
-//! HTTP/1.1 header each have a deadline. The deadline of the first request is kept here and not by
-//! the HTTP library, which waits without end for a client to show which HTTP it speaks.
+//! HTTP/1.1 header each have a deadline, and so has a reply that nobody takes off. The deadline of
+//! the first request is kept here and not by the HTTP library, which waits without end for a
+//! client to show which HTTP it speaks.
 
+use super::stalled::WriteDeadline;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -42,6 +44,8 @@ pub struct ServeLimits {
     pub handshake_timeout: Duration,
     /// How long a request's header may take; also how long an HTTP/1.1 connection may be idle.
     pub header_timeout: Duration,
+    /// How long a client may take nothing off of what is sent to it.
+    pub write_timeout: Duration,
     /// How long requests under way may go on after the stop.
     pub drain_timeout: Duration,
 }
@@ -52,6 +56,7 @@ impl Default for ServeLimits {
             connections_max: 20_000,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(2),
         }
     }
@@ -177,6 +182,7 @@ impl Server {
             })
         };
         let builder = builder(limits.header_timeout);
+        let stream = WriteDeadline::new(stream, limits.write_timeout);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             biased;

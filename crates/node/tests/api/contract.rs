@@ -29,7 +29,10 @@ fn concrete(path: &str) -> String {
 }
 
 fn allowed(reply: &Reply) -> BTreeSet<String> {
-    let methods = reply.header("allow").split(',').map(|method| method.trim().to_lowercase());
+    let methods = reply
+        .header("allow")
+        .split(',')
+        .map(|method| method.trim().to_lowercase());
     methods.filter(|method| method != "head").collect()
 }
 
@@ -73,22 +76,45 @@ async fn every_reference_of_the_description_leads_somewhere() {
     for to in found {
         assert!(description.pointer(&to[1..]).is_some(), "{to}");
     }
-    assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    assert_eq!(
+        description["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
 }
 
 #[tokio::test]
 async fn unknown_paths_are_not_found() {
     let world = World::new();
-    for path in ["/", "/v1", "/v1/tables/t/rows/a/b", "/v1/tables/t/rows/", "//", "/v2/tables"] {
-        world.ask(&format!("GET {path}"), "").await.is_problem(404, "unknown-path");
+    for path in [
+        "/",
+        "/v1",
+        "/v1/tables/t/rows/a/b",
+        "/v1/tables/t/rows/",
+        "//",
+        "/v2/tables",
+    ] {
+        world
+            .ask(&format!("GET {path}"), "")
+            .await
+            .is_problem(404, "unknown-path");
     }
 }
 
 #[tokio::test]
 async fn whoever_has_no_token_gets_nothing_but_health() {
     let world = World::with_token(Some("a long random word"));
-    let refused = [None, Some("Bearer"), Some("Bearer a long random wor"), Some("Basic a long random word")];
-    for path in ["/v1/tables/t/rows/k", "/v1/status", "/metrics", "/openapi.json"] {
+    let refused = [
+        None,
+        Some("Bearer"),
+        Some("Bearer a long random wor"),
+        Some("Basic a long random word"),
+    ];
+    for path in [
+        "/v1/tables/t/rows/k",
+        "/v1/status",
+        "/metrics",
+        "/openapi.json",
+    ] {
         for sent in refused {
             let line = format!("GET {path}");
             let reply = match sent {
@@ -102,7 +128,9 @@ async fn whoever_has_no_token_gets_nothing_but_health() {
     assert_eq!(world.ask("GET /livez", "").await.status, 200);
     assert_eq!(world.ask("GET /readyz", "").await.status, 503);
     for token in ["Bearer a long random word", "bearer a long random word"] {
-        let reply = world.ask_with("GET /v1/status", [("authorization", token)], "").await;
+        let reply = world
+            .ask_with("GET /v1/status", [("authorization", token)], "")
+            .await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
 }
@@ -110,17 +138,32 @@ async fn whoever_has_no_token_gets_nothing_but_health() {
 #[tokio::test]
 async fn a_dataset_that_could_not_be_opened_holds_up_no_other() {
     let world = World::new();
-    for line in ["GET /v1/tables/broken/rows/k", "PUT /v1/tables/broken/rows/k"] {
+    for line in [
+        "GET /v1/tables/broken/rows/k",
+        "PUT /v1/tables/broken/rows/k",
+    ] {
         let reply = world.ask(line, "1").await;
         reply.is_problem(503, "dataset-unavailable");
-        assert!(reply.json()["detail"].as_str().unwrap().contains("a segment is damaged"));
+        assert!(
+            reply.json()["detail"]
+                .as_str()
+                .unwrap()
+                .contains("a segment is damaged")
+        );
     }
-    assert_eq!(world.ask("PUT /v1/tables/whole/rows/k", "1").await.status, 201);
+    assert_eq!(
+        world.ask("PUT /v1/tables/whole/rows/k", "1").await.status,
+        201
+    );
     let ready = world.ask("GET /readyz", "").await;
     ready.is_problem(503, "not-ready");
     assert_eq!(ready.json()["datasets"].as_array().unwrap().len(), 1);
     let status = world.ask("GET /v1/status", "").await.json();
-    let states = status["datasets"].as_array().unwrap().iter().map(|dataset| &dataset["state"]);
+    let states = status["datasets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|dataset| &dataset["state"]);
     assert_eq!(states.collect::<Vec<_>>(), ["failed", "running"]);
     assert_eq!(World::healthy().ask("GET /readyz", "").await.status, 200);
 }
@@ -138,7 +181,10 @@ async fn metrics_have_their_names() {
         page = String::from_utf8(reply.body.to_vec()).unwrap();
     }
     for name in METRICS {
-        assert!(page.lines().any(|line| line.starts_with(name)), "{name}:\n{page}");
+        assert!(
+            page.lines().any(|line| line.starts_with(name)),
+            "{name}:\n{page}"
+        );
     }
 }
 
@@ -146,13 +192,25 @@ async fn metrics_have_their_names() {
 async fn metrics_come_in_the_format_that_is_asked_for() {
     let world = World::new();
     let plain = world.ask("GET /metrics", "").await;
-    assert_eq!(plain.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        plain.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     let plain = String::from_utf8(plain.body.to_vec()).unwrap();
-    assert!(plain.contains("# TYPE meridian_commits_total counter\n"), "{plain}");
+    assert!(
+        plain.contains("# TYPE meridian_commits_total counter\n"),
+        "{plain}"
+    );
     assert!(!plain.contains("# EOF"));
-    let accept = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let accept = [(
+        "accept",
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+    )];
     let open = world.ask_with("GET /metrics", accept, "").await;
-    assert!(open.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(
+        open.header("content-type")
+            .starts_with("application/openmetrics-text; version=1.0.0")
+    );
     let open = String::from_utf8(open.body.to_vec()).unwrap();
     assert!(open.contains("# TYPE meridian_commits counter\n"), "{open}");
     assert!(open.ends_with("# EOF\n"));

@@ -1,9 +1,16 @@
-//! The API of one region over a real dataset: what it answers, and what it lets nobody do to it.
+//! The HTTP API of one region alone, on a real dataset in a directory of its own.
 
-mod contract;
-mod documents;
+mod auth;
+mod bad_input;
+mod conditions;
+mod descriptions;
+mod idempotency;
+mod increments;
 mod keys;
+mod listing;
+mod problems;
+mod rows;
 mod sessions;
 mod sockets;
+mod support;
 mod transactions;
-mod world;

@@ -1,118 +1,165 @@
-//! Several rows at once, increments, and retries.
+//! Transactions over several rows.
 
-use crate::world::{World, ask};
+use crate::support::Region;
 use serde_json::{Value, json};
 
-const ROW: &str = "/v1/tables/t/rows/k";
+const PATH: &str = "/v1/transactions";
 
-fn operations(operations: Value) -> String {
+fn body(operations: Value) -> String {
     json!({ "operations": operations }).to_string()
 }
 
 #[tokio::test]
-async fn a_transaction_happens_as_a_whole_or_not_at_all() {
-    let world = World::new();
-    world.ask("PUT /v1/tables/t/rows/text", "\"no object\"").await;
-    let half = operations(json!([
+async fn a_transaction_writes_all_its_rows_with_one_version() {
+    let region = Region::start();
+    region.put("/v1/tables/t/rows/gone", "1").await.ok(201);
+    let operations = json!([
         {"op": "put", "table": "t", "key": "a", "document": {"n": 1}},
-        {"op": "increment", "table": "t", "key": "text", "field": "n", "by": 1},
-    ]));
-    world.ask("POST /v1/transactions", half).await.is_problem(422, "not-an-object");
-    world.ask("GET /v1/tables/t/rows/a", "").await.is_problem(404, "row-not-found");
-
-    let whole = operations(json!([
-        {"op": "put", "table": "t", "key": "a", "document": {"n": 1}},
-        {"op": "increment", "table": "t", "key": "a", "field": "n", "by": 41},
-        {"op": "put", "table": "u", "key": "b", "document": null},
-        {"op": "delete", "table": "t", "key": "text"},
-    ]));
-    let reply = world.ask("POST /v1/transactions", whole).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    let version = reply.json()["version"].clone();
+        {"op": "put", "table": "u", "key": "/\u{0}", "document": null},
+        {"op": "delete", "table": "t", "key": "gone"},
+        {"op": "increment", "table": "t", "key": "a", "field": "n", "by": 2},
+        {"op": "increment", "table": "t", "key": "new", "field": "n", "by": -1},
+    ]);
+    let reply = region.post(PATH, body(operations)).await.ok(200);
+    let tag = region
+        .get("/v1/tables/t/rows/a")
+        .await
+        .header("etag")
+        .to_owned();
+    let version = tag.trim_matches('"');
     assert_eq!(
-        reply.json()["rows"],
-        json!([
-            {"table": "t", "key": "a", "version": version, "document": {"n": 42}},
-            {"table": "u", "key": "b", "version": version, "document": null},
-            {"table": "t", "key": "text", "version": null, "document": null},
-        ])
-    );
-    assert_eq!(world.ask("GET /v1/tables/t/rows/a", "").await.json(), json!({"n": 42}));
-    world.ask("GET /v1/tables/t/rows/text", "").await.is_problem(404, "row-not-found");
-}
-
-#[tokio::test]
-async fn a_transaction_that_cannot_be_is_refused_with_the_operation_at_fault() {
-    let world = World::new();
-    let put = json!({"op": "put", "table": "t", "key": "a", "document": 1});
-    let bad = [
-        (json!({"op": "put", "table": "t", "key": "a"}), 422, "bad-body"),
-        (json!({"op": "erase", "table": "t", "key": "a"}), 422, "bad-body"),
-        (json!({"op": "delete", "table": "t", "key": "a", "by": 1}), 422, "bad-body"),
-        (json!({"op": "delete", "table": "no table", "key": "a"}), 422, "bad-table"),
-        (json!({"op": "delete", "table": "broken", "key": "a"}), 503, "dataset-unavailable"),
-    ];
-    for (operation, status, kind) in bad {
-        let body = operations(json!([put, operation]));
-        let reply = world.ask("POST /v1/transactions", body).await;
-        reply.is_problem(status, kind);
-        assert_eq!(reply.json()["operation"], 1);
-    }
-    let empty = world.ask("POST /v1/transactions", operations(json!([]))).await;
-    empty.is_problem(422, "empty-transaction");
-    world.ask("GET /v1/tables/t/rows/a", "").await.is_problem(404, "row-not-found");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_increments_add_up() {
-    const TASKS: i64 = 64;
-    const EACH: i64 = 50;
-    let world = World::new();
-    let tasks = (0..TASKS).map(|_| {
-        let router = world.router.clone();
-        tokio::spawn(async move {
-            for _ in 0..EACH {
-                let line = format!("POST {ROW}/increment");
-                let body = r#"{"field":"n","by":3}"#;
-                let reply = ask(router.clone(), &line, &[], body.into()).await;
-                assert_eq!(reply.status, 200, "{reply:?}");
-            }
+        reply.json(),
+        json!({
+            "version": version,
+            "rows": [
+                {"table": "t", "key": "a", "version": version, "document": {"n": 3}},
+                {"table": "u", "key": "/\u{0}", "version": version, "document": null},
+                {"table": "t", "key": "gone", "version": null, "document": null},
+                {"table": "t", "key": "new", "version": version, "document": {"n": -1}},
+            ],
         })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    let row = world.ask(&format!("GET {ROW}"), "").await.json();
-    assert_eq!(row, json!({ "n": TASKS * EACH * 3 }));
+    );
+    let row = region.get("/v1/tables/u/rows/%2F%00").await.ok(200);
+    assert_eq!((row.text(), row.header("etag")), ("null", tag.as_str()));
+    region
+        .get("/v1/tables/t/rows/gone")
+        .await
+        .problem(404, "row-not-found");
 }
 
 #[tokio::test]
-async fn increments_that_cannot_be_are_refused() {
-    let world = World::new();
-    world.ask(&format!("PUT {ROW}"), json!({"text": "a", "n": i64::MAX}).to_string()).await;
-    for (body, kind) in [
-        (r#"{"field":"text","by":1}"#, "not-an-integer"),
-        (r#"{"field":"n","by":1}"#, "out-of-range"),
-        (r#"{"field":"n","by":1.5}"#, "bad-body"),
-        (r#"{"field":"n"}"#, "bad-body"),
-        (r#"{"field":"n","by":1,"to":2}"#, "bad-body"),
+async fn a_document_stays_the_clients_own_text() {
+    let region = Region::start();
+    let put = r#"{"operations":[{"op":"put","table":"t","key":"a","document": {"b" : 1.50} }]}"#;
+    region.post(PATH, put).await.ok(200);
+    assert_eq!(
+        region.get("/v1/tables/t/rows/a").await.text(),
+        r#"{"b" : 1.50}"#
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_happens_as_a_whole_or_not_at_all() {
+    let region = Region::start();
+    region
+        .put("/v1/tables/t/rows/text", "\"text\"")
+        .await
+        .ok(201);
+    let before = region.get("/v1/tables/t/checksum").await.json();
+    let operations = json!([
+        {"op": "put", "table": "t", "key": "a", "document": 1},
+        {"op": "increment", "table": "t", "key": "text", "field": "n", "by": 1},
+    ]);
+    region
+        .post(PATH, body(operations))
+        .await
+        .problem(422, "not-an-object");
+    assert_eq!(region.get("/v1/tables/t/checksum").await.json(), before);
+}
+
+#[tokio::test]
+async fn a_transaction_that_comes_to_nothing_has_no_version() {
+    let region = Region::start();
+    let nothing = body(json!([{"op": "delete", "table": "t", "key": "a"}]));
+    let reply = region.post(PATH, nothing).await.ok(200).json();
+    assert!(reply["version"].is_null(), "{reply}");
+    assert_eq!(reply["rows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_operation_is_named() {
+    let region = Region::start();
+    let good = r#"{"op":"delete","table":"t","key":"k"}"#;
+    for bad in [
+        "1",
+        "{}",
+        r#"{"op":"upsert","table":"t","key":"k"}"#,
+        r#"{"op":"put","table":"t","key":"k"}"#,
+        r#"{"op":"put","table":"t","key":"k","document":1,"by":1}"#,
+        r#"{"op":"put","key":"k","document":1}"#,
+        r#"{"op":"delete","table":"t","key":"k","document":null}"#,
+        r#"{"op":"delete","table":"t","key":1}"#,
+        r#"{"op":"delete","table":"t","key":"k","more":1}"#,
+        r#"{"op":"delete","op":"delete","table":"t","key":"k"}"#,
+        r#"{"op":"increment","table":"t","key":"k","field":"n"}"#,
+        r#"{"op":"increment","table":"t","key":"k","field":"n","by":1.5}"#,
     ] {
-        world.ask(&format!("POST {ROW}/increment"), body).await.is_problem(422, kind);
+        let body = format!(r#"{{"operations":[{good},{bad}]}}"#);
+        let problem = region.post(PATH, body).await.problem(422, "bad-body");
+        assert_eq!(problem["operation"], 1, "{bad}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("operation 1: "), "{detail}");
     }
+    let table = body(json!([{"op": "delete", "table": "a b", "key": "k"}]));
+    let problem = region.post(PATH, table).await.problem(422, "bad-table");
+    assert_eq!(problem["operation"], 0);
 }
 
 #[tokio::test]
-async fn a_retry_with_the_same_key_happens_once() {
-    let world = World::new();
-    let line = format!("POST {ROW}/increment");
-    let (key, body) = ([("idempotency-key", "order-7")], r#"{"field":"n","by":5}"#);
-    let first = world.ask_with(&line, key, body).await;
-    let retried = world.ask_with(&line, key, body).await;
-    assert!(!first.headers.contains_key("idempotency-replayed"));
-    assert_eq!(retried.header("idempotency-replayed"), "true");
-    assert_eq!((retried.status, &retried.body), (first.status, &first.body));
-    assert_eq!(retried.header("etag"), first.header("etag"));
-    assert_eq!(world.ask(&format!("GET {ROW}"), "").await.json(), json!({"n": 5}));
-    let other = world.ask_with(&line, key, r#"{"field":"n","by":6}"#).await;
-    other.is_problem(422, "idempotency-key-reused");
+async fn a_bad_body_is_refused() {
+    let region = Region::start();
+    for bad in [
+        "{}",
+        "[]",
+        "null",
+        r#"{"operations":{}}"#,
+        r#"{"operations":[],"more":1}"#,
+    ] {
+        region.post(PATH, bad).await.problem(422, "bad-body");
+    }
+    for bad in [
+        "",
+        "{",
+        r#"{"operations":[{]}"#,
+        r#"{"operations":[{"op":"delete","key":"\ud800"}]}"#,
+    ] {
+        region.post(PATH, bad).await.problem(400, "malformed-json");
+    }
+    region
+        .post(PATH, body(json!([])))
+        .await
+        .problem(422, "empty-transaction");
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_to_one_dataset() {
+    let region = Region::start();
+    let two = json!([
+        {"op": "put", "table": "t", "key": "k", "document": 1},
+        {"op": "put", "table": "other", "key": "k", "document": 1},
+    ]);
+    let problem = region
+        .post(PATH, body(two))
+        .await
+        .problem(422, "several-datasets");
+    assert_eq!(problem["operation"], 1);
+    region
+        .get("/v1/tables/t/rows/k")
+        .await
+        .problem(404, "row-not-found");
+    let one = json!([
+        {"op": "put", "table": "other", "key": "k", "document": 1},
+        {"op": "put", "table": "other2", "key": "k", "document": 1},
+    ]);
+    region.post(PATH, body(one)).await.ok(200);
 }

@@ -4,9 +4,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use meridian_model::RegionName;
 use meridian_node::api::{Api, ApiState, DatasetState, ServeLimits, router, serve_within};
 use meridian_node::dataset::{self, DatasetConfig, MachineClock};
-use meridian_model::RegionName;
 use meridian_replicate::Config;
 use meridian_topology::{Dataset, DatasetName, TablePattern, Topology};
 use serde_json::Value;
@@ -52,10 +52,14 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let config = config(&topology, &directory);
         let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
-        let failed = DatasetState::Failed { reason: "a segment is damaged".to_owned() };
+        let failed = DatasetState::Failed {
+            reason: "a segment is damaged".to_owned(),
+        };
         let datasets = [("main", DatasetState::Running(handle)), ("damaged", failed)];
-        let datasets: BTreeMap<_, _> =
-            datasets.into_iter().map(|(name, state)| (name.to_owned(), state)).collect();
+        let datasets: BTreeMap<_, _> = datasets
+            .into_iter()
+            .map(|(name, state)| (name.to_owned(), state))
+            .collect();
         Self::of(topology, datasets, token, directory)
     }
 
@@ -83,7 +87,10 @@ impl World {
             rejections: None,
             started: Instant::now(),
         };
-        Self { router: router(ApiState::new(api)), _directory: directory }
+        Self {
+            router: router(ApiState::new(api)),
+            _directory: directory,
+        }
     }
 
     /// Sends a request without headers.
@@ -106,9 +113,18 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let serving =
-            serve_within(limits, listener, self.router.clone(), tls.map(Arc::new), stopped);
-        Served { address, stop, task: tokio::spawn(serving) }
+        let serving = serve_within(
+            limits,
+            listener,
+            self.router.clone(),
+            tls.map(Arc::new),
+            stopped,
+        );
+        Served {
+            address,
+            stop,
+            task: tokio::spawn(serving),
+        }
     }
 }
 
@@ -152,7 +168,10 @@ impl Reply {
 
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name.parse::<HeaderName>().unwrap());
-        value.unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+        value
+            .unwrap_or_else(|| panic!("no {name}: {self:?}"))
+            .to_str()
+            .unwrap()
     }
 
     /// Checks that this is a problem of that status and kind, whole as RFC 9457 wants it.
@@ -169,12 +188,7 @@ impl Reply {
 }
 
 /// Sends a request to a router.
-pub(crate) async fn ask(
-    router: Router,
-    line: &str,
-    headers: &[(&str, &str)],
-    body: Body,
-) -> Reply {
+pub(crate) async fn ask(router: Router, line: &str, headers: &[(&str, &str)], body: Body) -> Reply {
     let (method, path) = line.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
@@ -183,5 +197,9 @@ pub(crate) async fn ask(
     let response = router.oneshot(request.body(body).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Reply { status: parts.status, headers: parts.headers, body }
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }

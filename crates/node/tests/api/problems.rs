@@ -1,0 +1,108 @@
+//! What is refused whatever the request holds, and why.
+
+use crate::support::{Region, Setting};
+use axum::http::Method;
+
+#[tokio::test]
+async fn unknown_paths_are_named() {
+    let region = Region::start();
+    for path in [
+        "/",
+        "/v1",
+        "/v1/tables/",
+        "/v1/tables/t",
+        "/v1/health",
+        "/v1/faults",
+        "/v1/tables/t/rows/a/b",
+    ] {
+        let problem = region.get(path).await.problem(404, "unknown-path");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(path),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_refused_with_those_it_takes() {
+    let region = Region::start();
+    for (method, path, allowed) in [
+        (
+            Method::POST,
+            "/v1/tables/t/rows/k",
+            vec!["GET", "HEAD", "PUT", "DELETE"],
+        ),
+        (Method::GET, "/v1/transactions", vec!["POST"]),
+        (Method::DELETE, "/v1/tables/t/rows", vec!["GET", "HEAD"]),
+        (Method::PATCH, "/readyz", vec!["GET", "HEAD"]),
+    ] {
+        let reply = region.request(method, path, &[], "").await;
+        reply.problem(405, "method-not-allowed");
+        let mut allow: Vec<&str> = reply.header("allow").split(',').map(str::trim).collect();
+        allow.sort_unstable();
+        let mut allowed = allowed;
+        allowed.sort_unstable();
+        assert_eq!(allow, allowed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_dataset_that_failed_leaves_the_others_alone() {
+    let region = Region::with(Setting {
+        other: Some("the log is damaged"),
+        ..Setting::default()
+    });
+    for (method, path) in [
+        (Method::GET, "/v1/tables/other/rows/k"),
+        (Method::PUT, "/v1/tables/other/rows/k"),
+        (Method::DELETE, "/v1/tables/other/rows/k"),
+        (Method::GET, "/v1/tables/other/rows"),
+        (Method::GET, "/v1/tables/other/checksum"),
+    ] {
+        let problem = region.request(method, path, &[], "1").await;
+        let problem = problem.problem(503, "dataset-unavailable");
+        assert_eq!(problem["dataset"], "other");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("the log is damaged")
+        );
+    }
+    region.put("/v1/tables/t/rows/k", "1").await.ok(201);
+    let tables = region.get("/v1/tables").await.ok(200).json();
+    assert_eq!(tables["datasets"][1]["error"], "the log is damaged");
+    region.get("/livez").await.ok(200);
+    let problem = region.get("/readyz").await.problem(503, "not-ready");
+    assert!(
+        problem["datasets"][0]
+            .as_str()
+            .unwrap()
+            .contains("the log is damaged")
+    );
+}
+
+#[tokio::test]
+async fn a_region_that_serves_is_ready() {
+    let region = Region::start();
+    for path in ["/livez", "/readyz"] {
+        let reply = region.get(path).await.ok(200);
+        assert!(reply.header("content-type").starts_with("text/plain"));
+    }
+}
+
+#[tokio::test]
+async fn a_log_beyond_its_budget_takes_no_writes() {
+    let region = Region::with(Setting {
+        log_bytes_max: 1,
+        ..Setting::default()
+    });
+    let refused = region.put("/v1/tables/t/rows/k", "1").await;
+    let problem = refused.problem(507, "log-budget");
+    assert_eq!(problem["log_bytes_max"], 1);
+    refused.header("retry-after");
+    region
+        .get("/v1/tables/t/rows/k")
+        .await
+        .problem(404, "row-not-found");
+}
