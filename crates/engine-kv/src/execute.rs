@@ -7,6 +7,7 @@ use crate::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, Store, Tables, TablesError, Tags,
 };
+use meridian_merge::RowVersion;
 use meridian_model::{Change, IdempotencyKey, Version};
 use meridian_replicate::Executed;
 use std::collections::HashMap;
@@ -91,11 +92,11 @@ impl<S: Store> Tables<S> {
 
 impl Tags {
     /// Whether a row in this version (`None`: not there) is among them.
-    fn include(&self, version: Option<Version>) -> bool {
+    fn include(&self, version: Option<RowVersion>) -> bool {
         let Some(version) = version else { return false };
         match self {
             Self::Any => true,
-            Self::Versions(tags) => tags.iter().any(|tag| tag.parse() == Ok(version)),
+            Self::Versions(tags) => tags.iter().any(|tag| version.is(tag)),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! so that they merge with those of other regions. Deleting a row that isn't there changes
 //! nothing, and so does deleting one that this very transaction made.
 
-use meridian_merge::{KeptIncrement, Row, merge_increment, render, with_increments};
+use meridian_merge::{KeptIncrement, Row, RowVersion, merge_increment, render, with_increments};
 use meridian_model::{Operation, Version};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -45,7 +45,7 @@ pub(crate) struct Folded {
     /// Whether the row is there now and wasn't before.
     pub(crate) created: bool,
     /// The row's version and document as they will be; `None` where it isn't there.
-    pub(crate) shown: Option<(Version, String)>,
+    pub(crate) shown: Option<(RowVersion, String)>,
 }
 
 impl Fold {
@@ -58,9 +58,9 @@ impl Fold {
     }
 
     /// The version of the row before the transaction; `None` where it isn't there.
-    pub(crate) fn version_before(&self) -> Option<Version> {
+    pub(crate) fn version_before(&self) -> Option<RowVersion> {
         self.before.as_ref()?;
-        self.row.as_ref().map(|row| row.version)
+        self.row.as_ref().map(Row::named)
     }
 
     pub(crate) fn put(&mut self, document: &str) {
@@ -98,9 +98,10 @@ impl Fold {
     /// The one change, and the row once a transaction of this version has made it.
     pub(crate) fn finish(self, version: Version) -> Folded {
         let there = self.before.is_some();
+        let mut named = RowVersion::of_write(version);
         let (operation, document) = match self.step {
             Step::Nothing => {
-                let version = self.row.map(|row| row.version);
+                let version = self.row.map(|row| row.named());
                 return Folded {
                     operation: None,
                     created: false,
@@ -120,13 +121,14 @@ impl Fold {
                 let increment = KeptIncrement { version, by };
                 let row = merge_increment(self.row, &increment);
                 let document = render(&row).map(Cow::into_owned);
+                named = row.named();
                 (Operation::Increment { by: increment.by }, document)
             }
         };
         Folded {
             operation: Some(operation),
             created: !there && document.is_some(),
-            shown: document.map(|document| (version, document)),
+            shown: document.map(|document| (named, document)),
         }
     }
 }

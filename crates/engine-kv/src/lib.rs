@@ -31,6 +31,7 @@ mod value;
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
 pub use memory_store::MemoryStore;
+pub use meridian_merge::RowVersion;
 pub use read::{
     Checksum, ConflictCounts, ConflictId, ConflictPage, Page, ParseConflictIdError, RowView,
     TableReader,

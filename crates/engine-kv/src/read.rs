@@ -4,8 +4,8 @@
 //! answer, not of the table.
 
 use crate::{Order, Store, TablesError, View, keys, value};
-use meridian_merge::{Row, render};
-use meridian_model::{Conflict, Position, Version};
+use meridian_merge::{Row, RowVersion, render};
+use meridian_model::{Conflict, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -25,8 +25,8 @@ pub struct TableReader<S> {
 /// A row as readers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowView {
-    /// The greatest version of any write to it.
-    pub version: Version,
+    /// What names its content.
+    pub version: RowVersion,
     /// Its document as JSON text.
     pub document: String,
 }
@@ -160,8 +160,8 @@ impl<S: Store> TableReader<S> {
                 let key = decode_key(at)?;
                 rows += 1;
                 hash_part(&mut hasher, key.as_bytes());
-                hasher.update(&row.version.hlc.raw().to_le_bytes());
-                hasher.update(&row.version.origin.0.to_le_bytes());
+                hasher.update(&row.version.latest.hlc.raw().to_le_bytes());
+                hasher.update(&row.version.latest.origin.0.to_le_bytes());
                 hash_part(&mut hasher, row.document.as_bytes());
             }
             Ok(ControlFlow::Continue(()))
@@ -297,7 +297,7 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 /// The row as readers see it; `None` for a tombstone.
 fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
     let row: Row = value::decode(bytes, "row", at)?;
-    let version = row.version;
+    let version = row.named();
     let document = if row.sums.is_empty() {
         // The common case takes the text over instead of copying it.
         row.base.and_then(|base| base.document)

@@ -1,6 +1,7 @@
 //! What a client asks of the tables, and what it is told.
 
 use crate::TablesError;
+use meridian_merge::RowVersion;
 use meridian_model::{IdempotencyKey, Version};
 
 /// A client's transaction.
@@ -69,7 +70,7 @@ pub enum PreconditionKind {
 pub enum Tags {
     /// `*`: any version.
     Any,
-    /// These, as [`Version`] displays itself; what is no version matches nothing.
+    /// These, as [`RowVersion`] displays itself.
     Versions(Vec<String>),
 }
 
@@ -128,8 +129,8 @@ pub struct RowOutcome {
     pub key: String,
     /// Whether the row was not there before and is now.
     pub created: bool,
-    /// Its version; `None` where it isn't there.
-    pub version: Option<Version>,
+    /// What names its content; `None` where it isn't there.
+    pub version: Option<RowVersion>,
     /// Its document as JSON text; `None` where it isn't there.
     pub document: Option<String>,
 }
@@ -209,7 +210,7 @@ pub enum Rejection {
         /// The row's key.
         key: String,
         /// The row's version; `None` where it isn't there.
-        version: Option<Version>,
+        version: Option<RowVersion>,
     },
     /// An increment of a document without fields.
     #[error(

@@ -2,7 +2,7 @@
 
 mod support;
 
-use meridian_engine_kv::{Limits, Rejection, Tables, TablesError};
+use meridian_engine_kv::{Limits, Rejection, RowVersion, Tables, TablesError};
 use meridian_model::{ConflictKind, Hlc, Micros, Position, Transaction, Vector};
 use meridian_replicate::{Applying, Engine};
 use std::time::Duration;
@@ -40,11 +40,14 @@ fn rows_are_put_read_and_deleted<S: TestStore>() {
     let (_home, _, mut region) = region::<S>(1);
     let outcome = region.run(vec![put("k", "[1]")]);
     assert!(outcome.rows[0].created && !outcome.replayed);
-    assert_eq!(outcome.rows[0].version, outcome.version);
+    assert_eq!(
+        outcome.rows[0].version.map(|version| version.latest),
+        outcome.version
+    );
     let row = region.reader().get("t", "k").unwrap().unwrap();
     assert_eq!(
         (Some(row.version), row.document.as_str()),
-        (outcome.version, "[1]")
+        (outcome.version.map(RowVersion::of_write), "[1]")
     );
     let again = region.run(vec![put("k", "[2]")]);
     assert!(!again.rows[0].created && again.version > outcome.version);

@@ -21,6 +21,8 @@
 
 mod document;
 mod row;
+mod row_version;
 
 pub use document::{FieldError, integer_field, render, with_increments};
 pub use row::{Base, KeptIncrement, Merged, Overtaken, Row, Seen, merge_increment, merge_write};
+pub use row_version::RowVersion;

@@ -47,7 +47,7 @@ impl Hlc {
 
     /// The first reading within a microsecond.
     #[must_use]
-    pub fn at(time: Micros) -> Self {
+    pub const fn at(time: Micros) -> Self {
         Self(time.0 << COUNTER_BITS)
     }
 

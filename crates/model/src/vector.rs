@@ -94,7 +94,7 @@ impl Marks {
         other
             .iter()
             .map(|(origin, mark)| mark.sequence.0.saturating_sub(self.get(origin).sequence.0))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// The clock readings alone.

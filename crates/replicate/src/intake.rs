@@ -6,13 +6,32 @@ use crate::{Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Entry, Marks, Message, OriginId, Refusal, RegionName, Report, ReportedMark,
+    Body, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report, ReportedMark,
+    Transaction,
 };
+
+/// The year 2100: an entry beyond it would push every region's clock to the end of its range.
+const HLC_MAX: Hlc = Hlc::at(Micros(4_102_444_800_000_000));
+
+/// The longest name that a row's key can be configured to.
+const NAME_BYTES_MAX: usize = 4096;
 
 /// Why an entry may not enter the log.
 enum Inadmissible {
     Early(&'static str),
     Wrong(String),
+}
+
+/// What no engine could store must not enter the log, where every restart would meet it again.
+fn unstorable(transaction: &Transaction) -> Option<&'static str> {
+    let mut changes = transaction.changes.iter();
+    if changes.any(|change| change.table.len() > 255 || change.key.len() > NAME_BYTES_MAX) {
+        return Some("the peer sent a table's name or a row's key that is too long to store");
+    }
+    let idempotency = transaction.idempotency.as_ref();
+    idempotency
+        .is_some_and(|given| given.key.len() > NAME_BYTES_MAX)
+        .then_some("the peer sent an idempotency key that is too long to store")
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
@@ -69,7 +88,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 entries,
             } => {
                 receiver.clock_ahead = sent_at.since(now.wall);
-                if self.log.bytes() > self.config.log_bytes_limit {
+                // A peer that was never heard of has to say who it is, or nothing that it holds counts.
+                let is_known = self.road.member(peer).is_some();
+                if is_known && self.log.bytes() > self.config.log_bytes_limit {
                     receiver.rolled_back(now, "the log is at its limit of disk space");
                     return Ok(());
                 }
@@ -114,6 +135,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let own = &self.config.region;
         let is_about_this_region = match reason {
             Refusal::LostTail { region, .. } => region == own,
+            Refusal::Fork { origin, .. } => *origin == self.origin,
             Refusal::UnknownIncarnation {
                 region, offered, ..
             } => region == own && *offered == self.origin,
@@ -162,6 +184,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 Refusal::Fork { origin, sequence }.to_string(),
             ));
         }
+        if entry.hlc > HLC_MAX {
+            let time = entry.hlc.time().0;
+            return Err(Inadmissible::Wrong(format!(
+                "entry {} is from {time} microseconds after 1970, which no sane clock shows",
+                entry.sequence
+            )));
+        }
         let body = Body::decode(&entry.body)
             .map_err(|error| Inadmissible::Wrong(format!("entry {}: {error}", entry.sequence)))?;
         self.admissible(&entry, &body)?;
@@ -194,6 +223,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 Ok(())
             }
             Body::Transaction(transaction) => {
+                if let Some(reason) = unstorable(transaction) {
+                    return Err(Inadmissible::Wrong(reason.to_owned()));
+                }
                 let held = self.staged_marks.vector();
                 if held.covers(&transaction.dependencies)
                     || mutation::active(Mutation::NoDependencyCheck)

@@ -163,6 +163,11 @@ impl Receiver {
         remaining: u64,
         entries: Vec<Entry>,
     ) -> Taken {
+        if session < self.session && !entries.is_empty() && self.state == StreamState::Subscribing {
+            // What was sent before the peer read the subscription is still on its way, and the
+            // answer is behind it.
+            self.since = now.elapsed;
+        }
         if session != self.session || self.state != StreamState::Streaming || index < self.next {
             return Taken::Nothing;
         }

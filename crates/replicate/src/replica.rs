@@ -18,7 +18,7 @@ use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
     Body, Clock, ClockError, Entry, Hlc, Marks, Message, OriginId, Position, Refusal, RegionName,
-    Transaction, Version,
+    Sequence, Transaction, Version,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,6 +70,7 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) reported_at: Duration,
     pub(crate) collected_at: Duration,
     staged: Vec<Entry>,
+    staged_bytes: u64,
     /// The road before this round, where the round changed it.
     road_before: Option<Road>,
     visible: Vec<Visible>,
@@ -120,6 +121,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             reported_at: now.elapsed,
             collected_at: now.elapsed,
             staged: Vec::new(),
+            staged_bytes: 0,
             road_before: None,
             visible: Vec::new(),
             stopped: None,
@@ -216,6 +218,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.log.marks()
     }
 
+    /// What this round has staged so far, in bytes.
+    #[must_use]
+    pub fn staged_bytes(&self) -> u64 {
+        self.staged_bytes
+    }
+
     /// What this round has staged so far.
     #[must_use]
     pub fn staged(&self) -> &[Entry] {
@@ -255,8 +263,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 reason: reason.to_owned(),
             });
         }
-        if self.log.bytes() > self.config.log_bytes_max {
-            let bytes = self.log.bytes();
+        let bytes = self.log.bytes() + self.staged_bytes;
+        if bytes > self.config.log_bytes_max {
             return Err(WriteError::LogBudget {
                 bytes,
                 bytes_max: self.config.log_bytes_max,
@@ -297,6 +305,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let position = Position(self.log.end().0 + self.staged.len() as u64);
         self.follow(position, &entry, body, now);
         self.staged_marks.set(entry.origin, entry.mark());
+        self.staged_bytes += entry.size() as u64;
         self.staged.push(entry);
     }
 
@@ -389,6 +398,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 return Err(CommitError::Log(error));
             }
             self.staged.clear();
+            self.staged_bytes = 0;
         }
         let outcome = if fresh || self.tables_dirty {
             self.commit_tables()
@@ -415,6 +425,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn roll_back(&mut self, now: Now, error: &LogError) {
         self.staged.clear();
+        self.staged_bytes = 0;
         self.staged_marks = self.log.marks().clone();
         if let Some(road) = self.road_before.take() {
             self.road = road;
@@ -428,7 +439,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         for receiver in self.receivers.values_mut() {
             receiver.rolled_back(now, &reason);
         }
-        if !error.is_full() {
+        // Only a log whose state is unknown ends it; of anything else, just this round never was.
+        if error.must_reopen() {
             self.stopped.get_or_insert(reason);
         }
     }
@@ -449,6 +461,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 };
                 self.outgoing.push((peer.clone(), message));
             }
+        }
+    }
+
+    /// A subscriber, known here as incarnation `member`, says what it holds durably.
+    pub fn holds(&mut self, member: OriginId, held: &[(OriginId, Sequence)]) {
+        self.road.told(member, held);
+        if let Some(before) = &mut self.road_before {
+            before.told(member, held);
         }
     }
 

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 pub struct Road {
     members: BTreeMap<RegionName, OriginId>,
     reports: BTreeMap<OriginId, BTreeMap<OriginId, ReportedMark>>,
+    /// What subscribers said, outside their streams, that they hold: enough for retention, which
+    /// must not wait for a report behind a long backlog, and never used for collection.
+    #[serde(skip)]
+    told: BTreeMap<OriginId, BTreeMap<OriginId, Sequence>>,
 }
 
 impl Road {
@@ -50,6 +54,15 @@ impl Road {
         }
     }
 
+    /// Takes what a member says that it holds durably.
+    pub(crate) fn told(&mut self, member: OriginId, held: &[(OriginId, Sequence)]) {
+        let told = self.told.entry(member).or_default();
+        for (origin, sequence) in held {
+            let known = told.entry(*origin).or_default();
+            *known = (*known).max(*sequence);
+        }
+    }
+
     /// The **stable** vector: no write is on its way here that has not seen all of this.
     ///
     /// For each origin, the least of what each member had applied when it last reported, as far as
@@ -79,7 +92,12 @@ impl Road {
             if member == own || self.member(member) == Some(origin) {
                 return marks.get(origin).sequence;
             }
-            self.reported(member, origin).held
+            let told = self
+                .member(member)
+                .and_then(|member| self.told.get(&member)?.get(&origin));
+            self.reported(member, origin)
+                .held
+                .max(told.copied().unwrap_or_default())
         };
         marks
             .iter()

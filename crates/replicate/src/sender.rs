@@ -44,9 +44,9 @@ struct Subscription {
 pub struct Answer {
     /// To be sent back.
     pub message: Message,
-    /// Set where the subscriber holds entries of this very region that its own log has lost: the
-    /// dataset must stop ([`crate::Replica::disown`]).
-    pub lost_tail: Option<Refusal>,
+    /// Set where the subscriber holds entries of this very region that its own log has lost, or
+    /// others in their place: the dataset must stop ([`crate::Replica::disown`]).
+    pub disowned: Option<Refusal>,
 }
 
 impl<D: Disk> Sender<D> {
@@ -90,10 +90,10 @@ impl<D: Disk> Sender<D> {
         }
         if let Some(reason) = self.refusal(&region, origin, known, &marks)? {
             self.subscription = None;
-            let lost_tail = matches!(reason, Refusal::LostTail { .. }).then(|| reason.clone());
+            let disowned = self.is_about_this_region(&reason).then(|| reason.clone());
             return Ok(Some(Answer {
                 message: Message::Refuse { session, reason },
-                lost_tail,
+                disowned,
             }));
         }
         let cursor = match self.reader.position_for(&marks) {
@@ -106,7 +106,7 @@ impl<D: Disk> Sender<D> {
                 let message = Message::Refuse { session, reason };
                 return Ok(Some(Answer {
                     message,
-                    lost_tail: None,
+                    disowned: None,
                 }));
             }
             Err(error) => return Err(error),
@@ -132,8 +132,16 @@ impl<D: Disk> Sender<D> {
         };
         Ok(Some(Answer {
             message,
-            lost_tail: None,
+            disowned: None,
         }))
+    }
+
+    fn is_about_this_region(&self, reason: &Refusal) -> bool {
+        match reason {
+            Refusal::LostTail { region, .. } => *region == self.region,
+            Refusal::Fork { origin, .. } => *origin == self.origin,
+            _ => false,
+        }
     }
 
     fn refusal(
@@ -161,6 +169,11 @@ impl<D: Disk> Sender<D> {
             }));
         }
         fork_between(&self.reader, theirs)
+    }
+
+    /// Ends the subscription; the subscriber has to ask again.
+    pub fn unsubscribe(&mut self) {
+        self.subscription = None;
     }
 
     /// Takes an acknowledgement.

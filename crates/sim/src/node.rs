@@ -138,7 +138,7 @@ impl Node {
                 rows.insert(
                     (table.clone(), key),
                     ExpectedRow {
-                        version: row.version,
+                        version: row.version.latest,
                         document,
                     },
                 );

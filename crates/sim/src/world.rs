@@ -428,11 +428,16 @@ impl World {
                 session,
                 next,
                 held,
-            } => stream.acknowledged(session, next, &held),
+            } => {
+                stream.acknowledged(session, next, &held);
+                if let Some(member) = replica.road().member(peer) {
+                    replica.holds(member, &held);
+                }
+            }
             message => {
                 let known = replica.road().member(peer);
                 if let Ok(Some(answer)) = stream.subscribe(now, known, message) {
-                    if let Some(reason) = &answer.lost_tail {
+                    if let Some(reason) = &answer.disowned {
                         replica.disown(reason);
                     }
                     self.send(index, link.receiver, link, answer.message);

@@ -71,11 +71,23 @@ pub(crate) fn text(body: Vec<u8>) -> Result<String, Problem> {
 /// Checks a document, and takes the space around it away.
 pub(crate) fn document(mut text: String) -> Result<String, Problem> {
     check(&text)?;
-    let is_space = |c| matches!(c, ' ' | '\t' | '\n' | '\r');
     text.truncate(text.trim_end_matches(is_space).len());
     let start = text.len() - text.trim_start_matches(is_space).len();
     text.drain(..start);
     Ok(text)
+}
+
+/// Reads a JSON object. Serde would take an array of the members' values for it.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    if text.trim_start_matches(is_space).starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| problem(&error));
+    }
+    check(text)?;
+    Err(Problem::new(Kind::BadBody, "a JSON object is expected"))
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
 /// Whether the text is JSON that can be kept.
@@ -86,7 +98,7 @@ pub(crate) fn check(text: &str) -> Result<(), Problem> {
 }
 
 /// What is wrong with a body.
-pub(crate) fn problem(error: &serde_json::Error) -> Problem {
+fn problem(error: &serde_json::Error) -> Problem {
     let detail = error.to_string();
     // The one syntax error that is none: the parser has no other sign for it.
     if detail.starts_with("recursion limit exceeded") {

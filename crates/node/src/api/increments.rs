@@ -53,8 +53,7 @@ pub(crate) async fn increment(
     let target = state.target(&table)?;
     let mut write = Write::read(&state, &mut incoming, target.increment_bytes_max()).await?;
     let text = documents::text(std::mem::take(&mut write.body))?;
-    let Increment { field, by } =
-        serde_json::from_str(&text).map_err(|error| documents::problem(&error))?;
+    let Increment { field, by } = documents::object(&text)?;
     let action = Action::Increment { field, by };
     let transaction = rows::of_row(incoming.headers(), table, key, action, &mut write)?;
     writes::execute(target.dataset, &write.session, transaction, |outcome| {

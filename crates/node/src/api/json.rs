@@ -5,8 +5,9 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::Response;
-use meridian_model::Version;
+use meridian_engine_kv::RowVersion;
 use serde::Serialize;
+use std::fmt::Display;
 
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("meridian-session");
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -38,7 +39,7 @@ impl Json {
     }
 
     /// A version, as a string, or null.
-    pub(crate) fn version(&mut self, version: Option<Version>) -> &mut Self {
+    pub(crate) fn version(&mut self, version: Option<impl Display>) -> &mut Self {
         match version {
             // Digits and a dash need no escapes.
             Some(version) => self.raw("\"").raw(&version.to_string()).raw("\""),
@@ -92,7 +93,7 @@ pub(crate) fn serialized(status: StatusCode, value: &impl Serialize) -> Response
 }
 
 /// A version as an entity tag.
-pub(crate) fn etag(version: Version) -> HeaderValue {
+pub(crate) fn etag(version: RowVersion) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).expect("digits and a dash are header text")
 }
 

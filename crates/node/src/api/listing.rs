@@ -146,7 +146,7 @@ pub(crate) async fn rows(
         tables.page(&table, after.as_deref(), limit, PAGE_BYTES_MAX)
     })
     .await?;
-    let shown = page.rows.iter().map(|(_, row)| row.version);
+    let shown = page.rows.iter().map(|(_, row)| row.version.latest);
     let token = session.token(target.dataset, shown);
     let mut json = Json::default();
     json.raw("{\"rows\":");

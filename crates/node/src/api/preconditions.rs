@@ -2,8 +2,7 @@
 
 use super::problem::{Kind, Problem};
 use axum::http::{HeaderMap, HeaderName, header};
-use meridian_engine_kv::{Precondition, PreconditionKind, Tags};
-use meridian_model::Version;
+use meridian_engine_kv::{Precondition, PreconditionKind, RowVersion, Tags};
 
 /// What a request's headers demand of its row.
 pub(crate) fn of_row(
@@ -36,10 +35,10 @@ pub(crate) fn if_none_match(headers: &HeaderMap) -> Result<Option<Tags>, Problem
 }
 
 /// Whether a row in this version has one of the tags.
-pub(crate) fn include(tags: &Tags, version: Version) -> bool {
+pub(crate) fn include(tags: &Tags, version: RowVersion) -> bool {
     match tags {
         Tags::Any => true,
-        Tags::Versions(tags) => tags.iter().any(|tag| tag.parse() == Ok(version)),
+        Tags::Versions(tags) => tags.iter().any(|tag| version.is(tag)),
     }
 }
 

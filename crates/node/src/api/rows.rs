@@ -12,8 +12,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use meridian_engine_kv::{Action, Outcome, Request as Transaction, RowOperation, RowOutcome};
-use meridian_model::Version;
+use meridian_engine_kv::{
+    Action, Outcome, Request as Transaction, RowOperation, RowOutcome, RowVersion,
+};
 
 /// Reads a row.
 #[utoipa::path(
@@ -50,7 +51,7 @@ pub(crate) async fn get(
         .tables()
         .get(&table, &key)
         .map_err(|error| Problem::tables(&error))?;
-    let token = session.token(target.dataset, row.iter().map(|row| row.version));
+    let token = session.token(target.dataset, row.iter().map(|row| row.version.latest));
     let Some(row) = row else {
         let detail = format!("table {table:?} has no row {key:?}");
         return Err(Problem::new(Kind::RowNotFound, detail).header(SESSION, token));
@@ -73,7 +74,7 @@ pub(crate) async fn get(
 /// The status that a read's preconditions lead to.
 fn demanded(
     headers: &HeaderMap,
-    version: Version,
+    version: RowVersion,
     token: &HeaderValue,
 ) -> Result<StatusCode, Problem> {
     let wanted = preconditions::if_match(headers)?;

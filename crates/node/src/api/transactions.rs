@@ -155,8 +155,7 @@ pub(crate) async fn execute(
 }
 
 fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
-    let Operations { operations } =
-        serde_json::from_str(text).map_err(|error| documents::problem(&error))?;
+    let Operations { operations } = documents::object(text)?;
     let indexed = operations.into_iter().enumerate();
     indexed
         .map(|(index, text)| operation(text).map_err(|problem| locate(problem, index)))
@@ -164,8 +163,7 @@ fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
 }
 
 fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
-    let operation: Operation<'_> =
-        serde_json::from_str(text.get()).map_err(|error| documents::problem(&error))?;
+    let operation: Operation<'_> = documents::object(text.get())?;
     let Operation {
         op,
         table,

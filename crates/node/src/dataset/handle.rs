@@ -4,7 +4,7 @@ use super::DelaySummary;
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
 use meridian_log::{Directory, Reader};
-use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Vector};
+use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Sequence, Vector};
 use meridian_replicate::PeerStatus;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -27,8 +27,13 @@ pub(crate) enum Input {
     Disconnected { peer: RegionName, reason: String },
     /// The peer said something on it.
     Message { peer: RegionName, message: Message },
-    /// A peer that subscribed here holds entries of this region that its log has lost.
-    LostTail { reason: Refusal },
+    /// A subscriber holds entries of this region that its log has lost, or others in their place.
+    Disown { reason: Refusal },
+    /// A subscriber holds this much durably.
+    Holds {
+        member: OriginId,
+        held: Vec<(OriginId, Sequence)>,
+    },
     /// Commit what waits, then end.
     Shutdown,
 }
@@ -166,12 +171,17 @@ impl DatasetHandle {
     /// [`ExecuteError`].
     pub async fn execute(&self, request: Request) -> Result<Outcome, ExecuteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Input::Execute { request, reply });
-        answer.await.unwrap_or(Err(ExecuteError::ShuttingDown))
+        if self.inbox.send(Input::Execute { request, reply }).is_err() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset ended before it could answer".to_owned();
+            Err(ExecuteError::LogFailed { reason })
+        })
     }
 
     pub(crate) fn send(&self, input: Input) {
-        // A thread that has ended answers nobody; whoever waits sees its reply channel close.
+        // A thread that has ended needs to know nothing more.
         let _ = self.inbox.send(input);
     }
 

@@ -81,14 +81,14 @@ fn create(path: &Path) -> Result<(), OpenDatasetError> {
     })
 }
 
-/// Segments small enough that a budget is kept to within an eighth.
+/// Segments small enough that a budget is kept to within an eighth, and that a client's last one
+/// leaves most of the reserve to peers' entries.
 fn log_config(config: &Config) -> LogConfig {
     let default = LogConfig::default();
-    let segment_bytes = default
-        .segment_bytes
-        .min((config.log_bytes_max / 8).max(64 << 10));
+    let reserve = config.log_bytes_limit.saturating_sub(config.log_bytes_max);
+    let most = (config.log_bytes_max / 8).min(reserve / 4).max(64 << 10);
     LogConfig {
-        segment_bytes,
+        segment_bytes: default.segment_bytes.min(most),
         ..default
     }
 }

@@ -20,6 +20,8 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
 const ROUND_INPUTS_MAX: usize = 1024;
+/// … or when it has staged this much.
+const ROUND_BYTES_MAX: u64 = 8 << 20;
 
 type Reply = oneshot::Sender<Result<Outcome, ExecuteError>>;
 type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
@@ -157,14 +159,22 @@ impl Worker {
                         tracing::error!(dataset = self.name, %peer, %error, "cannot read the log");
                     }
                 }
-                Input::LostTail { reason } => self.replica.disown(&reason),
+                Input::Disown { reason } => self.replica.disown(&reason),
+                Input::Holds { member, held } => self.replica.holds(member, &held),
                 Input::Shutdown => return false,
+            }
+            if self.replica.staged_bytes() > ROUND_BYTES_MAX {
+                break;
             }
         }
         true
     }
 
     fn execute(&mut self, now: Now, request: Request, reply: Reply) {
+        if reply.is_closed() {
+            // Whoever asked has given up; the write never was.
+            return;
+        }
         if self.replica.is_settled(now) {
             self.write(now, &request, reply);
         } else {

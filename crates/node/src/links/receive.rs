@@ -14,6 +14,9 @@ pub(crate) async fn receive(
     address: String,
     datasets: Vec<DatasetHandle>,
 ) {
+    if datasets.is_empty() {
+        return;
+    }
     let started = Instant::now();
     let mut redial = Redial::new(RedialPolicy::default());
     loop {
@@ -70,7 +73,8 @@ async fn write(mut sender: Sender, mut messages: mpsc::UnboundedReceiver<Bytes>)
             return describe(&error);
         }
     }
-    "the datasets have ended".to_owned()
+    // No dataset has anything to say any more. Others may still have something to hear.
+    std::future::pending().await
 }
 
 async fn read(mut receiver: Receiver, peer: &RegionName, datasets: &[DatasetHandle]) -> String {

@@ -3,7 +3,7 @@
 use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::{Directory, LogError};
-use meridian_model::{Envelope, Message, Refusal, RegionName};
+use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
             peer: peer.clone(),
             clock: streams.clock,
             link: link.clone(),
+            session: SessionId::default(),
+            held: None,
         };
         tasks.spawn(stream.run(messages));
     }
@@ -121,63 +123,144 @@ struct Stream {
     peer: RegionName,
     clock: MachineClock,
     link: Arc<Mutex<LinkSender>>,
+    session: SessionId,
+    /// What the subscriber last said that it holds, until the dataset has been told.
+    held: Option<Vec<(OriginId, Sequence)>>,
+}
+
+/// Why a stream can't go on.
+enum StreamError {
+    /// The link is gone, and with it the other datasets' streams.
+    Link(String),
+    /// This dataset's log can't be read; the others' can.
+    Log(LogError),
+}
+
+impl From<LogError> for StreamError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
 }
 
 impl Stream {
-    /// Runs until the link or the log fails, and says why.
+    /// Runs until the link fails, and says why.
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> String {
         let mut committed = self.dataset.committed();
+        let mut is_running = true;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
-            tokio::select! {
+            let stepped = tokio::select! {
                 message = messages.recv() => match message {
                     None => return "the link is closing".to_owned(),
-                    Some(message) => {
-                        if let Err(reason) = self.take(message).await {
-                            return reason;
-                        }
-                    }
+                    Some(message) => self.take(message).await,
                 },
-                changed = committed.changed() => if changed.is_err() {
-                    return "the dataset has ended".to_owned();
-                },
-                _ = heartbeat.tick() => {}
-            }
-            if let Err(reason) = self.send_due().await {
+                changed = committed.changed(), if is_running => {
+                    is_running = changed.is_ok();
+                    Ok(())
+                }
+                _ = heartbeat.tick() => {
+                    self.pass_on_held();
+                    Ok(())
+                }
+            };
+            let outcome = match stepped {
+                Ok(()) => self.send_due().await,
+                Err(error) => Err(error),
+            };
+            if let Err(reason) = self.survive(outcome).await {
                 return reason;
             }
         }
     }
 
-    async fn take(&mut self, message: Message) -> Result<(), String> {
-        if let Message::Ack {
-            session,
-            next,
-            held,
-        } = message
-        {
-            self.sender.acknowledged(session, next, &held);
+    /// A log that can't be read ends this stream, with the reason, and not the link.
+    async fn survive(&mut self, outcome: Result<(), StreamError>) -> Result<(), String> {
+        let error = match outcome {
+            Ok(()) => return Ok(()),
+            Err(StreamError::Link(reason)) => return Err(reason),
+            Err(StreamError::Log(error)) => error,
+        };
+        self.sender.unsubscribe();
+        if matches!(error, LogError::Trimmed { .. }) {
+            // The peer got by another way what the stream was about to send; it asks again.
             return Ok(());
         }
-        if !matches!(&message, Message::Subscribe { region, .. } if *region == self.peer) {
-            return Err("it speaks for another region".to_owned());
+        let reason = format!("the log can't be read: {}", describe(&error));
+        tracing::error!(
+            dataset = self.dataset.name(),
+            reason,
+            hint = error.hint(),
+            "stream ends"
+        );
+        let refusal = Refusal::Stopped { reason };
+        let message = Message::Refuse {
+            session: self.session,
+            reason: refusal,
+        };
+        match self.send(message).await {
+            Err(StreamError::Link(reason)) => Err(reason),
+            _ => Ok(()),
         }
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), StreamError> {
+        match message {
+            Message::Ack {
+                session,
+                next,
+                held,
+            } => {
+                self.sender.acknowledged(session, next, &held);
+                self.held = Some(held);
+                Ok(())
+            }
+            Message::Subscribe {
+                session,
+                ref region,
+                ref marks,
+                ..
+            } if *region == self.peer => {
+                self.session = session;
+                let held = marks
+                    .iter()
+                    .map(|(origin, mark)| (origin, mark.sequence))
+                    .collect();
+                self.subscribe(message, held).await
+            }
+            _ => Err(StreamError::Link("it speaks for another region".to_owned())),
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        message: Message,
+        held: Vec<(OriginId, Sequence)>,
+    ) -> Result<(), StreamError> {
         let known = self.dataset.member(&self.peer);
         let now = self.clock.now();
-        let answer = tokio::task::block_in_place(|| self.sender.subscribe(now, known, message));
-        let Some(answer) = answer.map_err(|error| unreadable(&error))? else {
-            return Ok(());
-        };
-        if let Some(reason) = answer.lost_tail {
-            self.dataset.send(Input::LostTail { reason });
+        let answer = tokio::task::block_in_place(|| self.sender.subscribe(now, known, message))?;
+        let Some(answer) = answer else { return Ok(()) };
+        if let Some(reason) = answer.disowned {
+            self.dataset.send(Input::Disown { reason });
         }
-        if let Message::Refuse { reason, .. } = &answer.message {
-            tracing::warn!(peer = %self.peer, dataset = self.dataset.name(), %reason, "refused");
+        match &answer.message {
+            Message::Refuse { reason, .. } => {
+                tracing::warn!(peer = %self.peer, dataset = self.dataset.name(), %reason, "refused");
+            }
+            _ => self.held = Some(held),
         }
         self.send(answer.message).await
     }
 
-    async fn send_due(&mut self) -> Result<(), String> {
+    /// Tells the dataset what the subscriber holds: its log may have grown to its limit, where only
+    /// this lets it trim.
+    fn pass_on_held(&mut self) {
+        if let (Some(member), Some(held)) = (self.dataset.member(&self.peer), self.held.take()) {
+            self.dataset.send(Input::Holds { member, held });
+        }
+    }
+
+    async fn send_due(&mut self) -> Result<(), StreamError> {
         loop {
             let now = self.clock.now();
             let due = if self.sender.is_idle() {
@@ -186,24 +269,21 @@ impl Stream {
                 // Perhaps from the files, when the peer is far behind.
                 tokio::task::block_in_place(|| self.sender.poll(now))
             };
-            match due.map_err(|error| unreadable(&error))? {
+            match due? {
                 None => return Ok(()),
                 Some(message) => self.send(message).await?,
             }
         }
     }
 
-    async fn send(&self, message: Message) -> Result<(), String> {
-        let envelope = Envelope {
-            dataset: self.dataset.name().to_owned(),
-            message,
-        };
-        let sent = self.link.lock().await.send(envelope.encode()).await;
-        sent.map_err(|error| describe(&error))
+    async fn send(&self, message: Message) -> Result<(), StreamError> {
+        let dataset = self.dataset.name().to_owned();
+        let sent = self
+            .link
+            .lock()
+            .await
+            .send(Envelope { dataset, message }.encode())
+            .await;
+        sent.map_err(|error| StreamError::Link(describe(&error)))
     }
-}
-
-fn unreadable(error: &LogError) -> String {
-    tracing::error!(error = %describe(error), hint = error.hint(), "cannot read the log");
-    format!("the log can't be read: {}", describe(error))
 }

@@ -52,6 +52,7 @@ async fn what_is_no_increment_is_refused() {
     for bad in [
         "{}",
         "[]",
+        r#"["n",1]"#,
         "1",
         r#"{"field":"n"}"#,
         r#"{"by":1}"#,

@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod conditions;
+mod connections;
 mod descriptions;
 mod idempotency;
 mod increments;

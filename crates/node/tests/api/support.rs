@@ -204,7 +204,11 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
         },
-        limits: Limits::default(),
+        limits: Limits {
+            // As the topology has it.
+            transaction_bytes_max: 4 << 20,
+            ..Limits::default()
+        },
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle

@@ -1,0 +1,6 @@
+//! Two machines wired together by hand: what the random scenarios reach only by luck.
+
+mod backlog;
+mod peers;
+mod support;
+mod versions;
