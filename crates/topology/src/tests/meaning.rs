@@ -50,7 +50,7 @@ strategy = "last-writer-wins"
 
 [dataset.limits]
 document-bytes-max = "8MiB"
-transaction-bytes-max = 16_777_216
+transaction-bytes-max = 12_582_912
 key-bytes-max = 0x200
 log-bytes-max = "1GiB"
 log-reserve-bytes = "64MB"
@@ -128,7 +128,7 @@ fn datasets_have_engine_rules_and_limits() {
     assert_eq!(shop.strategy_of("orders"), Strategy::LastWriterWins);
     let expected = Limits {
         document_bytes_max: 8 << 20,
-        transaction_bytes_max: 16 << 20,
+        transaction_bytes_max: 12 << 20,
         key_bytes_max: 512,
         log_bytes_max: 1 << 30,
         log_reserve_bytes: 64_000_000,
