@@ -35,7 +35,14 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
             output::line("")?;
             output::line(&datasets_table(&topology))?;
             output::line("")?;
-            output::line(&format!("{} is good", check.file.display()))
+            output::line(&format!("{} is good", check.file.display()))?;
+            if topology.tls.is_none() && topology.regions.len() > 1 {
+                output::talk(
+                    "note: `meridian up` makes its own certificates; `meridian serve` needs [tls], \
+                     see `meridian certs`",
+                );
+            }
+            Ok(())
         }
     }
 }

@@ -133,5 +133,5 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
             place: "-".to_owned(),
         }
     };
-    Ok(target.all()?.iter().map(line).collect())
+    Ok(target.all_at_a_glance()?.iter().map(line).collect())
 }

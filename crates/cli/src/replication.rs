@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let regions = options.target.all()?;
+    let regions = options.target.all_at_a_glance()?;
     let replies: Vec<CliResult<Value>> = regions
         .iter()
         .map(|api| get(api, "/v1/replication"))

@@ -114,7 +114,8 @@ fn start_log(format: LogFormat) -> CliResult {
                 .because(&error)
                 .hint("for example MERIDIAN_LOG=info or MERIDIAN_LOG=warn,meridian_link=debug")
         })?,
-        Err(_) => EnvFilter::new("info"),
+        // The storage engine tells its every step at this level, which is nobody's business.
+        Err(_) => EnvFilter::new("info,fjall=warn,lsm_tree=warn"),
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -27,7 +27,12 @@ struct Line {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let lines: Vec<_> = options.target.all()?.into_iter().map(ask).collect();
+    let lines: Vec<_> = options
+        .target
+        .all_at_a_glance()?
+        .into_iter()
+        .map(ask)
+        .collect();
     match format {
         Format::Json => output::json(&lines.iter().map(as_json).collect::<Vec<_>>())?,
         Format::Text => {

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a call may take that only asks how a region stands: one that hangs must not keep the
+/// others' answers back.
+const GLANCE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How to find a running system.
 #[derive(Clone, Debug, Default, Args)]
@@ -43,13 +46,22 @@ impl Target {
 
     /// The regions asked for, at least one.
     pub fn all(&self) -> CliResult<Vec<Api>> {
+        self.all_within(PATIENCE)
+    }
+
+    /// The regions asked for, to see how they stand.
+    pub fn all_at_a_glance(&self) -> CliResult<Vec<Api>> {
+        self.all_within(GLANCE_PATIENCE)
+    }
+
+    fn all_within(&self, patience: Duration) -> CliResult<Vec<Api>> {
         let addresses = match self.data_dir() {
             Some(data_dir) => self.of_system(&System::read(&data_dir)?)?,
             None => self.of_urls()?,
         };
         addresses
             .into_iter()
-            .map(|address| Api::new(address, PATIENCE))
+            .map(|address| Api::new(address, patience))
             .collect()
     }
 

@@ -174,9 +174,9 @@ pub fn list(options: &List, format: Format) -> CliResult {
         |row| match format {
             Format::Text => output::line(&format!(
                 "{}\t{}\t{}",
-                row.key,
+                one_line(&row.key),
                 row.version,
-                row.document.get()
+                one_line(row.document.get())
             )),
             Format::Json => output::json_line(
                 &json!({ "key": row.key, "version": row.version, "document": row.document }),
@@ -211,4 +211,13 @@ pub fn each_row(
         }
     }
     Ok(())
+}
+
+/// Text as one line of a terminal: control characters are shown, not obeyed.
+fn one_line(text: &str) -> String {
+    let show = |character: char| match character {
+        control if control.is_control() => control.escape_default().to_string(),
+        other => other.to_string(),
+    };
+    text.chars().map(show).collect()
 }

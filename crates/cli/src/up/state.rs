@@ -42,6 +42,8 @@ pub enum Phase {
     Starting,
     /// It serves.
     Ready,
+    /// It served, and its process runs, but it doesn't answer.
+    Silent,
     /// It died and will be started again then.
     Down {
         /// When it is started again.
@@ -64,6 +66,7 @@ impl Phase {
         match self {
             Self::Starting => "starting".to_owned(),
             Self::Ready => "ready".to_owned(),
+            Self::Silent => "does not answer".to_owned(),
             Self::Down { until } => {
                 let left = until.saturating_duration_since(now).as_secs_f64();
                 format!("down, starts in {left:.1} s")
@@ -138,9 +141,13 @@ impl RegionState {
 
     fn read(&mut self, reading: Option<&Reading>, now: Instant) {
         // A reading under way when the region died says nothing about it any more.
-        if self.phase != Phase::Ready {
+        if !matches!(self.phase, Phase::Ready | Phase::Silent) {
             return;
         }
+        self.phase = match reading {
+            Some(_) => Phase::Ready,
+            None => Phase::Silent,
+        };
         let writes = |reading: Option<&Reading>| reading.and_then(|it| it.writes_total);
         self.writes_per_second = rate(
             writes(self.reading.as_ref()),

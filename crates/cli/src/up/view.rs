@@ -118,14 +118,14 @@ fn head(cells: &[&'static str]) -> Row<'static> {
 fn regions_table(state: &State, now: Instant) -> Table<'static> {
     let rows = state.regions.iter().map(|state| region_row(state, now));
     let widths = [
+        Constraint::Length(16),
+        Constraint::Length(16),
         Constraint::Min(16),
-        Constraint::Length(24),
-        Constraint::Length(23),
+        Constraint::Length(7),
         Constraint::Length(8),
         Constraint::Length(9),
-        Constraint::Length(10),
-        Constraint::Length(10),
-        Constraint::Length(8),
+        Constraint::Length(9),
+        Constraint::Length(9),
     ];
     Table::new(rows, widths)
         .header(head(&[
@@ -144,7 +144,7 @@ fn regions_table(state: &State, now: Instant) -> Table<'static> {
 fn region_row(state: &RegionState, now: Instant) -> Row<'static> {
     let colour = match state.phase {
         Phase::Ready => Color::Green,
-        Phase::Starting | Phase::Stopped => Color::Yellow,
+        Phase::Starting | Phase::Stopped | Phase::Silent => Color::Yellow,
         Phase::Down { .. } | Phase::Dead => Color::Red,
     };
     let reading = state.reading.as_ref();
@@ -152,7 +152,7 @@ fn region_row(state: &RegionState, now: Instant) -> Row<'static> {
     Row::new([
         Cell::from(state.region.name.clone()),
         Cell::from(state.phase.text(now)).style(Style::new().fg(colour)),
-        Cell::from(state.region.api.clone()),
+        Cell::from(state.region.api.trim_start_matches("http://").to_owned()),
         Cell::from(or_dash(state.region.process_id.map(|id| id.to_string()))),
         Cell::from(or_dash(
             state.writes_per_second.map(|rate| thousands(rate as u64)),
