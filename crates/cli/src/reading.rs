@@ -15,7 +15,7 @@ pub struct Reading {
     pub conflicts: Option<u64>,
     /// The size of its logs on disk.
     pub log_bytes: Option<u64>,
-    /// Which datasets don't take writes, and why.
+    /// Which datasets don't take writes, which streams are quarantined, and why.
     pub troubles: Vec<String>,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
@@ -80,10 +80,30 @@ impl Reading {
             writes_total: sum(datasets.iter().map(|it| it.transactions_local)),
             conflicts: sum(datasets.iter().map(|it| it.conflicts)),
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
-            troubles: datasets.iter().filter_map(trouble).collect(),
+            troubles: troubles(datasets, &replication.peers),
             peers: replication.peers,
         })
     }
+}
+
+/// What somebody should look at.
+fn troubles(datasets: &[DatasetStatus], peers: &[PeerReading]) -> Vec<String> {
+    let streams = peers.iter().filter_map(stream_trouble);
+    datasets.iter().filter_map(trouble).chain(streams).collect()
+}
+
+/// A stream from which nothing is taken, or a clock that is ahead.
+fn stream_trouble(peer: &PeerReading) -> Option<String> {
+    let is_quarantined = peer.state == "quarantined";
+    (is_quarantined || peer.drift_alert).then(|| {
+        let (dataset, region) = (&peer.dataset, &peer.region);
+        let what = if is_quarantined {
+            "takes nothing from"
+        } else {
+            "hears"
+        };
+        format!("dataset {dataset} {what} {region}: {}", remark(peer))
+    })
 }
 
 fn trouble(dataset: &DatasetStatus) -> Option<String> {
@@ -168,5 +188,20 @@ mod tests {
         assert_eq!(remark(&peer), "refused");
         peer.drift_alert = true;
         assert_eq!(remark(&peer), "its clock is ahead by 5.0 s; refused");
+    }
+
+    #[test]
+    fn a_quarantined_stream_is_a_trouble_and_a_lost_link_is_none() {
+        let mut peer = PeerReading {
+            region: "b".to_owned(),
+            dataset: "main".to_owned(),
+            state: "disconnected".to_owned(),
+            last_error: Some("a fork".to_owned()),
+            ..PeerReading::default()
+        };
+        assert!(troubles(&[], std::slice::from_ref(&peer)).is_empty());
+        peer.state = "quarantined".to_owned();
+        let found = troubles(&[], &[peer]);
+        assert_eq!(found, ["dataset main takes nothing from b: a fork"]);
     }
 }
