@@ -41,6 +41,7 @@ pub use meridian_model::RegionName;
 pub use name::{DatasetName, NameError, TableName, check_region_name, check_zone};
 pub use pattern::TablePattern;
 pub use quantity::{QuantityError, format_size, parse_duration, parse_size};
+pub use read::TRANSACTION_BYTES_AT_MOST;
 pub use round_trip::{RoundTrip, round_trip};
 pub use template::init_template;
 pub use topology::{

@@ -14,3 +14,16 @@ mod serve;
 
 pub(crate) use receive::receive;
 pub(crate) use serve::{Streams, accept};
+
+#[cfg(test)]
+mod tests {
+    /// A batch may begin with up to 256 KiB of other entries, and each of a transaction's 10,000
+    /// operations costs a few bytes of its own.
+    const AROUND_A_TRANSACTION_BYTES: u64 = 1 << 20;
+
+    #[test]
+    fn the_largest_transaction_fits_into_a_message() {
+        let most = meridian_topology::TRANSACTION_BYTES_AT_MOST + AROUND_A_TRANSACTION_BYTES;
+        assert!(most <= meridian_link::MESSAGE_BYTES_MAX as u64);
+    }
+}

@@ -13,8 +13,8 @@ use toml::de::DeTable;
 
 /// The largest document that may be allowed: a whole document is held in memory in several places.
 const DOCUMENT_BYTES_AT_MOST: u64 = 8 << 20;
-/// The largest transaction that may be allowed, for the same reason.
-const TRANSACTION_BYTES_AT_MOST: u64 = 12 << 20;
+/// The largest transaction that may be allowed, in bytes: it must fit into one message of a link.
+pub const TRANSACTION_BYTES_AT_MOST: u64 = 12 << 20;
 /// The longest key that may be allowed: keys are held in memory by every index block.
 const KEY_BYTES_AT_MOST: u64 = 4096;
 /// Beyond this a number of bytes is a slip of the pen.

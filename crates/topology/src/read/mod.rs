@@ -5,6 +5,9 @@
 //! Drafts become a [`Topology`] only if no fault was found, so nothing missing survives.
 
 mod dataset;
+
+pub use dataset::TRANSACTION_BYTES_AT_MOST;
+
 mod region;
 pub(crate) mod schema;
 mod section;
