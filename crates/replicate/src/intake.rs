@@ -226,8 +226,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 if let Some(reason) = unstorable(transaction) {
                     return Err(Inadmissible::Wrong(reason.to_owned()));
                 }
-                let held = self.staged_marks.vector();
-                if held.covers(&transaction.dependencies)
+                let mut needed = transaction.dependencies.iter();
+                if needed.all(|(origin, hlc)| self.staged_marks.get(origin).hlc >= hlc)
                     || mutation::active(Mutation::NoDependencyCheck)
                 {
                     Ok(())

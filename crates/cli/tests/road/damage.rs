@@ -3,7 +3,7 @@
 use crate::system::System;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn log_files(system: &System, region: usize) -> Vec<PathBuf> {
     let directory = system.data_dir(region).join("datasets/main/log");
@@ -64,6 +64,49 @@ fn a_torn_tail_is_dropped_and_nothing_acknowledged_was_in_it() {
     );
 }
 
+/// Flips a bit of the byte at the place that `choose` picks, given where the data ends.
+fn flip_a_bit(path: &Path, choose: impl Fn(u64) -> u64) {
+    let mut options = File::options();
+    let file = options.read(true).write(true).open(path).expect("it opens");
+    let at = choose(end_of_data(&file));
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 4], at)
+        .expect("it is written");
+}
+
+#[test]
+fn a_log_that_can_not_be_read_any_more_ends_its_own_stream_and_not_the_others() {
+    let dataset = "tables = [\"rows\"]\n[[dataset]]\nname = \"other\"\nengine = \"embedded\"\n";
+    let mut system = System::start(&["a", "b"], dataset);
+    write_some(&system, 0);
+    system.wait_converged(&[0, 1]);
+    system.kill(1);
+    // More than is kept in memory, so that b has to be served from the file.
+    let document = format!("\"{}\"", "x".repeat(500_000));
+    for step in 0..20 {
+        assert_eq!(
+            system.put(0, &format!("large-{step}"), &document).status,
+            201
+        );
+    }
+    flip_a_bit(&log_files(&system, 0)[0], |end| end / 4);
+    system.start_region(1);
+    system.wait_ready(1);
+    system.until("b is told why rows are missing", || {
+        system.stream_of(1, 0, "main").1.contains("can't be read")
+    });
+    let elsewhere = "/v1/tables/elsewhere/rows/x";
+    let reply = system.client(0).put_at(elsewhere, "1").expect("an answer");
+    assert_eq!(reply.status, 201);
+    system.until("the other dataset's row arrives over the same link", || {
+        system
+            .try_get(1, elsewhere)
+            .is_some_and(|reply| reply.status == 200)
+    });
+    assert_eq!(system.stream_of(1, 0, "other").0, "streaming");
+}
+
 #[test]
 fn a_flipped_bit_stops_the_dataset_which_says_so_and_the_others_run() {
     let dataset = "tables = [\"rows\"]\n[[dataset]]\nname = \"other\"\nengine = \"embedded\"\n";
@@ -71,17 +114,7 @@ fn a_flipped_bit_stops_the_dataset_which_says_so_and_the_others_run() {
     write_some(&system, 0);
     system.wait_converged(&[0, 1]);
     system.kill(0);
-    let first = log_files(&system, 0).remove(0);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(first)
-        .expect("it opens");
-    let middle = end_of_data(&file) / 2;
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, middle).expect("a byte");
-    file.write_all_at(&[byte[0] ^ 4], middle)
-        .expect("it is written");
+    flip_a_bit(&log_files(&system, 0)[0], |end| end / 2);
     system.start_region(0);
     system.until("the API answers", || system.try_get(0, "/livez").is_some());
     let refused = system.client(0).row("row-1").expect("an answer");

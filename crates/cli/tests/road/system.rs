@@ -271,14 +271,19 @@ impl System {
         });
     }
 
-    /// The stream's state at `region` from its peer, and what last went wrong with it.
+    /// The state at `region` of the main dataset's stream from its peer, and what last went wrong.
     pub fn stream(&self, region: usize, peer: usize) -> (String, String) {
+        self.stream_of(region, peer, "main")
+    }
+
+    /// The same of another dataset.
+    pub fn stream_of(&self, region: usize, peer: usize, dataset: &str) -> (String, String) {
         let report = self.get(region, "/v1/replication").json();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let peers = find_peers(&report);
-        let found = peers
-            .into_iter()
-            .find(|found| found["peer"] == self.names[peer].as_str());
+        let is_wanted = |found: &Value| {
+            found["peer"] == self.names[peer].as_str() && found["dataset"] == dataset
+        };
+        let found = find_peers(&report).into_iter().find(is_wanted);
         found.map_or_else(Default::default, |peer| {
             (text(&peer["state"]), text(&peer["last_error"]))
         })
@@ -326,8 +331,11 @@ impl Client {
     }
 
     pub fn put(&self, key: &str, document: &str) -> Result<Reply, ureq::Error> {
-        let url = self.url(&format!("/v1/tables/rows/rows/{key}"));
-        read(self.agent.put(url).send(document)?)
+        self.put_at(&format!("/v1/tables/rows/rows/{key}"), document)
+    }
+
+    pub fn put_at(&self, path: &str, document: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.put(self.url(path)).send(document)?)
     }
 
     pub fn delete(&self, key: &str) -> Result<Reply, ureq::Error> {
