@@ -7,17 +7,21 @@
 mod clock;
 mod conflict;
 mod entry;
+mod epoch;
 mod message;
 pub mod mutation;
 mod origin;
+mod question;
 mod transaction;
 mod vector;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
+pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
+pub use question::{Answer, QUESTIONS_SINCE, Question};
 pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
 
