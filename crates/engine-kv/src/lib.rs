@@ -15,12 +15,16 @@
 //! snapshot. The [`Store`] beneath is [`FjallStore`] on disk and [`MemoryStore`] in the simulator.
 
 mod collect;
+mod compare;
+#[cfg(feature = "damage")]
+pub mod damage;
 mod error;
 mod execute;
 mod fjall_store;
 mod fold;
 mod keys;
 mod memory_store;
+mod mend;
 mod overlay;
 mod read;
 mod request;
@@ -28,6 +32,7 @@ mod store;
 mod tables;
 mod value;
 
+pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
 pub use memory_store::MemoryStore;

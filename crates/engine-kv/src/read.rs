@@ -108,6 +108,10 @@ impl<S: Store> TableReader<S> {
         Self { store }
     }
 
+    pub(crate) fn view(&self) -> S::View {
+        self.store.view()
+    }
+
     /// A row; `None` where it isn't there.
     ///
     /// # Errors

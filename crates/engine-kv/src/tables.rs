@@ -3,6 +3,7 @@
 
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
+use crate::mend::Taken;
 use crate::overlay::Overlay;
 use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, Writes, value};
 use meridian_merge::{Base, KeptIncrement, Overtaken, Row, Seen, merge_increment, merge_write};
@@ -36,6 +37,7 @@ pub struct Tables<S: Store> {
     pub(crate) limits: Limits,
     pub(crate) staged: Overlay,
     pub(crate) collector: Collector,
+    pub(crate) taken: Taken,
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
@@ -68,6 +70,7 @@ impl<S: Store> Tables<S> {
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
+            taken: Taken::open(&store)?,
             store,
             limits,
             staged: Overlay::default(),
@@ -100,6 +103,9 @@ impl<S: Store> Tables<S> {
     fn stage(&mut self, applying: &Applying<'_>) -> Result<(), TablesError> {
         for (index, change) in applying.transaction.changes.iter().enumerate() {
             check_storable(change)?;
+            if self.taken.includes(change, applying.version) {
+                continue;
+            }
             match &change.operation {
                 Operation::Put { document } => {
                     self.stage_write(applying, index, change, Some(document.clone()))?;
@@ -267,6 +273,7 @@ impl<S: Store> Tables<S> {
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
+        self.taken.committed();
         Ok(())
     }
 }
@@ -288,6 +295,7 @@ impl<S: Store> Engine for Tables<S> {
     fn discard(&mut self) {
         self.staged.clear();
         self.collector.restart();
+        self.taken.discard();
         self.conflicts = self.committed_conflicts;
         self.torn = false;
     }

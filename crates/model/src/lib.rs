@@ -5,6 +5,7 @@
 //! none of them.
 
 mod clock;
+mod compare;
 mod conflict;
 mod entry;
 mod epoch;
@@ -16,6 +17,7 @@ mod transaction;
 mod vector;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
+pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use epoch::{Epoch, Member, RegionAddress, Standing};

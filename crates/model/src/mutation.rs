@@ -22,6 +22,8 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// Repair takes a row from whoever still has it, whatever the majority says.
+    RepairResurrectsDelete,
 }
 
 #[cfg(feature = "mutations")]

@@ -4,7 +4,7 @@
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
 //! that isn't answered in time may be asked again: none of them changes anything twice.
 
-use crate::Vector;
+use crate::{Fetched, Looked, RowName, Span, SpanDigest, Vector};
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which questions may be asked.
@@ -15,6 +15,29 @@ pub const QUESTIONS_SINCE: u16 = 2;
 pub enum Question {
     /// "What have you applied?"
     Applied,
+    /// "What do these spans of rows hold, in short?"
+    Digests(Vec<Span>),
+    /// "Which rows do these spans show, with their digests?"
+    Rows {
+        /// Spans in ascending order, none overlapping another.
+        spans: Vec<Span>,
+        /// At most so many rows.
+        rows_max: u32,
+    },
+    /// "What do your copies of these rows hold, once you have applied all this?"
+    Look {
+        /// The rows.
+        names: Vec<RowName>,
+        /// What has to be applied first.
+        covering: Vector,
+    },
+    /// "Give me these rows, once you have applied all this."
+    Fetch {
+        /// The rows.
+        names: Vec<RowName>,
+        /// What has to be applied first.
+        covering: Vector,
+    },
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -27,4 +50,28 @@ pub enum Answer {
     },
     /// Per origin the highest clock reading that is durable and visible there.
     Applied(Vector),
+    /// One digest for each span.
+    Digests(Vec<SpanDigest>),
+    /// Rows in order, with their digests.
+    Rows {
+        /// Names and digests; damaged records too, without one.
+        rows: Vec<(RowName, Option<u64>)>,
+        /// Whether these are all; else the last one says where to go on.
+        complete: bool,
+    },
+    /// The copies.
+    Looked(Looked),
+    /// The rows.
+    Fetched(Fetched),
+}
+
+impl Question {
+    /// What the region that is asked must have applied before it answers.
+    #[must_use]
+    pub fn covering(&self) -> Option<&Vector> {
+        match self {
+            Self::Look { covering, .. } | Self::Fetch { covering, .. } => Some(covering),
+            _ => None,
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
-use meridian_model::{Change, IdempotencyKey, Micros, Position, Transaction, Vector, Version};
+use meridian_model::{
+    Change, IdempotencyKey, Micros, Position, RowName, Transaction, Vector, Version,
+};
 
 /// A dataset's tables. Effects are staged by [`Engine::apply`] and become visible, durable in the
 /// log already, all at once with the position reached, by [`Engine::commit`].
@@ -76,6 +78,8 @@ pub struct EngineError {
     pub context: String,
     /// Whether the cause is a full disk.
     pub disk_full: bool,
+    /// The row whose damaged record is the cause, if that is it: other regions have a good one.
+    pub damaged_row: Option<RowName>,
     /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,

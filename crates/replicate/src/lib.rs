@@ -5,11 +5,13 @@
 //! streams this region's log to the peer. Disks and tables come in through traits, time through
 //! [`Now`]; the very same code runs in production and in the simulator.
 
+pub mod compare;
 mod engine;
 mod error;
 mod intake;
 mod receiver;
 mod replica;
+mod resume;
 mod road;
 mod sender;
 mod status;

@@ -13,6 +13,7 @@
 //! - an origin's sequence and clock are never used twice.
 
 use crate::receiver::Receiver;
+use crate::resume::Halt;
 use crate::road::Road;
 use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError};
 use meridian_log::{Disk, Log, LogError, Reader};
@@ -75,11 +76,13 @@ pub struct Replica<D: Disk, E: Engine> {
     staged_bytes: u64,
     /// The road before this round, where the round changed it.
     road_before: Option<Road>,
-    visible: Vec<Visible>,
+    pub(crate) visible: Vec<Visible>,
     /// Why client writes are refused for good.
     stopped: Option<String>,
     /// Why the tables no longer follow the log.
-    tables_stopped: Option<String>,
+    pub(crate) tables_stopped: Option<String>,
+    /// A damaged row for which the tables wait.
+    pub(crate) halt: Option<Halt>,
     settled: bool,
     opened_at: Duration,
 }
@@ -129,6 +132,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             visible: Vec::new(),
             stopped: None,
             tables_stopped: None,
+            halt: None,
             settled: false,
             opened_at: now.elapsed,
             config,
@@ -156,6 +160,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
             if let Some(reason) = self.tables_stopped.take() {
                 return Err(OpenError::Replay { position, reason });
+            }
+            if self.halt.is_some() {
+                // The row is asked for once the region runs; the road is read to its end here.
+                continue;
             }
             let road = Some(self.road.encode());
             self.engine
@@ -237,7 +245,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// that failed, it goes on logging and relaying.
     #[must_use]
     pub fn stopped(&self) -> Option<&str> {
-        self.stopped.as_deref().or(self.tables_stopped.as_deref())
+        let halted = self.halt.as_ref().map(Halt::reason);
+        let stopped = self.stopped.as_deref();
+        stopped.or(self.tables_stopped.as_deref()).or(halted)
     }
 
     /// Whether client writes are taken. After a start this waits for the peers' word (or their
@@ -338,7 +348,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         transaction: &Transaction,
         now: Now,
     ) {
-        if self.tables_stopped.is_some() {
+        if !self.follows() {
             return;
         }
         if version.origin != self.origin {
@@ -355,7 +365,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             now: now.wall,
         };
         if let Err(error) = self.engine.apply(&applying) {
-            self.stop_tables(&error);
+            match error.damaged_row.clone() {
+                Some(row) => self.block(row),
+                None => self.stop_tables(&error),
+            }
         }
     }
 
@@ -391,6 +404,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// [`CommitError`]: whether the round is undone, or durable but not visible.
     pub fn flush(&mut self, now: Now) -> Result<(), CommitError> {
         let fresh = !self.staged.is_empty();
+        let has_own = self.staged.iter().any(|entry| entry.origin == self.origin);
         if fresh {
             if let Err(error) = self.log.commit(&self.staged) {
                 self.roll_back(now, &error);
@@ -400,7 +414,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.staged_bytes = 0;
         }
         let outcome = if fresh || self.tables_dirty {
-            self.commit_tables()
+            self.commit_tables(has_own)
         } else {
             Ok(())
         };
@@ -408,9 +422,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         outcome
     }
 
-    fn commit_tables(&mut self) -> Result<(), CommitError> {
+    fn commit_tables(&mut self, has_own: bool) -> Result<(), CommitError> {
         self.tables_dirty = false;
-        if self.tables_stopped.is_none() {
+        if self.follows() {
             let road = self.road_before.take().map(|_| self.road.encode());
             match self.engine.commit(self.log.end(), road) {
                 Ok(()) => return Ok(()),
@@ -418,8 +432,17 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
         }
         self.visible.clear();
-        let reason = self.tables_stopped.clone().unwrap_or_default();
-        Err(CommitError::Tables { reason })
+        // The log has it, so nothing may undo it any more.
+        self.road_before = None;
+        if self.halt.is_some() && !has_own {
+            // Peers' entries are durable; the tables come to them once the row is mended.
+            return Ok(());
+        }
+        let halted = self.halt.as_ref().map(Halt::reason);
+        let reason = self.tables_stopped.as_deref().or(halted);
+        Err(CommitError::Tables {
+            reason: reason.unwrap_or_default().to_owned(),
+        })
     }
 
     fn roll_back(&mut self, now: Now, error: &LogError) {

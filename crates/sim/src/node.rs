@@ -1,12 +1,13 @@
 //! One region of the world: the production machines over a disk and tables in memory.
 
+use crate::repair::{Repair, Urgent};
 use meridian_check::{Action, ExpectedRow, RowKey, SnapshotChecker};
 use meridian_engine_kv::{
     Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, Store as _,
     TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Micros, OriginId, RegionName};
+use meridian_model::{Answer, Micros, OriginId, Question, RegionName};
 use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +35,11 @@ pub(crate) struct Node {
     pub(crate) is_gone: bool,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
+    pub(crate) repair: Repair,
+    /// The question for the row that its tables wait for.
+    pub(crate) urgent: Option<Urgent>,
+    /// Its tables were damaged, so that its readers may see anything until they are mended.
+    pub(crate) is_damaged: bool,
     started: Duration,
 }
 
@@ -49,6 +55,9 @@ impl Node {
             checker: SnapshotChecker::new(name),
             is_gone: false,
             refused: None,
+            repair: Repair::default(),
+            urgent: None,
+            is_damaged: false,
             started: Duration::ZERO,
         }
     }
@@ -70,6 +79,8 @@ impl Node {
         fresh: u64,
     ) -> Result<(), StartError> {
         self.started = time;
+        self.repair = Repair::default();
+        self.urgent = None;
         let tables = Tables::open(self.store.clone(), Limits::default())
             .map_err(|error| StartError::Refused(error.to_string()))?;
         let log_config = LogConfig {
@@ -117,6 +128,22 @@ impl Node {
 
     pub(crate) fn tables(&self) -> TableReader<MemoryStore> {
         TableReader::new(self.store.clone())
+    }
+
+    /// The answer to a question; `None` as long as what it needs is not applied.
+    pub(crate) fn answer(&self, question: &Question) -> Option<Answer> {
+        let applied = self.replica.as_ref()?.applied()?;
+        if question
+            .covering()
+            .is_some_and(|needed| !applied.covers(needed))
+        {
+            return None;
+        }
+        let answer = self.tables().snapshot().answer(&applied, question);
+        answer.unwrap_or_else(|error| {
+            let reason = error.to_string();
+            Some(Answer::Unavailable { reason })
+        })
     }
 
     pub(crate) fn document(&self, table: &str, key: &str) -> Option<Value> {

@@ -6,7 +6,7 @@ use meridian_model::Sequence;
 use meridian_replicate::StreamState;
 use std::time::Duration;
 
-const SAFETY: Duration = Duration::from_secs(8);
+pub(crate) const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -20,11 +20,19 @@ pub enum Scenario {
     /// A region's disk says that it has synced, and hasn't, when the power goes. Nothing can keep
     /// what is lost, but the region must notice and not go on as if nothing had happened.
     LyingDisk,
+    /// Records of one region's tables change, vanish or come back behind its back, while all
+    /// regions compare their tables and mend them.
+    SilentDamage,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Chaos, Self::DyingOrigin, Self::LyingDisk];
+    pub const ALL: [Self; 4] = [
+        Self::Chaos,
+        Self::DyingOrigin,
+        Self::LyingDisk,
+        Self::SilentDamage,
+    ];
 
     /// The scenario's name.
     #[must_use]
@@ -33,6 +41,7 @@ impl Scenario {
             Self::Chaos => "chaos",
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
+            Self::SilentDamage => "silent-damage",
         }
     }
 
@@ -54,6 +63,8 @@ pub struct Report {
     pub events: u64,
     /// Conflicts recorded, in all regions.
     pub conflicts: u64,
+    /// Rows mended, in all regions.
+    pub mended: u64,
 }
 
 /// A run that broke a promise.
@@ -96,11 +107,13 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
+        Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
         events: world.events,
         conflicts,
+        mended: world.mended,
     };
     match outcome {
         Ok(()) => Ok(report(conflicts(&world))),
@@ -141,7 +154,7 @@ fn chaos(world: &mut World) -> Result<(), Violation> {
 }
 
 /// One random fault.
-fn strike(world: &mut World) {
+pub(crate) fn strike(world: &mut World) {
     let count = world.nodes.len();
     let (one, other) = (world.random.usize(0..count), world.random.usize(0..count));
     match world.random.u32(0..12) {
@@ -274,7 +287,7 @@ fn survivors(world: &World) -> impl Iterator<Item = usize> {
 }
 
 /// Lifts every fault and lets everybody come back.
-fn calm(world: &mut World) {
+pub(crate) fn calm(world: &mut World) {
     world.clients_act = false;
     world.network.heal();
     for index in 0..world.nodes.len() {
@@ -284,7 +297,7 @@ fn calm(world: &mut World) {
 }
 
 /// The regions must agree in bounded time, and go quiet: reports alone ask for no report.
-fn converge(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn converge(world: &mut World) -> Result<(), Violation> {
     let deadline = world.time + CONVERGED_WITHIN;
     let mut quiet = 0;
     while quiet < 3 {
@@ -326,7 +339,7 @@ fn disagreement(world: &World) -> Option<String> {
 }
 
 /// Every row is what the surviving transactions make of it; what nothing needs is collected.
-fn obey_the_law(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     let law = world.ledger.law();
     for index in survivors(world) {
         law.check(world.nodes[index].name.as_str(), &world.nodes[index].rows())?;

@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Envelope, Message, RegionName, WIRE_VERSION_MAX};
+use meridian_model::{Envelope, Message, RegionName, RowName, WIRE_VERSION_MAX};
 use meridian_replicate::{CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Heal,
     /// A fault strikes.
     Fault,
+    /// A node compares its tables with its peers', or goes on with it.
+    Compare(usize),
 }
 
 /// A connection, from the receiver of entries to their sender.
@@ -61,6 +63,13 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
+    /// Nothing was damaged yet.
+    pub(crate) is_undamaged: bool,
+    /// Records that were damaged, and rows that were mended.
+    pub(crate) struck: u64,
+    pub(crate) mended: u64,
+    /// Records of a node from earlier.
+    pub(crate) older: Vec<(RowName, Vec<u8>)>,
     regions: Vec<RegionName>,
     workload: Workload,
     links: BTreeMap<(usize, usize), u64>,
@@ -102,6 +111,10 @@ impl World {
             ledger: Ledger::default(),
             clients_act: true,
             events: 0,
+            is_undamaged: true,
+            struck: 0,
+            mended: 0,
+            older: Vec::new(),
             regions: names.iter().map(|name| RegionName::new(name)).collect(),
             workload: Workload::new(seed),
             links: BTreeMap::new(),
@@ -191,6 +204,7 @@ impl World {
                 Ok(())
             }
             Event::Fault => Ok(()),
+            Event::Compare(node) => self.compare(node),
         }
     }
 
@@ -228,10 +242,15 @@ impl World {
             let _ = replica.tick(now);
             self.flush(index)?;
         }
+        if let Some(replica) = &mut self.nodes[index].replica {
+            replica.catch_up(now);
+        }
+        self.answer_asked(index);
+        self.pursue(index)?;
         Ok(())
     }
 
-    fn flush(&mut self, index: usize) -> Result<(), Violation> {
+    pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
         let time = self.time;
         let node = &mut self.nodes[index];
         let now = node.now(time);
@@ -246,6 +265,10 @@ impl World {
             }
             Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(index),
             Err(CommitError::Log(_)) => self.crash(index),
+            Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
+                // Durable, and visible once a damaged row is mended.
+                self.ledger.acknowledged(index);
+            }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
                 return Err(Violation::Broken { region, what });
@@ -361,7 +384,21 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
+    pub(crate) fn regions(&self) -> &[RegionName] {
+        &self.regions
+    }
+
+    /// The connection that `receiver` has dialled to `sender`.
+    pub(crate) fn link(&self, receiver: usize, sender: usize) -> Option<Link> {
+        let id = *self.links.get(&(receiver, sender))?;
+        Some(Link {
+            receiver,
+            sender,
+            id,
+        })
+    }
+
+    pub(crate) fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
         for delay in self.network.delays(from, to) {
             let message = message.clone();
             self.plan(
@@ -401,6 +438,9 @@ impl World {
         let peer = self.regions[from].clone();
         let now = self.nodes[to].now(self.time);
         if to == link.receiver {
+            if let Message::Answer { id, answer } = message {
+                return self.answered(to, &peer, id, answer);
+            }
             let Some(replica) = &mut self.nodes[to].replica else {
                 return Ok(());
             };
@@ -410,7 +450,10 @@ impl World {
             self.plan(pause, Event::Flush(to));
             return Ok(());
         }
-        self.serve(to, link, &peer, message);
+        match message {
+            Message::Ask { id, question } => self.asked(to, link, id, question),
+            message => self.serve(to, link, &peer, message),
+        }
         Ok(())
     }
 
@@ -483,7 +526,7 @@ impl World {
 
     fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
-        if node.replica.is_none() {
+        if node.replica.is_none() || node.is_damaged {
             return Ok(());
         }
         let mut checker = node.checker.clone();

@@ -59,3 +59,8 @@ fn sequence_used_again() {
 fn collected_by_plain_watermark() {
     is_caught(Mutation::CollectedByPlainWatermark, Scenario::Chaos);
 }
+
+#[test]
+fn repair_resurrects_delete() {
+    is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
+}
