@@ -288,7 +288,8 @@ fn next_table<V: View>(view: &V, last: Option<&str>) -> Result<Option<String>, T
 fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
     let mut found = false;
     try_visit(view, &keys::rows_of(table, None), |at, bytes| {
-        found = decode_live(at, bytes)?.is_some();
+        // Whatever a damaged record holds, the table is worth naming.
+        found = !matches!(decode_live(at, bytes), Ok(None));
         Ok(if found {
             ControlFlow::Break(())
         } else {

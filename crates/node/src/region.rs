@@ -1,7 +1,9 @@
 //! One region, from its topology to a running process and back down.
 
 use crate::api::{Api, ApiState, DatasetState};
-use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
+use crate::dataset::{
+    self, DatasetConfig, DatasetHandle, Input, MachineClock, RepairConfig, Running, describe,
+};
 use crate::links::{self, Streams};
 use meridian_engine_kv::Limits;
 use meridian_link::certs::IdentityError;
@@ -162,6 +164,9 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
+    for dataset in datasets.handles() {
+        tasks.spawn(dataset::look_after(dataset));
+    }
     if let Some(links) = links.take() {
         links.start(&mut tasks, &serve, &serving, &datasets, clock);
     }
@@ -263,6 +268,10 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             key_bytes_max: bytes(limits.key_bytes_max),
             conflicts_max: limits.conflicts_max,
             ..Limits::default()
+        },
+        repair: RepairConfig {
+            compare_every: dataset.compare_every,
+            rows_per_second_max: dataset.compare_rows_per_second_max,
         },
     }
 }

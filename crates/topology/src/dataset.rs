@@ -3,6 +3,7 @@
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A set of tables with one engine and one stream of transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +20,16 @@ pub struct Dataset {
     pub table_rules: BTreeMap<TableName, TableRules>,
     /// How much of everything.
     pub limits: Limits,
+    /// How often its rows are compared with those of the other regions; never where it is zero.
+    pub compare_every: Duration,
+    /// How many rows a second such a comparison reads at most.
+    pub compare_rows_per_second_max: u64,
 }
+
+/// How often rows are compared, unless a dataset says otherwise.
+pub(crate) const COMPARE_EVERY: Duration = Duration::from_hours(1);
+/// How many rows a second are compared, unless a dataset says otherwise.
+pub(crate) const COMPARE_ROWS_PER_SECOND_MAX: u64 = 50_000;
 
 impl Dataset {
     /// A dataset on the embedded engine that takes every table, with default limits.
@@ -32,6 +42,8 @@ impl Dataset {
             tables: None,
             table_rules: BTreeMap::new(),
             limits: Limits::default(),
+            compare_every: COMPARE_EVERY,
+            compare_rows_per_second_max: COMPARE_ROWS_PER_SECOND_MAX,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `meridian tables`: rows read and written, whole tables in and out.
 
 mod checksum;
+mod compare;
 mod export;
 mod import;
 mod rows;
@@ -29,6 +30,8 @@ pub enum Verb {
     Import(Box<import::Options>),
     /// Write a table's rows to stdout
     Export(export::Options),
+    /// Compare rows between all regions, one by one, and mend those that differ
+    Compare(compare::Options),
 }
 
 pub fn run(verb: &Verb, format: Format) -> CliResult {
@@ -40,5 +43,6 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Checksum(options) => checksum::run(options, format),
         Verb::Import(options) => import::run(options, format),
         Verb::Export(options) => export::run(options, format),
+        Verb::Compare(options) => compare::run(options, format),
     }
 }

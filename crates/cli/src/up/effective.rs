@@ -90,6 +90,10 @@ fn dataset(dataset: &Dataset) -> Value {
     // They came out of TOML integers, or of strings that stand for as many bytes.
     let limits = limits.map(|(key, limit)| (key, i64::try_from(limit).unwrap_or(i64::MAX).into()));
     entries.insert("limits".into(), table(limits));
+    let every = format!("{}us", dataset.compare_every.as_micros());
+    entries.insert("compare-every".into(), every.into());
+    let pace = i64::try_from(dataset.compare_rows_per_second_max).unwrap_or(i64::MAX);
+    entries.insert("compare-rows-per-second-max".into(), pace.into());
     if !dataset.table_rules.is_empty() {
         let rules = dataset.table_rules.iter().map(|(name, rules)| {
             let rules = table([("strategy", strategy(rules.strategy).into())]);

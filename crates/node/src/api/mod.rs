@@ -18,6 +18,7 @@ mod exposition;
 mod guard;
 mod incoming;
 mod increments;
+mod integrity;
 mod json;
 mod listing;
 mod live;

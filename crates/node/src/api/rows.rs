@@ -3,6 +3,7 @@
 use super::documents;
 use super::incoming::Incoming;
 use super::json::{SESSION, etag, reply};
+use super::listing::unreadable;
 use super::preconditions;
 use super::problem::{Kind, Problem};
 use super::session::Session;
@@ -50,7 +51,7 @@ pub(crate) async fn get(
         .dataset
         .tables()
         .get(&table, &key)
-        .map_err(|error| Problem::tables(&error))?;
+        .map_err(|error| unreadable(target.dataset, &error))?;
     let token = session.token(target.dataset, row.iter().map(|row| row.version.latest));
     let Some(row) = row else {
         let detail = format!("table {table:?} has no row {key:?}");

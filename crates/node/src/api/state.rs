@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use super::integrity::Comparisons;
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::dataset::DatasetHandle;
@@ -58,6 +59,7 @@ struct Shared {
     api: Api,
     writes: Semaphore,
     http: HttpMetrics,
+    comparisons: Arc<Comparisons>,
 }
 
 /// The dataset that a request is about.
@@ -76,6 +78,7 @@ impl ApiState {
             api,
             writes,
             http: HttpMetrics::default(),
+            comparisons: Arc::default(),
         }))
     }
 
@@ -85,6 +88,10 @@ impl ApiState {
 
     pub(crate) fn http(&self) -> &HttpMetrics {
         &self.0.http
+    }
+
+    pub(crate) fn comparisons(&self) -> &Arc<Comparisons> {
+        &self.0.comparisons
     }
 
     pub(crate) fn has_dataset(&self, name: &str) -> bool {

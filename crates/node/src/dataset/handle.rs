@@ -1,13 +1,15 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::{AskError, DelaySummary, Questions};
+use super::repair::Repairs;
+use super::{AskError, DelaySummary, Integrity, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Snapshot, Store, TableReader};
 use meridian_log::{Directory, Reader};
 use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
+    Answer, Message, OriginId, Position, Question, Refusal, RegionName, RowName, Sequence, Vector,
 };
 use meridian_replicate::PeerStatus;
+use meridian_replicate::compare::{Mended, Mending};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -37,9 +39,32 @@ pub(crate) enum Input {
         member: OriginId,
         held: Vec<(OriginId, Sequence)>,
     },
+    /// Take these rows over from another region, as part of the round.
+    Mend {
+        mendings: Vec<Mending>,
+        reply: oneshot::Sender<Vec<Mended>>,
+    },
+    /// Take over the row that stops the tables.
+    Unblock {
+        mending: Mending,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Show one state of the tables, and all that it has applied. `None` while they don't follow
+    /// the log.
+    View {
+        reply: oneshot::Sender<Option<ExactView>>,
+    },
+    /// Show the state of the row that stops the tables, and all that the log holds.
+    Blocked {
+        row: RowName,
+        reply: oneshot::Sender<Option<(u64, Vector)>>,
+    },
     /// Commit what waits, then end.
     Shutdown,
 }
+
+/// One state of the tables, and all that it has applied, no more and no less.
+pub(crate) type ExactView = (Snapshot<<FjallStore as Store>::View>, Vector);
 
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +156,8 @@ pub struct DatasetHandle {
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
+    pub(super) region: RegionName,
+    pub(super) repairs: Repairs,
 }
 
 impl DatasetHandle {
@@ -197,6 +224,48 @@ impl DatasetHandle {
         self.questions
             .ask(&self.name, peer, question, timeout)
             .await
+    }
+
+    /// How its rows compare with those of the peers.
+    #[must_use]
+    pub fn integrity(&self) -> Integrity {
+        self.repairs.integrity()
+    }
+
+    pub(crate) fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
+    pub(crate) fn region(&self) -> &RegionName {
+        &self.region
+    }
+
+    async fn request<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(input(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// One state of the tables with all that it has applied; `None` while they don't follow the log.
+    pub(crate) async fn view(&self) -> Option<ExactView> {
+        self.request(|reply| Input::View { reply }).await?
+    }
+
+    /// The state of the row that stops the tables, and all that the log holds.
+    pub(crate) async fn blocked_copy(&self, row: &RowName) -> Option<(u64, Vector)> {
+        let row = row.clone();
+        self.request(|reply| Input::Blocked { row, reply }).await?
+    }
+
+    /// Takes rows over; `None` where the dataset has ended.
+    pub(crate) async fn mend(&self, mendings: Vec<Mending>) -> Option<Vec<Mended>> {
+        self.request(|reply| Input::Mend { mendings, reply }).await
+    }
+
+    /// Takes over the row that stops the tables; whether it was that.
+    pub(crate) async fn unblock(&self, mending: Mending) -> bool {
+        let unblocked = self.request(|reply| Input::Unblock { mending, reply });
+        unblocked.await.unwrap_or(false)
     }
 
     pub(crate) fn questions(&self) -> &Questions {

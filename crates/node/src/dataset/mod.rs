@@ -14,8 +14,10 @@ mod alarms;
 mod clock;
 mod delays;
 mod handle;
+mod mending;
 mod open;
 mod questions;
+mod repair;
 mod room;
 mod thread;
 
@@ -24,8 +26,10 @@ pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
+pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
 pub use thread::Running;
 
 pub(crate) use handle::Input;
 pub(crate) use questions::Questions;
+pub(crate) use repair::{Request as CompareRequest, answer, look_after, run as compare};
 pub(crate) use thread::describe;

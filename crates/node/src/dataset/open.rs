@@ -1,7 +1,8 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
+use super::repair::Repairs;
 use super::thread::{self, Running};
-use super::{DatasetHandle, MachineClock};
+use super::{DatasetHandle, MachineClock, RepairConfig};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
@@ -19,6 +20,8 @@ pub struct DatasetConfig {
     pub replica: Config,
     /// What a client's transaction may be.
     pub limits: Limits,
+    /// How it is compared with its peers in the background.
+    pub repair: RepairConfig,
 }
 
 /// A dataset can't be opened; it stays stopped, and the others run.
@@ -70,8 +73,18 @@ pub fn open(
     })?;
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
+    let region = config.replica.region.clone();
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
+    let repairs = Repairs::new(config.repair);
+    thread::start(
+        config.name,
+        region,
+        config.directory,
+        replica,
+        clock,
+        repairs,
+    )
+    .map_err(OpenDatasetError::Thread)
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {

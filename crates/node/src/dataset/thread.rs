@@ -2,12 +2,14 @@
 
 use super::alarms::Alarms;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::repair::Repairs;
 use super::room::Room;
 use super::{Delays, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Tables};
 use meridian_log::Directory;
 use meridian_model::{Envelope, OriginId, RegionName, Vector};
+use meridian_replicate::compare::Mended;
 use meridian_replicate::{CommitError, Now, Replica, WriteError};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -42,12 +44,14 @@ impl Running {
 
 pub(super) fn start(
     name: String,
+    region: RegionName,
     directory: PathBuf,
     replica: EmbeddedReplica,
     clock: MachineClock,
+    repairs: Repairs,
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let (inbox, inputs) = mpsc::channel();
-    let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
+    let (publish, applied) = watch::channel(Arc::new(replica.applied().unwrap_or_default()));
     let mut worker = Worker {
         name: name.clone(),
         clock,
@@ -55,6 +59,8 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        mended: Vec::new(),
+        repairs: repairs.clone(),
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
@@ -75,6 +81,8 @@ pub(super) fn start(
         applied,
         status,
         questions: Questions::default(),
+        region,
+        repairs,
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
@@ -105,17 +113,20 @@ impl Drop for Epitaph {
     }
 }
 
-struct Worker {
+pub(super) struct Worker {
     name: String,
-    replica: EmbeddedReplica,
+    pub(super) replica: EmbeddedReplica,
     clock: MachineClock,
-    publish: watch::Sender<Arc<Vector>>,
+    pub(super) publish: watch::Sender<Arc<Vector>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
     /// Client transactions that came before the dataset had settled.
     waiting: VecDeque<(Request, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<(Outcome, Reply)>,
+    /// What became of rows that were to be mended, due likewise.
+    pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
+    pub(super) repairs: Repairs,
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
@@ -126,7 +137,13 @@ struct Worker {
 impl Worker {
     fn run(&mut self, inputs: &Receiver<Input>) {
         loop {
-            let running = match inputs.recv_timeout(TICK) {
+            // Catching up takes turns with what comes in, and waits for nothing else.
+            let pause = if self.replica.is_catching_up() {
+                Duration::ZERO
+            } else {
+                TICK
+            };
+            let running = match inputs.recv_timeout(pause) {
                 Ok(first) => self.round(first, inputs),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
@@ -134,6 +151,7 @@ impl Worker {
             let now = self.clock.now();
             self.tick(now);
             self.commit(now);
+            self.go_on(now);
             if !running {
                 return;
             }
@@ -166,6 +184,17 @@ impl Worker {
                 }
                 Input::Disown { reason } => self.replica.disown(&reason),
                 Input::Holds { member, held } => self.replica.holds(member, &held),
+                Input::Mend { mendings, reply } => self.mend(&mendings, reply),
+                Input::Unblock { mending, reply } => {
+                    // Whoever asked may be gone; the tables go on all the same.
+                    let _ = reply.send(self.unblock(&mending));
+                }
+                Input::View { reply } => {
+                    let _ = reply.send(self.view());
+                }
+                Input::Blocked { row, reply } => {
+                    let _ = reply.send(self.blocked_copy(&row));
+                }
                 Input::Shutdown => return false,
             }
             if self.replica.staged_bytes() > ROUND_BYTES_MAX {
@@ -198,6 +227,11 @@ impl Worker {
         match written {
             Ok(outcome) => self.replies.push((outcome, reply)),
             Err(error) => {
+                if let WriteError::Rejected(Rejection::Tables(tables)) = &error
+                    && let Some(row) = tables.damaged_row()
+                {
+                    self.repairs.mend_soon(row);
+                }
                 // Whoever asked may have gone; then nobody waits for the answer.
                 let _ = reply.send(Err(refused(error)));
             }
@@ -232,10 +266,10 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
-            self.publish
-                .send_replace(Arc::new(self.replica.marks().vector()));
+            self.publish_applied();
         }
         self.answer(&committed);
+        self.answer_mended(committed.is_ok());
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();

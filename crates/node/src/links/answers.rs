@@ -58,12 +58,12 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-#[expect(
-    clippy::unused_async,
-    reason = "other questions wait for the dataset's thread"
-)]
 async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
+        about_rows @ (Question::Digests(_)
+        | Question::Rows { .. }
+        | Question::Look { .. }
+        | Question::Fetch { .. }) => crate::dataset::answer(dataset, about_rows).await,
     }
 }

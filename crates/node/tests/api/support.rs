@@ -7,7 +7,7 @@ use bytes::Bytes;
 use meridian_engine_kv::Limits;
 use meridian_model::RegionName;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
-use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
+use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
 use meridian_replicate::Config;
 use meridian_topology::Topology;
 use serde_json::Value;
@@ -209,6 +209,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             transaction_bytes_max: 4 << 20,
             ..Limits::default()
         },
+        repair: RepairConfig::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle

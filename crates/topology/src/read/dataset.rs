@@ -2,13 +2,16 @@
 
 use super::schema;
 use super::section::{At, Section};
-use crate::dataset::{Dataset, Engine, Limits, Strategy, TableRules};
+use crate::dataset::{
+    COMPARE_EVERY, COMPARE_ROWS_PER_SECOND_MAX, Dataset, Engine, Limits, Strategy, TableRules,
+};
 use crate::fault::Faults;
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
 use crate::quantity::format_size;
 use crate::suggest::nearest;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use toml::de::DeTable;
 
 /// The largest document that may be allowed: a whole document is held in memory in several places.
@@ -20,6 +23,8 @@ const KEY_BYTES_AT_MOST: u64 = 4096;
 /// Beyond this a number of bytes is a slip of the pen.
 const LOG_BYTES_AT_MOST: u64 = 1 << 50;
 const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
+/// Beyond this a limit on the pace is none.
+const ROWS_PER_SECOND_AT_MOST: u64 = 1_000_000_000;
 
 const EMBEDDED: &str = "embedded";
 const LAST_WRITER_WINS: &str = "last-writer-wins";
@@ -41,6 +46,8 @@ pub(super) struct Draft<'d> {
     tables: Tables,
     table_rules: Vec<(At<TableName>, TableRules)>,
     limits: Limits,
+    compare_every: Duration,
+    compare_rows_per_second_max: u64,
 }
 
 enum Tables {
@@ -73,6 +80,16 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
         tables: read_tables(&section, faults),
         table_rules: read_table_rules(&section, strategy, faults),
         limits: read_limits(&section, faults),
+        compare_every: section
+            .duration("compare-every", faults)
+            .map_or(COMPARE_EVERY, |every| every.value),
+        compare_rows_per_second_max: section
+            .count(
+                "compare-rows-per-second-max",
+                1..=ROWS_PER_SECOND_AT_MOST,
+                faults,
+            )
+            .map_or(COMPARE_ROWS_PER_SECOND_MAX, |rows| rows.value),
     }
 }
 
@@ -394,6 +411,8 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
                     .map(|(table, rules)| (table.value, rules))
                     .collect(),
                 limits: draft.limits,
+                compare_every: draft.compare_every,
+                compare_rows_per_second_max: draft.compare_rows_per_second_max,
             })
         })
         .collect()

@@ -44,6 +44,11 @@ pub(crate) const DATASET: &[Key] = &[
     key("tables", r#"tables = ["orders", "inv_*"]"#),
     key("table", "[dataset.table.orders]"),
     key("limits", "[dataset.limits]"),
+    key("compare-every", r#"compare-every = "1h""#),
+    key(
+        "compare-rows-per-second-max",
+        "compare-rows-per-second-max = 50000",
+    ),
 ];
 
 pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];
