@@ -169,7 +169,8 @@ impl World {
         if !job.waiting.is_empty() || job.answers.is_empty() {
             return Ok(());
         }
-        let answers = std::mem::take(&mut job.answers);
+        let mut answers = std::mem::take(&mut job.answers);
+        self.random.shuffle(&mut answers);
         job.comparison.take(Reply::Answers(answers));
         self.begin_step(index)
     }

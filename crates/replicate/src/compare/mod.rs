@@ -359,7 +359,10 @@ impl Comparison {
     }
 
     fn listed(&mut self, answers: Answers) {
-        for (region, answer) in self.answers(answers) {
+        let mut answers = self.answers(answers);
+        // Answers come in any order, and the peers' are held against this region's own.
+        answers.sort_by_key(|(region, _)| *region != self.plan.own);
+        for (region, answer) in answers {
             let Answer::Rows { rows, complete } = answer else {
                 continue;
             };
