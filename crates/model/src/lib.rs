@@ -10,6 +10,7 @@ mod entry;
 mod message;
 pub mod mutation;
 mod origin;
+mod strategy;
 mod transaction;
 mod vector;
 
@@ -18,7 +19,8 @@ pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
-pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
+pub use strategy::Strategy;
+pub use transaction::{Change, Edit, IdempotencyKey, Members, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
 
 /// Where an entry stands in one region's log: the number of entries before it.
