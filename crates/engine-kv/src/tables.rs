@@ -4,18 +4,20 @@
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
 use crate::overlay::Overlay;
-use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, value};
+use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, Writes, value};
 use meridian_merge::{Base, KeptIncrement, Overtaken, Row, Seen, merge_increment, merge_write};
 use meridian_model::{
     Change, Conflict, ConflictKind, ConflictingWrite, IdempotencyKey, Micros, Operation, Position,
     Vector, Version,
 };
-use meridian_replicate::{Applying, Engine, EngineError};
+use meridian_replicate::{Applying, Engine, EngineError, ROAD_FORMAT_1};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
 /// The format of the records in the store, as a whole.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that is taken over.
+const FORMAT_MIN: u32 = 1;
 
 /// What is remembered of an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,16 +55,14 @@ impl<S: Store> Tables<S> {
         let found: Option<u32> = meta(&store, keys::FORMAT)?;
         match found {
             Some(FORMAT) => {}
+            Some(FORMAT_MIN) => migrate(&store)?,
             Some(found) => {
                 return Err(TablesError::UnknownFormat {
                     found,
                     known: FORMAT,
                 });
             }
-            None => {
-                let format = (keys::FORMAT.to_vec(), Some(value::encode(&FORMAT)));
-                store.commit([format].into_iter().collect())?;
-            }
+            None => store.commit([format_record()].into_iter().collect())?,
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
         Ok(Self {
@@ -165,14 +165,17 @@ impl<S: Store> Tables<S> {
         let row = merge_increment(self.row(table, key)?, &increment);
         self.stage_row(table, key, &row);
         let at = keys::kept(table, key, version);
-        self.staged.put(at, value::encode(&increment));
+        let record = value::encode(&at, &increment);
+        self.staged.put(at, record);
         let due = keys::due(version, Collectable::Increment, table, key);
         self.staged.put(due, Vec::new());
         Ok(())
     }
 
     fn stage_row(&mut self, table: &str, key: &str, row: &Row) {
-        self.staged.put(keys::row(table, key), value::encode(row));
+        let at = keys::row(table, key);
+        let record = value::encode(&at, row);
+        self.staged.put(at, record);
     }
 
     fn stage_conflict(
@@ -196,7 +199,8 @@ impl<S: Store> Tables<S> {
         };
         let index = u32::try_from(index).expect("an entry has fewer changes than bytes");
         let at = keys::conflict(applying.position, index);
-        self.staged.put(at, value::encode(&conflict));
+        let record = value::encode(&at, &conflict);
+        self.staged.put(at, record);
         self.conflicts.total += 1;
         self.conflicts.kept += 1;
     }
@@ -217,8 +221,9 @@ impl<S: Store> Tables<S> {
             fingerprint,
             version,
         };
-        self.staged
-            .put(keys::idempotency(key), value::encode(&record));
+        let at = keys::idempotency(key);
+        let record = value::encode(&at, &record);
+        self.staged.put(at, record);
         self.staged.put(keys::expiry(version.hlc, key), Vec::new());
         self.collector.note_expiry(version.hlc);
         Ok(())
@@ -248,12 +253,15 @@ impl<S: Store> Tables<S> {
         }
         let mut writes = self.staged.take();
         let mut put = |key: &[u8], value| writes.insert(key.to_vec(), Some(value));
-        put(keys::APPLIED, value::encode(&position));
+        put(keys::APPLIED, value::encode(keys::APPLIED, &position));
         if let Some(road) = &road {
-            put(keys::ROAD, value::encode(road));
+            put(keys::ROAD, value::encode(keys::ROAD, road));
         }
         if self.conflicts != self.committed_conflicts {
-            put(keys::CONFLICT_COUNTS, value::encode(&self.conflicts));
+            put(
+                keys::CONFLICT_COUNTS,
+                value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
+            );
         }
         self.store.commit(writes)?;
         self.position = position;
@@ -317,6 +325,26 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
         table: change.table.clone(),
         reason,
     })
+}
+
+fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
+    let record = value::encode(keys::FORMAT, &FORMAT);
+    (keys::FORMAT.to_vec(), Some(record))
+}
+
+/// Takes over tables of format 1. Their records stay as they are, since each says its own format;
+/// the road's state gets the version byte that it lacked. From here on earlier releases refuse
+/// these tables.
+fn migrate<S: Store>(store: &S) -> Result<(), TablesError> {
+    let mut writes: Writes = [format_record()].into_iter().collect();
+    let road: Option<Vec<u8>> = meta(store, keys::ROAD)?;
+    if let Some(road) = road {
+        let versioned = [&[ROAD_FORMAT_1][..], &road].concat();
+        let record = value::encode(keys::ROAD, &versioned);
+        writes.insert(keys::ROAD.to_vec(), Some(record));
+    }
+    store.commit(writes)?;
+    Ok(store.persist()?)
 }
 
 fn meta<S: Store, T: for<'a> Deserialize<'a>>(

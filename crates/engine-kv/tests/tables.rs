@@ -430,7 +430,7 @@ fn an_unknown_format_is_refused<S: TestStore>() {
     store.commit([format].into_iter().collect()).unwrap();
     let error = Tables::open(store, Limits::default()).unwrap_err();
     assert!(
-        matches!(error, TablesError::UnknownFormat { found: 9, known: 1 }),
+        matches!(error, TablesError::UnknownFormat { found: 9, known: 2 }),
         "{error}"
     );
 }

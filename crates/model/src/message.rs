@@ -13,16 +13,18 @@
 //!
 //! Nothing is assumed of the transport beyond whole messages: a lost, repeated or late one shows
 //! in `session` and `index`, and the receiver subscribes again from what it holds.
+//!
+//! What a later wire version added is only said on connections that agreed on that version.
 
 use crate::entry::{decode, encode};
-use crate::{DecodeError, Entry, Marks, Micros, OriginId, RegionName, Sequence};
+use crate::{Answer, DecodeError, Entry, Marks, Micros, OriginId, Question, RegionName, Sequence};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The lowest version of these messages that this build speaks.
 pub const WIRE_VERSION_MIN: u16 = 1;
 /// The highest version of these messages that this build speaks.
-pub const WIRE_VERSION_MAX: u16 = 1;
+pub const WIRE_VERSION_MAX: u16 = 2;
 
 /// A subscription's number, chosen by the receiver; a later one is larger.
 #[derive(
@@ -81,6 +83,20 @@ pub enum Message {
         next: u64,
         /// What is held by now, so that the sender skips what came by another way.
         held: Vec<(OriginId, Sequence)>,
+    },
+    /// A question beside the stream. Since wire version 2.
+    Ask {
+        /// The question's number, chosen by the asker.
+        id: u64,
+        /// What is asked.
+        question: Question,
+    },
+    /// The answer to a question. Since wire version 2.
+    Answer {
+        /// The question's number.
+        id: u64,
+        /// What is answered.
+        answer: Answer,
     },
 }
 

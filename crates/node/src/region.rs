@@ -5,8 +5,10 @@ use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Ru
 use crate::links::{self, Streams};
 use meridian_engine_kv::Limits;
 use meridian_link::certs::IdentityError;
-use meridian_link::{Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections};
-use meridian_model::RegionName;
+use meridian_link::{
+    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, WireVersions,
+};
+use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -288,7 +290,13 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
         key: tls.key_of(&region),
     };
     let identity = Identity::load(&serve.region, &paths, SystemTime::now())?;
-    let endpoint = Endpoint::new(identity);
+    let endpoint = Endpoint {
+        versions: WireVersions {
+            lowest: WIRE_VERSION_MIN,
+            highest: WIRE_VERSION_MAX,
+        },
+        ..Endpoint::new(identity)
+    };
     let peers: BTreeSet<String> = serving
         .peers
         .iter()

@@ -35,8 +35,9 @@ fn unstorable(transaction: &Transaction) -> Option<&'static str> {
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
-    /// A connection to a peer stands.
-    pub fn connected(&mut self, now: Now, peer: &RegionName) {
+    /// A connection to a peer stands, and both ends speak `wire_version`.
+    pub fn connected(&mut self, now: Now, peer: &RegionName, wire_version: u16) {
+        self.wire_versions.insert(peer.clone(), wire_version);
         let message = match self.receivers.get_mut(peer) {
             Some(receiver) => {
                 receiver.subscribe(now, &self.config.region, self.origin, self.log.marks())
@@ -100,7 +101,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     Taken::Entries(entries) => self.receive(now, peer, entries),
                 }
             }
-            Message::Subscribe { .. } | Message::Ack { .. } => {}
+            Message::Subscribe { .. }
+            | Message::Ack { .. }
+            | Message::Ask { .. }
+            | Message::Answer { .. } => {}
         }
         Ok(())
     }

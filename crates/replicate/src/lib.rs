@@ -20,7 +20,7 @@ pub use engine::{Applying, Engine, EngineError, Executed};
 pub use error::{CommitError, OpenError, WriteError};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
-pub use road::Road;
+pub use road::{ROAD_FORMAT_1, Road};
 pub use sender::{Answer, Sender};
 pub use status::PeerStatus;
 pub use time::Now;

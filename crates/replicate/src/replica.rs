@@ -63,6 +63,8 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) engine: E,
     pub(crate) road: Road,
     pub(crate) receivers: BTreeMap<RegionName, Receiver>,
+    /// The wire version last agreed on with each peer.
+    pub(crate) wire_versions: BTreeMap<RegionName, u16>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) staged_marks: Marks,
     pub(crate) tables_dirty: bool,
@@ -97,7 +99,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     ) -> Result<Self, OpenError> {
         let road = match engine.road() {
             None => Road::default(),
-            Some(bytes) => postcard::from_bytes(bytes).map_err(OpenError::Road)?,
+            Some(bytes) => Road::decode(bytes).map_err(OpenError::Road)?,
         };
         if engine.position() < log.start() {
             return Err(OpenError::TablesBehindLog {
@@ -115,6 +117,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             clock: Clock::default(),
             staged_marks: log.marks().clone(),
             receivers,
+            wire_versions: BTreeMap::new(),
             outgoing: Vec::new(),
             tables_dirty: false,
             report_due: true,
@@ -154,7 +157,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             if let Some(reason) = self.tables_stopped.take() {
                 return Err(OpenError::Replay { position, reason });
             }
-            let road = Some(self.encoded_road());
+            let road = Some(self.road.encode());
             self.engine
                 .commit(position, road)
                 .map_err(OpenError::Tables)?;
@@ -361,10 +364,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         change(&mut self.road);
     }
 
-    fn encoded_road(&self) -> Vec<u8> {
-        postcard::to_stdvec(&self.road).expect("the road has no unencodable parts")
-    }
-
     /// A peer holds entries of this region that this region's own log has lost, or knows it as
     /// another incarnation. What clients write here from now on would reach nobody, or use sequences
     /// again, so client writes stop here for good.
@@ -412,7 +411,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn commit_tables(&mut self) -> Result<(), CommitError> {
         self.tables_dirty = false;
         if self.tables_stopped.is_none() {
-            let road = self.road_before.take().map(|_| self.encoded_road());
+            let road = self.road_before.take().map(|_| self.road.encode());
             match self.engine.commit(self.log.end(), road) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.stop_tables(&error),

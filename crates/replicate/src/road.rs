@@ -7,6 +7,11 @@ use meridian_model::{Mark, Marks, OriginId, RegionName, Report, ReportedMark, Se
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The first byte of the state that releases before 0.2 kept; theirs had none, and the engine adds
+/// it when it takes their tables over.
+pub const ROAD_FORMAT_1: u8 = 1;
+const ROAD_FORMAT: u8 = 2;
+
 /// Members and their reports, as of some position of this region's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Road {
@@ -19,6 +24,19 @@ pub struct Road {
 }
 
 impl Road {
+    /// The state's bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![ROAD_FORMAT]).expect("the road has no unencodable parts")
+    }
+
+    /// Reads the state back.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        match bytes.split_first() {
+            Some((&(ROAD_FORMAT_1 | ROAD_FORMAT), body)) => postcard::from_bytes(body),
+            _ => Err(postcard::Error::DeserializeBadEncoding),
+        }
+    }
+
     /// The incarnation of a region that counts.
     #[must_use]
     pub fn member(&self, region: &RegionName) -> Option<OriginId> {

@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Envelope, Message, RegionName};
+use meridian_model::{Envelope, Message, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
@@ -307,7 +307,7 @@ impl World {
             Some(stream) if !cut => {
                 self.link_ids += 1;
                 self.links.insert((receiver, sender), self.link_ids);
-                replica.connected(now, &name);
+                replica.connected(now, &name, WIRE_VERSION_MAX);
                 self.nodes[sender]
                     .senders
                     .insert(receiver, (self.link_ids, stream));

@@ -1,10 +1,12 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::DelaySummary;
+use super::{AskError, DelaySummary, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
 use meridian_log::{Directory, Reader};
-use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Sequence, Vector};
+use meridian_model::{
+    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
+};
 use meridian_replicate::PeerStatus;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -21,6 +23,7 @@ pub(crate) enum Input {
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
     Connected {
         peer: RegionName,
+        wire_version: u16,
         outbox: async_mpsc::UnboundedSender<Bytes>,
     },
     /// It could not be made, or ended.
@@ -127,6 +130,7 @@ pub struct DatasetHandle {
     pub(super) log: Reader<Directory>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
+    pub(super) questions: Questions,
 }
 
 impl DatasetHandle {
@@ -178,6 +182,25 @@ impl DatasetHandle {
             let reason = "the dataset ended before it could answer".to_owned();
             Err(ExecuteError::LogFailed { reason })
         })
+    }
+
+    /// Asks a peer something about this dataset.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no answer within `timeout`.
+    pub async fn ask(
+        &self,
+        peer: &RegionName,
+        question: Question,
+        timeout: Duration,
+    ) -> Result<Answer, AskError> {
+        self.questions
+            .ask(&self.name, peer, question, timeout)
+            .await
+    }
+
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     pub(crate) fn send(&self, input: Input) {

@@ -15,6 +15,7 @@ mod clock;
 mod delays;
 mod handle;
 mod open;
+mod questions;
 mod room;
 mod thread;
 
@@ -22,7 +23,9 @@ pub use clock::MachineClock;
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
 pub use open::{DatasetConfig, OpenDatasetError, open};
+pub use questions::AskError;
 pub use thread::Running;
 
 pub(crate) use handle::Input;
+pub(crate) use questions::Questions;
 pub(crate) use thread::describe;

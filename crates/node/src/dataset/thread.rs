@@ -3,7 +3,7 @@
 use super::alarms::Alarms;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
 use super::room::Room;
-use super::{Delays, MachineClock};
+use super::{Delays, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
 use meridian_log::Directory;
@@ -74,6 +74,7 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
+        questions: Questions::default(),
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
@@ -146,8 +147,12 @@ impl Worker {
             let now = self.clock.now();
             match input {
                 Input::Execute { request, reply } => self.execute(now, request, reply),
-                Input::Connected { peer, outbox } => {
-                    self.replica.connected(now, &peer);
+                Input::Connected {
+                    peer,
+                    wire_version,
+                    outbox,
+                } => {
+                    self.replica.connected(now, &peer, wire_version);
                     self.outboxes.insert(peer, outbox);
                 }
                 Input::Disconnected { peer, reason } => {

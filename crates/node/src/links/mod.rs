@@ -9,6 +9,7 @@
 //! A link carries every dataset; each has a stream of its own with a window of its own, so one
 //! that stands still doesn't hold up the others.
 
+mod answers;
 mod receive;
 mod serve;
 

@@ -3,7 +3,7 @@
 use crate::dataset::{DatasetHandle, Input, describe};
 use bytes::Bytes;
 use meridian_link::{Connection, Dialer, Outcome, Receiver, Redial, RedialPolicy, Sender};
-use meridian_model::{Envelope, RegionName};
+use meridian_model::{Envelope, Message, RegionName};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -38,6 +38,7 @@ pub(crate) async fn receive(
             }
         };
         for dataset in &datasets {
+            dataset.questions().disconnected(&peer);
             dataset.send(Input::Disconnected {
                 peer: peer.clone(),
                 reason: reason.clone(),
@@ -50,11 +51,16 @@ pub(crate) async fn receive(
 
 /// Runs a connection to its end, and says why it ended.
 async fn converse(connection: Connection, peer: &RegionName, datasets: &[DatasetHandle]) -> String {
+    let wire_version = connection.wire_version;
     let (sender, receiver) = connection.split();
     let (outbox, messages) = mpsc::unbounded_channel();
     for dataset in datasets {
+        dataset
+            .questions()
+            .connected(peer.clone(), wire_version, outbox.clone());
         dataset.send(Input::Connected {
             peer: peer.clone(),
+            wire_version,
             outbox: outbox.clone(),
         });
     }
@@ -88,10 +94,15 @@ async fn read(mut receiver: Receiver, peer: &RegionName, datasets: &[DatasetHand
             Err(error) => return format!("the peer sent something unreadable: {error}"),
             Ok(Envelope { dataset, message }) => {
                 if let Some(dataset) = datasets.iter().find(|known| known.name() == dataset) {
-                    dataset.send(Input::Message {
-                        peer: peer.clone(),
-                        message,
-                    });
+                    match message {
+                        Message::Answer { id, answer } => {
+                            dataset.questions().answered(peer, id, answer);
+                        }
+                        message => dataset.send(Input::Message {
+                            peer: peer.clone(),
+                            message,
+                        }),
+                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
+use super::answers::Answers;
 use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::{Directory, LogError};
@@ -48,6 +49,7 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
     let peer = RegionName::new(&connection.peer);
     let (sender, mut receiver) = connection.split();
     let link = Arc::new(Mutex::new(sender));
+    let mut answers = Answers::new(link.clone());
     let mut tasks = JoinSet::new();
     let mut inboxes = BTreeMap::new();
     for dataset in &streams.datasets {
@@ -78,7 +80,10 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                 let Ok(Envelope { dataset, message }) = Envelope::decode(&bytes) else {
                     return "it sent something unreadable".to_owned();
                 };
-                if let Some(inbox) = inboxes.get(&dataset) {
+                if let Message::Ask { id, question } = message {
+                    let asked = streams.datasets.iter().find(|known| known.name() == dataset);
+                    answers.begin(dataset, asked.cloned(), id, question);
+                } else if let Some(inbox) = inboxes.get(&dataset) {
                     if inbox.send(message).await.is_err() {
                         return "the dataset has ended".to_owned();
                     }

@@ -2,7 +2,7 @@
 
 use crate::support::{Region, put, request, seconds, two};
 use meridian_log::MemoryDisk;
-use meridian_model::{Envelope, Message, OriginId};
+use meridian_model::{Envelope, Message, OriginId, WIRE_VERSION_MAX};
 use meridian_replicate::Sender;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -74,7 +74,9 @@ fn meet_after(mut regions: [Region; 2], write: impl Fn(&mut [Region; 2])) -> [Re
     let names = [regions[0].name.clone(), regions[1].name.clone()];
     for index in 0..2 {
         let now = regions[index].now(seconds(2));
-        regions[index].machine().connected(now, &names[1 - index]);
+        regions[index]
+            .machine()
+            .connected(now, &names[1 - index], WIRE_VERSION_MAX);
     }
     live(&mut regions, &mut senders, 2, 600);
     regions
@@ -166,7 +168,7 @@ fn over_a_slow_link(rate: usize) -> (u64, u32) {
     let (mut queued, mut credit, mut subscriptions) = (0, 0, 0);
     let mut said = Vec::new();
     let now = b.now(seconds(0));
-    b.machine().connected(now, &name);
+    b.machine().connected(now, &name, WIRE_VERSION_MAX);
     for step in 0..30_000 {
         let time = Duration::from_millis(step * 10);
         let (sent_at, now) = (a.now(time), b.now(time));

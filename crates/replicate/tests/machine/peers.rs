@@ -2,7 +2,9 @@
 
 use crate::support::{Region, put, quarantine_reason, request, seconds, stream, two};
 use meridian_engine_kv::MemoryStore;
-use meridian_model::{Body, Entry, Hlc, Mark, Marks, Message, OriginId, RegionName, Sequence};
+use meridian_model::{
+    Body, Entry, Hlc, Mark, Marks, Message, OriginId, RegionName, Sequence, WIRE_VERSION_MAX,
+};
 use meridian_replicate::WriteError;
 use std::time::Duration;
 
@@ -166,7 +168,7 @@ fn a_region_whose_own_stream_forked_stops_whichever_side_asks_first() {
 /// Lets `region` believe that it is connected to b, and says this to it on b's behalf.
 fn say(region: &mut Region, marks: Marks, entries: Vec<Entry>) {
     let (now, peer) = (region.now(seconds(1)), RegionName::new("b"));
-    region.machine().connected(now, &peer);
+    region.machine().connected(now, &peer, WIRE_VERSION_MAX);
     let asked = region.machine().take_outgoing().remove(0).1;
     let Message::Subscribe { session, .. } = asked else {
         panic!("no subscription but {asked:?}");

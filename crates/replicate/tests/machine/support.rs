@@ -4,7 +4,7 @@ use meridian_engine_kv::{
     Action, Limits, MemoryStore, Outcome, Request, RowOperation, RowView, Tables,
 };
 use meridian_log::{Log, LogConfig, MemoryDisk};
-use meridian_model::{Message, Micros, OriginId, RegionName};
+use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
     Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
 };
@@ -114,7 +114,9 @@ pub fn stream(sender: &mut Region, receiver: &mut Region, elapsed: Duration) {
     let (from, to) = (sender.name.clone(), receiver.name.clone());
     let source = sender.machine();
     let mut outbound = Sender::new(from.clone(), source.origin(), source.reader());
-    receiver.machine().connected(received_at, &from);
+    receiver
+        .machine()
+        .connected(received_at, &from, WIRE_VERSION_MAX);
     let asked = receiver.machine().take_outgoing();
     for (_, message) in asked {
         let known = sender.machine().road().member(&to);

@@ -1,0 +1,30 @@
+//! Questions between regions beside the streams, since wire version 2.
+//!
+//! A stream carries what happened, in order; a question asks how things stand. It goes over the
+//! connection that the asker dialled, and its answer comes back there, out of any order. A question
+//! that isn't answered in time may be asked again: none of them changes anything twice.
+
+use crate::Vector;
+use serde::{Deserialize, Serialize};
+
+/// The lowest wire version in which questions may be asked.
+pub const QUESTIONS_SINCE: u16 = 2;
+
+/// What is asked about a dataset. New kinds are appended: the position is the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// "What have you applied?"
+    Applied,
+}
+
+/// What is answered. New kinds are appended: the position is the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The question can't be answered now.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// Per origin the highest clock reading that is durable and visible there.
+    Applied(Vector),
+}
