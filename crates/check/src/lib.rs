@@ -5,6 +5,7 @@
 //! plainly as it can.
 
 mod law;
+mod law_of_row;
 mod snapshot;
 mod workload;
 
