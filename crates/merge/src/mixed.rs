@@ -106,7 +106,7 @@ impl Mixed {
     /// above a delete that a later write may not have seen.
     ///
     /// What shows doesn't change, now or later: any later write of the field has a greater version.
-    pub fn forget_removed_fields(
+    pub(crate) fn forget_removed_fields(
         &mut self,
         version: Version,
         base: Option<&Base>,

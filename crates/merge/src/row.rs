@@ -1,5 +1,6 @@
 //! A row's state, and what a write had seen.
 
+use crate::put::settled;
 use crate::{Mixed, Sibling};
 use meridian_model::{Strategy, Vector, Version};
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,9 @@ pub struct KeptIncrement {
 pub struct Seen<'a> {
     /// The write's own version: its origin has seen all that it committed earlier.
     pub version: Version,
-    /// What it had applied of the others.
-    pub dependencies: &'a Vector,
+    /// What it had applied of the others; `None` where that is all there is here, as where it is
+    /// about to be made.
+    pub dependencies: Option<&'a Vector>,
 }
 
 impl Seen<'_> {
@@ -64,7 +66,8 @@ impl Seen<'_> {
         if version.origin == self.version.origin {
             version.hlc < self.version.hlc
         } else {
-            self.dependencies.has_seen(version)
+            self.dependencies
+                .is_none_or(|dependencies| dependencies.has_seen(version))
         }
     }
 }
@@ -148,6 +151,26 @@ impl Row {
     #[must_use]
     pub fn beside(&self) -> &[Sibling] {
         self.mixed().map_or(&[], |mixed| &mixed.siblings)
+    }
+
+    /// Forgets what a write's removals of fields left, as far as that can't show: every later write
+    /// has seen this version, and those that `is_stable` says so of. Returns whether anything
+    /// changed.
+    pub fn forget_removed_fields(
+        &mut self,
+        version: Version,
+        is_stable: impl Fn(Version) -> bool,
+    ) -> bool {
+        let More::Mixed(mixed) = &mut self.more else {
+            return false;
+        };
+        let before = mixed.registers.len();
+        mixed.forget_removed_fields(version, self.base.as_ref(), is_stable);
+        let changed = mixed.registers.len() < before;
+        if changed && let More::Mixed(mixed) = std::mem::take(&mut self.more) {
+            self.more = settled(mixed);
+        }
+        changed
     }
 
     /// Whether nothing is left but the memory of a delete.

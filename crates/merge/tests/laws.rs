@@ -23,7 +23,7 @@ impl Write {
     fn had_seen(&self, other: Version) -> bool {
         Seen {
             version: self.version,
-            dependencies: &self.dependencies,
+            dependencies: Some(&self.dependencies),
         }
         .includes(other)
     }
@@ -50,7 +50,7 @@ impl Replica {
     fn apply(&mut self, write: &Write) {
         let seen = Seen {
             version: write.version,
-            dependencies: &write.dependencies,
+            dependencies: Some(&write.dependencies),
         };
         let base = |document| Base {
             version: write.version,

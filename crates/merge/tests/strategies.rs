@@ -33,7 +33,7 @@ impl Replica {
         let version = write.version;
         let seen = Seen {
             version,
-            dependencies: &write.dependencies,
+            dependencies: Some(&write.dependencies),
         };
         let kept = self.kept.clone();
         let kept = || Ok::<_, Infallible>(kept);
