@@ -11,7 +11,10 @@ mod workload;
 
 pub use law::{Committed, ExpectedRow, Law, RowKey};
 pub use snapshot::{Reader, SnapshotChecker};
-pub use workload::{Action, CHAIN, COUNTERS, GROUPS, PLAIN, Step, Workload, group_members};
+pub use workload::{
+    Action, CHAIN, COUNTERS, FIELDS, GROUPS, PLAIN, SETS, SIBLINGS, SWITCHED, Step, Workload,
+    group_members,
+};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use crate::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, RowVersion, Store, Tables, TablesError, Tags,
 };
-use meridian_model::{Change, IdempotencyKey, Version};
+use meridian_model::{Change, Edit, IdempotencyKey, Operation, Version};
 use meridian_replicate::Executed;
 use std::collections::HashMap;
 
@@ -156,6 +156,7 @@ impl<'a> Rows<'a> {
     ) -> Result<(Vec<Change>, Vec<RowOutcome>), Rejection> {
         let mut changes = Vec::new();
         let mut outcomes = Vec::new();
+        let mut bytes_left = limits.transaction_bytes_max;
         for (RowOperation { table, key, .. }, fold) in self.rows {
             let Folded {
                 operation,
@@ -165,6 +166,10 @@ impl<'a> Rows<'a> {
             if let Some(operation) = operation {
                 let document = shown.as_ref().map(|(_, document)| document.as_str());
                 limits.check_document(table, key, document.unwrap_or_default())?;
+                // A short put may remove many fields: the change may be larger than the request.
+                let max = limits.transaction_bytes_max;
+                let left = bytes_left.checked_sub(bytes_of_edit(&operation));
+                bytes_left = left.ok_or(Rejection::TransactionTooLarge { max })?;
                 changes.push(Change {
                     table: table.clone(),
                     key: key.clone(),
@@ -182,6 +187,23 @@ impl<'a> Rows<'a> {
         }
         Ok((changes, outcomes))
     }
+}
+
+/// How large a change of fields is; other changes are no larger than the operations they come
+/// from.
+fn bytes_of_edit(operation: &Operation) -> usize {
+    let Operation::Edit(Edit { set, by, members }) = operation else {
+        return 0;
+    };
+    let set = set
+        .iter()
+        .map(|(field, value)| field.len() + value.as_ref().map_or(0, String::len));
+    let by = by.iter().map(|(field, _)| field.len() + size_of::<i64>());
+    let members = members.iter().map(|(field, members)| {
+        let texts = members.add.iter().chain(&members.remove);
+        field.len() + texts.map(String::len).sum::<usize>()
+    });
+    set.chain(by).chain(members).sum()
 }
 
 impl Refused {
