@@ -91,7 +91,24 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
         let key = path
             .strip_prefix("/v1/tables/orders/rows/")
             .map(str::to_owned);
+        let tags = "\"2@eu-west-1\", \"1@us-east-1\"";
         Some(match (request.method.as_str(), key, path) {
+            ("GET", _, "/v1/tables/carts/rows/7") => {
+                let siblings = r#"[{"version":"2@eu-west-1","document":{"items":["tea"]}},{"version":"1@us-east-1","document":{"items":["milk"]}}]"#;
+                (300, etag(2), format!(r#"{{"siblings":{siblings}}}"#))
+            }
+            ("PUT", _, "/v1/tables/carts/rows/7")
+                if request.headers.get("if-match").map(String::as_str) != Some(tags) =>
+            {
+                let problem = r#"{"title":"The row is in another state","status":412}"#;
+                (412, vec![], problem.to_owned())
+            }
+            ("PUT", _, "/v1/tables/carts/rows/7") => (200, etag(3), request.body.clone()),
+            ("POST", _, "/v1/tables/carts/rows/7/members") => {
+                let expected = r#"{"field":"items","add":["tea",5],"remove":["milk"]}"#;
+                let status = if request.body == expected { 200 } else { 422 };
+                (status, etag(4), request.body.clone())
+            }
             ("GET", Some(key), _) => match rows.get(&key) {
                 Some((version, document)) => (200, etag(*version), document.clone()),
                 None => {
@@ -155,6 +172,11 @@ fn certificates() {
 #[test]
 fn tables() {
     assert_reproduced("tables.txt");
+}
+
+#[test]
+fn siblings() {
+    assert_reproduced("siblings.txt");
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Fold {
         Folded {
             operation: Some(operation),
             created: self.before.is_none() && document.is_some(),
-            shown: document.map(|document| (row.named(), document)),
+            shown: document.map(|document| (row.named_showing(&document), document)),
         }
     }
 }

@@ -320,24 +320,25 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 /// The row as readers see it; `None` for a tombstone.
 fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
     let row: Row = value::decode(bytes, "row", at)?;
-    let version = row.named();
     if row.mixed().is_some() {
-        return Ok(mixed_view(&row, version));
+        return Ok(mixed_view(&row));
     }
-    let document = if row.sums.is_empty() {
-        // The common case takes the text over instead of copying it.
-        row.base.and_then(|base| base.document)
-    } else {
-        render(&row).map(Cow::into_owned)
-    };
-    Ok(document.map(|document| RowView {
+    let of = |version, document| RowView {
         version,
         document,
         siblings: Vec::new(),
-    }))
+    };
+    if row.sums.is_empty() {
+        // The common case takes the text over instead of copying it.
+        let version = row.named();
+        let document = row.base.and_then(|base| base.document);
+        return Ok(document.map(|document| of(version, document)));
+    }
+    let document = render(&row).map(Cow::into_owned);
+    Ok(document.map(|document| of(row.named_showing(&document), document)))
 }
 
-fn mixed_view(row: &Row, version: RowVersion) -> Option<RowView> {
+fn mixed_view(row: &Row) -> Option<RowView> {
     let mut siblings: Vec<SiblingView> = shown(row)
         .into_iter()
         .map(|Shown { version, document }| SiblingView {
@@ -350,7 +351,7 @@ fn mixed_view(row: &Row, version: RowVersion) -> Option<RowView> {
         _ => siblings[0].document.clone(),
     };
     Some(RowView {
-        version,
+        version: row.named_showing(&document),
         document,
         siblings,
     })

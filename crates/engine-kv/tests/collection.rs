@@ -21,6 +21,8 @@ enum Step {
     Write(usize, u64, RowOperation),
     Deliver(usize, usize),
     Collect(usize),
+    /// All hear of everything, and of that.
+    Settle,
     Strategy(usize, Strategy),
 }
 
@@ -56,6 +58,7 @@ fn steps() -> impl PropStrategy<Value = Vec<Step>> {
             .prop_map(|(region, skew, operation)| Step::Write(region, skew, operation)),
         8 => (region(), region()).prop_map(|(from, to)| Step::Deliver(from, to)),
         3 => region().prop_map(Step::Collect),
+        1 => Just(Step::Settle),
         1 => (region(), prop::sample::select(Strategy::ALL.to_vec()))
             .prop_map(|(region, strategy)| Step::Strategy(region, strategy)),
     ];
@@ -135,8 +138,27 @@ impl Twins {
     }
 }
 
+fn exchange(regions: &mut [Twins]) {
+    for (from, to) in (0..REGIONS).flat_map(|from| (0..REGIONS).map(move |to| (from, to))) {
+        while let Some(logged) = regions[from].next_for(&regions[to]) {
+            regions[to].deliver(&logged);
+        }
+    }
+}
+
+fn settle(regions: &mut [Twins]) -> Result<(), TestCaseError> {
+    exchange(regions);
+    exchange(regions);
+    for region in &mut *regions {
+        region.write(0, put("elsewhere", "1"))?;
+    }
+    exchange(regions);
+    exchange(regions);
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn collecting_is_never_seen(steps in steps()) {
@@ -155,6 +177,7 @@ proptest! {
                         regions[to].deliver(&logged);
                     }
                 }
+                Step::Settle => settle(&mut regions)?,
                 Step::Collect(region) => {
                     let stable = regions[region].stable();
                     regions[region].collecting.collect(&stable, Micros(8));

@@ -68,7 +68,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(super) fn read(
+    pub(super) fn of(
         mut response: Response<Body>,
         place: String,
         what: &str,
@@ -112,11 +112,15 @@ impl Reply {
 
     /// The body of a successful reply, read as JSON.
     pub fn json<T: DeserializeOwned>(self) -> CliResult<T> {
-        let reply = self.success()?;
-        serde_json::from_slice(&reply.body).map_err(|error| {
+        self.success()?.read()
+    }
+
+    /// The body, whatever the status, read as JSON.
+    pub fn read<T: DeserializeOwned>(&self) -> CliResult<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
             CliError::failure(format!(
                 "{} replied to {} with something else than was expected",
-                reply.place, reply.what
+                self.place, self.what
             ))
             .because(&error)
             .hint("the region may be of another version than this program")

@@ -3,6 +3,7 @@
 mod checksum;
 mod export;
 mod import;
+mod members;
 mod rows;
 
 use crate::error::CliResult;
@@ -29,6 +30,8 @@ pub enum Verb {
     Import(Box<import::Options>),
     /// Write a table's rows to stdout
     Export(export::Options),
+    /// Add members to a field that is a set, and remove others
+    Members(members::Members),
 }
 
 pub fn run(verb: &Verb, format: Format) -> CliResult {
@@ -40,5 +43,6 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Checksum(options) => checksum::run(options, format),
         Verb::Import(options) => import::run(options, format),
         Verb::Export(options) => export::run(options, format),
+        Verb::Members(options) => members::run(options, format),
     }
 }

@@ -9,4 +9,5 @@ mod kills;
 mod limits;
 mod links;
 mod proxy;
+mod strategies;
 mod system;

@@ -338,6 +338,11 @@ impl Client {
         read(self.agent.put(self.url(path)).send(document)?)
     }
 
+    pub fn put_if_match(&self, key: &str, document: &str, tags: &str) -> Result<Reply, ureq::Error> {
+        let url = self.url(&format!("/v1/tables/rows/rows/{key}"));
+        read(self.agent.put(url).header("If-Match", tags).send(document)?)
+    }
+
     pub fn delete(&self, key: &str) -> Result<Reply, ureq::Error> {
         read(
             self.agent

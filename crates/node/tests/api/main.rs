@@ -13,5 +13,6 @@ mod problems;
 mod rows;
 mod sessions;
 mod sockets;
+mod strategies;
 mod support;
 mod transactions;

@@ -4,8 +4,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
-use meridian_engine_kv::Limits;
-use meridian_model::RegionName;
+use meridian_engine_kv::{Limits, Strategies};
+use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
 use meridian_replicate::Config;
@@ -57,6 +57,10 @@ pub struct Setting {
     pub log_bytes_max: u64,
     pub token: Option<String>,
     pub other: Option<&'static str>,
+    /// What becomes of concurrent writes.
+    pub strategy: Strategy,
+    /// What the tables of `main` hold before the region starts.
+    pub before: fn(&Path),
 }
 
 impl Default for Setting {
@@ -65,6 +69,8 @@ impl Default for Setting {
             log_bytes_max: 1 << 30,
             token: None,
             other: None,
+            strategy: Strategy::LastWriterWins,
+            before: |_| {},
         }
     }
 }
@@ -76,8 +82,8 @@ impl Region {
 
     pub fn with(setting: Setting) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let open =
-            |name: &str| DatasetState::Running(open(directory.path(), name, setting.log_bytes_max));
+        (setting.before)(&directory.path().join("main/tables"));
+        let open = |name: &str| DatasetState::Running(open(directory.path(), name, &setting));
         let other = match setting.other {
             None => open("other"),
             Some(reason) => DatasetState::Failed {
@@ -190,7 +196,8 @@ impl Reply {
 }
 
 /// Opens a dataset of a region alone.
-fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
+fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
+    let log_bytes_max = setting.log_bytes_max;
     let region = RegionName::new("us-east-1");
     let config = DatasetConfig {
         name: name.to_owned(),
@@ -208,6 +215,10 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,
             ..Limits::default()
+        },
+        strategies: Strategies {
+            default: setting.strategy,
+            ..Strategies::default()
         },
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
