@@ -328,7 +328,7 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
 }
 
 fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
-    let record = value::encode(keys::FORMAT, &FORMAT);
+    let record = value::encode_for_all_releases(&FORMAT);
     (keys::FORMAT.to_vec(), Some(record))
 }
 

@@ -6,4 +6,5 @@ pub mod dataset;
 mod links;
 mod region;
 
+pub use meridian_model::{WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use region::{Serve, ServeError, Wan, serve};

@@ -8,7 +8,7 @@ use meridian_link::certs::IdentityError;
 use meridian_link::{
     Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, WireVersions,
 };
-use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use meridian_model::{RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// The highest wire version to speak with other regions.
+    pub wire_version_max: u16,
 }
 
 /// How the links between regions behave.
@@ -293,7 +295,7 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
     let endpoint = Endpoint {
         versions: WireVersions {
             lowest: WIRE_VERSION_MIN,
-            highest: WIRE_VERSION_MAX,
+            highest: serve.wire_version_max,
         },
         ..Endpoint::new(identity)
     };

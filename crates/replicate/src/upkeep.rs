@@ -99,6 +99,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 lag: receiver.lag(now),
                 lag_transactions: receiver.remaining(),
                 last_error: receiver.last_error.clone(),
+                wire_version: self.wire_versions.get(region).copied(),
                 clock_ahead: receiver.clock_ahead,
                 drifts: receiver.clock_ahead > drift_max,
             })

@@ -10,3 +10,4 @@ mod limits;
 mod links;
 mod proxy;
 mod system;
+mod upgrade;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
+pub const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -171,17 +171,29 @@ impl System {
 
     /// Starts a region on another data directory than its own.
     pub fn start_region_in(&mut self, region: usize, data_dir: &Path) {
+        self.start_release(region, Path::new(MERIDIAN), &[], data_dir);
+    }
+
+    /// Starts a region with a release of its own and more arguments.
+    pub fn start_release(
+        &mut self,
+        region: usize,
+        binary: &Path,
+        arguments: &[&str],
+        data_dir: &Path,
+    ) {
         let mut talk = File::options();
         let talk = talk
             .create(true)
             .append(true)
             .open(self.talk_path(region))
             .expect("a file");
-        let child = Command::new(MERIDIAN)
+        let child = Command::new(binary)
             .args(["serve", "--region", &self.names[region], "--config"])
             .arg(self.topology_path(region))
             .arg("--data-dir")
             .arg(data_dir)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(talk)
@@ -193,6 +205,15 @@ impl System {
     pub fn kill(&mut self, region: usize) {
         if let Some(mut child) = self.processes[region].take() {
             child.kill().expect("a signal");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self, region: usize) {
+        if let Some(mut child) = self.processes[region].take() {
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a signal");
             child.wait().expect("its end");
         }
     }
