@@ -15,6 +15,7 @@ mod clock;
 mod delays;
 mod handle;
 mod open;
+mod postman;
 mod room;
 mod thread;
 
