@@ -36,6 +36,11 @@ use clap::Parser;
 use error::{CliResult, Exit};
 use std::process::ExitCode;
 
+/// A write's parts are allocated by one thread and freed by another; the system's allocator takes
+/// locks for that and this one doesn't.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {

@@ -1,6 +1,6 @@
 //! One region, from its topology to a running process and back down.
 
-use crate::api::{Api, ApiState, DatasetState};
+use crate::api::{Api, ApiState, DatasetState, Door};
 use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
 use crate::links::{self, Streams};
 use meridian_engine_kv::Limits;
@@ -167,8 +167,8 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     if let Some(links) = links.take() {
         links.start(&mut tasks, &serve, &serving, &datasets, clock);
     }
-    let router = crate::api::router(ApiState::new(api));
-    let api = tokio::spawn(crate::api::serve(api_listener, router, tls, stopped));
+    let door = Door::new(ApiState::new(api));
+    let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
     tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
 
     shutdown.await;

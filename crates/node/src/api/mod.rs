@@ -14,6 +14,7 @@
 
 mod conflicts;
 mod documents;
+mod door;
 mod exposition;
 mod guard;
 mod incoming;
@@ -38,6 +39,7 @@ mod timestamp;
 mod transactions;
 mod writes;
 
+pub use door::Door;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

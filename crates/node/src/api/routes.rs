@@ -11,6 +11,9 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
 use axum::routing::{get, post};
 
+/// A row's path.
+pub(crate) const ROW: &str = "/v1/tables/{table}/rows/{key}";
+
 /// Every path of the API.
 pub(crate) const PATHS: [&str; 13] = [
     "/v1/tables",

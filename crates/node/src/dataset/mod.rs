@@ -16,6 +16,7 @@ mod delays;
 mod handle;
 mod open;
 mod questions;
+mod postman;
 mod room;
 mod thread;
 

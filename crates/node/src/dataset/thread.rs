@@ -2,6 +2,7 @@
 
 use super::alarms::Alarms;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::postman::{Postman, Reply};
 use super::room::Room;
 use super::{Delays, MachineClock, Questions};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+use tokio::sync::{mpsc as async_mpsc, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
@@ -23,7 +24,6 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
-type Reply = oneshot::Sender<Result<Outcome, ExecuteError>>;
 type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
 
 /// A dataset's running thread.
@@ -55,6 +55,7 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        postman: Postman::start(),
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
@@ -116,6 +117,7 @@ struct Worker {
     waiting: VecDeque<(Request, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<(Outcome, Reply)>,
+    postman: Postman,
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
@@ -256,16 +258,18 @@ impl Worker {
     }
 
     fn answer(&mut self, committed: &Result<(), CommitError>) {
-        for (outcome, reply) in std::mem::take(&mut self.replies) {
+        let counts = &mut self.counts;
+        let answers = self.replies.drain(..).map(|(outcome, reply)| {
             let answer = match committed {
                 Ok(()) => {
-                    self.counts.local += u64::from(outcome.version.is_some());
+                    counts.local += u64::from(outcome.version.is_some());
                     Ok(outcome)
                 }
                 Err(error) => Err(failed(error)),
             };
-            let _ = reply.send(answer);
-        }
+            (answer, reply)
+        });
+        self.postman.bring(answers.collect());
     }
 
     fn describe(&mut self, now: Now) -> DatasetStatus {
