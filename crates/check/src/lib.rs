@@ -5,12 +5,16 @@
 //! plainly as it can.
 
 mod law;
+mod law_of_row;
 mod snapshot;
 mod workload;
 
 pub use law::{Committed, ExpectedRow, Law, RowKey};
 pub use snapshot::{Reader, SnapshotChecker};
-pub use workload::{Action, CHAIN, COUNTERS, GROUPS, PLAIN, Step, Workload, group_members};
+pub use workload::{
+    Action, CHAIN, COUNTERS, FIELDS, GROUPS, PLAIN, SETS, SIBLINGS, SWITCHED, Step, Workload,
+    group_members,
+};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

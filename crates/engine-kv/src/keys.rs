@@ -37,6 +37,8 @@ pub(crate) struct Range {
 pub(crate) enum Collectable {
     Tombstone,
     Increment,
+    /// Removals of fields.
+    Field,
 }
 
 /// A decoded collect record.
@@ -129,6 +131,7 @@ pub(crate) fn due(version: Version, kind: Collectable, table: &str, key: &str) -
         &[match kind {
             Collectable::Tombstone => b't',
             Collectable::Increment => b'i',
+            Collectable::Field => b'f',
         }],
         table.as_bytes(),
         &[0],
@@ -155,6 +158,7 @@ pub(crate) fn decode_due(bytes: &[u8]) -> Option<Due<'_>> {
     let kind = match kind {
         b't' => Collectable::Tombstone,
         b'i' => Collectable::Increment,
+        b'f' => Collectable::Field,
         _ => return None,
     };
     let (table, key) = split_name(rest)?;
@@ -232,7 +236,7 @@ mod tests {
         fn names_read_back(table in "[^\0]{0,8}", key in any::<String>(), hlc: u64, origin: u64) {
             let bytes = row(&table, &key);
             prop_assert_eq!(decode_row(&bytes), Some((&*table, &*key)));
-            for kind in [Collectable::Tombstone, Collectable::Increment] {
+            for kind in [Collectable::Tombstone, Collectable::Increment, Collectable::Field] {
                 let version = version(hlc, origin);
                 let bytes = due(version, kind, &table, &key);
                 let expected = Due { version, kind, table: &table, key: &key };

@@ -14,7 +14,10 @@
 //! [`Tables`] is the one writer; a [`TableReader`] sees committed states only, each as one
 //! snapshot. The [`Store`] beneath is [`FjallStore`] on disk and [`MemoryStore`] in the simulator.
 
+mod changes;
 mod collect;
+mod conflicts;
+mod differences;
 mod error;
 mod execute;
 mod fjall_store;
@@ -25,20 +28,22 @@ mod overlay;
 mod read;
 mod request;
 mod store;
+mod strategies;
 mod tables;
 mod value;
 
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
 pub use memory_store::MemoryStore;
-pub use meridian_merge::RowVersion;
+pub use meridian_merge::{RowVersion, canonical};
 pub use read::{
     Checksum, ConflictCounts, ConflictId, ConflictPage, Page, ParseConflictIdError, RowView,
-    TableReader,
+    SiblingView, TableReader,
 };
 pub use request::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, Tags,
 };
 pub use store::{Order, Store, StoreError, View, Visitor, Writes};
+pub use strategies::Strategies;
 pub use tables::Tables;

@@ -3,8 +3,8 @@
 //! Each call reads one snapshot, so it never sees a part of a transaction. Memory is that of the
 //! answer, not of the table.
 
-use crate::{Order, Store, TablesError, View, keys, value};
-use meridian_merge::{Row, RowVersion, render};
+use crate::{Order, Store, TablesError, View, conflicts, keys, value};
+use meridian_merge::{Row, RowVersion, Shown, render, shown};
 use meridian_model::{Conflict, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -27,8 +27,27 @@ pub struct TableReader<S> {
 pub struct RowView {
     /// What names its content.
     pub version: RowVersion,
-    /// Its document as JSON text.
+    /// Its document as JSON text; where it has siblings the newest.
     pub document: String,
+    /// All documents that stand, newest first, where there are several; else none.
+    pub siblings: Vec<SiblingView>,
+}
+
+/// One of several documents of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiblingView {
+    /// What names its content.
+    pub version: RowVersion,
+    /// Its JSON text.
+    pub document: String,
+}
+
+impl RowView {
+    /// How many bytes its documents have.
+    fn bytes(&self) -> usize {
+        let siblings = self.siblings.iter().map(|sibling| sibling.document.len());
+        self.document.len() + siblings.sum::<usize>()
+    }
 }
 
 /// Rows of one table in key order, as of one moment.
@@ -60,12 +79,13 @@ pub struct ConflictCounts {
     pub kept: u64,
 }
 
-/// A conflict's place in this region's list: the log position that brought it, and the change.
+/// A conflict's place in this region's list: the log position that brought it, and which one of
+/// its conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
     /// Where the transaction stands in this region's log.
     pub position: Position,
-    /// The index of its change.
+    /// Which of the transaction's conflicts it is, from 0.
     pub index: u32,
 }
 
@@ -163,6 +183,9 @@ impl<S: Store> TableReader<S> {
                 hasher.update(&row.version.latest.hlc.raw().to_le_bytes());
                 hasher.update(&row.version.latest.origin.0.to_le_bytes());
                 hash_part(&mut hasher, row.document.as_bytes());
+                for sibling in row.siblings.iter().skip(1) {
+                    hash_part(&mut hasher, sibling.document.as_bytes());
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -213,7 +236,7 @@ impl<S: Store> TableReader<S> {
             }
             let id = keys::decode_conflict(at);
             let (position, index) = id.ok_or_else(|| TablesError::damaged("conflict", at))?;
-            let conflict = value::decode(bytes, "conflict", at)?;
+            let conflict = conflicts::decode(bytes, at)?;
             page.conflicts
                 .push((ConflictId { position, index }, conflict));
             Ok(ControlFlow::Continue(()))
@@ -253,7 +276,7 @@ impl Paging {
             self.last_key = key.to_owned();
             return Ok(ControlFlow::Continue(()));
         };
-        let size = key.len() + row.document.len();
+        let size = key.len() + row.bytes();
         let rows = self.page.rows.len();
         if rows == self.limit || (rows > 0 && size > self.bytes_left) {
             return Ok(self.end());
@@ -298,13 +321,39 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
     let row: Row = value::decode(bytes, "row", at)?;
     let version = row.named();
+    if row.mixed().is_some() {
+        return Ok(mixed_view(&row, version));
+    }
     let document = if row.sums.is_empty() {
         // The common case takes the text over instead of copying it.
         row.base.and_then(|base| base.document)
     } else {
         render(&row).map(Cow::into_owned)
     };
-    Ok(document.map(|document| RowView { version, document }))
+    Ok(document.map(|document| RowView {
+        version,
+        document,
+        siblings: Vec::new(),
+    }))
+}
+
+fn mixed_view(row: &Row, version: RowVersion) -> Option<RowView> {
+    let mut siblings: Vec<SiblingView> = shown(row)
+        .into_iter()
+        .map(|Shown { version, document }| SiblingView {
+            version,
+            document: document.into_owned(),
+        })
+        .collect();
+    let document = match siblings.len() {
+        0 | 1 => siblings.pop()?.document,
+        _ => siblings[0].document.clone(),
+    };
+    Some(RowView {
+        version,
+        document,
+        siblings,
+    })
 }
 
 fn decode_key(at: &[u8]) -> Result<&str, TablesError> {

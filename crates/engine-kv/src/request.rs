@@ -43,6 +43,15 @@ pub enum Action {
         /// The amount.
         by: i64,
     },
+    /// Add members to a field that is a set, and remove others.
+    Members {
+        /// The field's name.
+        field: String,
+        /// Canonical JSON texts ([`meridian_merge::canonical`]).
+        add: Vec<String>,
+        /// Likewise.
+        remove: Vec<String>,
+    },
 }
 
 /// What must hold of a row before the transaction.
@@ -59,7 +68,8 @@ pub struct Precondition {
 /// The preconditions of RFC 9110, section 13.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreconditionKind {
-    /// The row is there, in one of the versions.
+    /// The row is there, in one of the versions; or it has siblings and all of their versions are
+    /// named.
     IfMatch(Tags),
     /// The row is not there in any of the versions.
     IfNoneMatch(Tags),
@@ -212,10 +222,10 @@ pub enum Rejection {
         /// The row's version; `None` where it isn't there.
         version: Option<RowVersion>,
     },
-    /// An increment of a document without fields.
+    /// A change of a field in a document without fields.
     #[error(
-        "field {field:?} of row {key:?} in table {table:?} can't be incremented: the document is \
-         no JSON object"
+        "field {field:?} of row {key:?} in table {table:?} can't be changed: the document is no \
+         JSON object"
     )]
     NotAnObject {
         /// The table.
@@ -244,6 +254,33 @@ pub enum Rejection {
          would leave the range of 64-bit integers"
     )]
     OutOfRange {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The field.
+        field: String,
+    },
+    /// Members for something that is no array.
+    #[error(
+        "field {field:?} of row {key:?} in table {table:?} can't take members: it holds no array\n\n\
+         hint: put a document in which the field is an array, or is missing"
+    )]
+    NotASet {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The field.
+        field: String,
+    },
+    /// A change of a field of a row with siblings: there is no one document to change.
+    #[error(
+        "row {key:?} in table {table:?} has siblings, so its field {field:?} can't be changed by \
+         itself\n\nhint: read the row and resolve it: put one document, with the siblings' versions \
+         in If-Match"
+    )]
+    HasSiblings {
         /// The table.
         table: String,
         /// The row's key.

@@ -50,13 +50,58 @@ impl Row {
     /// The name of what the row holds now.
     #[must_use]
     pub fn named(&self) -> RowVersion {
-        let base = self.base.as_ref().map(|base| base.version);
-        let is_one_write = self.sums.is_empty() && base == Some(self.version);
         RowVersion {
             latest: self.version,
-            digest: (!is_one_write).then(|| digest(base, &self.sums)),
+            digest: match self.mixed() {
+                Some(mixed) if !mixed.siblings.is_empty() => Some(digest_of_siblings(self)),
+                _ => self.digest(None),
+            },
         }
     }
+
+    /// The name of the base's document with what is on top of it, among siblings.
+    pub(crate) fn named_base(&self, document: &str) -> RowVersion {
+        let base = self.base.as_ref().map(|base| base.version);
+        RowVersion {
+            latest: base.unwrap_or(self.version),
+            digest: match base {
+                Some(version) => self.digest_at(version, Some(document)),
+                None => self.digest(Some(document)),
+            },
+        }
+    }
+
+    fn digest(&self, document: Option<&str>) -> Option<u64> {
+        self.digest_at(self.version, document)
+    }
+
+    /// What tells this content from others of this version; `None` where one write made it.
+    fn digest_at(&self, version: Version, document: Option<&str>) -> Option<u64> {
+        let on_top = self
+            .mixed()
+            .is_some_and(|mixed| !(mixed.registers.is_empty() && mixed.sets.is_empty()));
+        if on_top {
+            let text = document.map(std::borrow::Cow::Borrowed);
+            let text = text.or_else(|| crate::document::of_base(self));
+            let mut hasher = Xxh3::new();
+            hasher.update(text.unwrap_or_default().as_bytes());
+            return Some(hasher.digest());
+        }
+        let base = self.base.as_ref();
+        let is_one_write = self.sums.is_empty() && base.map(|base| base.version) == Some(version);
+        // A delete that is forgotten in one region and not yet in another must not show.
+        let base = base.filter(|base| base.document.is_some());
+        (!is_one_write).then(|| digest(base.map(|base| base.version), &self.sums))
+    }
+}
+
+fn digest_of_siblings(row: &Row) -> u64 {
+    let mut hasher = Xxh3::new();
+    for shown in crate::shown(row) {
+        hasher.update(shown.version.to_string().as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.digest()
 }
 
 fn digest(base: Option<Version>, sums: &[(String, i128)]) -> u64 {

@@ -12,6 +12,7 @@ mod message;
 pub mod mutation;
 mod origin;
 mod question;
+mod strategy;
 mod transaction;
 mod vector;
 
@@ -22,7 +23,8 @@ pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
 pub use question::{Answer, QUESTIONS_SINCE, Question};
-pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
+pub use strategy::Strategy;
+pub use transaction::{Change, Edit, IdempotencyKey, Members, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
 
 /// Where an entry stands in one region's log: the number of entries before it.

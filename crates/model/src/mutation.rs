@@ -22,6 +22,8 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// Removing a member of a set also removes additions of it that the removal had not seen.
+    RemovalOfUnseenAdditions,
 }
 
 #[cfg(feature = "mutations")]

@@ -3,7 +3,7 @@
 use crate::api::{Api, ApiState, DatasetState, Door};
 use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
 use crate::links::{self, Streams};
-use meridian_engine_kv::Limits;
+use meridian_engine_kv::{Limits, Strategies};
 use meridian_link::certs::IdentityError;
 use meridian_link::{
     Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, WireVersions,
@@ -265,6 +265,14 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             key_bytes_max: bytes(limits.key_bytes_max),
             conflicts_max: limits.conflicts_max,
             ..Limits::default()
+        },
+        strategies: Strategies {
+            default: dataset.strategy,
+            tables: dataset
+                .table_rules
+                .iter()
+                .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
+                .collect(),
         },
     }
 }

@@ -1,12 +1,14 @@
 //! One region of the world: the production machines over a disk and tables in memory.
 
-use meridian_check::{Action, ExpectedRow, RowKey, SnapshotChecker};
+use meridian_check::{
+    Action, ExpectedRow, FIELDS, RowKey, SETS, SIBLINGS, SWITCHED, SnapshotChecker,
+};
 use meridian_engine_kv::{
-    Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, Store as _,
-    TableReader, Tables, View as _,
+    Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, RowView, Store as _,
+    Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Micros, OriginId, RegionName};
+use meridian_model::{Micros, OriginId, RegionName, Strategy};
 use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -70,8 +72,9 @@ impl Node {
         fresh: u64,
     ) -> Result<(), StartError> {
         self.started = time;
-        let tables = Tables::open(self.store.clone(), Limits::default())
+        let mut tables = Tables::open(self.store.clone(), Limits::default())
             .map_err(|error| StartError::Refused(error.to_string()))?;
+        tables.set_strategies(strategies(fresh));
         let log_config = LogConfig {
             segment_bytes: 16 << 10,
             tail_cache_bytes: 8 << 10,
@@ -140,6 +143,7 @@ impl Node {
                     ExpectedRow {
                         version: row.version.latest,
                         document,
+                        siblings: siblings(&row),
                     },
                 );
             }
@@ -147,19 +151,49 @@ impl Node {
         rows
     }
 
-    /// How many records still wait to be collected.
+    /// How many records still wait to be collected, deleted rows that nothing waits for included.
     pub(crate) fn uncollected(&self) -> usize {
+        let rows = self.count(b"r", b"s");
+        self.count(b"q", b"r") + (rows - self.rows().len())
+    }
+
+    fn count(&self, start: &[u8], end: &[u8]) -> usize {
         let mut count = 0;
         let counted = self
             .store
             .view()
-            .visit(b"q", b"r", Order::Ascending, &mut |_, _| {
+            .visit(start, end, Order::Ascending, &mut |_, _| {
                 count += 1;
                 ControlFlow::Continue(())
             });
         counted.expect("the tables in memory are readable");
         count
     }
+}
+
+/// The strategies of a process: the table that switches has another one with each start, in each
+/// region by itself.
+fn strategies(fresh: u64) -> Strategies {
+    let switched = Strategy::ALL[(fresh % 4) as usize];
+    let tables = [
+        (FIELDS, Strategy::RegisterPerField),
+        (SETS, Strategy::AddWinsSet),
+        (SIBLINGS, Strategy::Siblings),
+        (SWITCHED, switched),
+    ];
+    let tables = tables.map(|(table, strategy)| (table.to_owned(), strategy));
+    Strategies {
+        default: Strategy::LastWriterWins,
+        tables: tables.into(),
+    }
+}
+
+/// The documents beside the newest.
+fn siblings(row: &RowView) -> Vec<Value> {
+    let others = row.siblings.iter().skip(1);
+    others
+        .map(|sibling| serde_json::from_str(&sibling.document).unwrap_or(Value::Null))
+        .collect()
 }
 
 /// Why a process didn't start.
@@ -205,6 +239,11 @@ pub(crate) fn request(actions: &[(String, String, Action)]) -> Request {
                 Action::Increment(field, by) => RowAction::Increment {
                     field: field.clone(),
                     by: *by,
+                },
+                Action::Members(field, add, remove) => RowAction::Members {
+                    field: field.clone(),
+                    add: add.clone(),
+                    remove: remove.clone(),
                 },
             },
         })

@@ -59,12 +59,7 @@ pub enum Engine {
     Embedded,
 }
 
-/// How a conflict is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// The higher version wins the row; incremented fields merge.
-    LastWriterWins,
-}
+pub use meridian_model::Strategy;
 
 /// What one table has different from its dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

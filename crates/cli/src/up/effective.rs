@@ -101,9 +101,7 @@ fn dataset(dataset: &Dataset) -> Value {
 }
 
 fn strategy(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::LastWriterWins => "last-writer-wins",
-    }
+    strategy.name()
 }
 
 #[cfg(test)]
@@ -159,7 +157,7 @@ mod tests {
             document-bytes-max = "2MiB"
             conflicts-max = 7
             [dataset.table.orders]
-            strategy = "last-writer-wins"
+            strategy = "add-wins-set"
             [[dataset]]
             name = "other"
             engine = "embedded"

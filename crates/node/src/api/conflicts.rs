@@ -14,7 +14,7 @@ use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use meridian_engine_kv::{ConflictCounts, ConflictId};
-use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName};
+use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName, Strategy};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::Xxh3;
@@ -46,9 +46,11 @@ pub(crate) struct ConflictRecord {
     aggregate_id: String,
     /// The two writes, the older first.
     conflicting_events: Vec<ConflictEvent>,
-    /// `LastWriterWins`.
+    /// Where a field is decided by itself: which one.
+    field: Option<String>,
+    /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`.
     resolution_strategy: String,
-    /// The `eventId` of the write whose value stands.
+    /// The `eventId` of the write whose value stands; of siblings, which all stand, the newer.
     resolved_event: String,
     /// When this region resolved it (RFC 3339).
     resolved_at: String,
@@ -65,7 +67,7 @@ pub(crate) struct ConflictEvent {
     region: String,
     /// When (RFC 3339).
     timestamp: String,
-    /// Its document; null for a delete.
+    /// Its document, or its value of the field; null where it removed it.
     data: serde_json::Value,
 }
 
@@ -188,17 +190,22 @@ fn write(
         winner,
         loser,
         resolved_at,
+        strategy,
+        field,
     } = conflict;
     let (older, newer) = if loser.version < winner.version {
         (loser, winner)
     } else {
         (winner, loser)
     };
-    let id = conflict_id(dataset, table, key, [older, newer]);
+    let id = conflict_id(dataset, table, key, field.as_deref(), [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
     json.raw(",\"conflictType\":").string(conflict_type(*kind));
     json.raw(",\"aggregateId\":")
         .string(&format!("{table}/{key}"));
+    if let Some(field) = field {
+        json.raw(",\"field\":").string(field);
+    }
     json.raw(",\"conflictingEvents\":");
     json.list([older, newer], |json, event| {
         json.raw("{\"eventId\":").version(Some(event.version));
@@ -213,11 +220,22 @@ fn write(
             .document(event.document.as_deref())
             .raw("}");
     });
-    json.raw(",\"resolutionStrategy\":\"LastWriterWins\",\"resolvedEvent\":");
+    json.raw(",\"resolutionStrategy\":")
+        .string(strategy_name(*strategy));
+    json.raw(",\"resolvedEvent\":");
     json.version(Some(winner.version));
     json.raw(",\"resolvedAt\":")
         .string(&rfc_3339(*resolved_at))
         .raw("}");
+}
+
+fn strategy_name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::LastWriterWins => "LastWriterWins",
+        Strategy::RegisterPerField => "RegisterPerField",
+        Strategy::AddWinsSet => "AddWinsSet",
+        Strategy::Siblings => "Siblings",
+    }
 }
 
 fn conflict_type(kind: ConflictKind) -> &'static str {
@@ -229,9 +247,15 @@ fn conflict_type(kind: ConflictKind) -> &'static str {
 }
 
 /// A name that every region comes to by itself, whichever of the writes it saw first.
-fn conflict_id(dataset: &str, table: &str, key: &str, events: [&ConflictingWrite; 2]) -> String {
+fn conflict_id(
+    dataset: &str,
+    table: &str,
+    key: &str,
+    field: Option<&str>,
+    events: [&ConflictingWrite; 2],
+) -> String {
     let mut hasher = Xxh3::new();
-    for part in [dataset, table, key] {
+    for part in [dataset, table, key].into_iter().chain(field) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
@@ -272,6 +296,8 @@ mod tests {
             winner,
             loser,
             resolved_at,
+            strategy: Strategy::LastWriterWins,
+            field: None,
         };
         let mut json = Json::default();
         write(&mut json, "main", &regions, &conflict);

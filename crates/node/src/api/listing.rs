@@ -3,6 +3,7 @@
 use super::incoming::{Incoming, page_limit};
 use super::json::{Json, SESSION, serialized};
 use super::problem::{Kind, Problem};
+use super::rows::{SiblingRecord, write_siblings};
 use super::session::Session;
 use super::state::{ApiState, DatasetState};
 use axum::extract::{Request, State};
@@ -33,8 +34,10 @@ pub(crate) struct ListedRow {
     key: String,
     /// Its version.
     version: String,
-    /// Its document: any JSON.
+    /// Its document: any JSON. Of a row with siblings the newest.
     document: serde_json::Value,
+    /// Only of a row that has siblings: all of them, newest first.
+    siblings: Option<Vec<SiblingRecord>>,
 }
 
 /// What a table holds, in short.
@@ -153,7 +156,12 @@ pub(crate) async fn rows(
     json.list(&page.rows, |json, (key, row)| {
         json.raw("{\"key\":").string(key);
         json.raw(",\"version\":").version(Some(row.version));
-        json.raw(",\"document\":").raw(&row.document).raw("}");
+        json.raw(",\"document\":").raw(&row.document);
+        if !row.siblings.is_empty() {
+            json.raw(",\"siblings\":");
+            write_siblings(json, &row.siblings);
+        }
+        json.raw("}");
     });
     json.raw(",\"next\":")
         .optional(page.next.as_deref())

@@ -22,6 +22,7 @@ mod increments;
 mod json;
 mod listing;
 mod live;
+mod members;
 mod metrics;
 mod openapi;
 mod preconditions;

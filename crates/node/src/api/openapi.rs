@@ -51,6 +51,9 @@ pub(crate) enum WriteProblems {
     /// The body took too long.
     #[response(status = 408, content_type = "application/problem+json")]
     Timeout(#[to_schema] Problem),
+    /// The row has siblings, and the request would change one document.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] Problem),
     /// The row is in another version than the preconditions demand.
     #[response(status = 412, content_type = "application/problem+json")]
     PreconditionFailed(#[to_schema] Problem),
@@ -128,6 +131,7 @@ impl Modify for BearerToken {
         super::metrics::metrics,
         super::live::livez,
         super::live::readyz,
+        super::members::change,
         describe,
     ),
     modifiers(&BearerToken),

@@ -73,6 +73,8 @@ kinds! {
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    NotASet = ("not-a-set", UNPROCESSABLE_ENTITY, "The field holds no array"),
+    RowHasSiblings = ("row-has-siblings", CONFLICT, "The row has siblings"),
 }
 
 /// An error reply.
@@ -197,6 +199,8 @@ impl Problem {
             Rejection::NotAnObject { .. } => Kind::NotAnObject,
             Rejection::NotAnInteger { .. } => Kind::NotAnInteger,
             Rejection::OutOfRange { .. } => Kind::OutOfRange,
+            Rejection::NotASet { .. } => Kind::NotASet,
+            Rejection::HasSiblings { .. } => Kind::RowHasSiblings,
             Rejection::Tables(error) => return Self::tables(error),
         };
         Self::of(kind, rejection)

@@ -5,7 +5,9 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::transactions;
-use super::{conflicts, increments, listing, live, metrics, openapi, replication, rows, status};
+use super::{
+    conflicts, increments, listing, live, members, metrics, openapi, replication, rows, status,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
@@ -15,7 +17,7 @@ use axum::routing::{get, post};
 pub(crate) const ROW: &str = "/v1/tables/{table}/rows/{key}";
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 13] = [
+pub(crate) const PATHS: [&str; 14] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -29,6 +31,7 @@ pub(crate) const PATHS: [&str; 13] = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/v1/tables/{table}/rows/{key}/members",
 ];
 
 /// The API's router.
@@ -42,7 +45,16 @@ pub fn router(state: ApiState) -> Router {
         transaction,
         rest @ ..,
     ] = PATHS;
-    let [region, streams, conflict, scrape, description, lives, ready] = rest;
+    let [
+        region,
+        streams,
+        conflict,
+        scrape,
+        description,
+        lives,
+        ready,
+        members_of_row,
+    ] = rest;
     Router::new()
         .route(tables, get(listing::tables))
         .route(listed, get(listing::rows))
@@ -57,6 +69,7 @@ pub fn router(state: ApiState) -> Router {
         .route(description, get(openapi::describe))
         .route(lives, get(live::livez))
         .route(ready, get(live::readyz))
+        .route(members_of_row, post(members::change))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

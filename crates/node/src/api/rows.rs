@@ -2,7 +2,7 @@
 
 use super::documents;
 use super::incoming::Incoming;
-use super::json::{SESSION, etag, reply};
+use super::json::{Json, SESSION, etag, reply};
 use super::preconditions;
 use super::problem::{Kind, Problem};
 use super::session::Session;
@@ -13,8 +13,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use meridian_engine_kv::{
-    Action, Outcome, Request as Transaction, RowOperation, RowOutcome, RowVersion,
+    Action, Outcome, Request as Transaction, RowOperation, RowOutcome, RowView, SiblingView,
 };
+use utoipa::ToSchema;
 
 /// Reads a row.
 #[utoipa::path(
@@ -31,6 +32,9 @@ use meridian_engine_kv::{
     responses(
         (status = 200, description = "The row's document.", body = serde_json::Value,
             headers(("ETag" = String), ("Meridian-Session" = String))),
+        (status = 300, description = "The row has siblings: documents that were written without \
+            knowledge of each other. A PUT whose If-Match lists their versions resolves them.",
+            body = SiblingsReply, headers(("ETag" = String), ("Meridian-Session" = String))),
         (status = 304, description = "The row is in one of the versions of If-None-Match."),
         super::openapi::RowProblems,
         super::openapi::ServerProblems,
@@ -56,37 +60,74 @@ pub(crate) async fn get(
         let detail = format!("table {table:?} has no row {key:?}");
         return Err(Problem::new(Kind::RowNotFound, detail).header(SESSION, token));
     };
-    let mut response = match demanded(incoming.headers(), row.version, &token)? {
+    let version = row.version;
+    let mut response = match demanded(incoming.headers(), &row, &token)? {
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
+        _ if !row.siblings.is_empty() => siblings(&row),
         status => reply(status, row.document),
     };
-    response
-        .headers_mut()
-        .insert(header::ETAG, etag(row.version));
+    response.headers_mut().insert(header::ETAG, etag(version));
     response.headers_mut().insert(SESSION, token);
     Ok(response)
+}
+
+/// A row with siblings: the client has the choice.
+fn siblings(row: &RowView) -> Response {
+    let mut json = Json::default();
+    json.raw("{\"siblings\":");
+    write_siblings(&mut json, &row.siblings);
+    json.raw("}");
+    let mut response = json.reply();
+    *response.status_mut() = StatusCode::MULTIPLE_CHOICES;
+    response
+}
+
+/// The documents that stand side by side, newest first.
+pub(crate) fn write_siblings(json: &mut Json, siblings: &[SiblingView]) {
+    json.list(siblings, |json, sibling| {
+        json.raw("{\"version\":").version(Some(sibling.version));
+        json.raw(",\"document\":").raw(&sibling.document).raw("}");
+    });
+}
+
+/// The documents of a row with siblings.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct SiblingsReply {
+    /// The newest first; the client writes one document, with all of these versions in If-Match.
+    siblings: Vec<SiblingRecord>,
+}
+
+/// One of several documents of a row.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a reply that is written otherwise")]
+pub(crate) struct SiblingRecord {
+    /// Its version.
+    version: String,
+    /// The document: any JSON.
+    document: serde_json::Value,
 }
 
 /// The status that a read's preconditions lead to.
 fn demanded(
     headers: &HeaderMap,
-    version: RowVersion,
+    row: &RowView,
     token: &HeaderValue,
 ) -> Result<StatusCode, Problem> {
     let wanted = preconditions::if_match(headers)?;
-    if wanted.is_some_and(|tags| !preconditions::include(&tags, version)) {
+    if wanted.is_some_and(|tags| !preconditions::include(&tags, row)) {
         return Err(
             Problem::new(Kind::PreconditionFailed, "the row is in another version")
-                .member("version", version.to_string())
+                .member("version", row.version.to_string())
                 .header(SESSION, token.clone()),
         );
     }
     let known = preconditions::if_none_match(headers)?;
-    let is_known = known.is_some_and(|tags| preconditions::include(&tags, version));
+    let is_known = known.is_some_and(|tags| preconditions::include(&tags, row));
     Ok(if is_known {
         StatusCode::NOT_MODIFIED
     } else {

@@ -175,6 +175,15 @@ impl Target<'_> {
     pub(crate) fn increment_bytes_max(&self) -> usize {
         INCREMENT_BYTES_MAX.min(bytes(self.limits.transaction_bytes_max))
     }
+
+    /// The most bytes that the body of a change of members may have: a document's worth to add,
+    /// and one to remove.
+    pub(crate) fn members_bytes_max(&self) -> usize {
+        let documents = bytes(self.limits.document_bytes_max).saturating_mul(2);
+        documents
+            .saturating_add(INCREMENT_BYTES_MAX)
+            .min(bytes(self.limits.transaction_bytes_max))
+    }
 }
 
 fn bytes(limit: u64) -> usize {

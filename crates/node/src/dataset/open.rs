@@ -2,7 +2,7 @@
 
 use super::thread::{self, Running};
 use super::{DatasetHandle, MachineClock};
-use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
+use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
@@ -19,6 +19,8 @@ pub struct DatasetConfig {
     pub replica: Config,
     /// What a client's transaction may be.
     pub limits: Limits,
+    /// What becomes of clients' writes that had not seen each other.
+    pub strategies: Strategies,
 }
 
 /// A dataset can't be opened; it stays stopped, and the others run.
@@ -61,7 +63,8 @@ pub fn open(
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
-    let tables = Tables::open(store, config.limits)?;
+    let mut tables = Tables::open(store, config.limits)?;
+    tables.set_strategies(config.strategies);
     let log_at = config.directory.join("log");
     create(&log_at)?;
     let disk = Directory::open(&log_at).map_err(|source| OpenDatasetError::Directory {

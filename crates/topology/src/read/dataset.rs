@@ -22,7 +22,6 @@ const LOG_BYTES_AT_MOST: u64 = 1 << 50;
 const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
 
 const EMBEDDED: &str = "embedded";
-const LAST_WRITER_WINS: &str = "last-writer-wins";
 /// Engines that a person may rightly expect one day.
 const ENGINES_OF_OTHERS: [&str; 6] = [
     "postgres",
@@ -94,11 +93,12 @@ fn check_engine(section: &Section<'_>, faults: &mut Faults<'_>) {
 
 fn read_strategy(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Strategy> {
     let strategy = section.text("strategy", faults)?;
-    if strategy.value == LAST_WRITER_WINS {
-        return Some(Strategy::LastWriterWins);
+    if let Some(known) = Strategy::from_name(strategy.value) {
+        return Some(known);
     }
-    let hint = nearest(strategy.value, [LAST_WRITER_WINS]).map_or_else(
-        || "this build has strategy = \"last-writer-wins\"".to_owned(),
+    let names = Strategy::ALL.map(Strategy::name);
+    let hint = nearest(strategy.value, names).map_or_else(
+        || format!("the strategies are {}", names.join(", ")),
         |near| format!("did you mean {near:?}?"),
     );
     let reason = format!("this build has no strategy {:?}", strategy.value);

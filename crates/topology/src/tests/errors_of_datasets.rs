@@ -41,7 +41,7 @@ fn strategies_this_build_lacks() {
             "strategy = \"newest\"\n[dataset.table.orders]\nstrategy = \"last-write-wins\"\n"
         ),
         r#"error: meridian.toml:7:12: this build has no strategy "newest"
-  hint: this build has strategy = "last-writer-wins"
+  hint: the strategies are last-writer-wins, register-per-field, add-wins-set, siblings
 error: meridian.toml:9:12: this build has no strategy "last-write-wins"
   hint: did you mean "last-writer-wins"?"#
     );

@@ -40,13 +40,19 @@ data-dir = "/var/lib/meridian"
 [[dataset]]
 name = "shop"
 engine = "embedded"
-strategy = "last-writer-wins"
+strategy = "register-per-field"
 tables = ["orders", "inv_*"]
 
 [dataset.table.orders]
 strategy = "last-writer-wins"
 
 [dataset.table."inv_2024.q1"]
+strategy = "add-wins-set"
+
+[dataset.table.inv_1]
+strategy = "siblings"
+
+[dataset.table.inv_2]
 
 [dataset.limits]
 document-bytes-max = "8MiB"
@@ -124,8 +130,16 @@ fn datasets_have_engine_rules_and_limits() {
     let topology = parse(FULL);
     let shop = &topology.datasets[0];
     assert_eq!(shop.engine, Engine::Embedded);
-    assert_eq!(shop.table_rules.len(), 2);
-    assert_eq!(shop.strategy_of("orders"), Strategy::LastWriterWins);
+    assert_eq!(shop.table_rules.len(), 4);
+    for (table, strategy) in [
+        ("orders", Strategy::LastWriterWins),
+        ("inv_2024.q1", Strategy::AddWinsSet),
+        ("inv_1", Strategy::Siblings),
+        ("inv_2", Strategy::RegisterPerField),
+        ("inv_3", Strategy::RegisterPerField),
+    ] {
+        assert_eq!(shop.strategy_of(table), strategy, "{table}");
+    }
     let expected = Limits {
         document_bytes_max: 8 << 20,
         transaction_bytes_max: 12 << 20,
