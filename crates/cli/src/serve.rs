@@ -27,6 +27,9 @@ pub struct Options {
     /// How what it says is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// Take faults over the API, for drills
+    #[arg(long)]
+    allow_faults: bool,
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
@@ -84,6 +87,7 @@ pub fn run(options: Options) -> CliResult {
         region: options.region,
         data_dir,
         wan: options.wan.into(),
+        allow_faults: options.allow_faults,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

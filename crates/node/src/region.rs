@@ -1,11 +1,16 @@
 //! One region, from its topology to a running process and back down.
 
 use crate::api::{Api, ApiState, DatasetState};
-use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
+use crate::dataset::{
+    self, ClockOffset, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe,
+};
+use crate::faults::{DiskLevers, Faults};
 use crate::links::{self, Streams};
 use meridian_engine_kv::Limits;
 use meridian_link::certs::IdentityError;
-use meridian_link::{Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections};
+use meridian_link::{
+    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
+};
 use meridian_model::RegionName;
 use meridian_replicate::Config;
 use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
@@ -37,6 +42,16 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// Whether faults may be asked for over the API, for drills.
+    pub allow_faults: bool,
+}
+
+/// What faults would move, moved or not.
+#[derive(Clone, Debug, Default)]
+struct FaultLevers {
+    links: Shaping,
+    disk: DiskLevers,
+    clock: ClockOffset,
 }
 
 /// How the links between regions behave.
@@ -143,11 +158,12 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let serving = serve.topology.for_serve(&serve.region)?;
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
-    let clock = MachineClock::start();
+    let levers = FaultLevers::default();
+    let clock = MachineClock::with_offset(levers.clock.clone());
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
-    let mut links = bind_links(&serve, &serving).await?;
-    let datasets = open_datasets(&serve, clock);
+    let mut links = bind_links(&serve, &serving, &levers.links).await?;
+    let datasets = open_datasets(&serve, &clock, &levers.disk);
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
@@ -157,6 +173,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
         started: Instant::now(),
+        faults: faults(&serve, levers),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
@@ -174,6 +191,14 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
+}
+
+fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
+    let FaultLevers { links, disk, clock } = levers;
+    if serve.allow_faults {
+        tracing::warn!("faults may be asked for over the API; this is for drills");
+    }
+    serve.allow_faults.then(|| Faults::new(links, disk, clock))
 }
 
 struct Datasets {
@@ -204,7 +229,7 @@ impl Datasets {
     }
 }
 
-fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
+fn open_datasets(serve: &Serve, clock: &MachineClock, disk: &DiskLevers) -> Datasets {
     let mut datasets = Datasets {
         states: BTreeMap::new(),
         running: Vec::new(),
@@ -212,7 +237,7 @@ fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
     };
     for dataset in &serve.topology.datasets {
         let name = dataset.name.as_str().to_owned();
-        match dataset::open(dataset_config(serve, dataset), clock) {
+        match dataset::open(dataset_config(serve, dataset, disk), clock.clone()) {
             Ok((handle, running)) => {
                 datasets
                     .states
@@ -235,7 +260,7 @@ fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
     datasets
 }
 
-fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
+fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> DatasetConfig {
     let limits = &dataset.limits;
     let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     DatasetConfig {
@@ -262,6 +287,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             conflicts_max: limits.conflicts_max,
             ..Limits::default()
         },
+        disk: disk.clone(),
     }
 }
 
@@ -272,7 +298,11 @@ struct Links {
     rejections: Rejections,
 }
 
-async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, ServeError> {
+async fn bind_links(
+    serve: &Serve,
+    serving: &Serving,
+    shaping: &Shaping,
+) -> Result<Option<Links>, ServeError> {
     if serving.peers.is_empty() {
         return Ok(None);
     }
@@ -288,7 +318,8 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
         key: tls.key_of(&region),
     };
     let identity = Identity::load(&serve.region, &paths, SystemTime::now())?;
-    let endpoint = Endpoint::new(identity);
+    let mut endpoint = Endpoint::new(identity);
+    endpoint.shaping = shaping.clone();
     let peers: BTreeSet<String> = serving
         .peers
         .iter()

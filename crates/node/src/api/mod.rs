@@ -15,6 +15,8 @@
 mod conflicts;
 mod documents;
 mod exposition;
+mod fault_request;
+mod faults;
 mod guard;
 mod incoming;
 mod increments;

@@ -73,6 +73,10 @@ kinds! {
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
+    FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
+    FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
 }
 
 /// An error reply.

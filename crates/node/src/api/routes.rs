@@ -4,15 +4,15 @@ use super::guard::guard;
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
-use super::transactions;
 use super::{conflicts, increments, listing, live, metrics, openapi, replication, rows, status};
+use super::{faults, transactions};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 13] = [
+pub(crate) const PATHS: [&str; 15] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -26,6 +26,8 @@ pub(crate) const PATHS: [&str; 13] = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/v1/faults",
+    "/v1/faults/{id}",
 ];
 
 /// The API's router.
@@ -39,7 +41,17 @@ pub fn router(state: ApiState) -> Router {
         transaction,
         rest @ ..,
     ] = PATHS;
-    let [region, streams, conflict, scrape, description, lives, ready] = rest;
+    let [
+        region,
+        streams,
+        conflict,
+        scrape,
+        description,
+        lives,
+        ready,
+        faulty,
+        fault,
+    ] = rest;
     Router::new()
         .route(tables, get(listing::tables))
         .route(listed, get(listing::rows))
@@ -54,6 +66,8 @@ pub fn router(state: ApiState) -> Router {
         .route(description, get(openapi::describe))
         .route(lives, get(live::livez))
         .route(ready, get(live::readyz))
+        .route(faulty, get(faults::list).post(faults::begin))
+        .route(fault, delete(faults::lift))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

@@ -1,9 +1,9 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::DelaySummary;
+use super::{DelaySummary, LogDisk};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
-use meridian_log::{Directory, Reader};
+use meridian_log::Reader;
 use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Sequence, Vector};
 use meridian_replicate::PeerStatus;
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ pub struct DatasetHandle {
     pub(super) origin: OriginId,
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
-    pub(super) log: Reader<Directory>,
+    pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
 }
@@ -189,7 +189,7 @@ impl DatasetHandle {
         self.origin
     }
 
-    pub(crate) fn log(&self) -> Reader<Directory> {
+    pub(crate) fn log(&self) -> Reader<LogDisk> {
         self.log.clone()
     }
 

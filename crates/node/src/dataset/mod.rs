@@ -10,6 +10,9 @@
 //! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
+use crate::faults::FaultyDisk;
+use meridian_log::Directory;
+
 mod alarms;
 mod clock;
 mod delays;
@@ -18,11 +21,14 @@ mod open;
 mod room;
 mod thread;
 
-pub use clock::MachineClock;
+pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use thread::Running;
+
+/// The disk under a dataset's log.
+pub type LogDisk = FaultyDisk<Directory>;
 
 pub(crate) use handle::Input;
 pub(crate) use thread::describe;

@@ -5,6 +5,7 @@ mod bad_input;
 mod conditions;
 mod connections;
 mod descriptions;
+mod faults;
 mod idempotency;
 mod increments;
 mod keys;
