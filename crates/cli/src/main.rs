@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod conflicts;
 mod error;
+mod faults;
 mod init;
 mod interrupt;
 mod output;
@@ -67,5 +68,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Replication(options) => replication::run(&options, output),
         Verb::Conflicts(options) => conflicts::run(&options, output),
         Verb::Tables(verb) => tables::run(&verb, output),
+        Verb::Faults(verb) => faults::run(&verb, output),
     }
 }

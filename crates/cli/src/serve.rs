@@ -32,6 +32,9 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = WIRE_VERSION_MAX, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(i64::from(WIRE_VERSION_MIN)..=i64::from(WIRE_VERSION_MAX)))]
     wire_version_max: u16,
+    /// Take faults over the API, for drills
+    #[arg(long)]
+    allow_faults: bool,
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
@@ -90,6 +93,7 @@ pub fn run(options: Options) -> CliResult {
         data_dir,
         wan: options.wan.into(),
         wire_version_max: options.wire_version_max,
+        allow_faults: options.allow_faults,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod dataset;
+pub mod faults;
 
 mod links;
 mod region;

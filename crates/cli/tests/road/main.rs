@@ -5,6 +5,7 @@
 
 mod damage;
 mod dying;
+mod faults;
 mod kills;
 mod limits;
 mod links;

@@ -23,6 +23,8 @@ pub struct System {
     apis: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
     proxies: BTreeMap<(usize, usize), Proxy>,
+    /// What else regions are started with.
+    pub arguments: Vec<&'static str>,
 }
 
 /// What the API said.
@@ -114,6 +116,7 @@ impl System {
             apis,
             processes,
             proxies,
+            arguments: Vec::new(),
         };
         for own in 0..system.names.len() {
             let text = system.topology_of(own, &links, dataset);
@@ -194,6 +197,7 @@ impl System {
             .arg("--data-dir")
             .arg(data_dir)
             .args(arguments)
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(talk)
@@ -357,6 +361,14 @@ impl Client {
 
     pub fn put_at(&self, path: &str, document: &str) -> Result<Reply, ureq::Error> {
         read(self.agent.put(self.url(path)).send(document)?)
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.post(self.url(path)).send(body)?)
+    }
+
+    pub fn delete_at(&self, path: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.delete(self.url(path)).call()?)
     }
 
     pub fn delete(&self, key: &str) -> Result<Reply, ureq::Error> {

@@ -16,6 +16,8 @@ mod conflicts;
 mod documents;
 mod door;
 mod exposition;
+mod fault_request;
+mod faults;
 mod guard;
 mod incoming;
 mod increments;

@@ -83,6 +83,24 @@ pub(crate) enum ReadProblems {
     Unprocessable(#[to_schema] Problem),
 }
 
+/// What may be wrong with a request that has a body and is no write of rows.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum BodyProblems {
+    /// Path, query or the body can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The body took too long.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The request is understood and can't be carried out.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+}
+
 /// What may be wrong with the region.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described, never made")]
@@ -133,6 +151,9 @@ impl Modify for BearerToken {
         super::live::readyz,
         super::members::change,
         describe,
+        super::faults::list,
+        super::faults::begin,
+        super::faults::lift,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),

@@ -75,6 +75,10 @@ kinds! {
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
     NotASet = ("not-a-set", UNPROCESSABLE_ENTITY, "The field holds no array"),
     RowHasSiblings = ("row-has-siblings", CONFLICT, "The row has siblings"),
+    FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
+    FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
+    FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
 }
 
 /// An error reply.

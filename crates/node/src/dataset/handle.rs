@@ -1,9 +1,9 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::{AskError, DelaySummary, Questions};
+use super::{AskError, DelaySummary, LogDisk, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
-use meridian_log::{Directory, Reader};
+use meridian_log::Reader;
 use meridian_model::{
     Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
 };
@@ -127,7 +127,7 @@ pub struct DatasetHandle {
     pub(super) origin: OriginId,
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
-    pub(super) log: Reader<Directory>,
+    pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
@@ -212,7 +212,7 @@ impl DatasetHandle {
         self.origin
     }
 
-    pub(crate) fn log(&self) -> Reader<Directory> {
+    pub(crate) fn log(&self) -> Reader<LogDisk> {
         self.log.clone()
     }
 

@@ -10,22 +10,28 @@
 //! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
+use crate::faults::FaultyDisk;
+use meridian_log::Directory;
+
 mod alarms;
 mod clock;
 mod delays;
 mod handle;
 mod open;
-mod questions;
 mod postman;
+mod questions;
 mod room;
 mod thread;
 
-pub use clock::MachineClock;
+pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;
+
+/// The disk under a dataset's log.
+pub type LogDisk = FaultyDisk<Directory>;
 
 pub(crate) use handle::Input;
 pub(crate) use questions::Questions;

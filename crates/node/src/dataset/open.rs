@@ -2,6 +2,7 @@
 
 use super::thread::{self, Running};
 use super::{DatasetHandle, MachineClock};
+use crate::faults::{DiskLevers, FaultyDisk};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
@@ -21,6 +22,8 @@ pub struct DatasetConfig {
     pub limits: Limits,
     /// What becomes of clients' writes that had not seen each other.
     pub strategies: Strategies,
+    /// How the log's disk is made worse, for drills.
+    pub disk: DiskLevers,
 }
 
 /// A dataset can't be opened; it stays stopped, and the others run.
@@ -71,6 +74,7 @@ pub fn open(
         path: log_at,
         source,
     })?;
+    let disk = FaultyDisk::new(disk, config.disk);
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;

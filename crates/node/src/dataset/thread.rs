@@ -4,10 +4,9 @@ use super::alarms::Alarms;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
 use super::postman::{Postman, Reply};
 use super::room::Room;
-use super::{Delays, MachineClock, Questions};
+use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
-use meridian_log::Directory;
 use meridian_model::{Envelope, OriginId, RegionName, Vector};
 use meridian_replicate::{CommitError, Now, Replica, WriteError};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +23,7 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
-type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
+type EmbeddedReplica = Replica<LogDisk, Tables<FjallStore>>;
 
 /// A dataset's running thread.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub(super) fn start(
     let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
     let mut worker = Worker {
         name: name.clone(),
-        clock,
+        clock: clock.clone(),
         publish,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),

@@ -1,9 +1,9 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
 use super::answers::Answers;
-use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
+use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
-use meridian_log::{Directory, LogError};
+use meridian_log::LogError;
 use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
             sender: Sender::new(streams.region.clone(), dataset.origin(), dataset.log()),
             dataset: dataset.clone(),
             peer: peer.clone(),
-            clock: streams.clock,
+            clock: streams.clock.clone(),
             link: link.clone(),
             session: SessionId::default(),
             held: None,
@@ -123,7 +123,7 @@ async fn refuse(
 
 /// One dataset's stream to one subscriber.
 struct Stream {
-    sender: Sender<Directory>,
+    sender: Sender<LogDisk>,
     dataset: DatasetHandle,
     peer: RegionName,
     clock: MachineClock,

@@ -6,6 +6,7 @@ mod conditions;
 mod connections;
 mod descriptions;
 mod door;
+mod faults;
 mod idempotency;
 mod increments;
 mod keys;

@@ -8,6 +8,7 @@ use meridian_engine_kv::Limits;
 use meridian_model::RegionName;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
+use meridian_node::faults::{DiskLevers, Faults};
 use meridian_replicate::Config;
 use meridian_topology::Topology;
 use serde_json::Value;
@@ -26,6 +27,11 @@ zone = "meridian.test"
 name = "us-east-1"
 api = "127.0.0.1:1"
 link = "127.0.0.1:2"
+
+[[region]]
+name = "eu-west-1"
+api = "127.0.0.1:3"
+link = "127.0.0.1:4"
 
 [[dataset]]
 name = "main"
@@ -57,6 +63,7 @@ pub struct Setting {
     pub log_bytes_max: u64,
     pub token: Option<String>,
     pub other: Option<&'static str>,
+    pub faults: Option<Faults>,
 }
 
 impl Default for Setting {
@@ -65,6 +72,7 @@ impl Default for Setting {
             log_bytes_max: 1 << 30,
             token: None,
             other: None,
+            faults: None,
         }
     }
 }
@@ -95,6 +103,7 @@ impl Region {
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
             started: Instant::now(),
+            faults: setting.faults,
         };
         Self {
             router: router(ApiState::new(api.clone())),
@@ -209,6 +218,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             transaction_bytes_max: 4 << 20,
             ..Limits::default()
         },
+        disk: DiskLevers::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle
