@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
-use meridian_engine_kv::Limits;
+use meridian_engine_kv::{Limits, Strategies};
 use meridian_model::RegionName;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
@@ -219,6 +219,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             ..Limits::default()
         },
         disk: DiskLevers::default(),
+        strategies: Strategies::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle
