@@ -4,10 +4,12 @@
 //! same. A checker knows nothing of how the system works; it states the promise a second time, as
 //! plainly as it can.
 
+mod durable;
 mod law;
 mod snapshot;
 mod workload;
 
+pub use durable::{Acknowledged, Written};
 pub use law::{Committed, ExpectedRow, Law, RowKey};
 pub use snapshot::{Reader, SnapshotChecker};
 pub use workload::{Action, CHAIN, COUNTERS, GROUPS, PLAIN, Step, Workload, group_members};

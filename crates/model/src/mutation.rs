@@ -22,6 +22,14 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// A read doesn't wait for what its token says.
+    TokenIgnored,
+    /// A region that holds a write counts as two.
+    AcknowledgementCountedTwice,
+    /// A strong read asks no other region.
+    StrongReadAsksNobody,
+    /// A strong read shows what too few regions hold.
+    StrongReadNotHeld,
 }
 
 #[cfg(feature = "mutations")]

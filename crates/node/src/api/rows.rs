@@ -113,6 +113,7 @@ fn demanded(
             headers(("ETag" = String), ("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
         (status = 201, description = "The row was not there; its document now.", body = serde_json::Value,
             headers(("ETag" = String), ("Meridian-Session" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),
@@ -154,6 +155,7 @@ pub(crate) async fn put(
     responses(
         (status = 204, description = "The row is not there any more, whether or not it was.",
             headers(("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),

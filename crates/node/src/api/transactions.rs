@@ -121,6 +121,7 @@ pub(crate) struct TransactionRow {
     responses(
         (status = 200, description = "It is committed.", body = TransactionReply,
             headers(("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),

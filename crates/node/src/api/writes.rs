@@ -1,5 +1,6 @@
 //! What all writes have in common: room, body, idempotency key, session, execution.
 
+use super::acknowledged;
 use super::incoming::Incoming;
 use super::json::{REPLAYED, SESSION};
 use super::problem::{Kind, Problem};
@@ -58,10 +59,13 @@ pub(crate) async fn execute(
     session.wait(dataset).await?;
     let executed = dataset.execute(request).await;
     let token = session.token(dataset, []);
-    let outcome =
+    let written =
         executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
-    let replayed = outcome.replayed;
-    let mut response = reply(outcome)?;
+    let replayed = written.outcome.replayed;
+    let mut response = reply(written.outcome)?;
+    if let Some(shortfall) = &written.shortfall {
+        response = acknowledged::accepted(response, shortfall).await;
+    }
     response.headers_mut().insert(SESSION, token);
     if replayed {
         response

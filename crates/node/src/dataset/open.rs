@@ -6,6 +6,7 @@ use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_topology::Promises;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -17,6 +18,8 @@ pub struct DatasetConfig {
     pub directory: PathBuf,
     /// Regions, budgets, intervals.
     pub replica: Config,
+    /// What its clients are promised, and which regions take writes.
+    pub promises: Promises,
     /// What a client's transaction may be.
     pub limits: Limits,
 }
@@ -71,7 +74,14 @@ pub fn open(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
+    let started = thread::start(
+        config.name,
+        config.directory,
+        &config.promises,
+        replica,
+        clock,
+    );
+    started.map_err(OpenDatasetError::Thread)
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {
