@@ -34,6 +34,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         &self.config.regions
     }
 
+    /// This region.
+    #[must_use]
+    pub fn region(&self) -> &RegionName {
+        &self.config.region
+    }
+
     /// Who holds what.
     #[must_use]
     pub fn holdings(&self) -> Holdings<'_> {

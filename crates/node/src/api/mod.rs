@@ -14,6 +14,7 @@
 
 mod acknowledged;
 mod conflicts;
+mod consistency;
 mod documents;
 mod exposition;
 mod guard;

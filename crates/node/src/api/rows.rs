@@ -1,16 +1,16 @@
 //! One row: read it, write it, remove it.
 
+use super::consistency::Read;
 use super::documents;
 use super::incoming::Incoming;
-use super::json::{SESSION, etag, reply};
+use super::json::{etag, reply};
 use super::preconditions;
 use super::problem::{Kind, Problem};
-use super::session::Session;
 use super::state::ApiState;
 use super::writes::{self, Write};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use meridian_engine_kv::{
     Action, Outcome, Request as Transaction, RowOperation, RowOutcome, RowVersion,
@@ -27,10 +27,11 @@ use meridian_engine_kv::{
         ("If-None-Match" = Option<String>, Header, description = "Versions that are known already."),
         ("If-Match" = Option<String>, Header, description = "Versions one of which is wanted."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "The row's document.", body = serde_json::Value,
-            headers(("ETag" = String), ("Meridian-Session" = String))),
+            headers(("ETag" = String), ("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         (status = 304, description = "The row is in one of the versions of If-None-Match."),
         super::openapi::RowProblems,
         super::openapi::ServerProblems,
@@ -44,19 +45,23 @@ pub(crate) async fn get(
     let (table, key) = (incoming.table()?, incoming.key()?);
     let target = state.target(&table)?;
     target.check_key(&key)?;
-    let session = Session::read(&state, incoming.headers())?;
-    session.wait(target.dataset).await?;
+    let read = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
     let row = target
         .dataset
         .tables()
         .get(&table, &key)
         .map_err(|error| Problem::tables(&error))?;
-    let token = session.token(target.dataset, row.iter().map(|row| row.version.latest));
+    let stamp = read.end().await?;
     let Some(row) = row else {
         let detail = format!("table {table:?} has no row {key:?}");
-        return Err(Problem::new(Kind::RowNotFound, detail).header(SESSION, token));
+        return Err(stamp.on_problem(Problem::new(Kind::RowNotFound, detail)));
     };
-    let mut response = match demanded(incoming.headers(), row.version, &token)? {
+    let demanded = demanded(incoming.headers(), row.version);
+    let status = match demanded {
+        Ok(status) => status,
+        Err(problem) => return Err(stamp.on_problem(problem)),
+    };
+    let mut response = match status {
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -67,22 +72,17 @@ pub(crate) async fn get(
     response
         .headers_mut()
         .insert(header::ETAG, etag(row.version));
-    response.headers_mut().insert(SESSION, token);
+    stamp.on(response.headers_mut());
     Ok(response)
 }
 
 /// The status that a read's preconditions lead to.
-fn demanded(
-    headers: &HeaderMap,
-    version: RowVersion,
-    token: &HeaderValue,
-) -> Result<StatusCode, Problem> {
+fn demanded(headers: &HeaderMap, version: RowVersion) -> Result<StatusCode, Problem> {
     let wanted = preconditions::if_match(headers)?;
     if wanted.is_some_and(|tags| !preconditions::include(&tags, version)) {
         return Err(
             Problem::new(Kind::PreconditionFailed, "the row is in another version")
-                .member("version", version.to_string())
-                .header(SESSION, token.clone()),
+                .member("version", version.to_string()),
         );
     }
     let known = preconditions::if_none_match(headers)?;

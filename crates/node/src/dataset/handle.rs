@@ -7,7 +7,7 @@ use meridian_log::{Directory, Reader};
 use meridian_model::{
     Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
 };
-use meridian_replicate::{PeerStatus, Shortfall};
+use meridian_replicate::{PeerStatus, Shortfall, StrongRead, has_reached};
 use meridian_topology::Promises;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -146,6 +146,9 @@ pub struct DatasetHandle {
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
     pub(super) promises: Arc<Promises>,
+    pub(super) region: RegionName,
+    /// The regions that count.
+    pub(super) members: Arc<[RegionName]>,
 }
 
 impl DatasetHandle {
@@ -180,7 +183,7 @@ impl DatasetHandle {
     /// `timeout`.
     pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
         let mut applied = self.applied.clone();
-        let waited = applied.wait_for(|applied| applied.covers(seen));
+        let waited = applied.wait_for(|applied| has_reached(applied, seen));
         matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
     }
 
@@ -204,6 +207,25 @@ impl DatasetHandle {
     #[must_use]
     pub fn promises(&self) -> &Promises {
         &self.promises
+    }
+
+    /// The other regions that count.
+    pub(crate) fn others(&self) -> Vec<RegionName> {
+        let members = self.members.iter();
+        members
+            .filter(|member| **member != self.region)
+            .cloned()
+            .collect()
+    }
+
+    /// A strong read, which begins now.
+    pub(crate) fn strong_read(&self) -> StrongRead {
+        let held = self.log.marks().vector();
+        match self.promises.writes.home() {
+            Some(home) if *home == self.region => StrongRead::at_home(held),
+            Some(home) => StrongRead::of_home(home),
+            None => StrongRead::of_members(self.promises.acknowledgement, held, &self.others()),
+        }
     }
 
     /// Waits until as many regions hold all that is durable here now as hold an acknowledged write.

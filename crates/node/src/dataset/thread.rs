@@ -116,6 +116,8 @@ pub(super) fn start(
         status,
         questions: Questions::default(),
         promises: Arc::new(promises.clone()),
+        region: worker.replica.region().clone(),
+        members: worker.replica.members().into(),
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
