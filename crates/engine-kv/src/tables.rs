@@ -39,6 +39,9 @@ pub struct Tables<S: Store> {
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
+    /// Per origin its last transaction, with what is staged.
+    seen: Vector,
+    committed_seen: Vector,
     position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
@@ -65,6 +68,7 @@ impl<S: Store> Tables<S> {
             None => store.commit([format_record()].into_iter().collect())?,
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
+        let seen: Vector = meta(&store, keys::SEEN)?.unwrap_or_default();
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
@@ -75,6 +79,8 @@ impl<S: Store> Tables<S> {
             collector: Collector::default(),
             conflicts,
             committed_conflicts: conflicts,
+            committed_seen: seen.clone(),
+            seen,
             torn: false,
         })
     }
@@ -126,6 +132,8 @@ impl<S: Store> Tables<S> {
             self.stage_row(&change.table, &change.key, &merged.row);
             self.stage_conflicts(applying, change, merged.conflicts, &mut conflicts);
         }
+        self.seen
+            .raise(applying.version.origin, applying.version.hlc);
         match &applying.transaction.idempotency {
             Some(key) => self.stage_idempotency(applying.version, key),
             None => Ok(()),
@@ -276,7 +284,14 @@ impl<S: Store> Tables<S> {
                 value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
+        let has_seen_more = self.seen != self.committed_seen;
+        if has_seen_more {
+            put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
+        }
         self.store.commit(writes)?;
+        if has_seen_more {
+            self.committed_seen.clone_from(&self.seen);
+        }
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
@@ -302,6 +317,7 @@ impl<S: Store> Engine for Tables<S> {
         self.staged.clear();
         self.collector.restart();
         self.conflicts = self.committed_conflicts;
+        self.seen.clone_from(&self.committed_seen);
         self.torn = false;
     }
 

@@ -15,6 +15,8 @@ pub const QUESTIONS_SINCE: u16 = 2;
 pub enum Question {
     /// "What have you applied?"
     Applied,
+    /// "What do you hold?"
+    Held,
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -27,4 +29,6 @@ pub enum Answer {
     },
     /// Per origin the highest clock reading that is durable and visible there.
     Applied(Vector),
+    /// Per origin the highest clock reading that is durable there, applied or not.
+    Held(Vector),
 }

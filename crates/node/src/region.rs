@@ -283,6 +283,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
         },
+        promises: dataset.promises.clone(),
         limits: Limits {
             document_bytes_max: bytes(limits.document_bytes_max),
             transaction_bytes_max: bytes(limits.transaction_bytes_max),

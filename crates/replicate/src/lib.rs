@@ -5,9 +5,11 @@
 //! streams this region's log to the peer. Disks and tables come in through traits, time through
 //! [`Now`]; the very same code runs in production and in the simulator.
 
+mod acknowledgement;
 mod engine;
 mod error;
 mod intake;
+mod quorum;
 mod receiver;
 mod replica;
 mod road;
@@ -16,8 +18,10 @@ mod status;
 mod time;
 mod upkeep;
 
+pub use acknowledgement::{Acknowledgements, Holdings, Shortfall};
 pub use engine::{Applying, Engine, EngineError, Executed};
 pub use error::{CommitError, OpenError, WriteError};
+pub use quorum::{Progress, StrongRead, has_reached};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};

@@ -32,6 +32,7 @@ pub struct System {
 pub struct Reply {
     pub status: u16,
     pub etag: Option<String>,
+    pub session: Option<String>,
     pub body: String,
 }
 
@@ -355,6 +356,33 @@ impl Client {
         self.get(&format!("/v1/tables/rows/rows/{key}"))
     }
 
+    /// Reads a row with these headers.
+    pub fn row_with(&self, key: &str, headers: &[(&str, &str)]) -> Result<Reply, ureq::Error> {
+        let request = self
+            .agent
+            .get(self.url(&format!("/v1/tables/rows/rows/{key}")));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        read(request.call()?)
+    }
+
+    /// Writes a row with these headers.
+    pub fn put_with(
+        &self,
+        key: &str,
+        headers: &[(&str, &str)],
+        document: &str,
+    ) -> Result<Reply, ureq::Error> {
+        let request = self
+            .agent
+            .put(self.url(&format!("/v1/tables/rows/rows/{key}")));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        read(request.send(document)?)
+    }
+
     pub fn put(&self, key: &str, document: &str) -> Result<Reply, ureq::Error> {
         self.put_at(&format!("/v1/tables/rows/rows/{key}"), document)
     }
@@ -392,10 +420,13 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::E
         .get("etag")
         .and_then(|etag| etag.to_str().ok());
     let etag = etag.map(|etag| etag.trim_matches('"').to_owned());
+    let session = response.headers().get("meridian-session");
+    let session = session.and_then(|token| Some(token.to_str().ok()?.to_owned()));
     let status = response.status().as_u16();
     Ok(Reply {
         status,
         etag,
+        session,
         body: response.body_mut().read_to_string()?,
     })
 }

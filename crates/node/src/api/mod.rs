@@ -12,7 +12,9 @@
 //!
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
+mod acknowledged;
 mod conflicts;
+mod consistency;
 mod documents;
 mod door;
 mod exposition;

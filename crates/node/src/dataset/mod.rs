@@ -25,7 +25,7 @@ mod thread;
 
 pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
-pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport, Written};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;

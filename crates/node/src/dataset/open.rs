@@ -7,6 +7,7 @@ use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, Tab
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_topology::Promises;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -18,6 +19,8 @@ pub struct DatasetConfig {
     pub directory: PathBuf,
     /// Regions, budgets, intervals.
     pub replica: Config,
+    /// What its clients are promised, and which regions take writes.
+    pub promises: Promises,
     /// What a client's transaction may be.
     pub limits: Limits,
     /// What becomes of clients' writes that had not seen each other.
@@ -78,7 +81,14 @@ pub fn open(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
+    let started = thread::start(
+        config.name,
+        config.directory,
+        &config.promises,
+        replica,
+        clock,
+    );
+    started.map_err(OpenDatasetError::Thread)
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {

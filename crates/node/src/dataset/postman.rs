@@ -4,15 +4,14 @@
 //! runtime through a lock, often with a system call to wake one of its threads. So a round's replies
 //! are handed over together, and a task within the runtime gives them out, where waking is cheap.
 
-use super::handle::ExecuteError;
-use meridian_engine_kv::Outcome;
+use super::handle::{ExecuteError, Written};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Where a client's answer goes.
 pub(super) type Reply = oneshot::Sender<Answer>;
 /// What a client is told.
-pub(super) type Answer = Result<Outcome, ExecuteError>;
+pub(super) type Answer = Result<Written, ExecuteError>;
 type Round = Vec<(Answer, Reply)>;
 
 /// Brings replies. It ends once it is dropped and what it was given is delivered.

@@ -4,7 +4,9 @@ use super::answers::Answers;
 use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::LogError;
-use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
+use meridian_model::{
+    Acknowledgement, Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId,
+};
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,6 +219,10 @@ impl Stream {
             } => {
                 self.sender.acknowledged(session, next, &held);
                 self.held = Some(held);
+                if self.dataset.promises().acknowledgement != Acknowledgement::Local {
+                    // Clients wait for it.
+                    self.pass_on_held();
+                }
                 Ok(())
             }
             Message::Subscribe {

@@ -4,6 +4,7 @@ mod auth;
 mod bad_input;
 mod conditions;
 mod connections;
+mod consistency;
 mod descriptions;
 mod door;
 mod faults;

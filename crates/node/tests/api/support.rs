@@ -10,7 +10,7 @@ use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
 use meridian_node::faults::{DiskLevers, Faults};
 use meridian_replicate::Config;
-use meridian_topology::Topology;
+use meridian_topology::{Promises, Topology};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -213,6 +213,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
         },
+        promises: Promises::default(),
         limits: Limits {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,
