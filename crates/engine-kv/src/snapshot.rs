@@ -104,7 +104,14 @@ fn verify(key: &[u8], value: &[u8]) -> Result<(), TablesError> {
         Some(b'r') => "row",
         Some(b'k') => "increment",
         Some(b'i') => "idempotency key",
-        Some(b'q') => return verify_bare("collect record", key, value, keys::decode_due(key).is_some()),
+        Some(b'q') => {
+            return verify_bare(
+                "collect record",
+                key,
+                value,
+                keys::decode_due(key).is_some(),
+            );
+        }
         Some(b'x') => return verify_bare("expiry", key, value, keys::decode_expiry(key).is_some()),
         _ => return Err(TablesError::damaged("record of an unknown kind", key)),
     };

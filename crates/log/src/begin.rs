@@ -30,11 +30,15 @@ impl<D: Disk> Log<D> {
         marks: &Marks,
     ) -> Result<Self, LogError> {
         remove_log(&disk)?;
-        Self::from_recovered(disk, config, Recovered {
-            segments: VecDeque::new(),
-            marks: marks.clone(),
-            end: position,
-        })
+        Self::from_recovered(
+            disk,
+            config,
+            Recovered {
+                segments: VecDeque::new(),
+                marks: marks.clone(),
+                end: position,
+            },
+        )
     }
 }
 

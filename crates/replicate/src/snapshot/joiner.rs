@@ -1,7 +1,9 @@
 //! The region that begins with a copy.
 
 use bytes::Bytes;
-use meridian_model::{Answer, Question, Record, RegionName, SnapshotHead, SnapshotId, SnapshotPart};
+use meridian_model::{
+    Answer, Question, Record, RegionName, SnapshotHead, SnapshotId, SnapshotPart,
+};
 
 /// A question that got no answer is put again this often before another sponsor is tried.
 const TRIES: u32 = 3;
@@ -197,7 +199,11 @@ mod tests {
         joiner.answered(part(&["l"], false), 9);
         joiner.unanswered("silence", 10);
         joiner.unanswered("silence", 11);
-        assert_eq!(asks(&joiner), ("a", 7, Some(&b"l"[..])), "an answer in between");
+        assert_eq!(
+            asks(&joiner),
+            ("a", 7, Some(&b"l"[..])),
+            "an answer in between"
+        );
     }
 
     #[test]

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A part is this large at most, in bytes, unless one record is larger.
-const PART_BYTES: usize = 1 << 20;
 /// Views that are open at once. Each keeps the storage engine from compacting what it shows.
 const VIEWS_MAX: usize = 4;
 /// Snapshots for which the log is kept at once.
@@ -188,12 +186,17 @@ impl<V> Clone for Opened<V> {
 }
 
 impl<V: SnapshotView> Opened<V> {
-    /// The part after the key `after`, from the beginning where it is `None`.
+    /// The part after the key `after`, from the beginning where it is `None`, of at most
+    /// `bytes_max` unless one record is larger.
     ///
     /// # Errors
     /// [`EngineError`] when the records can't be read or are damaged.
-    pub fn part(&self, after: Option<&[u8]>) -> Result<SnapshotPart, EngineError> {
-        let part = self.view.part(after, PART_BYTES)?;
+    pub fn part(
+        &self,
+        after: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<SnapshotPart, EngineError> {
+        let part = self.view.part(after, bytes_max)?;
         Ok(SnapshotPart {
             head: part.is_last.then(|| (*self.head).clone()),
             records: part.records,
