@@ -4,6 +4,7 @@
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
 use crate::overlay::Overlay;
+use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
 use meridian_merge::{
     Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_edit, merge_increment, merge_put,
@@ -55,6 +56,9 @@ impl<S: Store> Tables<S> {
     /// [`TablesError`] when the store can't be read or holds a format that this build doesn't
     /// know.
     pub fn open(store: S, limits: Limits) -> Result<Self, TablesError> {
+        if store.get(keys::UNFINISHED)?.is_some() {
+            return Err(TablesError::Unfinished);
+        }
         let found: Option<u32> = meta(&store, keys::FORMAT)?;
         match found {
             Some(FORMAT) => {}
@@ -288,6 +292,10 @@ impl<S: Store> Tables<S> {
         if has_seen_more {
             put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
         }
+        debug_assert!(
+            writes.keys().all(|key| snapshot::is_sorted_out(key)),
+            "a kind of record that no snapshot knows"
+        );
         self.store.commit(writes)?;
         if has_seen_more {
             self.committed_seen.clone_from(&self.seen);
@@ -300,6 +308,12 @@ impl<S: Store> Tables<S> {
 }
 
 impl<S: Store> Engine for Tables<S> {
+    type View = TablesView<S::View>;
+
+    fn view(&self) -> Self::View {
+        self.committed_view()
+    }
+
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError> {
         self.torn = true;
         self.stage(applying)
@@ -324,6 +338,10 @@ impl<S: Store> Engine for Tables<S> {
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError> {
         self.stage_collection(stable, now)
             .map_err(|error| error.during("collect the tables"))
+    }
+
+    fn reaches(&mut self, seen: &Vector) {
+        self.seen.raise_all(seen);
     }
 
     fn persist(&mut self) -> Result<(), EngineError> {
@@ -363,7 +381,7 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
     })
 }
 
-fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
+pub(crate) fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
     let record = value::encode_for_all_releases(&FORMAT);
     (keys::FORMAT.to_vec(), Some(record))
 }

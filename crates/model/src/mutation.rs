@@ -32,6 +32,8 @@ pub enum Mutation {
     StrongReadAsksNobody,
     /// A strong read shows what too few regions hold.
     StrongReadNotHeld,
+    /// A snapshot is said to reach as far as the log does by the time its last part is sent.
+    SnapshotWithoutTail,
 }
 
 #[cfg(feature = "mutations")]

@@ -2,12 +2,13 @@
 
 use super::{AskError, DelaySummary, LogDisk, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Store, TableReader, TablesView};
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
+    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, SnapshotId,
+    Vector,
 };
-use meridian_replicate::{PeerStatus, Shortfall, StrongRead, has_reached};
+use meridian_replicate::{Opened, PeerStatus, Shortfall, SnapshotRefusal, StrongRead, has_reached};
 use meridian_topology::Promises;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -44,6 +45,12 @@ pub(crate) enum Input {
     },
     /// Commit what waits, then end.
     Shutdown,
+    /// A snapshot is read, from its beginning or on.
+    Snapshot {
+        id: SnapshotId,
+        is_beginning: bool,
+        reply: oneshot::Sender<Result<OpenedSnapshot, SnapshotRefusal>>,
+    },
 }
 
 /// A client's transaction that is durable here.
@@ -54,6 +61,8 @@ pub struct Written {
     /// Set where fewer regions are known to hold it than the dataset promises.
     pub shortfall: Option<Shortfall>,
 }
+/// A snapshot of a dataset's tables that stands open.
+pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>;
 
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -258,6 +267,24 @@ impl DatasetHandle {
         self.questions
             .ask(&self.name, peer, question, timeout)
             .await
+    }
+
+    /// The snapshot of this number, which is opened where `is_beginning`.
+    pub(crate) async fn snapshot(
+        &self,
+        id: SnapshotId,
+        is_beginning: bool,
+    ) -> Result<OpenedSnapshot, SnapshotRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Snapshot {
+            id,
+            is_beginning,
+            reply,
+        });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the region is shutting down".to_owned();
+            Err(SnapshotRefusal::Stopped { reason })
+        })
     }
 
     pub(crate) fn questions(&self) -> &Questions {

@@ -14,6 +14,7 @@ use crate::faults::FaultyDisk;
 use meridian_log::Directory;
 
 mod alarms;
+mod bootstrap;
 mod clock;
 mod delays;
 mod handle;
@@ -23,6 +24,7 @@ mod questions;
 mod room;
 mod thread;
 
+pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport, Written};

@@ -219,6 +219,14 @@ impl Worker {
                     self.acknowledgements.wait_for_all(now, marks, pending);
                 }
                 Input::Shutdown => return false,
+                Input::Snapshot {
+                    id,
+                    is_beginning,
+                    reply,
+                } => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
+                }
             }
             if self.replica.staged_bytes() > ROUND_BYTES_MAX {
                 break;
