@@ -1,6 +1,7 @@
 //! The command line. What `--help` says is here and nowhere else: `docs/reference/cli.md` is
 //! generated from it.
 
+use crate::faults;
 use crate::output::Format;
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
 use clap::{Parser, Subcommand};
@@ -58,4 +59,7 @@ pub enum Verb {
     /// Read and write tables
     #[command(subcommand)]
     Tables(tables::Verb),
+    /// Make regions misbehave on purpose, for drills
+    #[command(subcommand)]
+    Faults(faults::Verb),
 }

@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod conflicts;
 mod error;
+mod faults;
 mod init;
 mod interrupt;
 mod output;
@@ -35,6 +36,11 @@ use arguments::{Arguments, Verb};
 use clap::Parser;
 use error::{CliResult, Exit};
 use std::process::ExitCode;
+
+/// A write's parts are allocated by one thread and freed by another; the system's allocator takes
+/// locks for that and this one doesn't.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -62,5 +68,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Replication(options) => replication::run(&options, output),
         Verb::Conflicts(options) => conflicts::run(&options, output),
         Verb::Tables(verb) => tables::run(&verb, output),
+        Verb::Faults(verb) => faults::run(&verb, output),
     }
 }

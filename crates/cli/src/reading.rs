@@ -15,7 +15,8 @@ pub struct Reading {
     pub conflicts: Option<u64>,
     /// The size of its logs on disk.
     pub log_bytes: Option<u64>,
-    /// Which datasets don't take writes, which streams are quarantined, and why.
+    /// Which datasets don't take writes, which streams are quarantined, and why; and which faults
+    /// are at work.
     pub troubles: Vec<String>,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
@@ -49,6 +50,16 @@ pub struct PeerReading {
 #[serde(default)]
 struct Status {
     datasets: Vec<DatasetStatus>,
+    faults: Vec<FaultStatus>,
+}
+
+/// A fault at work.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FaultStatus {
+    id: String,
+    what: String,
+    remaining_seconds: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,7 +91,11 @@ impl Reading {
             writes_total: sum(datasets.iter().map(|it| it.transactions_local)),
             conflicts: sum(datasets.iter().map(|it| it.conflicts)),
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
-            troubles: troubles(datasets, &replication.peers),
+            troubles: [
+                troubles(datasets, &replication.peers),
+                status.faults.iter().map(fault_trouble).collect(),
+            ]
+            .concat(),
             peers: replication.peers,
         })
     }
@@ -104,6 +119,12 @@ fn stream_trouble(peer: &PeerReading) -> Option<String> {
         };
         format!("dataset {dataset} {what} {region}: {}", remark(peer))
     })
+}
+
+fn fault_trouble(fault: &FaultStatus) -> String {
+    let FaultStatus { id, what, .. } = fault;
+    let left = fault.remaining_seconds.unwrap_or_default();
+    format!("fault {id}, for {left:.0} s more: {what}")
 }
 
 fn trouble(dataset: &DatasetStatus) -> Option<String> {

@@ -149,9 +149,28 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                     format!(r#"{{"rows":{rows},"checksum":"{rows:016x}"}}"#),
                 )
             }
-            _ => (404, vec![], String::new()),
+            _ => faults(request).unwrap_or((404, vec![], String::new())),
         })
     }
+}
+
+/// A region with one fault, which nothing lifts.
+fn faults(request: &Request) -> Option<Reply> {
+    let fault = r#"{"id":"5ad30d1c","kind":"partition","what":"nothing comes in from us-east-1","peers":["us-east-1"],"until":"2026-01-01T00:00:10Z","remaining_seconds":9.8}"#;
+    Some(match (request.method.as_str(), request.path.as_str()) {
+        ("POST", "/v1/faults") if request.body.contains("full-disk") => {
+            let problem = r#"{"type":"/problems/bad-fault","title":"The fault can't be","status":422,"detail":"the request does not say how long the fault lasts","hint":"every fault ends by itself: give \"for\", for example \"10s\", up to \"1h\""}"#;
+            (422, vec![], problem.to_owned())
+        }
+        ("POST", "/v1/faults") => (201, vec![], fault.to_owned()),
+        ("GET", "/v1/faults") => (200, vec![], format!(r#"{{"faults":[{fault}]}}"#)),
+        ("DELETE", "/v1/faults/5ad30d1c") => (204, vec![], String::new()),
+        ("DELETE", path) if path.starts_with("/v1/faults/") => {
+            let problem = r#"{"type":"/problems/fault-not-found","title":"The fault is not at work","status":404}"#;
+            (404, vec![], problem.to_owned())
+        }
+        _ => return None,
+    })
 }
 
 #[test]
@@ -177,6 +196,11 @@ fn tables() {
 #[test]
 fn siblings() {
     assert_reproduced("siblings.txt");
+}
+
+#[test]
+fn faults_on_purpose() {
+    assert_reproduced("faults.txt");
 }
 
 #[test]

@@ -197,6 +197,31 @@ fn three_regions_agree_survive_a_kill_and_stop_quickly() {
 }
 
 #[test]
+fn a_region_that_is_crashed_on_purpose_is_started_again_without_its_faults() {
+    let up = Up::start(9_000, &["--allow-faults"]);
+    up.wait_for("serving", 1);
+    let add = |kind: &[&str]| {
+        let at = ["faults", "add", "--region", "eu-west-1"];
+        let output = up.run(&[&at[..], kind].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let id = add(&["partition", "--peer", "us-east-1", "--for", "1h"]);
+    let shown = |word: &str| {
+        let output = up.run(&["status"]);
+        text(&output).contains(word)
+    };
+    assert!(shown(&format!("fault {}", id.trim())));
+    add(&["crash"]);
+    let died = up.wait_for("died", 1);
+    assert_eq!(died[0]["region"], "eu-west-1");
+    let status = died[0]["status"].as_str().unwrap();
+    assert!(status.contains("signal: 9"), "{died:?}");
+    up.wait_for("ready", 4);
+    assert!(!shown("fault "), "a fault outlived the process");
+}
+
+#[test]
 fn data_outlives_the_system() {
     let mut up = Up::start(24_000, &[]);
     up.wait_for("serving", 1);

@@ -27,6 +27,7 @@ mod memory_store;
 mod overlay;
 mod read;
 mod request;
+mod snapshot;
 mod store;
 mod strategies;
 mod tables;
@@ -44,6 +45,7 @@ pub use request::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, Tags,
 };
+pub use snapshot::{Import, TablesView};
 pub use store::{Order, Store, StoreError, View, Visitor, Writes};
 pub use strategies::Strategies;
 pub use tables::Tables;

@@ -5,7 +5,7 @@
 
 use crate::{Order, Store, TablesError, View, conflicts, keys, value};
 use meridian_merge::{Row, RowVersion, Shown, render, shown};
-use meridian_model::{Conflict, Position};
+use meridian_model::{Conflict, Position, Vector};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -137,6 +137,20 @@ impl<S: Store> TableReader<S> {
         match self.store.view().get(&at)? {
             Some(bytes) => decode_live(&at, bytes.as_ref()),
             None => Ok(None),
+        }
+    }
+
+    /// Per origin its last transaction that shows. Asked *after* something was read, it covers all
+    /// that was read; and all of it shows to whoever reads next. Tables of earlier releases say only
+    /// what has come since.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn seen(&self) -> Result<Vector, TablesError> {
+        let key = keys::SEEN;
+        match self.store.view().get(key)? {
+            Some(bytes) => value::decode(bytes.as_ref(), "meta", key),
+            None => Ok(Vector::default()),
         }
     }
 

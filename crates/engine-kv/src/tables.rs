@@ -4,6 +4,7 @@
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
 use crate::overlay::Overlay;
+use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
 use meridian_merge::{
     Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_edit, merge_increment, merge_put,
@@ -39,6 +40,9 @@ pub struct Tables<S: Store> {
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
+    /// Per origin its last transaction, with what is staged.
+    seen: Vector,
+    committed_seen: Vector,
     position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
@@ -52,6 +56,9 @@ impl<S: Store> Tables<S> {
     /// [`TablesError`] when the store can't be read or holds a format that this build doesn't
     /// know.
     pub fn open(store: S, limits: Limits) -> Result<Self, TablesError> {
+        if store.get(keys::UNFINISHED)?.is_some() {
+            return Err(TablesError::Unfinished);
+        }
         let found: Option<u32> = meta(&store, keys::FORMAT)?;
         match found {
             Some(FORMAT) => {}
@@ -65,6 +72,7 @@ impl<S: Store> Tables<S> {
             None => store.commit([format_record()].into_iter().collect())?,
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
+        let seen: Vector = meta(&store, keys::SEEN)?.unwrap_or_default();
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
@@ -75,6 +83,8 @@ impl<S: Store> Tables<S> {
             collector: Collector::default(),
             conflicts,
             committed_conflicts: conflicts,
+            committed_seen: seen.clone(),
+            seen,
             torn: false,
         })
     }
@@ -126,6 +136,8 @@ impl<S: Store> Tables<S> {
             self.stage_row(&change.table, &change.key, &merged.row);
             self.stage_conflicts(applying, change, merged.conflicts, &mut conflicts);
         }
+        self.seen
+            .raise(applying.version.origin, applying.version.hlc);
         match &applying.transaction.idempotency {
             Some(key) => self.stage_idempotency(applying.version, key),
             None => Ok(()),
@@ -276,7 +288,18 @@ impl<S: Store> Tables<S> {
                 value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
+        let has_seen_more = self.seen != self.committed_seen;
+        if has_seen_more {
+            put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
+        }
+        debug_assert!(
+            writes.keys().all(|key| snapshot::is_sorted_out(key)),
+            "a kind of record that no snapshot knows"
+        );
         self.store.commit(writes)?;
+        if has_seen_more {
+            self.committed_seen.clone_from(&self.seen);
+        }
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
@@ -285,6 +308,12 @@ impl<S: Store> Tables<S> {
 }
 
 impl<S: Store> Engine for Tables<S> {
+    type View = TablesView<S::View>;
+
+    fn view(&self) -> Self::View {
+        self.committed_view()
+    }
+
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError> {
         self.torn = true;
         self.stage(applying)
@@ -302,12 +331,17 @@ impl<S: Store> Engine for Tables<S> {
         self.staged.clear();
         self.collector.restart();
         self.conflicts = self.committed_conflicts;
+        self.seen.clone_from(&self.committed_seen);
         self.torn = false;
     }
 
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError> {
         self.stage_collection(stable, now)
             .map_err(|error| error.during("collect the tables"))
+    }
+
+    fn reaches(&mut self, seen: &Vector) {
+        self.seen.raise_all(seen);
     }
 
     fn persist(&mut self) -> Result<(), EngineError> {
@@ -347,8 +381,8 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
     })
 }
 
-fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
-    let record = value::encode(keys::FORMAT, &FORMAT);
+pub(crate) fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
+    let record = value::encode_for_all_releases(&FORMAT);
     (keys::FORMAT.to_vec(), Some(record))
 }
 

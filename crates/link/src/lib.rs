@@ -43,4 +43,4 @@ pub use receiver::Receiver;
 pub use redial::{LinkState, Outcome, Redial, RedialPolicy};
 pub use rejection::{Rejected, Rejection, Rejections};
 pub use sender::Sender;
-pub use shape::{LinkControl, Shaping};
+pub use shape::{LinkControl, LinkFaults, Shaping};

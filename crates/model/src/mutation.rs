@@ -24,6 +24,16 @@ pub enum Mutation {
     CollectedByPlainWatermark,
     /// Removing a member of a set also removes additions of it that the removal had not seen.
     RemovalOfUnseenAdditions,
+    /// A read doesn't wait for what its token says.
+    TokenIgnored,
+    /// A region that holds a write counts as two.
+    AcknowledgementCountedTwice,
+    /// A strong read asks no other region.
+    StrongReadAsksNobody,
+    /// A strong read shows what too few regions hold.
+    StrongReadNotHeld,
+    /// A snapshot is said to reach as far as the log does by the time its last part is sent.
+    SnapshotWithoutTail,
 }
 
 #[cfg(feature = "mutations")]

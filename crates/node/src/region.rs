@@ -1,14 +1,18 @@
 //! One region, from its topology to a running process and back down.
 
-use crate::api::{Api, ApiState, DatasetState};
-use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
+use crate::api::{Api, ApiState, DatasetState, Door};
+use crate::dataset::{
+    self, ClockOffset, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe,
+};
+use crate::faults::{DiskLevers, Faults};
 use crate::links::{self, Streams};
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_link::certs::IdentityError;
 use meridian_link::{
-    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, WireVersions,
+    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
+    WireVersions,
 };
-use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use meridian_model::{RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +43,18 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// The highest wire version to speak with other regions.
+    pub wire_version_max: u16,
+    /// Whether faults may be asked for over the API, for drills.
+    pub allow_faults: bool,
+}
+
+/// What faults would move, moved or not.
+#[derive(Clone, Debug, Default)]
+struct FaultLevers {
+    links: Shaping,
+    disk: DiskLevers,
+    clock: ClockOffset,
 }
 
 /// How the links between regions behave.
@@ -145,11 +161,12 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let serving = serve.topology.for_serve(&serve.region)?;
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
-    let clock = MachineClock::start();
+    let levers = FaultLevers::default();
+    let clock = MachineClock::with_offset(levers.clock.clone());
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
-    let mut links = bind_links(&serve, &serving).await?;
-    let datasets = open_datasets(&serve, clock);
+    let mut links = bind_links(&serve, &serving, &levers.links).await?;
+    let datasets = open_datasets(&serve, &clock, &levers.disk);
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
@@ -159,14 +176,15 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
         started: Instant::now(),
+        faults: faults(&serve, levers),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
     if let Some(links) = links.take() {
         links.start(&mut tasks, &serve, &serving, &datasets, clock);
     }
-    let router = crate::api::router(ApiState::new(api));
-    let api = tokio::spawn(crate::api::serve(api_listener, router, tls, stopped));
+    let door = Door::new(ApiState::new(api));
+    let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
     tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
 
     shutdown.await;
@@ -176,6 +194,14 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
+}
+
+fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
+    let FaultLevers { links, disk, clock } = levers;
+    if serve.allow_faults {
+        tracing::warn!("faults may be asked for over the API; this is for drills");
+    }
+    serve.allow_faults.then(|| Faults::new(links, disk, clock))
 }
 
 struct Datasets {
@@ -206,7 +232,7 @@ impl Datasets {
     }
 }
 
-fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
+fn open_datasets(serve: &Serve, clock: &MachineClock, disk: &DiskLevers) -> Datasets {
     let mut datasets = Datasets {
         states: BTreeMap::new(),
         running: Vec::new(),
@@ -214,7 +240,7 @@ fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
     };
     for dataset in &serve.topology.datasets {
         let name = dataset.name.as_str().to_owned();
-        match dataset::open(dataset_config(serve, dataset), clock) {
+        match dataset::open(dataset_config(serve, dataset, disk), clock.clone()) {
             Ok((handle, running)) => {
                 datasets
                     .states
@@ -237,7 +263,7 @@ fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
     datasets
 }
 
-fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
+fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> DatasetConfig {
     let limits = &dataset.limits;
     let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     DatasetConfig {
@@ -257,6 +283,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
         },
+        promises: dataset.promises.clone(),
         limits: Limits {
             document_bytes_max: bytes(limits.document_bytes_max),
             transaction_bytes_max: bytes(limits.transaction_bytes_max),
@@ -272,6 +299,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
                 .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
                 .collect(),
         },
+        disk: disk.clone(),
     }
 }
 
@@ -282,7 +310,11 @@ struct Links {
     rejections: Rejections,
 }
 
-async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, ServeError> {
+async fn bind_links(
+    serve: &Serve,
+    serving: &Serving,
+    shaping: &Shaping,
+) -> Result<Option<Links>, ServeError> {
     if serving.peers.is_empty() {
         return Ok(None);
     }
@@ -301,8 +333,9 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
     let endpoint = Endpoint {
         versions: WireVersions {
             lowest: WIRE_VERSION_MIN,
-            highest: WIRE_VERSION_MAX,
+            highest: serve.wire_version_max,
         },
+        shaping: shaping.clone(),
         ..Endpoint::new(identity)
     };
     let peers: BTreeSet<String> = serving

@@ -132,6 +132,22 @@ impl Road {
             .collect()
     }
 
+    /// The last sequence of `origin` that a member is known to hold durably. A region holds its own
+    /// stream: nothing leaves it before that.
+    #[must_use]
+    pub fn held(&self, member: &RegionName, origin: OriginId) -> Sequence {
+        let Some(incarnation) = self.member(member) else {
+            return Sequence(0);
+        };
+        if incarnation == origin {
+            return Sequence(u64::MAX);
+        }
+        let told = self.told.get(&incarnation).and_then(|it| it.get(&origin));
+        self.reported(member, origin)
+            .held
+            .max(told.copied().unwrap_or_default())
+    }
+
     fn reported(&self, member: &RegionName, origin: OriginId) -> ReportedMark {
         self.member(member)
             .and_then(|reporter| self.reports.get(&reporter)?.get(&origin))

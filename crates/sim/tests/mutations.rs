@@ -64,3 +64,8 @@ fn collected_by_plain_watermark() {
 fn removal_of_unseen_additions() {
     is_caught(Mutation::RemovalOfUnseenAdditions, Scenario::Chaos);
 }
+
+#[test]
+fn snapshot_without_tail() {
+    is_caught(Mutation::SnapshotWithoutTail, Scenario::Joining);
+}

@@ -2,6 +2,7 @@
 
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
+use crate::promises::Promises;
 use std::collections::BTreeMap;
 
 /// A set of tables with one engine and one stream of transactions.
@@ -19,6 +20,8 @@ pub struct Dataset {
     pub table_rules: BTreeMap<TableName, TableRules>,
     /// How much of everything.
     pub limits: Limits,
+    /// What it promises to clients.
+    pub promises: Promises,
 }
 
 impl Dataset {
@@ -32,6 +35,7 @@ impl Dataset {
             tables: None,
             table_rules: BTreeMap::new(),
             limits: Limits::default(),
+            promises: Promises::default(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! acknowledges what it has not handed to the kernel fails here.
 
 mod candidates;
-mod install;
+pub mod install;
 mod report;
 
 use crate::Common;

@@ -3,7 +3,7 @@
 //! Children read a file like any production region, so the topology of `up` (addresses on this
 //! machine, certificates of its own) is written out. A test holds writing and reading together.
 
-use meridian_topology::{Dataset, Engine, Region, Strategy, Topology};
+use meridian_topology::{Dataset, Engine, Promises, Region, Strategy, Topology, Writes};
 use toml::{Table, Value};
 
 /// The `[tls]` paths, which the topology has per region and the file with `{region}`.
@@ -97,7 +97,29 @@ fn dataset(dataset: &Dataset) -> Value {
         });
         entries.insert("table".into(), Value::Table(rules.collect()));
     }
+    promises(&mut entries, &dataset.promises);
     Value::Table(entries)
+}
+
+fn promises(entries: &mut Table, promises: &Promises) {
+    let timeout = format!("{}us", promises.acknowledgement_timeout.as_micros());
+    for (key, value) in [
+        ("consistency", promises.consistency.name().into()),
+        ("acknowledgement", promises.acknowledgement.name().into()),
+        ("acknowledgement-timeout", timeout.into()),
+        ("writes", promises.writes.name().into()),
+    ] {
+        entries.insert(key.into(), value);
+    }
+    match &promises.writes {
+        Writes::Home(home) => {
+            entries.insert("home".into(), home.as_str().into());
+        }
+        Writes::ActiveActive { read_replicas } => {
+            let names = read_replicas.iter().map(|name| name.as_str().into());
+            entries.insert("read-replicas".into(), Value::Array(names.collect()));
+        }
+    }
 }
 
 fn strategy(strategy: Strategy) -> &'static str {
@@ -162,6 +184,16 @@ mod tests {
             name = "other"
             engine = "embedded"
             tables = ["inventory_*", "stock"]
+            consistency = "strong"
+            acknowledgement = "one-remote"
+            acknowledgement-timeout = "1500ms"
+            read-replicas = ["eu-west-1"]
+            [[dataset]]
+            name = "at-home"
+            engine = "embedded"
+            tables = ["home"]
+            writes = "home"
+            home = "nowhere"
             [clock]
             drift-max = "250us"
         "#;

@@ -55,6 +55,9 @@ pub struct Options {
     /// Leave a region that dies dead
     #[arg(long)]
     pub no_restart: bool,
+    /// Let regions take faults over the API, for drills
+    #[arg(long)]
+    pub allow_faults: bool,
 }
 
 pub fn run(options: Options, format: Format) -> CliResult {

@@ -170,6 +170,7 @@ mod tests {
             base_port,
             wan: WanChoice::None,
             no_restart: false,
+            allow_faults: false,
         }
     }
 

@@ -123,6 +123,7 @@ fn start(
             topology: system.topology.clone(),
             wan: options.wan,
             restart: !options.no_restart,
+            allow_faults: options.allow_faults,
             events: events.clone(),
         };
         tokio::spawn(keeper.keep(stopping.clone()));

@@ -3,11 +3,15 @@
 //! Each region is a `meridian serve` of its own, with its own topology file, so that every
 //! directed link can be led through a proxy and cut alone.
 
+mod acknowledgement;
+mod consistency;
 mod damage;
 mod dying;
+mod faults;
 mod kills;
 mod limits;
 mod links;
 mod proxy;
 mod strategies;
 mod system;
+mod upgrade;

@@ -12,7 +12,9 @@ fn meet(system: &System, writes: impl FnOnce(&System)) {
     system.wait_converged(&[0, 1]);
     system.part(0, 1);
     for (region, peer) in [(0, 1), (1, 0)] {
-        system.until("the regions are parted", || system.stream(region, peer).0 != "streaming");
+        system.until("the regions are parted", || {
+            system.stream(region, peer).0 != "streaming"
+        });
     }
     writes(system);
     system.heal();
@@ -35,15 +37,26 @@ fn siblings_stand_until_a_put_that_names_them_all() {
     });
     let read = system.get(1, ROW);
     assert_eq!(read.status, 300);
-    let siblings = read.json()["siblings"].as_array().expect("siblings").clone();
-    let mut documents: Vec<_> = siblings.iter().map(|sibling| sibling["document"].clone()).collect();
+    let siblings = read.json()["siblings"]
+        .as_array()
+        .expect("siblings")
+        .clone();
+    let mut documents: Vec<_> = siblings
+        .iter()
+        .map(|sibling| sibling["document"].clone())
+        .collect();
     documents.sort_by_key(Value::to_string);
     assert_eq!(documents, [json!(2), json!(3)]);
-    let tags: Vec<_> = siblings.iter().map(|sibling| sibling["version"].to_string()).collect();
+    let tags: Vec<_> = siblings
+        .iter()
+        .map(|sibling| sibling["version"].to_string())
+        .collect();
     let client = system.client(0);
     let refused = client.put_if_match("k", "4", &tags[0]).expect("an answer");
     assert_eq!(refused.status, 412);
-    let resolved = client.put_if_match("k", "4", &tags.join(", ")).expect("an answer");
+    let resolved = client
+        .put_if_match("k", "4", &tags.join(", "))
+        .expect("an answer");
     assert_eq!(resolved.status, 200, "{}", resolved.body);
     system.wait_converged(&[0, 1]);
     assert_eq!(document(&system, 1), json!(4));
@@ -73,6 +86,9 @@ fn a_strategy_changes_in_one_region_after_the_other() {
         system.put(0, "k", r#"{"x":1,"y":0,"s":["m","a"]}"#);
         system.put(1, "k", r#"{"x":0,"y":2,"s":["b"]}"#);
     });
-    assert_eq!(document(&system, 0), json!({"x": 1, "y": 2, "s": ["a", "b"]}));
+    assert_eq!(
+        document(&system, 0),
+        json!({"x": 1, "y": 2, "s": ["a", "b"]})
+    );
     assert_eq!(document(&system, 1), document(&system, 0));
 }

@@ -3,11 +3,11 @@
 //! Datasets follow one another by name, so a page's end is a dataset and a place in its list:
 //! `DATASET:POSITION-INDEX`, or `DATASET:` for the beginning of a dataset's list.
 
+use super::consistency::Read;
 use super::incoming::{Incoming, page_limit};
-use super::json::{Json, SESSION, hex};
+use super::json::{Json, hex};
 use super::listing::read;
 use super::problem::{Kind, Problem};
-use super::session::Session;
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::dataset::DatasetHandle;
@@ -80,10 +80,11 @@ pub(crate) struct ConflictEvent {
         ("after" = Option<String>, Query, description = "The last page's `next`."),
         ("limit" = Option<u16>, Query, description = "The most conflicts of a page: 1 to 1000, 100 unless given."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "A page.", body = ConflictsReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -96,14 +97,13 @@ pub(crate) async fn list(
     let [after, limit] = incoming.query(["after", "limit"])?;
     let limit = page_limit(limit.as_deref())?;
     let cursor = after.map(|after| parse_cursor(&after)).transpose()?;
-    let session = Session::read(&state, incoming.headers())?;
+    let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut json = Json::default();
     json.raw("{\"conflicts\":[");
     let mut counts = ConflictCounts::default();
     let mut listed = 0;
     let mut next = None;
     for dataset in state.running() {
-        session.wait(dataset).await?;
         let counted = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
         counts.total += counted.total;
         counts.kept += counted.kept;
@@ -133,9 +133,7 @@ pub(crate) async fn list(
         counts.total, counts.kept
     ));
     let mut response = json.reply();
-    response
-        .headers_mut()
-        .insert(SESSION, session.token_of_all(state.running()));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 

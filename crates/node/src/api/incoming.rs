@@ -86,6 +86,11 @@ impl Incoming {
         decode("key", self.segment(2))
     }
 
+    /// The id that the path names, behind `/v1/…/`.
+    pub(crate) fn id(&self) -> Result<Cow<'_, str>, Problem> {
+        decode("id", self.segment(0))
+    }
+
     /// The query's parameters of these names; any other is an error.
     pub(crate) fn query<const N: usize>(
         &self,

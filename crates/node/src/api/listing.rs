@@ -1,10 +1,10 @@
 //! Tables as a whole: their names, their rows page by page, their checksums.
 
+use super::consistency::Read;
 use super::incoming::{Incoming, page_limit};
-use super::json::{Json, SESSION, serialized};
+use super::json::{Json, serialized};
 use super::problem::{Kind, Problem};
 use super::rows::{SiblingRecord, write_siblings};
-use super::session::Session;
 use super::state::{ApiState, DatasetState};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -73,10 +73,13 @@ pub(crate) struct TablesOfDataset {
     get,
     path = "/v1/tables",
     tag = "tables",
-    params(("Meridian-Session" = Option<String>, Header, description = "What the client has seen.")),
+    params(
+        ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
+    ),
     responses(
         (status = 200, description = "The tables.", body = TablesReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -87,10 +90,7 @@ pub(crate) async fn tables(
 ) -> Result<Response, Problem> {
     let incoming = Incoming::new(request);
     let [] = incoming.query([])?;
-    let session = Session::read(&state, incoming.headers())?;
-    for dataset in state.running() {
-        session.wait(dataset).await?;
-    }
+    let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut datasets = Vec::new();
     for (name, dataset) in &state.api().datasets {
         let (tables, error) = match dataset {
@@ -106,9 +106,7 @@ pub(crate) async fn tables(
         });
     }
     let mut response = serialized(StatusCode::OK, &TablesReply { datasets });
-    response
-        .headers_mut()
-        .insert(SESSION, session.token_of_all(state.running()));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 
@@ -122,10 +120,11 @@ pub(crate) async fn tables(
         ("after" = Option<String>, Query, description = "The key after which the page begins."),
         ("limit" = Option<u16>, Query, description = "The most rows of a page: 1 to 1000, 100 unless given."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "A page; it may have fewer rows than asked for, or none, and \
-            yet not be the last.", body = RowsReply, headers(("Meridian-Session" = String))),
+            yet not be the last.", body = RowsReply, headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -143,14 +142,12 @@ pub(crate) async fn rows(
     if let Some(after) = &after {
         target.check_key(after)?;
     }
-    let session = Session::read(&state, incoming.headers())?;
-    session.wait(target.dataset).await?;
+    let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
     let page = read(target.dataset.tables(), move |tables| {
         tables.page(&table, after.as_deref(), limit, PAGE_BYTES_MAX)
     })
     .await?;
-    let shown = page.rows.iter().map(|(_, row)| row.version.latest);
-    let token = session.token(target.dataset, shown);
+    let stamp = reading.end().await?;
     let mut json = Json::default();
     json.raw("{\"rows\":");
     json.list(&page.rows, |json, (key, row)| {
@@ -167,7 +164,7 @@ pub(crate) async fn rows(
         .optional(page.next.as_deref())
         .raw("}");
     let mut response = json.reply();
-    response.headers_mut().insert(SESSION, token);
+    stamp.on(response.headers_mut());
     Ok(response)
 }
 
@@ -179,10 +176,11 @@ pub(crate) async fn rows(
     params(
         ("table" = String, Path, description = "The table."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "The checksum.", body = ChecksumReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -195,8 +193,7 @@ pub(crate) async fn checksum(
     let table = incoming.table()?.into_owned();
     let target = state.target(&table)?;
     let [] = incoming.query([])?;
-    let session = Session::read(&state, incoming.headers())?;
-    session.wait(target.dataset).await?;
+    let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
     let checksum = read(target.dataset.tables(), move |tables| {
         tables.checksum(&table)
     })
@@ -206,9 +203,7 @@ pub(crate) async fn checksum(
         checksum: checksum.checksum,
     };
     let mut response = serialized(StatusCode::OK, &reply);
-    response
-        .headers_mut()
-        .insert(SESSION, session.token(target.dataset, []));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 

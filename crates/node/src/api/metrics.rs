@@ -7,6 +7,7 @@ use super::listing::read;
 use super::problem::{Kind, Problem};
 use super::sampling::resident_memory_bytes;
 use super::state::{ApiState, DatasetState};
+use crate::faults::Fault;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -143,7 +144,8 @@ impl Collector for Region {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.datasets(&mut encoder)?;
         self.peers(&mut encoder)?;
-        self.process(&mut encoder)
+        self.process(&mut encoder)?;
+        self.faults(&mut encoder)
     }
 }
 
@@ -260,6 +262,21 @@ impl Region {
         )?;
         let what = "Time from a commit at the peer to its visibility here";
         gauges(encoder, "meridian_visible_delay_seconds", what, &visible)
+    }
+
+    /// Nothing where no faults are allowed.
+    fn faults(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(faults) = &self.state.api().faults else {
+            return Ok(());
+        };
+        let active = faults.list();
+        let count = |kind| active.iter().filter(|it| it.fault.kind() == kind).count();
+        let samples: Samples<i64> = Fault::KINDS
+            .into_iter()
+            .map(|kind| (vec![("kind", kind.to_owned())], signed(count(kind) as u64)))
+            .collect();
+        let what = "Faults at work, asked for over the API";
+        gauges(encoder, "meridian_faults_active", what, &samples)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -12,9 +12,14 @@
 //!
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
+mod acknowledged;
 mod conflicts;
+mod consistency;
 mod documents;
+mod door;
 mod exposition;
+mod fault_request;
+mod faults;
 mod guard;
 mod incoming;
 mod increments;
@@ -39,6 +44,7 @@ mod timestamp;
 mod transactions;
 mod writes;
 
+pub use door::Door;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

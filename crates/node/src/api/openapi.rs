@@ -1,7 +1,7 @@
 //! The API's description of itself (OpenAPI 3.1), made from the handlers.
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
 /// An error reply (RFC 9457).
 #[derive(ToSchema)]
@@ -18,6 +18,19 @@ pub(crate) struct Problem {
     detail: String,
     /// What can be done about it.
     hint: Option<String>,
+}
+
+/// How much a read is sure to show, and how long it may wait for it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers that are read otherwise")]
+pub(crate) struct ReadParameters {
+    /// `eventual`, `session`, `causal` or `strong`; the dataset's own unless given.
+    #[param(rename = "Meridian-Consistency", inline)]
+    consistency: Option<String>,
+    /// How long to wait for what that demands: `500ms`, say; 5s unless given, at most 60s.
+    #[param(rename = "Meridian-Timeout", inline)]
+    timeout: Option<String>,
 }
 
 /// What may be wrong with reading a row.
@@ -83,6 +96,24 @@ pub(crate) enum ReadProblems {
     Unprocessable(#[to_schema] Problem),
 }
 
+/// What may be wrong with a request that has a body and is no write of rows.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum BodyProblems {
+    /// Path, query or the body can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The body took too long.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The request is understood and can't be carried out.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+}
+
 /// What may be wrong with the region.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described, never made")]
@@ -133,6 +164,9 @@ impl Modify for BearerToken {
         super::live::readyz,
         super::members::change,
         describe,
+        super::faults::list,
+        super::faults::begin,
+        super::faults::lift,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),

@@ -38,6 +38,7 @@ kinds! {
     BadQuery = ("bad-query", BAD_REQUEST, "The query can't be read"),
     BadHeader = ("bad-header", BAD_REQUEST, "A header can't be read"),
     BadSession = ("bad-session", BAD_REQUEST, "The session token can't be read"),
+    SessionRequired = ("session-required", BAD_REQUEST, "A session token is needed"),
     BrokenBody = ("broken-body", BAD_REQUEST, "The body did not arrive"),
     MalformedJson = ("malformed-json", BAD_REQUEST, "The body is not JSON"),
     Unauthorized = ("unauthorized", UNAUTHORIZED, "The token is missing or wrong"),
@@ -69,12 +70,19 @@ kinds! {
     DatasetStopped = ("dataset-stopped", SERVICE_UNAVAILABLE, "The dataset takes no writes"),
     NotReady = ("not-ready", SERVICE_UNAVAILABLE, "The region does not serve reads and writes"),
     SessionNotReached = ("session-not-reached", SERVICE_UNAVAILABLE, "This region has not caught up"),
+    StrongReadUnavailable = (
+        "strong-read-unavailable", SERVICE_UNAVAILABLE, "A strong read is not possible now"
+    ),
     TooBusy = ("too-busy", SERVICE_UNAVAILABLE, "The region is busy"),
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
     NotASet = ("not-a-set", UNPROCESSABLE_ENTITY, "The field holds no array"),
     RowHasSiblings = ("row-has-siblings", CONFLICT, "The row has siblings"),
+    FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
+    FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
+    FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
 }
 
 /// An error reply.

@@ -4,69 +4,60 @@ use super::guard::guard;
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
-use super::transactions;
 use super::{
-    conflicts, increments, listing, live, members, metrics, openapi, replication, rows, status,
+    conflicts, faults, increments, listing, live, members, metrics, openapi, replication, rows,
+    status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
+use std::sync::LazyLock;
 
-/// Every path of the API.
-pub(crate) const PATHS: [&str; 14] = [
-    "/v1/tables",
-    "/v1/tables/{table}/rows",
-    "/v1/tables/{table}/rows/{key}",
-    "/v1/tables/{table}/rows/{key}/increment",
-    "/v1/tables/{table}/checksum",
-    "/v1/transactions",
-    "/v1/status",
-    "/v1/replication",
-    "/v1/conflicts",
-    "/metrics",
-    "/openapi.json",
-    "/livez",
-    "/readyz",
-    "/v1/tables/{table}/rows/{key}/members",
-];
+/// A row's path.
+pub(crate) const ROW: &str = "/v1/tables/{table}/rows/{key}";
+
+/// Every path of the API, and what answers there.
+fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
+    let row = get(rows::get).put(rows::put).delete(rows::delete);
+    vec![
+        ("/v1/tables", get(listing::tables)),
+        ("/v1/tables/{table}/rows", get(listing::rows)),
+        (ROW, row),
+        (
+            "/v1/tables/{table}/rows/{key}/increment",
+            post(increments::increment),
+        ),
+        (
+            "/v1/tables/{table}/rows/{key}/members",
+            post(members::change),
+        ),
+        ("/v1/tables/{table}/checksum", get(listing::checksum)),
+        ("/v1/transactions", post(transactions::execute)),
+        ("/v1/status", get(status::status)),
+        ("/v1/replication", get(replication::replication)),
+        ("/v1/conflicts", get(conflicts::list)),
+        ("/v1/faults", get(faults::list).post(faults::begin)),
+        ("/v1/faults/{id}", delete(faults::lift)),
+        ("/metrics", get(metrics::metrics)),
+        ("/openapi.json", get(openapi::describe)),
+        ("/livez", get(live::livez)),
+        ("/readyz", get(live::readyz)),
+    ]
+}
+
+/// The paths alone.
+pub(crate) static PATHS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| routes().into_iter().map(|(path, _)| path).collect());
 
 /// The API's router.
 pub fn router(state: ApiState) -> Router {
-    let [
-        tables,
-        listed,
-        row,
-        increment,
-        checksum,
-        transaction,
-        rest @ ..,
-    ] = PATHS;
-    let [
-        region,
-        streams,
-        conflict,
-        scrape,
-        description,
-        lives,
-        ready,
-        members_of_row,
-    ] = rest;
-    Router::new()
-        .route(tables, get(listing::tables))
-        .route(listed, get(listing::rows))
-        .route(row, get(rows::get).put(rows::put).delete(rows::delete))
-        .route(increment, post(increments::increment))
-        .route(checksum, get(listing::checksum))
-        .route(transaction, post(transactions::execute))
-        .route(region, get(status::status))
-        .route(streams, get(replication::replication))
-        .route(conflict, get(conflicts::list))
-        .route(scrape, get(metrics::metrics))
-        .route(description, get(openapi::describe))
-        .route(lives, get(live::livez))
-        .route(ready, get(live::readyz))
-        .route(members_of_row, post(members::change))
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, answer)| {
+            router.route(path, answer)
+        });
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

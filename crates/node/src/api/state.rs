@@ -3,6 +3,7 @@
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::dataset::DatasetHandle;
+use crate::faults::Faults;
 use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
@@ -36,6 +37,8 @@ pub struct Api {
     pub rejections: Option<Rejections>,
     /// When the region started.
     pub started: Instant,
+    /// Faults on purpose, where the region was started with them allowed.
+    pub faults: Option<Faults>,
 }
 
 /// A dataset, as the API finds it.

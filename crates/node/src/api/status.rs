@@ -1,5 +1,6 @@
 //! How this region stands, for people.
 
+use super::faults::{FaultReport, at_work};
 use super::incoming::Incoming;
 use super::json::serialized;
 use super::listing::read;
@@ -32,6 +33,9 @@ pub(crate) struct StatusReply {
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
+    /// The faults at work, where faults are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<FaultReport>>,
 }
 
 /// How a dataset stands.
@@ -140,6 +144,7 @@ pub(crate) async fn status(
         memory_bytes: resident_memory_bytes(),
         datasets,
         rejected_diallers: api.rejections.as_ref().map(rejected),
+        faults: at_work(&state),
     };
     Ok(serialized(StatusCode::OK, &reply))
 }

@@ -138,6 +138,7 @@ pub(crate) struct TransactionRow {
     responses(
         (status = 200, description = "It is committed.", body = TransactionReply,
             headers(("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),

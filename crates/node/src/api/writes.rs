@@ -1,15 +1,16 @@
 //! What all writes have in common: room, body, idempotency key, session, execution.
 
+use super::acknowledged;
 use super::incoming::Incoming;
 use super::json::{REPLAYED, SESSION};
 use super::problem::{Kind, Problem};
-use super::session::Session;
+use super::session::{Session, WAIT_MAX};
 use super::state::{ApiState, single};
 use crate::dataset::DatasetHandle;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use meridian_engine_kv::{Outcome, Request};
-use meridian_model::IdempotencyKey;
+use meridian_model::{IdempotencyKey, Vector};
 use tokio::sync::SemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -55,13 +56,18 @@ pub(crate) async fn execute(
     request: Request,
     reply: impl FnOnce(Outcome) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
-    session.wait(dataset).await?;
+    session.wait(dataset, WAIT_MAX).await?;
     let executed = dataset.execute(request).await;
-    let token = session.token(dataset, []);
-    let outcome =
+    let mut session = session.clone();
+    session.note(dataset, &Vector::default());
+    let token = session.token();
+    let written =
         executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
-    let replayed = outcome.replayed;
-    let mut response = reply(outcome)?;
+    let replayed = written.outcome.replayed;
+    let mut response = reply(written.outcome)?;
+    if let Some(shortfall) = &written.shortfall {
+        response = acknowledged::accepted(response, shortfall).await;
+    }
     response.headers_mut().insert(SESSION, token);
     if replayed {
         response

@@ -1,13 +1,15 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::{AskError, DelaySummary, Questions};
+use super::{AskError, DelaySummary, LogDisk, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
-use meridian_log::{Directory, Reader};
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Store, TableReader, TablesView};
+use meridian_log::Reader;
 use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
+    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, SnapshotId,
+    Vector,
 };
-use meridian_replicate::PeerStatus;
+use meridian_replicate::{Opened, PeerStatus, Shortfall, SnapshotRefusal, StrongRead, has_reached};
+use meridian_topology::Promises;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -18,7 +20,7 @@ pub(crate) enum Input {
     /// Execute a client's transaction.
     Execute {
         request: Request,
-        reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
+        reply: oneshot::Sender<Result<Written, ExecuteError>>,
     },
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
     Connected {
@@ -37,9 +39,30 @@ pub(crate) enum Input {
         member: OriginId,
         held: Vec<(OriginId, Sequence)>,
     },
+    /// Say when enough regions hold what is durable here now.
+    Barrier {
+        reply: oneshot::Sender<Result<(), Shortfall>>,
+    },
     /// Commit what waits, then end.
     Shutdown,
+    /// A snapshot is read, from its beginning or on.
+    Snapshot {
+        id: SnapshotId,
+        is_beginning: bool,
+        reply: oneshot::Sender<Result<OpenedSnapshot, SnapshotRefusal>>,
+    },
 }
+
+/// A client's transaction that is durable here.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Set where fewer regions are known to hold it than the dataset promises.
+    pub shortfall: Option<Shortfall>,
+}
+/// A snapshot of a dataset's tables that stands open.
+pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>;
 
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -127,10 +150,14 @@ pub struct DatasetHandle {
     pub(super) origin: OriginId,
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
-    pub(super) log: Reader<Directory>,
+    pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
+    pub(super) promises: Arc<Promises>,
+    pub(super) region: RegionName,
+    /// The regions that count.
+    pub(super) members: Arc<[RegionName]>,
 }
 
 impl DatasetHandle {
@@ -165,15 +192,16 @@ impl DatasetHandle {
     /// `timeout`.
     pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
         let mut applied = self.applied.clone();
-        let waited = applied.wait_for(|applied| applied.covers(seen));
+        let waited = applied.wait_for(|applied| has_reached(applied, seen));
         matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
     }
 
-    /// Executes a client's transaction. It is durable here when this returns `Ok`.
+    /// Executes a client's transaction. When this returns `Ok` it is durable here, and in as many
+    /// other regions as the dataset promises, unless there is a shortfall.
     ///
     /// # Errors
     /// [`ExecuteError`].
-    pub async fn execute(&self, request: Request) -> Result<Outcome, ExecuteError> {
+    pub async fn execute(&self, request: Request) -> Result<Written, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         if self.inbox.send(Input::Execute { request, reply }).is_err() {
             return Err(ExecuteError::ShuttingDown);
@@ -181,6 +209,48 @@ impl DatasetHandle {
         answer.await.unwrap_or_else(|_| {
             let reason = "the dataset ended before it could answer".to_owned();
             Err(ExecuteError::LogFailed { reason })
+        })
+    }
+
+    /// What the dataset promises to its clients.
+    #[must_use]
+    pub fn promises(&self) -> &Promises {
+        &self.promises
+    }
+
+    /// The other regions that count.
+    pub(crate) fn others(&self) -> Vec<RegionName> {
+        let members = self.members.iter();
+        members
+            .filter(|member| **member != self.region)
+            .cloned()
+            .collect()
+    }
+
+    /// A strong read, which begins now.
+    pub(crate) fn strong_read(&self) -> StrongRead {
+        let held = self.log.marks().vector();
+        match self.promises.writes.home() {
+            Some(home) if *home == self.region => StrongRead::at_home(held),
+            Some(home) => StrongRead::of_home(home),
+            None => StrongRead::of_members(self.promises.acknowledgement, held, &self.others()),
+        }
+    }
+
+    /// Waits until as many regions hold all that is durable here now as hold an acknowledged write.
+    ///
+    /// # Errors
+    /// [`Shortfall`] when it takes too long.
+    pub(crate) async fn wait_held(&self) -> Result<(), Shortfall> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Barrier { reply });
+        answer.await.unwrap_or_else(|_| {
+            Err(Shortfall {
+                level: self.promises.acknowledgement,
+                needed: 0,
+                holders: Vec::new(),
+                waited: Duration::ZERO,
+            })
         })
     }
 
@@ -199,6 +269,24 @@ impl DatasetHandle {
             .await
     }
 
+    /// The snapshot of this number, which is opened where `is_beginning`.
+    pub(crate) async fn snapshot(
+        &self,
+        id: SnapshotId,
+        is_beginning: bool,
+    ) -> Result<OpenedSnapshot, SnapshotRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Snapshot {
+            id,
+            is_beginning,
+            reply,
+        });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the region is shutting down".to_owned();
+            Err(SnapshotRefusal::Stopped { reason })
+        })
+    }
+
     pub(crate) fn questions(&self) -> &Questions {
         &self.questions
     }
@@ -212,7 +300,7 @@ impl DatasetHandle {
         self.origin
     }
 
-    pub(crate) fn log(&self) -> Reader<Directory> {
+    pub(crate) fn log(&self) -> Reader<LogDisk> {
         self.log.clone()
     }
 

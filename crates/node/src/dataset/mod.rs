@@ -10,21 +10,30 @@
 //! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
+use crate::faults::FaultyDisk;
+use meridian_log::Directory;
+
 mod alarms;
+mod bootstrap;
 mod clock;
 mod delays;
 mod handle;
 mod open;
+mod postman;
 mod questions;
 mod room;
 mod thread;
 
-pub use clock::MachineClock;
+pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
+pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
-pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport, Written};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;
+
+/// The disk under a dataset's log.
+pub type LogDisk = FaultyDisk<Directory>;
 
 pub(crate) use handle::Input;
 pub(crate) use questions::Questions;

@@ -2,10 +2,12 @@
 
 use super::thread::{self, Running};
 use super::{DatasetHandle, MachineClock};
+use crate::faults::{DiskLevers, FaultyDisk};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_topology::Promises;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -17,10 +19,14 @@ pub struct DatasetConfig {
     pub directory: PathBuf,
     /// Regions, budgets, intervals.
     pub replica: Config,
+    /// What its clients are promised, and which regions take writes.
+    pub promises: Promises,
     /// What a client's transaction may be.
     pub limits: Limits,
     /// What becomes of clients' writes that had not seen each other.
     pub strategies: Strategies,
+    /// How the log's disk is made worse, for drills.
+    pub disk: DiskLevers,
 }
 
 /// A dataset can't be opened; it stays stopped, and the others run.
@@ -47,6 +53,9 @@ pub enum OpenDatasetError {
     /// Log and tables don't go together.
     #[error("the dataset can't be recovered")]
     Replica(#[from] OpenError),
+    /// It should begin with a copy of a peer's tables, and there is no peer.
+    #[error("there is no other region to copy the tables from")]
+    NobodyToCopyFrom,
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
@@ -71,13 +80,21 @@ pub fn open(
         path: log_at,
         source,
     })?;
+    let disk = FaultyDisk::new(disk, config.disk);
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
+    let started = thread::start(
+        config.name,
+        config.directory,
+        &config.promises,
+        replica,
+        clock,
+    );
+    started.map_err(OpenDatasetError::Thread)
 }
 
-fn create(path: &Path) -> Result<(), OpenDatasetError> {
+pub(super) fn create(path: &Path) -> Result<(), OpenDatasetError> {
     std::fs::create_dir_all(path).map_err(|source| OpenDatasetError::Directory {
         path: path.to_owned(),
         source,
@@ -86,7 +103,7 @@ fn create(path: &Path) -> Result<(), OpenDatasetError> {
 
 /// Segments small enough that a budget is kept to within an eighth, and that a client's last one
 /// leaves most of the reserve to peers' entries.
-fn log_config(config: &Config) -> LogConfig {
+pub(super) fn log_config(config: &Config) -> LogConfig {
     let default = LogConfig::default();
     let reserve = config.log_bytes_limit.saturating_sub(config.log_bytes_max);
     let most = (config.log_bytes_max / 8).min(reserve / 4).max(64 << 10);

@@ -1,14 +1,16 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
+use super::handle::Written;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::postman::{Postman, Reply};
 use super::room::Room;
-use super::{Delays, MachineClock, Questions};
+use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
-use meridian_log::Directory;
-use meridian_model::{Envelope, OriginId, RegionName, Vector};
-use meridian_replicate::{CommitError, Now, Replica, WriteError};
+use meridian_model::{Envelope, OriginId, RegionName, Sequence, Vector};
+use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, Shortfall, WriteError};
+use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -23,8 +25,39 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
-type Reply = oneshot::Sender<Result<Outcome, ExecuteError>>;
-type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
+/// A reply that is due once the round is committed.
+struct Staged {
+    outcome: Result<Outcome, ExecuteError>,
+    /// Of the entry that it wrote, where it wrote one.
+    sequence: Option<Sequence>,
+    reply: Reply,
+}
+
+/// Who waits until other regions hold what is here.
+enum Pending {
+    Write(Outcome, Reply),
+    Barrier(oneshot::Sender<Result<(), Shortfall>>),
+}
+
+impl Pending {
+    // Whoever asked may have gone; then nobody waits for the answer.
+    fn settle(self, outcome: Result<(), Shortfall>) {
+        match self {
+            Self::Write(written, reply) => {
+                let shortfall = outcome.err();
+                let _ = reply.send(Ok(Written {
+                    outcome: written,
+                    shortfall,
+                }));
+            }
+            Self::Barrier(reply) => {
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+}
+
+type EmbeddedReplica = Replica<LogDisk, Tables<FjallStore>>;
 
 /// A dataset's running thread.
 #[derive(Debug)]
@@ -43,6 +76,7 @@ impl Running {
 pub(super) fn start(
     name: String,
     directory: PathBuf,
+    promises: &Promises,
     replica: EmbeddedReplica,
     clock: MachineClock,
 ) -> std::io::Result<(DatasetHandle, Running)> {
@@ -50,11 +84,16 @@ pub(super) fn start(
     let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
     let mut worker = Worker {
         name: name.clone(),
-        clock,
+        clock: clock.clone(),
         publish,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        postman: Postman::start(),
+        acknowledgements: Acknowledgements::new(
+            promises.acknowledgement,
+            promises.acknowledgement_timeout,
+        ),
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
@@ -75,6 +114,9 @@ pub(super) fn start(
         applied,
         status,
         questions: Questions::default(),
+        promises: Arc::new(promises.clone()),
+        region: worker.replica.region().clone(),
+        members: worker.replica.members().into(),
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
@@ -115,7 +157,10 @@ struct Worker {
     /// Client transactions that came before the dataset had settled.
     waiting: VecDeque<(Request, Reply)>,
     /// Replies that are due once the round is committed.
-    replies: Vec<(Outcome, Reply)>,
+    replies: Vec<Staged>,
+    postman: Postman,
+    /// Replies that wait for other regions.
+    acknowledgements: Acknowledgements<Pending>,
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
@@ -134,7 +179,9 @@ impl Worker {
             let now = self.clock.now();
             self.tick(now);
             self.commit(now);
+            self.acknowledge(now);
             if !running {
+                self.end(now);
                 return;
             }
         }
@@ -166,7 +213,20 @@ impl Worker {
                 }
                 Input::Disown { reason } => self.replica.disown(&reason),
                 Input::Holds { member, held } => self.replica.holds(member, &held),
+                Input::Barrier { reply } => {
+                    let marks = self.replica.marks().clone();
+                    let pending = Pending::Barrier(reply);
+                    self.acknowledgements.wait_for_all(now, marks, pending);
+                }
                 Input::Shutdown => return false,
+                Input::Snapshot {
+                    id,
+                    is_beginning,
+                    reply,
+                } => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
+                }
             }
             if self.replica.staged_bytes() > ROUND_BYTES_MAX {
                 break;
@@ -192,16 +252,30 @@ impl Worker {
             let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
             return;
         }
+        let before = self.replica.staged().len();
         let written = self
             .replica
             .write(now, |tables, version| tables.execute(version, request));
-        match written {
-            Ok(outcome) => self.replies.push((outcome, reply)),
-            Err(error) => {
-                // Whoever asked may have gone; then nobody waits for the answer.
-                let _ = reply.send(Err(refused(error)));
-            }
+        let sequence = self.replica.staged().get(before).map(|it| it.sequence);
+        // A refusal waits for the round too: it may tell of what the round has yet to make durable.
+        self.replies.push(Staged {
+            outcome: written.map_err(refused),
+            sequence,
+            reply,
+        });
+    }
+
+    /// Lets replies out that have waited for other regions, or too long.
+    fn acknowledge(&mut self, now: Now) {
+        for (pending, outcome) in self.acknowledgements.due(now, self.replica.holdings()) {
+            pending.settle(outcome);
         }
+    }
+
+    /// Nobody will be waited for any more: what is written stands, and its clients are told.
+    fn end(&mut self, now: Now) {
+        self.acknowledgements.end_waiting();
+        self.acknowledge(now);
     }
 
     fn tick(&mut self, now: Now) {
@@ -235,7 +309,7 @@ impl Worker {
             self.publish
                 .send_replace(Arc::new(self.replica.marks().vector()));
         }
-        self.answer(&committed);
+        self.answer(now, &committed);
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();
@@ -255,17 +329,43 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, committed: &Result<(), CommitError>) {
-        for (outcome, reply) in std::mem::take(&mut self.replies) {
-            let answer = match committed {
-                Ok(()) => {
-                    self.counts.local += u64::from(outcome.version.is_some());
-                    Ok(outcome)
+    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>) {
+        let mut round = Vec::with_capacity(self.replies.len());
+        for staged in std::mem::take(&mut self.replies) {
+            let Staged {
+                outcome,
+                sequence,
+                reply,
+            } = staged;
+            let outcome = match (outcome, committed) {
+                (Ok(outcome), Ok(())) => outcome,
+                (Ok(_), Err(error)) => {
+                    round.push((Err(failed(error)), reply));
+                    continue;
                 }
-                Err(error) => Err(failed(error)),
+                (Err(error), _) => {
+                    round.push((Err(error), reply));
+                    continue;
+                }
             };
-            let _ = reply.send(answer);
+            self.counts.local += u64::from(outcome.version.is_some());
+            if self.acknowledgements.is_local() {
+                let written = Written {
+                    outcome,
+                    shortfall: None,
+                };
+                round.push((Ok(written), reply));
+                continue;
+            }
+            let pending = Pending::Write(outcome, reply);
+            if let Some(sequence) = sequence {
+                self.acknowledgements.wait_for_write(now, sequence, pending);
+            } else {
+                let marks = self.replica.marks().clone();
+                self.acknowledgements.wait_for_all(now, marks, pending);
+            }
         }
+        self.postman.bring(round);
     }
 
     fn describe(&mut self, now: Now) -> DatasetStatus {

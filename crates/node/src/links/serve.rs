@@ -1,10 +1,12 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
 use super::answers::Answers;
-use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
+use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
-use meridian_log::{Directory, LogError};
-use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
+use meridian_log::LogError;
+use meridian_model::{
+    Acknowledgement, Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId,
+};
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +61,7 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
             sender: Sender::new(streams.region.clone(), dataset.origin(), dataset.log()),
             dataset: dataset.clone(),
             peer: peer.clone(),
-            clock: streams.clock,
+            clock: streams.clock.clone(),
             link: link.clone(),
             session: SessionId::default(),
             held: None,
@@ -123,7 +125,7 @@ async fn refuse(
 
 /// One dataset's stream to one subscriber.
 struct Stream {
-    sender: Sender<Directory>,
+    sender: Sender<LogDisk>,
     dataset: DatasetHandle,
     peer: RegionName,
     clock: MachineClock,
@@ -217,6 +219,10 @@ impl Stream {
             } => {
                 self.sender.acknowledged(session, next, &held);
                 self.held = Some(held);
+                if self.dataset.promises().acknowledgement != Acknowledgement::Local {
+                    // Clients wait for it.
+                    self.pass_on_held();
+                }
                 Ok(())
             }
             Message::Subscribe {

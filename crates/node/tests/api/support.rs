@@ -8,8 +8,9 @@ use meridian_engine_kv::{Limits, Strategies};
 use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
+use meridian_node::faults::{DiskLevers, Faults};
 use meridian_replicate::Config;
-use meridian_topology::Topology;
+use meridian_topology::{Promises, Topology};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,6 +27,11 @@ zone = "meridian.test"
 name = "us-east-1"
 api = "127.0.0.1:1"
 link = "127.0.0.1:2"
+
+[[region]]
+name = "eu-west-1"
+api = "127.0.0.1:3"
+link = "127.0.0.1:4"
 
 [[dataset]]
 name = "main"
@@ -61,6 +67,7 @@ pub struct Setting {
     pub strategy: Strategy,
     /// What the tables of `main` hold before the region starts.
     pub before: fn(&Path),
+    pub faults: Option<Faults>,
 }
 
 impl Default for Setting {
@@ -71,6 +78,7 @@ impl Default for Setting {
             other: None,
             strategy: Strategy::LastWriterWins,
             before: |_| {},
+            faults: None,
         }
     }
 }
@@ -101,6 +109,7 @@ impl Region {
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
             started: Instant::now(),
+            faults: setting.faults,
         };
         Self {
             router: router(ApiState::new(api.clone())),
@@ -211,6 +220,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
         },
+        promises: Promises::default(),
         limits: Limits {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,
@@ -220,6 +230,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             default: setting.strategy,
             ..Strategies::default()
         },
+        disk: DiskLevers::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle

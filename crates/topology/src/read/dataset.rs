@@ -1,7 +1,7 @@
 //! `[[dataset]]`: reading each, then the rules that hold among them.
 
-use super::schema;
 use super::section::{At, Section};
+use super::{promises, schema};
 use crate::dataset::{Dataset, Engine, Limits, Strategy, TableRules};
 use crate::fault::Faults;
 use crate::name::{DatasetName, TableName};
@@ -40,6 +40,7 @@ pub(super) struct Draft<'d> {
     tables: Tables,
     table_rules: Vec<(At<TableName>, TableRules)>,
     limits: Limits,
+    promises: promises::Draft<'d>,
 }
 
 enum Tables {
@@ -72,6 +73,7 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
         tables: read_tables(&section, faults),
         table_rules: read_table_rules(&section, strategy, faults),
         limits: read_limits(&section, faults),
+        promises: promises::read(&section, faults),
     }
 }
 
@@ -373,6 +375,13 @@ fn taker(datasets: &[Draft<'_>], table: &str) -> Option<usize> {
     })
 }
 
+/// The rules between datasets and regions.
+pub(super) fn check_promises(datasets: &[Draft<'_>], regions: &[&str], faults: &mut Faults<'_>) {
+    for dataset in datasets {
+        promises::check(&dataset.promises, regions, faults);
+    }
+}
+
 /// The datasets, or `None` if one of them is not whole.
 pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
     drafts
@@ -394,6 +403,7 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
                     .map(|(table, rules)| (table.value, rules))
                     .collect(),
                 limits: draft.limits,
+                promises: promises::finish(&draft.promises)?,
             })
         })
         .collect()

@@ -44,6 +44,15 @@ pub(crate) const DATASET: &[Key] = &[
     key("tables", r#"tables = ["orders", "inv_*"]"#),
     key("table", "[dataset.table.orders]"),
     key("limits", "[dataset.limits]"),
+    key("consistency", r#"consistency = "session""#),
+    key("acknowledgement", r#"acknowledgement = "one-remote""#),
+    key(
+        "acknowledgement-timeout",
+        r#"acknowledgement-timeout = "2s""#,
+    ),
+    key("writes", r#"writes = "home""#),
+    key("home", r#"home = "us-east-1""#),
+    key("read-replicas", r#"read-replicas = ["eu-west-1"]"#),
 ];
 
 pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];

@@ -2,8 +2,8 @@
 
 use crate::read::schema;
 use crate::{
-    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, RegionName, Strategy, Tls,
-    Topology, init_template, round_trip,
+    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, Promises, RegionName,
+    Strategy, Tls, Topology, init_template, round_trip,
 };
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -184,6 +184,7 @@ fn defaults() {
     let topology = parse(text);
     assert_eq!(topology.clock.drift_max, Duration::from_millis(500));
     assert_eq!(topology.datasets[0].limits, Limits::default());
+    assert_eq!(topology.datasets[0].promises, Promises::default());
     assert!(topology.tls.is_none() && topology.api.token_file.is_none());
     let region = &topology.regions[0];
     assert!(region.api.is_none() && region.link.is_none() && region.data_dir.is_none());
