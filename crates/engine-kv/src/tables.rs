@@ -3,12 +3,13 @@
 
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
+use crate::letters::{self, Letters};
 use crate::overlay::Overlay;
 use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, value};
 use meridian_merge::{Base, KeptIncrement, Overtaken, Row, Seen, merge_increment, merge_write};
 use meridian_model::{
     Change, Conflict, ConflictKind, ConflictingWrite, IdempotencyKey, Micros, Operation, Position,
-    Vector, Version,
+    Transaction, Vector, Version,
 };
 use meridian_replicate::{Applying, Engine, EngineError};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ pub struct Tables<S: Store> {
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
+    pub(crate) letters: Letters,
     position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
@@ -65,6 +67,7 @@ impl<S: Store> Tables<S> {
             }
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
+        let letters = Letters::with(meta(&store, keys::LETTER_COUNTS)?.unwrap_or_default());
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
@@ -74,6 +77,7 @@ impl<S: Store> Tables<S> {
             collector: Collector::default(),
             conflicts,
             committed_conflicts: conflicts,
+            letters,
             torn: false,
         })
     }
@@ -255,7 +259,11 @@ impl<S: Store> Tables<S> {
         if self.conflicts != self.committed_conflicts {
             put(keys::CONFLICT_COUNTS, value::encode(&self.conflicts));
         }
+        if let Some(letters) = self.letters.changed() {
+            put(keys::LETTER_COUNTS, letters);
+        }
         self.store.commit(writes)?;
+        self.letters.committed();
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
@@ -272,6 +280,24 @@ impl<S: Store> Engine for Tables<S> {
         Ok(())
     }
 
+    fn objection(&self, transaction: &Transaction) -> Option<String> {
+        letters::objection(transaction)
+    }
+
+    fn set_aside(&mut self, applying: &Applying<'_>, reason: &str) -> Result<(), EngineError> {
+        self.stage_letter(applying, reason)
+            .map_err(|error| error.during("set a dead letter aside"))
+    }
+
+    fn settle(&mut self, letter: Version) -> Result<(), EngineError> {
+        self.stage_settled(letter)
+            .map_err(|error| error.during("remove a dead letter"))
+    }
+
+    fn stops_at_dead_letters(&self) -> bool {
+        self.letters.stops()
+    }
+
     fn commit(&mut self, position: Position, road: Option<Vec<u8>>) -> Result<(), EngineError> {
         self.commit_staged(position, road)
             .map_err(|error| error.during("commit to the tables"))
@@ -281,6 +307,7 @@ impl<S: Store> Engine for Tables<S> {
         self.staged.clear();
         self.collector.restart();
         self.conflicts = self.committed_conflicts;
+        self.letters.discard();
         self.torn = false;
     }
 

@@ -6,6 +6,7 @@
 
 mod clock;
 mod conflict;
+mod decision;
 mod entry;
 mod message;
 pub mod mutation;
@@ -15,6 +16,7 @@ mod vector;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
+pub use decision::Decision;
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};

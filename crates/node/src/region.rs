@@ -13,7 +13,9 @@ use meridian_link::{
 };
 use meridian_model::RegionName;
 use meridian_replicate::Config;
-use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
+use meridian_topology::{
+    Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::future::Future;
@@ -287,6 +289,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             conflicts_max: limits.conflicts_max,
             ..Limits::default()
         },
+        stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
         disk: disk.clone(),
     }
 }

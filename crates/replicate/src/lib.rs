@@ -8,6 +8,7 @@
 mod engine;
 mod error;
 mod intake;
+mod letters;
 mod receiver;
 mod replica;
 mod road;
@@ -18,6 +19,7 @@ mod upkeep;
 
 pub use engine::{Applying, Engine, EngineError, Executed};
 pub use error::{CommitError, OpenError, WriteError};
+pub use letters::Decided;
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::Road;

@@ -19,6 +19,18 @@ pub struct Dataset {
     pub table_rules: BTreeMap<TableName, TableRules>,
     /// How much of everything.
     pub limits: Limits,
+    /// What a transaction does to the dataset that no region can apply.
+    pub dead_letters: DeadLetters,
+}
+
+/// What a transaction does to its dataset that no region can apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// It is set aside, and applying goes on.
+    #[default]
+    SetAside,
+    /// Applying stops at it until it is decided about.
+    Stop,
 }
 
 impl Dataset {
@@ -32,6 +44,7 @@ impl Dataset {
             tables: None,
             table_rules: BTreeMap::new(),
             limits: Limits::default(),
+            dead_letters: DeadLetters::default(),
         }
     }
 

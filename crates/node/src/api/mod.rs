@@ -13,6 +13,7 @@
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
 mod conflicts;
+mod dead_letters;
 mod documents;
 mod exposition;
 mod fault_request;

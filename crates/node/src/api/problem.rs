@@ -76,6 +76,8 @@ kinds! {
     FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
     FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
     FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    LetterNotFound = ("dead-letter-not-found", NOT_FOUND, "The dead letter is not there"),
+    LetterAgain = ("dead-letter-again", UNPROCESSABLE_ENTITY, "It would be a dead letter again"),
     BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
 }
 
@@ -110,6 +112,10 @@ impl Problem {
             Some((detail, hint)) => Self::new(kind, detail).hint(hint),
             None => Self::new(kind, text),
         }
+    }
+
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.0.kind == kind
     }
 
     #[cfg(test)]
@@ -201,6 +207,8 @@ impl Problem {
             Rejection::NotAnObject { .. } => Kind::NotAnObject,
             Rejection::NotAnInteger { .. } => Kind::NotAnInteger,
             Rejection::OutOfRange { .. } => Kind::OutOfRange,
+            Rejection::LetterNotFound { .. } => Kind::LetterNotFound,
+            Rejection::LetterAgain { .. } => Kind::LetterAgain,
             Rejection::Tables(error) => return Self::tables(error),
         };
         Self::of(kind, rejection)

@@ -5,14 +5,14 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{conflicts, increments, listing, live, metrics, openapi, replication, rows, status};
-use super::{faults, transactions};
+use super::{dead_letters, faults, transactions};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
 use axum::routing::{delete, get, post};
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 15] = [
+pub(crate) const PATHS: [&str; 19] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -28,6 +28,10 @@ pub(crate) const PATHS: [&str; 15] = [
     "/readyz",
     "/v1/faults",
     "/v1/faults/{id}",
+    "/v1/dead-letters",
+    "/v1/dead-letters/{id}",
+    "/v1/dead-letters/{id}/retry",
+    "/v1/dead-letters/{id}/edit",
 ];
 
 /// The API's router.
@@ -51,6 +55,10 @@ pub fn router(state: ApiState) -> Router {
         ready,
         faulty,
         fault,
+        letters,
+        letter,
+        retry,
+        edit,
     ] = rest;
     Router::new()
         .route(tables, get(listing::tables))
@@ -68,6 +76,13 @@ pub fn router(state: ApiState) -> Router {
         .route(ready, get(live::readyz))
         .route(faulty, get(faults::list).post(faults::begin))
         .route(fault, delete(faults::lift))
+        .route(letters, get(dead_letters::list))
+        .route(
+            letter,
+            get(dead_letters::show).delete(dead_letters::drop_it),
+        )
+        .route(retry, post(dead_letters::retry))
+        .route(edit, post(dead_letters::edit))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

@@ -2,9 +2,11 @@
 
 use super::{DelaySummary, LogDisk};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
+use meridian_engine_kv::{
+    FjallStore, LetterCounts, Outcome, Rejection, Request, TableReader, Verdict,
+};
 use meridian_log::Reader;
-use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Sequence, Vector};
+use meridian_model::{Message, OriginId, Position, Refusal, RegionName, Sequence, Vector, Version};
 use meridian_replicate::PeerStatus;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -16,6 +18,12 @@ pub(crate) enum Input {
     /// Execute a client's transaction.
     Execute {
         request: Request,
+        reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
+    },
+    /// Decide about a dead letter.
+    Decide {
+        letter: Version,
+        verdict: Verdict,
         reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
     },
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
@@ -115,6 +123,8 @@ pub struct DatasetStatus {
     pub members: BTreeMap<RegionName, OriginId>,
     /// Each peer.
     pub peers: Vec<PeerReport>,
+    /// The dead letters.
+    pub letters: LetterCounts,
 }
 
 /// A handle to a running dataset; clones are cheap.
@@ -172,6 +182,26 @@ impl DatasetHandle {
     pub async fn execute(&self, request: Request) -> Result<Outcome, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         if self.inbox.send(Input::Execute { request, reply }).is_err() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset ended before it could answer".to_owned();
+            Err(ExecuteError::LogFailed { reason })
+        })
+    }
+
+    /// Decides about a dead letter. The decision is durable here when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn decide(&self, letter: Version, verdict: Verdict) -> Result<Outcome, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Decide {
+            letter,
+            verdict,
+            reply,
+        };
+        if self.inbox.send(input).is_err() {
             return Err(ExecuteError::ShuttingDown);
         }
         answer.await.unwrap_or_else(|_| {

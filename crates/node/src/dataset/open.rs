@@ -20,6 +20,8 @@ pub struct DatasetConfig {
     pub replica: Config,
     /// What a client's transaction may be.
     pub limits: Limits,
+    /// Whether applying stops at a dead letter until it is decided about.
+    pub stop_at_dead_letters: bool,
     /// How the log's disk is made worse, for drills.
     pub disk: DiskLevers,
 }
@@ -64,7 +66,8 @@ pub fn open(
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
-    let tables = Tables::open(store, config.limits)?;
+    let tables =
+        Tables::open(store, config.limits)?.stopping_at_dead_letters(config.stop_at_dead_letters);
     let log_at = config.directory.join("log");
     create(&log_at)?;
     let disk = Directory::open(&log_at).map_err(|source| OpenDatasetError::Directory {

@@ -218,6 +218,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             transaction_bytes_max: 4 << 20,
             ..Limits::default()
         },
+        stop_at_dead_letters: false,
         disk: DiskLevers::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();

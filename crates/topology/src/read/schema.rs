@@ -44,6 +44,7 @@ pub(crate) const DATASET: &[Key] = &[
     key("tables", r#"tables = ["orders", "inv_*"]"#),
     key("table", "[dataset.table.orders]"),
     key("limits", "[dataset.limits]"),
+    key("dead-letters", r#"dead-letters = "set-aside""#),
 ];
 
 pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];
