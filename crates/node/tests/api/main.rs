@@ -4,6 +4,7 @@ mod auth;
 mod bad_input;
 mod conditions;
 mod connections;
+mod dead_letters;
 mod descriptions;
 mod faults;
 mod idempotency;

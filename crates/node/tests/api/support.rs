@@ -64,6 +64,8 @@ pub struct Setting {
     pub token: Option<String>,
     pub other: Option<&'static str>,
     pub faults: Option<Faults>,
+    /// Done in the region's directory before it starts.
+    pub before: Option<fn(&Path)>,
 }
 
 impl Default for Setting {
@@ -73,6 +75,7 @@ impl Default for Setting {
             token: None,
             other: None,
             faults: None,
+            before: None,
         }
     }
 }
@@ -84,6 +87,9 @@ impl Region {
 
     pub fn with(setting: Setting) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        if let Some(before) = setting.before {
+            before(directory.path());
+        }
         let open =
             |name: &str| DatasetState::Running(open(directory.path(), name, setting.log_bytes_max));
         let other = match setting.other {
