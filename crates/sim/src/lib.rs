@@ -13,6 +13,7 @@
 //! way; a region that is gone for good.
 
 mod ledger;
+mod letters;
 mod network;
 mod node;
 mod scenario;

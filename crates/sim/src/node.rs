@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) checker: SnapshotChecker,
     /// Destroyed, not to come back.
     pub(crate) is_gone: bool,
+    /// Stops applying at dead letters.
+    pub(crate) stops_at_letters: bool,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
     started: Duration,
@@ -48,6 +50,7 @@ impl Node {
             clock_offset: 0,
             checker: SnapshotChecker::new(name),
             is_gone: false,
+            stops_at_letters: false,
             refused: None,
             started: Duration::ZERO,
         }
@@ -71,7 +74,8 @@ impl Node {
     ) -> Result<(), StartError> {
         self.started = time;
         let tables = Tables::open(self.store.clone(), Limits::default())
-            .map_err(|error| StartError::Refused(error.to_string()))?;
+            .map_err(|error| StartError::Refused(error.to_string()))?
+            .stopping_at_dead_letters(self.stops_at_letters);
         let log_config = LogConfig {
             segment_bytes: 16 << 10,
             tail_cache_bytes: 8 << 10,

@@ -6,7 +6,7 @@ use meridian_model::Sequence;
 use meridian_replicate::StreamState;
 use std::time::Duration;
 
-const SAFETY: Duration = Duration::from_secs(8);
+pub(crate) const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -20,11 +20,18 @@ pub enum Scenario {
     /// A region's disk says that it has synced, and hasn't, when the power goes. Nothing can keep
     /// what is lost, but the region must notice and not go on as if nothing had happened.
     LyingDisk,
+    /// Transactions that no region can apply, and decisions about them, under every fault.
+    DeadLetters,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Chaos, Self::DyingOrigin, Self::LyingDisk];
+    pub const ALL: [Self; 4] = [
+        Self::Chaos,
+        Self::DyingOrigin,
+        Self::LyingDisk,
+        Self::DeadLetters,
+    ];
 
     /// The scenario's name.
     #[must_use]
@@ -33,6 +40,7 @@ impl Scenario {
             Self::Chaos => "chaos",
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
+            Self::DeadLetters => "dead-letters",
         }
     }
 
@@ -96,6 +104,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
+        Scenario::DeadLetters => crate::letters::run(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -141,7 +150,7 @@ fn chaos(world: &mut World) -> Result<(), Violation> {
 }
 
 /// One random fault.
-fn strike(world: &mut World) {
+pub(crate) fn strike(world: &mut World) {
     let count = world.nodes.len();
     let (one, other) = (world.random.usize(0..count), world.random.usize(0..count));
     match world.random.u32(0..12) {
@@ -266,7 +275,7 @@ fn lying_disk(world: &mut World) -> Result<(), Violation> {
     Ok(())
 }
 
-fn survivors(world: &World) -> impl Iterator<Item = usize> {
+pub(crate) fn survivors(world: &World) -> impl Iterator<Item = usize> {
     let nodes = world.nodes.iter().enumerate();
     nodes
         .filter(|(_, node)| !node.is_gone)
@@ -274,7 +283,7 @@ fn survivors(world: &World) -> impl Iterator<Item = usize> {
 }
 
 /// Lifts every fault and lets everybody come back.
-fn calm(world: &mut World) {
+pub(crate) fn calm(world: &mut World) {
     world.clients_act = false;
     world.network.heal();
     for index in 0..world.nodes.len() {
@@ -284,7 +293,7 @@ fn calm(world: &mut World) {
 }
 
 /// The regions must agree in bounded time, and go quiet: reports alone ask for no report.
-fn converge(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn converge(world: &mut World) -> Result<(), Violation> {
     let deadline = world.time + CONVERGED_WITHIN;
     let mut quiet = 0;
     while quiet < 3 {
@@ -326,7 +335,7 @@ fn disagreement(world: &World) -> Option<String> {
 }
 
 /// Every row is what the surviving transactions make of it; what nothing needs is collected.
-fn obey_the_law(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     let law = world.ledger.law();
     for index in survivors(world) {
         law.check(world.nodes[index].name.as_str(), &world.nodes[index].rows())?;
