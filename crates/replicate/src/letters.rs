@@ -215,13 +215,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// The tables' part of a commit while they stand at a letter.
     pub(crate) fn commit_halted(&mut self, now: Now) -> Result<(), CommitError> {
         let failed = match self.commit_up_to_letter() {
-            Err(error) => error.to_string(),
+            Err(error) => with_causes(&error),
             Ok(()) if !self.is_decided() => return Ok(()),
             Ok(()) => {
                 self.leave_letter();
                 match self.replay(now) {
                     Ok(()) => return Ok(()),
-                    Err(error) => error.to_string(),
+                    Err(error) => with_causes(&error),
                 }
             }
         };
@@ -240,4 +240,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.leave_letter();
         }
     }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
