@@ -1,9 +1,9 @@
 //! The command line. What `--help` says is here and nowhere else: `docs/reference/cli.md` is
 //! generated from it.
 
-use crate::faults;
 use crate::output::Format;
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
+use crate::{dead_letters, faults};
 use clap::{Parser, Subcommand};
 
 /// One application in several regions at once, every region live.
@@ -62,4 +62,7 @@ pub enum Verb {
     /// Make regions misbehave on purpose, for drills
     #[command(subcommand)]
     Faults(faults::Verb),
+    /// Transactions that no region can apply, and what becomes of them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Verb),
 }

@@ -14,6 +14,7 @@ mod certs;
 mod client;
 mod config;
 mod conflicts;
+mod dead_letters;
 mod error;
 mod faults;
 mod init;
@@ -69,5 +70,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Conflicts(options) => conflicts::run(&options, output),
         Verb::Tables(verb) => tables::run(&verb, output),
         Verb::Faults(verb) => faults::run(&verb, output),
+        Verb::DeadLetters(verb) => dead_letters::run(&verb, output),
     }
 }

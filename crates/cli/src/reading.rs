@@ -71,6 +71,7 @@ struct DatasetStatus {
     transactions_local: Option<u64>,
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
+    dead_letters: u64,
 }
 
 /// The part of `/v1/replication` that is read.
@@ -93,6 +94,7 @@ impl Reading {
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
             troubles: [
                 troubles(datasets, &replication.peers),
+                datasets.iter().filter_map(letters_trouble).collect(),
                 status.faults.iter().map(fault_trouble).collect(),
             ]
             .concat(),
@@ -119,6 +121,23 @@ fn stream_trouble(peer: &PeerReading) -> Option<String> {
         };
         format!("dataset {dataset} {what} {region}: {}", remark(peer))
     })
+}
+
+fn letters_trouble(dataset: &DatasetStatus) -> Option<String> {
+    let DatasetStatus {
+        dataset,
+        dead_letters,
+        ..
+    } = dataset;
+    match dead_letters {
+        0 => None,
+        1 => Some(format!(
+            "dataset {dataset} has 1 dead letter, which waits for a decision"
+        )),
+        many => Some(format!(
+            "dataset {dataset} has {many} dead letters, which wait for decisions"
+        )),
+    }
 }
 
 fn fault_trouble(fault: &FaultStatus) -> String {

@@ -149,7 +149,9 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                     format!(r#"{{"rows":{rows},"checksum":"{rows:016x}"}}"#),
                 )
             }
-            _ => faults(request).unwrap_or((404, vec![], String::new())),
+            _ => faults(request)
+                .or_else(|| dead_letters(request))
+                .unwrap_or((404, vec![], String::new())),
         })
     }
 }
@@ -191,6 +193,38 @@ fn certificates() {
 #[test]
 fn tables() {
     assert_reproduced("tables.txt");
+}
+
+/// A region with one dead letter, which nothing removes.
+fn dead_letters(request: &Request) -> Option<Reply> {
+    let letter = r#""id":"7234881012-00000000000000fe","dataset":"main","region":"eu-west-1","committed_at":"2026-01-01T00:00:00Z","reason":"it changes row \"1\" of table \"orders\" twice","changes":2,"bytes":40"#;
+    let path = request.path.split('?').next().unwrap();
+    let own = path.strip_prefix("/v1/dead-letters/7234881012-00000000000000fe");
+    let made = r#"{"version":"7234999999-0000000000000007","rows":[]}"#;
+    Some(match (request.method.as_str(), path, own) {
+        ("GET", "/v1/dead-letters", _) => {
+            let page =
+                format!(r#"{{"dead_letters":[{{{letter}}}],"next":null,"total":3,"waiting":1}}"#);
+            (200, vec![], page)
+        }
+        ("GET", _, Some("")) => {
+            let operations = r#"[{"op":"put","table":"orders","key":"1","document":{"item":"tea"}},{"op":"delete","table":"orders","key":"1"}]"#;
+            let whole = format!(r#"{{{letter},"idempotency_key":null,"operations":{operations}}}"#);
+            (200, vec![], whole)
+        }
+        ("POST", _, Some("/retry" | "/edit")) => (200, vec![], made.to_owned()),
+        ("DELETE", _, Some("")) => (204, vec![], String::new()),
+        (_, path, _) if path.starts_with("/v1/dead-letters/") => {
+            let problem = r#"{"type":"/problems/dead-letter-not-found","title":"The dead letter is not there","status":404,"detail":"there is no dead letter \"5-0000000000000007\"","hint":"it may have been decided about already, here or in another region; GET /v1/dead-letters lists those that wait"}"#;
+            (404, vec![], problem.to_owned())
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn dead_letters_and_what_becomes_of_them() {
+    assert_reproduced("dead-letters.txt");
 }
 
 #[test]

@@ -49,7 +49,10 @@ impl<S: Store> Tables<S> {
         })
     }
 
-    fn replayed(&self, request: &Request) -> Result<Option<Executed<Outcome>>, Rejection> {
+    pub(crate) fn replayed(
+        &self,
+        request: &Request,
+    ) -> Result<Option<Executed<Outcome>>, Rejection> {
         let Some(IdempotencyKey { key, fingerprint }) = &request.idempotency else {
             return Ok(None);
         };

@@ -7,7 +7,10 @@
 //! c POSITION:8 INDEX:4                        a conflict
 //! i KEY                                       an idempotency key
 //! x HLC:8 KEY                                 its expiry
-//! m NAME                                      meta: format, applied, road, conflicts, seen, unfinished
+//! d HLC:8 ORIGIN:8                            a dead letter, by its transaction's version
+//! e HLC:8 ORIGIN:8                            its transaction
+//! m NAME                                      meta: format, applied, road, conflicts, letters, seen,
+//!                                             unfinished
 //! ```
 //!
 //! Numbers are big-endian, so that keys sort as the numbers do. A table's name has no NUL, hence
@@ -23,6 +26,8 @@ pub(crate) const SEEN: &[u8] = b"mseen";
 pub(crate) const CONFLICT_COUNTS: &[u8] = b"mconflicts";
 /// Present while the store is being filled from a snapshot.
 pub(crate) const UNFINISHED: &[u8] = b"munfinished";
+
+pub(crate) const LETTER_COUNTS: &[u8] = b"mletters";
 
 /// The most bytes of a table's name and key together that have a place in the key space (the
 /// store takes keys of 64 KiB).
@@ -201,6 +206,38 @@ pub(crate) fn decode_conflict(bytes: &[u8]) -> Option<(Position, u32)> {
     ))
 }
 
+fn versioned(prefix: &[u8], version: Version) -> Vec<u8> {
+    join(&[
+        prefix,
+        &version.hlc.raw().to_be_bytes(),
+        &version.origin.0.to_be_bytes(),
+    ])
+}
+
+pub(crate) fn letter(version: Version) -> Vec<u8> {
+    versioned(b"d", version)
+}
+
+pub(crate) fn letter_body(version: Version) -> Vec<u8> {
+    versioned(b"e", version)
+}
+
+pub(crate) fn letters() -> Range {
+    Range {
+        start: b"d".to_vec(),
+        end: b"e".to_vec(),
+    }
+}
+
+pub(crate) fn decode_letter(bytes: &[u8]) -> Option<Version> {
+    let (hlc, rest) = take_u64(bytes.strip_prefix(b"d")?)?;
+    let (origin, rest) = take_u64(rest)?;
+    rest.is_empty().then(|| Version {
+        hlc: Hlc::from_raw(hlc),
+        origin: OriginId(origin),
+    })
+}
+
 pub(crate) fn idempotency(key: &str) -> Vec<u8> {
     join(&[b"i", key.as_bytes()])
 }
@@ -272,11 +309,11 @@ mod tests {
         #[test]
         fn no_bytes_make_a_decoder_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
-            prefix in prop::sample::select(b"rqcx".to_vec()),
+            prefix in prop::sample::select(b"rqcxd".to_vec()),
         ) {
             let bytes = [&[prefix][..], &bytes].concat();
             let _ = (decode_row(&bytes), decode_due(&bytes));
-            let _ = (decode_conflict(&bytes), decode_expiry(&bytes));
+            let _ = (decode_conflict(&bytes), decode_expiry(&bytes), decode_letter(&bytes));
         }
     }
 

@@ -23,6 +23,7 @@ mod execute;
 mod fjall_store;
 mod fold;
 mod keys;
+mod letters;
 mod memory_store;
 mod overlay;
 mod read;
@@ -35,6 +36,10 @@ mod value;
 
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
+pub use letters::{
+    IDEMPOTENCY_KEY_BYTES_MAX, Letter, LetterCounts, LetterPage, ROW_KEY_BYTES_MAX,
+    TABLE_NAME_BYTES_MAX, Verdict,
+};
 pub use memory_store::MemoryStore;
 pub use meridian_merge::{RowVersion, canonical};
 pub use read::{

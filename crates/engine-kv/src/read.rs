@@ -19,7 +19,7 @@ const SKIPPED_MAX: usize = 10_000;
 /// A reader of the committed state.
 #[derive(Clone, Debug)]
 pub struct TableReader<S> {
-    store: S,
+    pub(crate) store: S,
 }
 
 /// A row as readers see it.
@@ -391,7 +391,7 @@ fn try_visit<V: View>(
     try_visit_in(view, range, Order::Ascending, f)
 }
 
-fn try_visit_in<V: View>(
+pub(crate) fn try_visit_in<V: View>(
     view: &V,
     range: &keys::Range,
     order: Order,

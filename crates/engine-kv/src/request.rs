@@ -288,6 +288,26 @@ pub enum Rejection {
         /// The field.
         field: String,
     },
+    /// A decision about a dead letter that isn't there.
+    #[error(
+        "there is no dead letter {letter}\n\nhint: it may have been decided about already, here or \
+         in another region; list those that wait"
+    )]
+    LetterNotFound {
+        /// The letter's name.
+        letter: Version,
+    },
+    /// What would be made in a dead letter's place would be one again.
+    #[error(
+        "dead letter {letter} can't be applied: {reason}\n\nhint: edit it, which gives it other \
+         operations, or drop it"
+    )]
+    LetterAgain {
+        /// The letter's name.
+        letter: Version,
+        /// Why it can't.
+        reason: String,
+    },
     /// The tables themselves failed: no fault of the request.
     #[error(transparent)]
     Tables(#[from] TablesError),

@@ -3,13 +3,16 @@
 
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
+use crate::letters::{self, Letters};
 use crate::overlay::Overlay;
 use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
 use meridian_merge::{
     Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_edit, merge_increment, merge_put,
 };
-use meridian_model::{Change, Edit, IdempotencyKey, Micros, Operation, Position, Vector, Version};
+use meridian_model::{
+    Change, Edit, IdempotencyKey, Micros, Operation, Position, Transaction, Vector, Version,
+};
 use meridian_replicate::{Applying, Engine, EngineError, ROAD_FORMAT_1};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -43,6 +46,7 @@ pub struct Tables<S: Store> {
     /// Per origin its last transaction, with what is staged.
     seen: Vector,
     committed_seen: Vector,
+    pub(crate) letters: Letters,
     position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
@@ -73,6 +77,7 @@ impl<S: Store> Tables<S> {
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
         let seen: Vector = meta(&store, keys::SEEN)?.unwrap_or_default();
+        let letters = Letters::with(meta(&store, keys::LETTER_COUNTS)?.unwrap_or_default());
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
@@ -85,6 +90,7 @@ impl<S: Store> Tables<S> {
             committed_conflicts: conflicts,
             committed_seen: seen.clone(),
             seen,
+            letters,
             torn: false,
         })
     }
@@ -288,6 +294,9 @@ impl<S: Store> Tables<S> {
                 value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
+        if let Some(letters) = self.letters.changed() {
+            put(keys::LETTER_COUNTS, letters);
+        }
         let has_seen_more = self.seen != self.committed_seen;
         if has_seen_more {
             put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
@@ -297,6 +306,7 @@ impl<S: Store> Tables<S> {
             "a kind of record that no snapshot knows"
         );
         self.store.commit(writes)?;
+        self.letters.committed();
         if has_seen_more {
             self.committed_seen.clone_from(&self.seen);
         }
@@ -322,6 +332,24 @@ impl<S: Store> Engine for Tables<S> {
         Ok(())
     }
 
+    fn objection(&self, transaction: &Transaction) -> Option<String> {
+        letters::objection(transaction)
+    }
+
+    fn set_aside(&mut self, applying: &Applying<'_>, reason: &str) -> Result<(), EngineError> {
+        self.stage_letter(applying, reason)
+            .map_err(|error| error.during("set a dead letter aside"))
+    }
+
+    fn settle(&mut self, letter: Version) -> Result<(), EngineError> {
+        self.stage_settled(letter)
+            .map_err(|error| error.during("remove a dead letter"))
+    }
+
+    fn stops_at_dead_letters(&self) -> bool {
+        self.letters.stops()
+    }
+
     fn commit(&mut self, position: Position, road: Option<Vec<u8>>) -> Result<(), EngineError> {
         self.commit_staged(position, road)
             .map_err(|error| error.during("commit to the tables"))
@@ -332,6 +360,7 @@ impl<S: Store> Engine for Tables<S> {
         self.collector.restart();
         self.conflicts = self.committed_conflicts;
         self.seen.clone_from(&self.committed_seen);
+        self.letters.discard();
         self.torn = false;
     }
 

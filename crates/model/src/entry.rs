@@ -6,7 +6,7 @@
 //! recognised at the first entry that follows.
 
 use crate::mutation::{self, Mutation};
-use crate::{Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
+use crate::{Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub enum Body {
     Transaction(Transaction),
     /// How far this region has come with the others' streams.
     Report(Report),
+    /// What becomes of a dead letter.
+    Decision(Decision),
 }
 
 /// A region's positions, told inside its own stream.
@@ -143,6 +145,16 @@ impl Body {
         encode(self).into()
     }
 
+    /// The lowest wire version that knows this kind of body. A region must not commit one while a
+    /// member speaks less: it would be unreadable there.
+    #[must_use]
+    pub fn wire_version_min(&self) -> u16 {
+        match self {
+            Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
+            Self::Decision(_) => 2,
+        }
+    }
+
     /// Reads a body back.
     ///
     /// # Errors
@@ -213,6 +225,20 @@ mod tests {
             &bytes[..],
             [1, 1, 1, 2, 1, 1, b't', 1, b'k', 2, 1, 1, b'n', 1, 0]
         );
+        assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_encoding_of_a_decision_is_fixed() {
+        let body = Body::Decision(Decision {
+            letter: Version {
+                hlc: Hlc::from_raw(5),
+                origin: OriginId(6),
+            },
+            transaction: Transaction::default(),
+        });
+        let bytes = body.encode();
+        assert_eq!(&bytes[..], [3, 5, 6, 0, 0, 0]);
         assert_eq!(Body::decode(&bytes), Ok(body));
     }
 

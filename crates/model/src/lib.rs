@@ -6,6 +6,7 @@
 
 mod clock;
 mod conflict;
+mod decision;
 mod entry;
 mod epoch;
 mod level;
@@ -20,6 +21,7 @@ mod vector;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
+pub use decision::Decision;
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use level::{Acknowledgement, Consistency};

@@ -14,7 +14,9 @@ use meridian_link::{
 };
 use meridian_model::{RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
-use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
+use meridian_topology::{
+    Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::future::Future;
@@ -299,6 +301,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
                 .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
                 .collect(),
         },
+        stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
         disk: disk.clone(),
     }
 }

@@ -113,6 +113,7 @@ impl System {
             promises: Promises::default(),
             strategies: Strategies::default(),
             disk: DiskLevers::default(),
+            stop_at_dead_letters: false,
         }
     }
 

@@ -21,6 +21,38 @@ pub trait Engine {
     /// [`EngineError`] stops the dataset's applying; its log goes on.
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError>;
 
+    /// Why no region's tables can ever take this transaction; `None` where they can. It must
+    /// depend on the transaction alone, and say the same in every build that shares a wire
+    /// version: every region sets the same ones aside, or the regions part.
+    fn objection(&self, transaction: &Transaction) -> Option<String> {
+        let _ = transaction;
+        None
+    }
+
+    /// Stages that the transaction is set aside as a dead letter, whole and with the reason. May
+    /// come again for a letter that is there already.
+    ///
+    /// # Errors
+    /// [`EngineError`] as for [`Engine::apply`].
+    fn set_aside(&mut self, applying: &Applying<'_>, reason: &str) -> Result<(), EngineError> {
+        let _ = (applying, reason);
+        Ok(())
+    }
+
+    /// Stages that a dead letter goes; it may have gone already.
+    ///
+    /// # Errors
+    /// [`EngineError`] as for [`Engine::apply`].
+    fn settle(&mut self, letter: Version) -> Result<(), EngineError> {
+        let _ = letter;
+        Ok(())
+    }
+
+    /// Whether the dataset is to stop applying at a dead letter until it is decided about.
+    fn stops_at_dead_letters(&self) -> bool {
+        false
+    }
+
     /// Makes all that is staged visible, in one atomic step with the position reached and the
     /// road's own state. After a crash the engine is at the position of some commit, and no
     /// earlier than the last [`Engine::persist`].

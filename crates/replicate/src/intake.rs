@@ -6,32 +6,17 @@ use crate::{Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report, ReportedMark,
-    Transaction,
+    Body, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report,
+    ReportedMark,
 };
 
 /// The year 2100: an entry beyond it would push every region's clock to the end of its range.
 const HLC_MAX: Hlc = Hlc::at(Micros(4_102_444_800_000_000));
 
-/// The longest name that a row's key can be configured to.
-const NAME_BYTES_MAX: usize = 4096;
-
 /// Why an entry may not enter the log.
 enum Inadmissible {
     Early(&'static str),
     Wrong(String),
-}
-
-/// What no engine could store must not enter the log, where every restart would meet it again.
-fn unstorable(transaction: &Transaction) -> Option<&'static str> {
-    let mut changes = transaction.changes.iter();
-    if changes.any(|change| change.table.len() > 255 || change.key.len() > NAME_BYTES_MAX) {
-        return Some("the peer sent a table's name or a row's key that is too long to store");
-    }
-    let idempotency = transaction.idempotency.as_ref();
-    idempotency
-        .is_some_and(|given| given.key.len() > NAME_BYTES_MAX)
-        .then_some("the peer sent an idempotency key that is too long to store")
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
@@ -226,10 +211,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 }
                 Ok(())
             }
-            Body::Transaction(transaction) => {
-                if let Some(reason) = unstorable(transaction) {
-                    return Err(Inadmissible::Wrong(reason.to_owned()));
-                }
+            Body::Transaction(transaction) | Body::Decision(Decision { transaction, .. }) => {
                 let mut needed = transaction.dependencies.iter();
                 if needed.all(|(origin, hlc)| self.staged_marks.get(origin).hlc >= hlc)
                     || mutation::active(Mutation::NoDependencyCheck)

@@ -12,6 +12,7 @@
 //! - nothing leaves the region before it is durable there;
 //! - an origin's sequence and clock are never used twice.
 
+use crate::letters::Letters;
 use crate::receiver::Receiver;
 use crate::road::Road;
 use crate::snapshot::Sponsor;
@@ -80,9 +81,11 @@ pub struct Replica<D: Disk, E: Engine> {
     road_before: Option<Road>,
     visible: Vec<Visible>,
     /// Why client writes are refused for good.
-    stopped: Option<String>,
+    pub(crate) stopped: Option<String>,
     /// Why the tables no longer follow the log.
-    tables_stopped: Option<String>,
+    pub(crate) tables_stopped: Option<String>,
+    /// Dead letters that the tables stand at, and decisions still to be applied.
+    pub(crate) letters: Letters,
     settled: bool,
     opened_at: Duration,
 }
@@ -133,6 +136,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             visible: Vec::new(),
             stopped: None,
             tables_stopped: None,
+            letters: Letters::default(),
             settled: false,
             opened_at: now.elapsed,
             config,
@@ -148,10 +152,22 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(replica)
     }
 
-    fn replay(&mut self, now: Now) -> Result<(), OpenError> {
+    pub(crate) fn replay(&mut self, now: Now) -> Result<(), OpenError> {
         for (_, mark) in self.log.marks().iter() {
             self.clock.observe(mark.hlc);
         }
+        self.replay_from_tables(now)?;
+        // What was decided about a letter stands behind it in the log.
+        while self.is_decided() {
+            self.leave_letter();
+            self.replay_from_tables(now)?;
+        }
+        self.road_before = None;
+        self.visible.clear();
+        Ok(())
+    }
+
+    fn replay_from_tables(&mut self, now: Now) -> Result<(), OpenError> {
         let reader = self.log.reader();
         let mut position = self.engine.position();
         while position < self.log.end() {
@@ -161,6 +177,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 self.follow(position, entry, &body, now);
                 position = position.next();
             }
+            self.letters.logged();
+            if self.is_halted() {
+                self.commit_up_to_letter().map_err(OpenError::Tables)?;
+                continue;
+            }
             if let Some(reason) = self.tables_stopped.take() {
                 return Err(OpenError::Replay { position, reason });
             }
@@ -169,8 +190,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 .commit(position, road)
                 .map_err(OpenError::Tables)?;
         }
-        self.road_before = None;
-        self.visible.clear();
         Ok(())
     }
 
@@ -345,6 +364,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 self.report_due |= foreign;
                 self.apply(position, entry.version(), transaction, now);
             }
+            Body::Decision(decision) => {
+                self.report_due |= foreign;
+                self.follow_decision(position, entry.version(), decision, now);
+            }
         }
     }
 
@@ -356,6 +379,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         now: Now,
     ) {
         if self.tables_stopped.is_some() {
+            self.letters.missed(version);
             return;
         }
         if version.origin != self.origin {
@@ -371,7 +395,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             transaction,
             now: now.wall,
         };
-        if let Err(error) = self.engine.apply(&applying) {
+        if let Err(error) = self.apply_or_set_aside(&applying) {
             self.stop_tables(&error);
         }
     }
@@ -415,9 +439,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
             self.staged.clear();
             self.staged_bytes = 0;
+            self.letters.logged();
         }
         let outcome = if fresh || self.tables_dirty {
-            self.commit_tables()
+            self.commit_tables(now)
         } else {
             Ok(())
         };
@@ -425,8 +450,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         outcome
     }
 
-    fn commit_tables(&mut self) -> Result<(), CommitError> {
+    fn commit_tables(&mut self, now: Now) -> Result<(), CommitError> {
         self.tables_dirty = false;
+        if self.is_halted() {
+            self.road_before = None;
+            return self.commit_halted(now);
+        }
         if self.tables_stopped.is_none() {
             let road = self.road_before.take().map(|_| self.road.encode());
             match self.engine.commit(self.log.end(), road) {
@@ -447,6 +476,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.road = road;
         }
         self.engine.discard();
+        self.letters_rolled_back();
         self.tables_dirty = false;
         self.visible.clear();
         self.report_due = true;

@@ -33,8 +33,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Notes a transaction that was staged.
     pub(crate) fn staged(&mut self, node: usize, entry: &Entry) {
-        let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) else {
-            return;
+        let transaction = match Body::decode(&entry.body) {
+            Ok(Body::Transaction(transaction)) => transaction,
+            Ok(Body::Decision(decision)) => decision.transaction,
+            _ => return,
         };
         self.records.push(Record {
             node,

@@ -14,6 +14,7 @@
 
 mod joining;
 mod ledger;
+mod letters;
 mod network;
 mod node;
 mod scenario;

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) checker: SnapshotChecker,
     /// Destroyed, not to come back.
     pub(crate) is_gone: bool,
+    /// Stops applying at dead letters.
+    pub(crate) stops_at_letters: bool,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
@@ -62,6 +64,7 @@ impl Node {
             clock_offset: 0,
             checker: SnapshotChecker::new(name),
             is_gone: false,
+            stops_at_letters: false,
             refused: None,
             joining: None,
             must_apply: Marks::default(),
@@ -87,7 +90,8 @@ impl Node {
     ) -> Result<(), StartError> {
         self.started = time;
         let mut tables = Tables::open(self.store.clone(), Limits::default())
-            .map_err(|error| StartError::Refused(error.to_string()))?;
+            .map_err(|error| StartError::Refused(error.to_string()))?
+            .stopping_at_dead_letters(self.stops_at_letters);
         tables.set_strategies(strategies(fresh));
         let log = Log::open(self.disk.clone(), LOG_CONFIG, tables.position())?;
         let config = Config {

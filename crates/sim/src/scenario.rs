@@ -7,7 +7,7 @@ use meridian_model::Sequence;
 use meridian_replicate::StreamState;
 use std::time::Duration;
 
-const SAFETY: Duration = Duration::from_secs(8);
+pub(crate) const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -23,15 +23,18 @@ pub enum Scenario {
     LyingDisk,
     /// A region joins with a snapshot while clients write, logs are trimmed and faults strike.
     Joining,
+    /// Transactions that no region can apply, and decisions about them, under every fault.
+    DeadLetters,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
         Self::Joining,
+        Self::DeadLetters,
     ];
 
     /// The scenario's name.
@@ -42,6 +45,7 @@ impl Scenario {
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
             Self::Joining => "joining",
+            Self::DeadLetters => "dead-letters",
         }
     }
 
@@ -106,6 +110,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
         Scenario::Joining => joining::joining(&mut world),
+        Scenario::DeadLetters => crate::letters::run(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -151,7 +156,7 @@ fn chaos(world: &mut World) -> Result<(), Violation> {
 }
 
 /// One random fault.
-fn strike(world: &mut World) {
+pub(crate) fn strike(world: &mut World) {
     let count = world.nodes.len();
     let (one, other) = (world.random.usize(0..count), world.random.usize(0..count));
     match world.random.u32(0..12) {
@@ -276,7 +281,7 @@ fn lying_disk(world: &mut World) -> Result<(), Violation> {
     Ok(())
 }
 
-fn survivors(world: &World) -> impl Iterator<Item = usize> {
+pub(crate) fn survivors(world: &World) -> impl Iterator<Item = usize> {
     let nodes = world.nodes.iter().enumerate();
     nodes
         .filter(|(_, node)| !node.is_gone)

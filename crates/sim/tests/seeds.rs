@@ -36,6 +36,11 @@ fn a_region_joins_under_load() {
 }
 
 #[test]
+fn dead_letters_part_nobody() {
+    all_pass(Scenario::DeadLetters, 0..150);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

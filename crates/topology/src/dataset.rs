@@ -22,6 +22,18 @@ pub struct Dataset {
     pub limits: Limits,
     /// What it promises to clients.
     pub promises: Promises,
+    /// What a transaction does to the dataset that no region can apply.
+    pub dead_letters: DeadLetters,
+}
+
+/// What a transaction does to its dataset that no region can apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// It is set aside, and applying goes on.
+    #[default]
+    SetAside,
+    /// Applying stops at it until it is decided about.
+    Stop,
 }
 
 impl Dataset {
@@ -36,6 +48,7 @@ impl Dataset {
             table_rules: BTreeMap::new(),
             limits: Limits::default(),
             promises: Promises::default(),
+            dead_letters: DeadLetters::default(),
         }
     }
 

@@ -34,7 +34,7 @@ mod tests;
 mod topology;
 
 pub use address::{Address, AddressError, Endpoint};
-pub use dataset::{Dataset, Engine, Limits, Strategy, TableRules};
+pub use dataset::{Dataset, DeadLetters, Engine, Limits, Strategy, TableRules};
 pub use fault::{Fault, LoadError, Position, TopologyError};
 pub use files::load;
 pub use location::{Location, Place, well_known};

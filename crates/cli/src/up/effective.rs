@@ -3,7 +3,9 @@
 //! Children read a file like any production region, so the topology of `up` (addresses on this
 //! machine, certificates of its own) is written out. A test holds writing and reading together.
 
-use meridian_topology::{Dataset, Engine, Promises, Region, Strategy, Topology, Writes};
+use meridian_topology::{
+    Dataset, DeadLetters, Engine, Promises, Region, Strategy, Topology, Writes,
+};
 use toml::{Table, Value};
 
 /// The `[tls]` paths, which the topology has per region and the file with `{region}`.
@@ -78,6 +80,11 @@ fn dataset(dataset: &Dataset) -> Value {
         let names = tables.iter().map(|name| Value::from(name.to_string()));
         entries.insert("tables".into(), Value::Array(names.collect()));
     }
+    let dead_letters = match dataset.dead_letters {
+        DeadLetters::SetAside => "set-aside",
+        DeadLetters::Stop => "stop",
+    };
+    entries.insert("dead-letters".into(), dead_letters.into());
     let limits = &dataset.limits;
     let limits = [
         ("document-bytes-max", limits.document_bytes_max),
@@ -183,6 +190,7 @@ mod tests {
             [[dataset]]
             name = "other"
             engine = "embedded"
+            dead-letters = "stop"
             tables = ["inventory_*", "stock"]
             consistency = "strong"
             acknowledgement = "one-remote"

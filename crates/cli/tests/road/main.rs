@@ -9,6 +9,7 @@ mod damage;
 mod dying;
 mod faults;
 mod kills;
+mod letters;
 mod limits;
 mod links;
 mod proxy;

@@ -153,6 +153,7 @@ impl Region {
     fn datasets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (mut transactions, mut commits, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut bytes, mut budget) = (Vec::new(), Vec::new());
+        let (mut letters, mut waiting) = (Vec::new(), Vec::new());
         for dataset in self.state.running() {
             let status = dataset.status();
             let name = || vec![("dataset", dataset.name().to_owned())];
@@ -164,6 +165,8 @@ impl Region {
                 name(),
                 self.conflicts.get(dataset.name()).copied().unwrap_or(0),
             ));
+            letters.push((name(), status.letters.total));
+            waiting.push((name(), signed(status.letters.waiting)));
             bytes.push((name(), signed(status.log_bytes)));
             budget.push((name(), signed(status.log_bytes_max)));
         }
@@ -181,6 +184,10 @@ impl Region {
             "Conflicts resolved here",
             &conflicts,
         )?;
+        let what = "Transactions set aside here because no region can apply them";
+        counters(encoder, "meridian_dead_letters", what, &letters)?;
+        let what = "Dead letters that wait for a decision";
+        gauges(encoder, "meridian_dead_letters_waiting", what, &waiting)?;
         gauges(
             encoder,
             "meridian_log_bytes",

@@ -15,6 +15,7 @@
 mod acknowledged;
 mod conflicts;
 mod consistency;
+mod dead_letters;
 mod documents;
 mod door;
 mod exposition;

@@ -82,6 +82,8 @@ kinds! {
     FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
     FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
     FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    LetterNotFound = ("dead-letter-not-found", NOT_FOUND, "The dead letter is not there"),
+    LetterAgain = ("dead-letter-again", UNPROCESSABLE_ENTITY, "It would be a dead letter again"),
     BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
 }
 
@@ -116,6 +118,10 @@ impl Problem {
             Some((detail, hint)) => Self::new(kind, detail).hint(hint),
             None => Self::new(kind, text),
         }
+    }
+
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.0.kind == kind
     }
 
     #[cfg(test)]
@@ -209,6 +215,8 @@ impl Problem {
             Rejection::OutOfRange { .. } => Kind::OutOfRange,
             Rejection::NotASet { .. } => Kind::NotASet,
             Rejection::HasSiblings { .. } => Kind::RowHasSiblings,
+            Rejection::LetterNotFound { .. } => Kind::LetterNotFound,
+            Rejection::LetterAgain { .. } => Kind::LetterAgain,
             Rejection::Tables(error) => return Self::tables(error),
         };
         Self::of(kind, rejection)

@@ -5,8 +5,8 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    conflicts, faults, increments, listing, live, members, metrics, openapi, replication, rows,
-    status, transactions,
+    conflicts, dead_letters, faults, increments, listing, live, members, metrics, openapi,
+    replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -39,6 +39,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/v1/conflicts", get(conflicts::list)),
         ("/v1/faults", get(faults::list).post(faults::begin)),
         ("/v1/faults/{id}", delete(faults::lift)),
+        ("/v1/dead-letters", get(dead_letters::list)),
+        (
+            "/v1/dead-letters/{id}",
+            get(dead_letters::show).delete(dead_letters::drop_it),
+        ),
+        ("/v1/dead-letters/{id}/retry", post(dead_letters::retry)),
+        ("/v1/dead-letters/{id}/edit", post(dead_letters::edit)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),

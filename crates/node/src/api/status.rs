@@ -81,6 +81,8 @@ pub(crate) struct RunningReport {
     commits: u64,
     /// Conflicts resolved here, ever.
     conflicts: u64,
+    /// Dead letters that wait for a decision.
+    dead_letters: u64,
     /// The members' incarnations.
     members: BTreeMap<String, String>,
     /// The tables that have rows.
@@ -176,6 +178,7 @@ async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
             transactions_remote: status.transactions_remote,
             commits: status.commits,
             conflicts: conflicts.total,
+            dead_letters: status.letters.waiting,
             members: status
                 .members
                 .iter()

@@ -172,7 +172,7 @@ pub(crate) async fn execute(
     .await
 }
 
-fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
+pub(super) fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
     let Operations { operations } = documents::object(text)?;
     let indexed = operations.into_iter().enumerate();
     indexed
@@ -237,7 +237,7 @@ fn locate(problem: Problem, index: usize) -> Problem {
         .member("operation", index)
 }
 
-fn common_target<'a>(
+pub(super) fn common_target<'a>(
     state: &'a ApiState,
     operations: &[RowOperation],
 ) -> Result<Target<'a>, Problem> {
@@ -273,7 +273,7 @@ fn common_target<'a>(
     })
 }
 
-fn shown(outcome: &Outcome) -> Response {
+pub(super) fn shown(outcome: &Outcome) -> Response {
     let mut json = Json::default();
     json.raw("{\"version\":")
         .version(outcome.version)

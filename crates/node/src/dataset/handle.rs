@@ -2,11 +2,13 @@
 
 use super::{AskError, DelaySummary, LogDisk, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Store, TableReader, TablesView};
+use meridian_engine_kv::{
+    FjallStore, LetterCounts, Outcome, Rejection, Request, Store, TableReader, TablesView, Verdict,
+};
 use meridian_log::Reader;
 use meridian_model::{
     Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, SnapshotId,
-    Vector,
+    Vector, Version,
 };
 use meridian_replicate::{Opened, PeerStatus, Shortfall, SnapshotRefusal, StrongRead, has_reached};
 use meridian_topology::Promises;
@@ -20,6 +22,12 @@ pub(crate) enum Input {
     /// Execute a client's transaction.
     Execute {
         request: Request,
+        reply: oneshot::Sender<Result<Written, ExecuteError>>,
+    },
+    /// Decide about a dead letter.
+    Decide {
+        letter: Version,
+        verdict: Verdict,
         reply: oneshot::Sender<Result<Written, ExecuteError>>,
     },
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
@@ -141,6 +149,8 @@ pub struct DatasetStatus {
     pub members: BTreeMap<RegionName, OriginId>,
     /// Each peer.
     pub peers: Vec<PeerReport>,
+    /// The dead letters.
+    pub letters: LetterCounts,
 }
 
 /// A handle to a running dataset; clones are cheap.
@@ -204,6 +214,26 @@ impl DatasetHandle {
     pub async fn execute(&self, request: Request) -> Result<Written, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         if self.inbox.send(Input::Execute { request, reply }).is_err() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset ended before it could answer".to_owned();
+            Err(ExecuteError::LogFailed { reason })
+        })
+    }
+
+    /// Decides about a dead letter. The decision is durable here when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn decide(&self, letter: Version, verdict: Verdict) -> Result<Written, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Decide {
+            letter,
+            verdict,
+            reply,
+        };
+        if self.inbox.send(input).is_err() {
             return Err(ExecuteError::ShuttingDown);
         }
         answer.await.unwrap_or_else(|_| {

@@ -25,6 +25,8 @@ pub struct DatasetConfig {
     pub limits: Limits,
     /// What becomes of clients' writes that had not seen each other.
     pub strategies: Strategies,
+    /// Whether applying stops at a dead letter until it is decided about.
+    pub stop_at_dead_letters: bool,
     /// How the log's disk is made worse, for drills.
     pub disk: DiskLevers,
 }
@@ -72,7 +74,8 @@ pub fn open(
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
-    let mut tables = Tables::open(store, config.limits)?;
+    let mut tables =
+        Tables::open(store, config.limits)?.stopping_at_dead_letters(config.stop_at_dead_letters);
     tables.set_strategies(config.strategies);
     let log_at = config.directory.join("log");
     create(&log_at)?;

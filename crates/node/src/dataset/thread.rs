@@ -7,8 +7,8 @@ use super::postman::{Postman, Reply};
 use super::room::Room;
 use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
-use meridian_model::{Envelope, OriginId, RegionName, Sequence, Vector};
+use meridian_engine_kv::{FjallStore, Outcome, Request, Tables, Verdict};
+use meridian_model::{Envelope, OriginId, RegionName, Sequence, Vector, Version};
 use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, Shortfall, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
@@ -81,7 +81,7 @@ pub(super) fn start(
     clock: MachineClock,
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let (inbox, inputs) = mpsc::channel();
-    let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
+    let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let mut worker = Worker {
         name: name.clone(),
         clock: clock.clone(),
@@ -147,6 +147,14 @@ impl Drop for Epitaph {
     }
 }
 
+/// What a client asks for.
+enum Job {
+    /// A transaction.
+    Execute(Request),
+    /// A decision about a dead letter.
+    Decide(Version, Verdict),
+}
+
 struct Worker {
     name: String,
     replica: EmbeddedReplica,
@@ -155,7 +163,7 @@ struct Worker {
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
     /// Client transactions that came before the dataset had settled.
-    waiting: VecDeque<(Request, Reply)>,
+    waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<Staged>,
     postman: Postman,
@@ -193,7 +201,14 @@ impl Worker {
         for input in std::iter::once(first).chain(rest).take(ROUND_INPUTS_MAX) {
             let now = self.clock.now();
             match input {
-                Input::Execute { request, reply } => self.execute(now, request, reply),
+                Input::Execute { request, reply } => {
+                    self.execute(now, Job::Execute(request), reply);
+                }
+                Input::Decide {
+                    letter,
+                    verdict,
+                    reply,
+                } => self.execute(now, Job::Decide(letter, verdict), reply),
                 Input::Connected {
                     peer,
                     wire_version,
@@ -235,27 +250,32 @@ impl Worker {
         true
     }
 
-    fn execute(&mut self, now: Now, request: Request, reply: Reply) {
+    fn execute(&mut self, now: Now, job: Job, reply: Reply) {
         if reply.is_closed() {
             // Whoever asked has given up; the write never was.
             return;
         }
         if self.replica.is_settled(now) {
-            self.write(now, &request, reply);
+            self.write(now, &job, reply);
         } else {
-            self.waiting.push_back((request, reply));
+            self.waiting.push_back((job, reply));
         }
     }
 
-    fn write(&mut self, now: Now, request: &Request, reply: Reply) {
+    fn write(&mut self, now: Now, job: &Job, reply: Reply) {
         if let Some(reason) = self.room.shortage() {
             let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
             return;
         }
         let before = self.replica.staged().len();
-        let written = self
-            .replica
-            .write(now, |tables, version| tables.execute(version, request));
+        let written = match job {
+            Job::Execute(request) => self
+                .replica
+                .write(now, |tables, version| tables.execute(version, request)),
+            Job::Decide(letter, verdict) => self.replica.decide(now, *letter, |tables, version| {
+                tables.decide(version, *letter, verdict)
+            }),
+        };
         let sequence = self.replica.staged().get(before).map(|it| it.sequence);
         // A refusal waits for the round too: it may tell of what the round has yet to make durable.
         self.replies.push(Staged {
@@ -285,8 +305,8 @@ impl Worker {
         self.ticked_at = now.elapsed;
         self.room.look();
         if !self.waiting.is_empty() && self.replica.is_settled(now) {
-            for (request, reply) in std::mem::take(&mut self.waiting) {
-                self.write(now, &request, reply);
+            for (job, reply) in std::mem::take(&mut self.waiting) {
+                self.write(now, &job, reply);
             }
         }
         if let Err(error) = self.replica.tick(now) {
@@ -306,8 +326,7 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
-            self.publish
-                .send_replace(Arc::new(self.replica.marks().vector()));
+            self.publish.send_replace(Arc::new(self.replica.applied()));
         }
         self.answer(now, &committed);
         for (peer, message) in self.replica.take_outgoing() {
@@ -371,6 +390,8 @@ impl Worker {
     fn describe(&mut self, now: Now) -> DatasetStatus {
         let peers = self.replica.peers(now);
         self.alarms.look(&self.name, self.replica.stopped(), &peers);
+        let letters = self.replica.engine().letter_counts();
+        self.alarms.look_at_letters(&self.name, letters);
         let peers = peers.into_iter().map(|status| {
             let delays = status.origin.and_then(|origin| self.delays.get(&origin));
             PeerReport {
@@ -380,6 +401,7 @@ impl Worker {
         });
         DatasetStatus {
             peers: peers.collect(),
+            letters,
             origin: self.replica.origin(),
             stopped: self.replica.stopped().map(str::to_owned),
             settled: self.replica.is_settled(now),

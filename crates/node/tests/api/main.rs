@@ -5,6 +5,7 @@ mod bad_input;
 mod conditions;
 mod connections;
 mod consistency;
+mod dead_letters;
 mod descriptions;
 mod door;
 mod faults;

@@ -68,6 +68,8 @@ pub struct Setting {
     /// What the tables of `main` hold before the region starts.
     pub before: fn(&Path),
     pub faults: Option<Faults>,
+    /// Done in the region's directory before it starts.
+    pub before_all: Option<fn(&Path)>,
 }
 
 impl Default for Setting {
@@ -79,6 +81,7 @@ impl Default for Setting {
             strategy: Strategy::LastWriterWins,
             before: |_| {},
             faults: None,
+            before_all: None,
         }
     }
 }
@@ -91,6 +94,9 @@ impl Region {
     pub fn with(setting: Setting) -> Self {
         let directory = tempfile::tempdir().unwrap();
         (setting.before)(&directory.path().join("main/tables"));
+        if let Some(before) = setting.before_all {
+            before(directory.path());
+        }
         let open = |name: &str| DatasetState::Running(open(directory.path(), name, &setting));
         let other = match setting.other {
             None => open("other"),
@@ -230,6 +236,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             default: setting.strategy,
             ..Strategies::default()
         },
+        stop_at_dead_letters: false,
         disk: DiskLevers::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();

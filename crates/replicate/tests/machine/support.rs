@@ -22,6 +22,7 @@ pub struct Region {
     pub log_bytes_max: u64,
     pub log_bytes_limit: u64,
     pub segment_bytes: u64,
+    pub stop_at_dead_letters: bool,
     pub machine: Option<Machine>,
 }
 
@@ -46,6 +47,7 @@ impl Region {
             log_bytes_max: 1 << 30,
             log_bytes_limit: 1 << 31,
             segment_bytes: 4096,
+            stop_at_dead_letters: false,
             machine: None,
         }
     }
@@ -59,6 +61,7 @@ impl Region {
 
     pub fn start(&mut self, origin: u64) {
         let tables = Tables::open(self.store.clone(), Limits::default()).expect("tables");
+        let tables = tables.stopping_at_dead_letters(self.stop_at_dead_letters);
         let config = LogConfig {
             segment_bytes: self.segment_bytes,
             tail_cache_bytes: 1024,

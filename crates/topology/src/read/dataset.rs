@@ -2,7 +2,7 @@
 
 use super::section::{At, Section};
 use super::{promises, schema};
-use crate::dataset::{Dataset, Engine, Limits, Strategy, TableRules};
+use crate::dataset::{Dataset, DeadLetters, Engine, Limits, Strategy, TableRules};
 use crate::fault::Faults;
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
@@ -41,6 +41,7 @@ pub(super) struct Draft<'d> {
     table_rules: Vec<(At<TableName>, TableRules)>,
     limits: Limits,
     promises: promises::Draft<'d>,
+    dead_letters: DeadLetters,
 }
 
 enum Tables {
@@ -74,7 +75,23 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
         table_rules: read_table_rules(&section, strategy, faults),
         limits: read_limits(&section, faults),
         promises: promises::read(&section, faults),
+        dead_letters: read_dead_letters(&section, faults),
     }
+}
+
+fn read_dead_letters(section: &Section<'_>, faults: &mut Faults<'_>) -> DeadLetters {
+    let given = section.text("dead-letters", faults);
+    match given.as_ref().map(|given| given.value) {
+        None | Some("set-aside") => return DeadLetters::SetAside,
+        Some("stop") => return DeadLetters::Stop,
+        Some(_) => {}
+    }
+    if let Some(given) = given {
+        let reason = format!("{:?} is not what can become of a dead letter", given.value);
+        let hint = "use dead-letters = \"set-aside\", or \"stop\" to stop applying at it";
+        faults.report(given.at, reason, hint);
+    }
+    DeadLetters::SetAside
 }
 
 fn check_engine(section: &Section<'_>, faults: &mut Faults<'_>) {
@@ -404,6 +421,7 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
                     .collect(),
                 limits: draft.limits,
                 promises: promises::finish(&draft.promises)?,
+                dead_letters: draft.dead_letters,
             })
         })
         .collect()

@@ -53,6 +53,7 @@ pub(crate) const DATASET: &[Key] = &[
     key("writes", r#"writes = "home""#),
     key("home", r#"home = "us-east-1""#),
     key("read-replicas", r#"read-replicas = ["eu-west-1"]"#),
+    key("dead-letters", r#"dead-letters = "set-aside""#),
 ];
 
 pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];

@@ -108,3 +108,14 @@ fn a_reserve_below_a_transaction() {
   hint: raise `log-reserve-bytes` or lower `transaction-bytes-max`"#
     );
 }
+
+#[test]
+fn what_can_not_become_of_dead_letters() {
+    assert_eq!(
+        errors_of(&format!(
+            "zone = \"a.test\"\n{REGION}[[dataset]]\nname = \"a\"\nengine = \"embedded\"\ndead-letters = \"burn\"\n"
+        )),
+        r#"error: meridian.toml:7:16: "burn" is not what can become of a dead letter
+  hint: use dead-letters = "set-aside", or "stop" to stop applying at it"#
+    );
+}
