@@ -2,9 +2,11 @@
 //!
 //! A stream carries what happened, in order; a question asks how things stand. It goes over the
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
-//! that isn't answered in time may be asked again: none of them changes anything twice.
+//! that isn't answered in time may be asked again, since none changes anything, but for a write that
+//! is handed on: it leaves once, and only its answer tells what became of it.
 
 use crate::Vector;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which questions may be asked.
@@ -17,6 +19,9 @@ pub enum Question {
     Applied,
     /// "What do you hold?"
     Held,
+    /// "Carry out this client's write for me", in the encoding of the engine's requests. Unlike the
+    /// other questions it isn't asked again.
+    Write(Bytes),
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -31,4 +36,6 @@ pub enum Answer {
     Applied(Vector),
     /// Per origin the highest clock reading that is durable there, applied or not.
     Held(Vector),
+    /// What came of the write.
+    Write(Bytes),
 }

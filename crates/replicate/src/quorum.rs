@@ -209,7 +209,7 @@ mod tests {
     fn a_home_alone_is_asked() {
         let home = RegionName::new("a");
         let mut read = StrongRead::of_home(&home);
-        assert_eq!(read.asked(), [home.clone()]);
+        assert_eq!(read.asked(), std::slice::from_ref(&home));
         read.answered(&home, &holds(1, 5));
         assert_eq!(read.progress(), Progress::Heard);
         assert_eq!(StrongRead::at_home(holds(1, 5)).progress(), Progress::Heard);

@@ -12,3 +12,4 @@ mod limits;
 mod links;
 mod proxy;
 mod system;
+mod topology;

@@ -17,6 +17,7 @@ mod conflicts;
 mod consistency;
 mod documents;
 mod exposition;
+mod forwarded;
 mod guard;
 mod incoming;
 mod increments;
@@ -40,6 +41,7 @@ mod timestamp;
 mod transactions;
 mod writes;
 
+pub(crate) use forwarded::carry_out;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

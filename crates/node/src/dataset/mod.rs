@@ -13,6 +13,7 @@
 mod alarms;
 mod clock;
 mod delays;
+mod forwarding;
 mod handle;
 mod open;
 mod questions;
@@ -26,6 +27,7 @@ pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;
 
+pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
 pub(crate) use handle::Input;
 pub(crate) use questions::Questions;
 pub(crate) use thread::describe;

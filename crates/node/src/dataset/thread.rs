@@ -25,6 +25,12 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
+/// What a dataset's handles tell beside what its thread does.
+pub(super) struct Surroundings {
+    pub(super) promises: Promises,
+    pub(super) nearest: Vec<RegionName>,
+}
+
 type Reply = oneshot::Sender<Result<Written, ExecuteError>>;
 
 /// A reply that is due once the round is committed.
@@ -78,10 +84,11 @@ impl Running {
 pub(super) fn start(
     name: String,
     directory: PathBuf,
-    promises: &Promises,
+    surroundings: Surroundings,
     replica: EmbeddedReplica,
     clock: MachineClock,
 ) -> std::io::Result<(DatasetHandle, Running)> {
+    let Surroundings { promises, nearest } = surroundings;
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
     let mut worker = Worker {
@@ -115,9 +122,10 @@ pub(super) fn start(
         applied,
         status,
         questions: Questions::default(),
-        promises: Arc::new(promises.clone()),
+        promises: Arc::new(promises),
         region: worker.replica.region().clone(),
         members: worker.replica.members().into(),
+        nearest: nearest.into(),
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))

@@ -1,5 +1,6 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
+use crate::api::carry_out;
 use crate::dataset::DatasetHandle;
 use meridian_link::Sender as LinkSender;
 use meridian_model::{Answer, Envelope, Message, Question};
@@ -9,11 +10,15 @@ use tokio::task::JoinSet;
 
 /// Questions of one peer that are worked on at once; more are turned away.
 const AT_ONCE_MAX: usize = 64;
+/// Writes that one peer has handed on and that are under way at once; they may all wait for one
+/// commit, or for other regions.
+const WRITES_AT_ONCE_MAX: usize = 4096;
 
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
     tasks: JoinSet<()>,
+    writes: JoinSet<()>,
 }
 
 impl Answers {
@@ -21,6 +26,7 @@ impl Answers {
         Self {
             link,
             tasks: JoinSet::new(),
+            writes: JoinSet::new(),
         }
     }
 
@@ -32,10 +38,14 @@ impl Answers {
         id: u64,
         question: Question,
     ) {
-        while self.tasks.try_join_next().is_some() {}
-        let is_busy = self.tasks.len() >= AT_ONCE_MAX;
+        let (tasks, most) = match question {
+            Question::Write(_) => (&mut self.writes, WRITES_AT_ONCE_MAX),
+            _ => (&mut self.tasks, AT_ONCE_MAX),
+        };
+        while tasks.try_join_next().is_some() {}
+        let is_busy = tasks.len() >= most;
         let link = self.link.clone();
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             let answer = match dataset {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
                 None => unavailable("the dataset doesn't run there"),
@@ -58,13 +68,10 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-#[expect(
-    clippy::unused_async,
-    reason = "other questions wait for the dataset's thread"
-)]
 async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
+        Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
         Question::Held => Answer::Held(dataset.log().marks().vector()),
     }
 }

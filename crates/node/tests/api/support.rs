@@ -205,6 +205,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             settle: Duration::ZERO,
         },
         promises: Promises::default(),
+        nearest: Vec::new(),
         limits: Limits {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,
