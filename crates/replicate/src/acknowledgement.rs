@@ -219,6 +219,12 @@ impl<R> Acknowledgements<R> {
         due
     }
 
+    /// All that waits, for whoever has to know that it will never be settled.
+    pub fn into_waiting(self) -> impl Iterator<Item = R> {
+        let all = self.writes.into_iter().chain(self.barriers);
+        all.map(|waiting| waiting.reply)
+    }
+
     /// Nothing is waited for any more: [`Acknowledgements::due`] gives all that waits.
     pub fn end_waiting(&mut self) {
         self.is_ending = true;

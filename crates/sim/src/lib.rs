@@ -15,6 +15,7 @@
 mod ledger;
 mod network;
 mod node;
+mod promises;
 mod scenario;
 mod world;
 

@@ -59,3 +59,23 @@ fn sequence_used_again() {
 fn collected_by_plain_watermark() {
     is_caught(Mutation::CollectedByPlainWatermark, Scenario::Chaos);
 }
+
+#[test]
+fn token_ignored() {
+    is_caught(Mutation::TokenIgnored, Scenario::Promises);
+}
+
+#[test]
+fn acknowledgement_counted_twice() {
+    is_caught(Mutation::AcknowledgementCountedTwice, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_asks_nobody() {
+    is_caught(Mutation::StrongReadAsksNobody, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_not_held() {
+    is_caught(Mutation::StrongReadNotHeld, Scenario::Promises);
+}
