@@ -19,6 +19,8 @@ pub enum Exit {
     Unreachable = 3,
     /// The row that was asked for is not there.
     NotFound = 4,
+    /// The write is done, but fewer regions than promised are known to hold it.
+    Unconfirmed = 5,
     /// Interrupted by Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,
 }
@@ -172,6 +174,7 @@ mod tests {
             Exit::Usage,
             Exit::Unreachable,
             Exit::NotFound,
+            Exit::Unconfirmed,
             Exit::Interrupted,
         ] {
             assert!(page.contains(&format!("| {} |", code as u8)), "{code:?}");

@@ -17,6 +17,8 @@ pub struct Reading {
     pub log_bytes: Option<u64>,
     /// Which datasets don't take writes, which streams are quarantined, and why.
     pub troubles: Vec<String>,
+    /// What each dataset promises, a line for each.
+    pub promises: Vec<String>,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
 }
@@ -60,6 +62,18 @@ struct DatasetStatus {
     transactions_local: Option<u64>,
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
+    promises: Option<Promises>,
+}
+
+/// What a dataset promises, and which regions take its writes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Promises {
+    consistency: String,
+    acknowledgement: String,
+    writes: String,
+    home: Option<String>,
+    read_replicas: Vec<String>,
 }
 
 /// The part of `/v1/replication` that is read.
@@ -81,9 +95,28 @@ impl Reading {
             conflicts: sum(datasets.iter().map(|it| it.conflicts)),
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
             troubles: troubles(datasets, &replication.peers),
+            promises: datasets.iter().filter_map(promise).collect(),
             peers: replication.peers,
         })
     }
+}
+
+/// What a dataset promises, for people.
+fn promise(dataset: &DatasetStatus) -> Option<String> {
+    let promises = dataset.promises.as_ref()?;
+    let mut writes = match &promises.home {
+        Some(home) => format!("home {home}"),
+        None => promises.writes.clone(),
+    };
+    if !promises.read_replicas.is_empty() {
+        writes.push_str(", read replicas ");
+        writes.push_str(&promises.read_replicas.join(", "));
+    }
+    let (name, read) = (&dataset.dataset, &promises.consistency);
+    let acknowledgement = &promises.acknowledgement;
+    Some(format!(
+        "dataset {name}: writes {writes}; acknowledgement {acknowledgement}; reads {read}"
+    ))
 }
 
 /// What somebody should look at.
@@ -163,6 +196,25 @@ pub fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_dataset_promises_is_a_line() {
+        let status = r#"{"dataset":"main","promises":{"consistency":"session",
+            "acknowledgement":"one-remote","writes":"active-active","read_replicas":["b","c"]}}"#;
+        let read = |text: &str| promise(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            read(status).unwrap(),
+            "dataset main: writes active-active, read replicas b, c; acknowledgement one-remote; \
+             reads session"
+        );
+        let home = status.replace("\"read_replicas\":[\"b\",\"c\"]", "\"home\":\"a\"");
+        assert!(
+            read(&home)
+                .unwrap()
+                .starts_with("dataset main: writes home a; ")
+        );
+        assert_eq!(read(r#"{"dataset":"main"}"#), None, "of an earlier release");
+    }
 
     #[test]
     fn sizes_for_people() {

@@ -3,6 +3,7 @@
 mod checksum;
 mod export;
 mod import;
+mod promises;
 mod rows;
 
 use crate::error::CliResult;
