@@ -2,16 +2,18 @@
 //! ask for strong reads, and sessions that roam between regions.
 //!
 //! They use the machines that decide in production ([`Acknowledgements`], [`StrongRead`],
-//! [`has_reached`]) over the world's network, where questions and answers are late, lost and
+//! [`meridian_replicate::has_reached`]) over the world's network, where questions and answers are late, lost and
 //! doubled like everything else.
 
-use crate::node::{Node, request};
+mod desk;
+
+use crate::node::request;
 use crate::world::{Event, Link, World};
-use meridian_check::{Action, Reading, Register, Session, Violation};
+use meridian_check::{Action, Reading, Register, Session};
 use meridian_model::{
     Acknowledgement, Answer, Message, OriginId, Question, RegionName, Sequence, Vector,
 };
-use meridian_replicate::{Acknowledgements, Progress, StrongRead, has_reached};
+use meridian_replicate::{Acknowledgements, StrongRead};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -87,7 +89,9 @@ struct Desk {
 
 /// All promises and who holds the system to them.
 pub(crate) struct Promises {
-    pub(crate) level: Acknowledgement,
+    level: Acknowledgement,
+    /// The node that takes all writes of registers, where there is one.
+    home: Option<usize>,
     desks: Vec<Desk>,
     registers: Vec<Register>,
     roamers: Vec<Roamer>,
@@ -97,9 +101,10 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    pub(crate) fn new(level: Acknowledgement, nodes: usize) -> Self {
+    fn new(level: Acknowledgement, home: Option<usize>, nodes: usize) -> Self {
         Self {
             level,
+            home,
             desks: (0..nodes).map(|_| Desk::new(level)).collect(),
             registers: vec![Register::default(); nodes],
             roamers: vec![Roamer::default(); ROAMERS],
@@ -144,8 +149,8 @@ fn causes(document: Option<&Value>) -> Vec<(String, u64)> {
 
 impl World {
     /// Lets the clients of promises begin.
-    pub(crate) fn promise(&mut self, level: Acknowledgement) {
-        self.promises = Some(Promises::new(level, self.nodes.len()));
+    pub(crate) fn promise(&mut self, level: Acknowledgement, home: Option<usize>) {
+        self.promises = Some(Promises::new(level, home, self.nodes.len()));
         for node in 0..self.nodes.len() {
             self.plan(Duration::from_millis(7), Event::Act(Actor::Writer(node)));
             self.plan(Duration::from_millis(8), Event::Act(Actor::Reader(node)));
@@ -192,7 +197,9 @@ impl World {
     }
 
     fn write_register(&mut self, promises: &mut Promises, index: usize) {
-        if promises.desks[index].is_writing || self.nodes[index].replica.is_none() {
+        let takes_writes = promises.home.is_none_or(|home| home == index);
+        let is_up = self.nodes[index].replica.is_some();
+        if promises.desks[index].is_writing || !takes_writes || !is_up {
             return;
         }
         let number = promises.registers[index].send();
@@ -218,9 +225,15 @@ impl World {
         let own = replica.region().clone();
         let members = replica.members().iter();
         let others: Vec<RegionName> = members.filter(|it| **it != own).cloned().collect();
-        let asked = StrongRead::of_members(promises.level, replica.marks().vector(), &others);
+        let held = replica.marks().vector();
+        let asked = match promises.home {
+            Some(home) if home == index => StrongRead::at_home(held),
+            Some(home) => StrongRead::of_home(&self.regions[home]),
+            None => StrongRead::of_members(promises.level, held, &others),
+        };
         promises.last_read += 1;
-        let register = self.random.usize(0..promises.registers.len());
+        let any = self.random.usize(0..promises.registers.len());
+        let register = promises.home.unwrap_or(any);
         let mut read = StrongReading {
             id: promises.last_read,
             register,
@@ -291,218 +304,6 @@ impl World {
         });
         self.plan(Duration::ZERO, Event::Flush(index));
     }
-
-    /// A node's round is committed, and what waits for it, or for other regions, may go on.
-    pub(crate) fn promises_committed(&mut self, index: usize) -> Result<(), Violation> {
-        let Some(mut promises) = self.promises.take() else {
-            return Ok(());
-        };
-        let outcome = self.go_on(&mut promises, index);
-        self.promises = Some(promises);
-        outcome
-    }
-
-    fn go_on(&mut self, promises: &mut Promises, index: usize) -> Result<(), Violation> {
-        self.acknowledge_staged(promises, index);
-        self.read_strongly(promises, index);
-        self.receive_visits(promises, index)?;
-        let node = &self.nodes[index];
-        let Some(replica) = &node.replica else {
-            return Ok(());
-        };
-        let waiting = &mut promises.desks[index].waiting;
-        let due = waiting.due(node.now(self.time), replica.holdings());
-        for (pending, outcome) in due {
-            self.settle(promises, index, pending, outcome.is_ok())?;
-        }
-        Ok(())
-    }
-
-    fn acknowledge_staged(&mut self, promises: &mut Promises, index: usize) {
-        let node = &self.nodes[index];
-        let now = node.now(self.time);
-        let Some(replica) = &node.replica else {
-            return;
-        };
-        let desk = &mut promises.desks[index];
-        for (sequence, pending) in std::mem::take(&mut desk.staged) {
-            match sequence {
-                Some(sequence) => desk.waiting.wait_for_write(now, sequence, pending),
-                None => {
-                    let marks = replica.marks().clone();
-                    desk.waiting.wait_for_all(now, marks, pending);
-                }
-            }
-        }
-    }
-
-    fn settle(
-        &mut self,
-        promises: &mut Promises,
-        index: usize,
-        pending: Pending,
-        is_held: bool,
-    ) -> Result<(), Violation> {
-        match pending {
-            Pending::Write(write) => {
-                promises.desks[index].is_writing = false;
-                if is_held {
-                    promises.registers[write.register].acknowledged(write.number);
-                    self.ledger.confirmed(write.origin, write.sequence);
-                }
-                Ok(())
-            }
-            Pending::Read(read) if is_held => end(promises, &self.nodes[index], &read),
-            Pending::Read(_) => Ok(()),
-            Pending::Roamed { roamer, number } => {
-                let applied = self.nodes[index].replica.as_ref();
-                let applied = applied.map(|replica| replica.marks().vector());
-                let roamer_key = own_key(roamer, &promises.roamers[roamer]);
-                let roamer = &mut promises.roamers[roamer];
-                roamer.is_busy = false;
-                if is_held {
-                    roamer.session.wrote(&roamer_key, number);
-                    roamer.token.raise_all(&applied.unwrap_or_default());
-                } else {
-                    roamer.begin_anew();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Strong reads that have heard enough, and whose node has applied it, read.
-    fn read_strongly(&mut self, promises: &mut Promises, index: usize) {
-        let node = &self.nodes[index];
-        let Some(replica) = &node.replica else {
-            return;
-        };
-        let applied = replica.marks().vector();
-        let (time, desk) = (self.time, &mut promises.desks[index]);
-        let mut left = Vec::new();
-        for mut read in std::mem::take(&mut desk.reads) {
-            let is_late = time.saturating_sub(read.since) > READ_WITHIN;
-            match read.asked.progress() {
-                Progress::Hopeless => {}
-                _ if is_late => {}
-                Progress::Heard if has_reached(&applied, read.asked.seen()) => {
-                    let document = node.document(TABLE, &register_key(read.register));
-                    read.found = number(document.as_ref());
-                    let now = node.now(time);
-                    if read.asked.must_be_held() {
-                        let marks = replica.marks().clone();
-                        desk.waiting.wait_for_all(now, marks, Pending::Read(read));
-                    } else {
-                        desk.waiting
-                            .wait_for_all(now, Default::default(), Pending::Read(read));
-                    }
-                }
-                _ => left.push(read),
-            }
-        }
-        desk.reads = left;
-    }
-
-    /// Roaming clients whose node has seen what they have seen are served.
-    fn receive_visits(&mut self, promises: &mut Promises, index: usize) -> Result<(), Violation> {
-        let visits = std::mem::take(&mut promises.desks[index].visits);
-        for visit in visits {
-            let node = &self.nodes[index];
-            let Some(replica) = &node.replica else {
-                continue;
-            };
-            let applied = replica.marks().vector();
-            if has_reached(&applied, &promises.roamers[visit.roamer].token) {
-                self.serve_visit(promises, index, &visit)?;
-            } else if self.time.saturating_sub(visit.since) > READ_WITHIN {
-                promises.roamers[visit.roamer].is_busy = false;
-            } else {
-                promises.desks[index].visits.push(visit);
-            }
-        }
-        Ok(())
-    }
-
-    fn serve_visit(
-        &mut self,
-        promises: &mut Promises,
-        index: usize,
-        visit: &Visit,
-    ) -> Result<(), Violation> {
-        let name = visit.roamer;
-        let other = (name + 1 + self.random.usize(0..ROAMERS - 1)) % ROAMERS;
-        let other_key = own_key(other, &promises.roamers[other]);
-        if visit.writes {
-            let roamer = &mut promises.roamers[name];
-            roamer.number += 1;
-            let seen = roamer.session.floor(&other_key);
-            let (key, number) = (own_key(name, roamer), roamer.number);
-            let document = json!({ "n": number, "key": other_key, "seen": seen }).to_string();
-            if self.put(index, key, document).is_none() {
-                promises.roamers[name].is_busy = false;
-                promises.roamers[name].begin_anew();
-                return Ok(());
-            }
-            let pending = Pending::Roamed {
-                roamer: name,
-                number,
-            };
-            let sequence = self.nodes[index].replica.as_ref();
-            let sequence = sequence.and_then(|it| Some(it.staged().last()?.sequence));
-            promises.desks[index].staged.push((sequence, pending));
-            return Ok(());
-        }
-        let node = &self.nodes[index];
-        let own = own_key(name, &promises.roamers[name]);
-        let roamer = &mut promises.roamers[name];
-        roamer.is_busy = false;
-        for key in [own, other_key] {
-            let document = node.document(TABLE, &key);
-            let (found, causes) = (number(document.as_ref()), causes(document.as_ref()));
-            let region = node.name.as_str();
-            roamer.session.read(region, &key, found, &causes)?;
-            let seen = node.tables().seen();
-            roamer
-                .token
-                .raise_all(&seen.expect("the tables in memory are readable"));
-        }
-        promises.answered += 1;
-        Ok(())
-    }
-
-    /// A node's round never was.
-    pub(crate) fn promises_dropped(&mut self, index: usize) {
-        let Some(promises) = &mut self.promises else {
-            return;
-        };
-        for (_, pending) in std::mem::take(&mut promises.desks[index].staged) {
-            abandon(&mut promises.roamers, &pending);
-        }
-        promises.desks[index].is_writing = false;
-    }
-
-    /// A node went down: nobody who waited there hears anything.
-    pub(crate) fn promises_down(&mut self, index: usize) {
-        let Some(promises) = &mut self.promises else {
-            return;
-        };
-        let level = promises.level;
-        let mut desk = std::mem::replace(&mut promises.desks[index], Desk::new(level));
-        for visit in &desk.visits {
-            promises.roamers[visit.roamer].is_busy = false;
-        }
-        let staged = desk.staged.drain(..).map(|(_, pending)| pending);
-        for pending in staged.chain(desk.waiting.into_waiting()) {
-            abandon(&mut promises.roamers, &pending);
-        }
-    }
-}
-
-fn abandon(roamers: &mut [Roamer], pending: &Pending) {
-    if let Pending::Roamed { roamer, .. } = pending {
-        roamers[*roamer].is_busy = false;
-        roamers[*roamer].begin_anew();
-    }
 }
 
 impl Roamer {
@@ -511,9 +312,4 @@ impl Roamer {
         self.generation += 1;
         self.number = 0;
     }
-}
-
-fn end(promises: &mut Promises, node: &Node, read: &StrongReading) -> Result<(), Violation> {
-    promises.answered += 1;
-    promises.registers[read.register].end(node.name.as_str(), read.reading, read.found)
 }

@@ -115,7 +115,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
-        Scenario::Promises => promises(&mut world, level),
+        Scenario::Promises => promises(&mut world, level, seed.is_multiple_of(4)),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -230,8 +230,9 @@ fn dying_origin(world: &mut World) -> Result<(), Violation> {
 
 /// Clients are promised things under every fault; then the regions that the acknowledgement has to
 /// survive are cut off together, and destroyed.
-fn promises(world: &mut World, level: Acknowledgement) -> Result<(), Violation> {
-    world.promise(level);
+fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result<(), Violation> {
+    let any = world.random.usize(0..world.nodes.len());
+    world.promise(level, has_home.then_some(any));
     world.plan(Duration::from_millis(700), Event::Fault);
     let end = Duration::from_secs(6);
     world.run_until(end, |world| {

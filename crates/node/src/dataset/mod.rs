@@ -17,6 +17,7 @@ mod forwarding;
 mod handle;
 mod open;
 mod questions;
+mod replies;
 mod room;
 mod thread;
 

@@ -1,15 +1,15 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::handle::Written;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
 use super::{Delays, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
+use meridian_engine_kv::{FjallStore, Request, Tables};
 use meridian_log::Directory;
-use meridian_model::{Envelope, OriginId, RegionName, Sequence, Vector};
-use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, Shortfall, WriteError};
+use meridian_model::{Envelope, OriginId, RegionName, Vector};
+use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+use tokio::sync::{mpsc as async_mpsc, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
@@ -29,40 +29,6 @@ const ROUND_BYTES_MAX: u64 = 8 << 20;
 pub(super) struct Surroundings {
     pub(super) promises: Promises,
     pub(super) nearest: Vec<RegionName>,
-}
-
-type Reply = oneshot::Sender<Result<Written, ExecuteError>>;
-
-/// A reply that is due once the round is committed.
-struct Staged {
-    outcome: Result<Outcome, ExecuteError>,
-    /// Of the entry that it wrote, where it wrote one.
-    sequence: Option<Sequence>,
-    reply: Reply,
-}
-
-/// Who waits until other regions hold what is here.
-enum Pending {
-    Write(Outcome, Reply),
-    Barrier(oneshot::Sender<Result<(), Shortfall>>),
-}
-
-impl Pending {
-    // Whoever asked may have gone; then nobody waits for the answer.
-    fn settle(self, outcome: Result<(), Shortfall>) {
-        match self {
-            Self::Write(written, reply) => {
-                let shortfall = outcome.err();
-                let _ = reply.send(Ok(Written {
-                    outcome: written,
-                    shortfall,
-                }));
-            }
-            Self::Barrier(reply) => {
-                let _ = reply.send(outcome);
-            }
-        }
-    }
 }
 
 type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
