@@ -21,6 +21,8 @@ pub enum Exit {
     NotFound = 4,
     /// The row that was asked for has siblings.
     Siblings = 5,
+    /// The write is done, but fewer regions than promised are known to hold it.
+    Unconfirmed = 6,
     /// Interrupted by Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,
 }
@@ -175,6 +177,7 @@ mod tests {
             Exit::Unreachable,
             Exit::NotFound,
             Exit::Siblings,
+            Exit::Unconfirmed,
             Exit::Interrupted,
         ] {
             assert!(page.contains(&format!("| {} |", code as u8)), "{code:?}");

@@ -18,6 +18,8 @@ pub struct Reading {
     /// Which datasets don't take writes, which streams are quarantined, and why; and which faults
     /// are at work.
     pub troubles: Vec<String>,
+    /// What each dataset promises, a line for each.
+    pub promises: Vec<String>,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
 }
@@ -72,6 +74,18 @@ struct DatasetStatus {
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
     dead_letters: u64,
+    promises: Option<Promises>,
+}
+
+/// What a dataset promises, and which regions take its writes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Promises {
+    consistency: String,
+    acknowledgement: String,
+    writes: String,
+    home: Option<String>,
+    read_replicas: Vec<String>,
 }
 
 /// The part of `/v1/replication` that is read.
@@ -98,9 +112,28 @@ impl Reading {
                 status.faults.iter().map(fault_trouble).collect(),
             ]
             .concat(),
+            promises: datasets.iter().filter_map(promise).collect(),
             peers: replication.peers,
         })
     }
+}
+
+/// What a dataset promises, for people.
+fn promise(dataset: &DatasetStatus) -> Option<String> {
+    let promises = dataset.promises.as_ref()?;
+    let mut writes = match &promises.home {
+        Some(home) => format!("home {home}"),
+        None => promises.writes.clone(),
+    };
+    if !promises.read_replicas.is_empty() {
+        writes.push_str(", read replicas ");
+        writes.push_str(&promises.read_replicas.join(", "));
+    }
+    let (name, read) = (&dataset.dataset, &promises.consistency);
+    let acknowledgement = &promises.acknowledgement;
+    Some(format!(
+        "dataset {name}: writes {writes}; acknowledgement {acknowledgement}; reads {read}"
+    ))
 }
 
 /// What somebody should look at.
@@ -203,6 +236,25 @@ pub fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_dataset_promises_is_a_line() {
+        let status = r#"{"dataset":"main","promises":{"consistency":"session",
+            "acknowledgement":"one-remote","writes":"active-active","read_replicas":["b","c"]}}"#;
+        let read = |text: &str| promise(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            read(status).unwrap(),
+            "dataset main: writes active-active, read replicas b, c; acknowledgement one-remote; \
+             reads session"
+        );
+        let home = status.replace("\"read_replicas\":[\"b\",\"c\"]", "\"home\":\"a\"");
+        assert!(
+            read(&home)
+                .unwrap()
+                .starts_with("dataset main: writes home a; ")
+        );
+        assert_eq!(read(r#"{"dataset":"main"}"#), None, "of an earlier release");
+    }
 
     #[test]
     fn sizes_for_people() {

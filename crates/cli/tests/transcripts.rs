@@ -92,6 +92,8 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
             .strip_prefix("/v1/tables/orders/rows/")
             .map(str::to_owned);
         let tags = "\"2@eu-west-1\", \"1@us-east-1\"";
+        let level = request.headers.get("meridian-consistency");
+        let wants = |name: &str| level.is_some_and(|level| level == name);
         Some(match (request.method.as_str(), key, path) {
             ("GET", _, "/v1/tables/carts/rows/7") => {
                 let siblings = r#"[{"version":"2@eu-west-1","document":{"items":["tea"]}},{"version":"1@us-east-1","document":{"items":["milk"]}}]"#;
@@ -108,6 +110,19 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                 let expected = r#"{"field":"items","add":["tea",5],"remove":["milk"]}"#;
                 let status = if request.body == expected { 200 } else { 422 };
                 (status, etag(4), request.body.clone())
+            }
+            ("PUT", Some(key), _) if key == "alone" => {
+                let accepted = r#"{"status":201,"acknowledgement":"one-remote","needed":2,"holders":[],"reason":"within 2000 ms, 0 of 1 other regions confirmed that they hold the write","hint":"the write stands","reply":1}"#;
+                (202, etag(next), accepted.to_owned())
+            }
+            ("GET", Some(_), _) if wants("strong") => {
+                let problem = r#"{"type":"/problems/strong-read-unavailable","title":"A strong read is not possible now","detail":"1 region more must say what they hold: region us-east-1 can't be reached","hint":"send it again, or read with less consistency"}"#;
+                (503, vec![], problem.to_owned())
+            }
+            ("GET", Some(key), _) if wants("causal") => {
+                assert_eq!(request.headers["meridian-session"], "0102");
+                let headers = vec![etag(1).remove(0), "meridian-session: 0103".to_owned()];
+                (200, headers, format!(r#"{{"key":"{key}"}}"#))
             }
             ("GET", Some(key), _) => match rows.get(&key) {
                 Some((version, document)) => (200, etag(*version), document.clone()),
@@ -235,6 +250,11 @@ fn siblings() {
 #[test]
 fn faults_on_purpose() {
     assert_reproduced("faults.txt");
+}
+
+#[test]
+fn consistency() {
+    assert_reproduced("consistency.txt");
 }
 
 #[test]

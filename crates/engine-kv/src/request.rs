@@ -1,11 +1,15 @@
 //! What a client asks of the tables, and what it is told.
+//!
+//! A region that takes no writes hands requests on, and outcomes come back: the order of variants and
+//! fields is part of the format on the wire, and new ones are appended.
 
 use crate::TablesError;
 use meridian_merge::RowVersion;
 use meridian_model::{IdempotencyKey, Version};
+use serde::{Deserialize, Serialize};
 
 /// A client's transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// What to do, one after another.
     pub operations: Vec<RowOperation>,
@@ -16,7 +20,7 @@ pub struct Request {
 }
 
 /// One operation on one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowOperation {
     /// The table.
     pub table: String,
@@ -27,7 +31,7 @@ pub struct RowOperation {
 }
 
 /// What to do to a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Write the document.
     Put {
@@ -55,7 +59,7 @@ pub enum Action {
 }
 
 /// What must hold of a row before the transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precondition {
     /// The table.
     pub table: String,
@@ -66,7 +70,7 @@ pub struct Precondition {
 }
 
 /// The preconditions of RFC 9110, section 13.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PreconditionKind {
     /// The row is there, in one of the versions; or it has siblings and all of their versions are
     /// named.
@@ -76,7 +80,7 @@ pub enum PreconditionKind {
 }
 
 /// The entity tags of a precondition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tags {
     /// `*`: any version.
     Any,
@@ -118,7 +122,7 @@ impl Default for Limits {
 }
 
 /// What became of a client's transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The version it committed with; `None` where nothing was written. Of a replayed request,
     /// the version of the transaction that it repeats.
@@ -131,7 +135,7 @@ pub struct Outcome {
 }
 
 /// A row after a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowOutcome {
     /// The table.
     pub table: String,

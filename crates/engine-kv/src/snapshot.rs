@@ -20,7 +20,7 @@ use meridian_replicate::{EngineError, Records, SnapshotView};
 use std::ops::ControlFlow;
 
 /// The kinds of record that another region needs, by their letter, in order.
-const TRAVELLING: [u8; 5] = *b"ikqrx";
+const TRAVELLING: [u8; 7] = *b"deikqrx";
 /// The kinds that are this region's own.
 const LOCAL: [u8; 2] = *b"cm";
 
@@ -104,6 +104,8 @@ fn verify(key: &[u8], value: &[u8]) -> Result<(), TablesError> {
         Some(b'r') => "row",
         Some(b'k') => "increment",
         Some(b'i') => "idempotency key",
+        Some(b'd') => "dead letter",
+        Some(b'e') => "dead letter's transaction",
         Some(b'q') => {
             return verify_bare(
                 "collect record",

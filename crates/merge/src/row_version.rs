@@ -8,12 +8,13 @@
 
 use crate::{Row, render};
 use meridian_model::Version;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The name of a row's content: as `ETag`, and as `version` in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RowVersion {
     /// The greatest version of any write to the row.
     pub latest: Version,

@@ -1,10 +1,11 @@
 //! What a client is promised: how far a write has come when it is acknowledged, and how much a
 //! read is sure to show.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How many regions hold a write durably when its client is told that it is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acknowledgement {
     /// The one that took it.
     #[default]

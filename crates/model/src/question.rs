@@ -2,7 +2,8 @@
 //!
 //! A stream carries what happened, in order; a question asks how things stand. It goes over the
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
-//! that isn't answered in time may be asked again: none of them changes anything twice.
+//! that isn't answered in time may be asked again, since none changes anything, but for a write that
+//! is handed on: it leaves once, and only its answer tells what became of it.
 
 use crate::{SnapshotId, SnapshotPart, Vector};
 use bytes::Bytes;
@@ -25,6 +26,9 @@ pub enum Question {
         /// The key of the last record received; `None` at the beginning.
         after: Option<Bytes>,
     },
+    /// "Carry out this client's write for me", in the encoding of the engine's requests. Unlike the
+    /// other questions it isn't asked again.
+    Write(Bytes),
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -43,4 +47,6 @@ pub enum Answer {
     Snapshot(SnapshotPart),
     /// The snapshot asked for is not known any more: begin with another.
     SnapshotGone,
+    /// What came of the write.
+    Write(Bytes),
 }

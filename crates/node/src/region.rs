@@ -286,6 +286,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             settle: SETTLE,
         },
         promises: dataset.promises.clone(),
+        nearest: nearest(serve),
         limits: Limits {
             document_bytes_max: bytes(limits.document_bytes_max),
             transaction_bytes_max: bytes(limits.transaction_bytes_max),
@@ -304,6 +305,20 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
         stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
         disk: disk.clone(),
     }
+}
+
+/// The other regions, in the order of their round trips from here.
+fn nearest(serve: &Serve) -> Vec<RegionName> {
+    let Some(own) = serve.topology.region(&serve.region) else {
+        return Vec::new();
+    };
+    let others = serve.topology.regions.iter();
+    let mut others: Vec<_> = others.filter(|region| region.name != own.name).collect();
+    others.sort_by_key(|region| round_trip(&own.place, &region.place).ms);
+    others
+        .into_iter()
+        .map(|region| region.name.clone())
+        .collect()
 }
 
 struct Links {

@@ -114,6 +114,7 @@ impl System {
             strategies: Strategies::default(),
             disk: DiskLevers::default(),
             stop_at_dead_letters: false,
+            nearest: Vec::new(),
         }
     }
 

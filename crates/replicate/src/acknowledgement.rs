@@ -15,6 +15,7 @@ use crate::{Engine, Now, Replica, Road};
 use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Acknowledgement, Marks, OriginId, RegionName, Sequence};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ struct Waiting<R> {
 }
 
 /// Too few members hold a write, or are known to, after all the time there was. It stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
     /// What was promised.
     pub level: Acknowledgement,
@@ -216,6 +217,12 @@ impl<R> Acknowledgements<R> {
             *queue = left;
         }
         due
+    }
+
+    /// All that waits, for whoever has to know that it will never be settled.
+    pub fn into_waiting(self) -> impl Iterator<Item = R> {
+        let all = self.writes.into_iter().chain(self.barriers);
+        all.map(|waiting| waiting.reply)
     }
 
     /// Nothing is waited for any more: [`Acknowledgements::due`] gives all that waits.

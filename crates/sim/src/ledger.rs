@@ -22,6 +22,8 @@ struct Record {
     sequence: Sequence,
     fate: Fate,
     transaction: Committed,
+    /// Whether as many regions as were promised were known to hold it.
+    is_confirmed: bool,
 }
 
 /// Every client transaction of a run.
@@ -43,6 +45,7 @@ impl Ledger {
             origin: entry.origin,
             sequence: entry.sequence,
             fate: Fate::Open,
+            is_confirmed: false,
             transaction: Committed {
                 version: entry.version(),
                 dependencies: transaction.dependencies,
@@ -103,6 +106,41 @@ impl Ledger {
                 version: record.transaction.version.to_string(),
             }),
             None => Ok(()),
+        }
+    }
+
+    /// A client was told that as many regions hold this entry as were promised.
+    pub(crate) fn confirmed(&mut self, origin: OriginId, sequence: Sequence) {
+        let mut records = self.records.iter_mut().rev();
+        let is_it = |record: &&mut Record| record.origin == origin && record.sequence == sequence;
+        if let Some(record) = records.find(is_it) {
+            record.is_confirmed = true;
+        }
+    }
+
+    /// How many transactions were confirmed.
+    pub(crate) fn confirmed_count(&self) -> usize {
+        self.records.iter().filter(|it| it.is_confirmed).count()
+    }
+
+    /// What was confirmed survives a node that is gone for good, of whose stream the others hold
+    /// `sequence`.
+    ///
+    /// # Errors
+    /// A confirmed transaction that nobody has.
+    pub(crate) fn check_confirmed(
+        &self,
+        node: usize,
+        region: &str,
+        sequence: Sequence,
+    ) -> Result<(), Violation> {
+        let mut own = self.records.iter().filter(|record| record.node == node);
+        match own.find(|record| record.is_confirmed && record.sequence > sequence) {
+            None => Ok(()),
+            Some(record) => Err(Violation::Lost {
+                region: region.to_owned(),
+                version: record.transaction.version.to_string(),
+            }),
         }
     }
 

@@ -17,6 +17,7 @@ mod ledger;
 mod letters;
 mod network;
 mod node;
+mod promises;
 mod scenario;
 mod world;
 

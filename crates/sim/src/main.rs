@@ -8,7 +8,7 @@ use std::io::Write as _;
 /// Simulates regions under faults, from seeds.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this scenario: chaos, dying-origin, lying-disk or joining.
+    /// Only this scenario; an unknown one is answered with the list.
     #[arg(long)]
     scenario: Option<String>,
     /// Only this seed.

@@ -3,7 +3,7 @@
 use crate::joining;
 use crate::world::{Event, World};
 use meridian_check::{SnapshotChecker, Violation};
-use meridian_model::Sequence;
+use meridian_model::{Acknowledgement, Sequence};
 use meridian_replicate::StreamState;
 use std::time::Duration;
 
@@ -25,16 +25,20 @@ pub enum Scenario {
     Joining,
     /// Transactions that no region can apply, and decisions about them, under every fault.
     DeadLetters,
+    /// Every fault of chaos while clients count on acknowledgements, strong reads and sessions; then
+    /// as many regions are destroyed as the acknowledgement has to survive.
+    Promises,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
         Self::Joining,
         Self::DeadLetters,
+        Self::Promises,
     ];
 
     /// The scenario's name.
@@ -46,6 +50,7 @@ impl Scenario {
             Self::LyingDisk => "lying-disk",
             Self::Joining => "joining",
             Self::DeadLetters => "dead-letters",
+            Self::Promises => "promises",
         }
     }
 
@@ -67,6 +72,10 @@ pub struct Report {
     pub events: u64,
     /// Conflicts recorded, in all regions.
     pub conflicts: u64,
+    /// Of the acknowledged ones, how many waited for other regions and were confirmed by them.
+    pub confirmed: usize,
+    /// Strong reads and reads of sessions that were answered.
+    pub answered: u64,
 }
 
 /// A run that broke a promise.
@@ -103,7 +112,13 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// The first promise that was broken, with the command that replays it.
 pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
-    let region_count = if seed.is_multiple_of(5) { 4 } else { 3 };
+    let level = Acknowledgement::ALL[(seed % 3) as usize];
+    let majority = scenario == Scenario::Promises && level == Acknowledgement::Majority;
+    let region_count = if majority || seed.is_multiple_of(5) {
+        4
+    } else {
+        3
+    };
     let mut world = World::new(seed, region_count);
     let outcome = match scenario {
         Scenario::Chaos => chaos(&mut world),
@@ -111,11 +126,14 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::LyingDisk => lying_disk(&mut world),
         Scenario::Joining => joining::joining(&mut world),
         Scenario::DeadLetters => crate::letters::run(&mut world),
+        Scenario::Promises => promises(&mut world, level, seed.is_multiple_of(4)),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
         events: world.events,
         conflicts,
+        confirmed: world.ledger.confirmed_count(),
+        answered: world.promises.as_ref().map_or(0, |it| it.answered),
     };
     match outcome {
         Ok(()) => Ok(report(conflicts(&world))),
@@ -219,6 +237,58 @@ fn dying_origin(world: &mut World) -> Result<(), Violation> {
     let held = held.max().unwrap_or_default();
     world.ledger.gone(dying, held);
     obey_the_law(world)
+}
+
+/// Clients are promised things under every fault; then the regions that the acknowledgement has to
+/// survive are cut off together, and destroyed.
+fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result<(), Violation> {
+    let any = world.random.usize(0..world.nodes.len());
+    world.promise(level, has_home.then_some(any));
+    world.plan(Duration::from_millis(700), Event::Fault);
+    let end = Duration::from_secs(6);
+    world.run_until(end, |world| {
+        let pause = Duration::from_millis(world.random.u64(50..900));
+        world.plan(pause, Event::Fault);
+        strike(world);
+    })?;
+    calm(world);
+    world.clients_act = true;
+    world.run_until(world.time + Duration::from_secs(4), |_| {})?;
+    let count = world.nodes.len();
+    let first = world.random.usize(0..count);
+    let lost = level.holders(count) - 1;
+    let dying: Vec<usize> = (0..lost).map(|step| (first + step) % count).collect();
+    for one in &dying {
+        for other in (0..count).filter(|other| !dying.contains(other)) {
+            world.network.cut(*one, other);
+            world.network.cut(other, *one);
+        }
+    }
+    world.run_until(world.time + Duration::from_secs(1), |_| {})?;
+    for one in &dying {
+        world.nodes[*one].is_gone = true;
+        world.kill(*one);
+    }
+    world.run_until(world.time + Duration::from_secs(1), |_| {})?;
+    calm(world);
+    converge(world)?;
+    for one in dying {
+        let held = held_by_survivors(world, one);
+        let region = world.nodes[one].name.to_string();
+        world.ledger.check_confirmed(one, &region, held)?;
+        world.ledger.gone(one, held);
+    }
+    obey_the_law(world)
+}
+
+/// How far the survivors hold the stream of a node that is gone.
+fn held_by_survivors(world: &World, index: usize) -> Sequence {
+    let origin = own_origin(world, index);
+    let held = survivors(world).map(|it| match (&world.nodes[it].replica, origin) {
+        (Some(replica), Some(origin)) => replica.marks().get(origin).sequence,
+        _ => Sequence(0),
+    });
+    held.max().unwrap_or_default()
 }
 
 fn own_origin(world: &World, index: usize) -> Option<meridian_model::OriginId> {

@@ -3,6 +3,7 @@
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
+use crate::promises::{Actor, Promises};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
 use meridian_model::{Answer, Envelope, Message, Question, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{CommitError, Sender};
@@ -53,6 +54,8 @@ pub(crate) enum Event {
     },
     /// Its answer arrives.
     Answered { to: usize, id: u64, answer: Answer },
+    /// A client that holds the system to its promises acts.
+    Act(Actor),
 }
 
 /// A connection, from the receiver of entries to their sender.
@@ -72,9 +75,10 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
+    pub(crate) promises: Option<Promises>,
     pub(crate) regions: Vec<RegionName>,
     workload: Workload,
-    links: BTreeMap<(usize, usize), u64>,
+    pub(crate) links: BTreeMap<(usize, usize), u64>,
     link_ids: u64,
     order: u64,
     agenda: BinaryHeap<Reverse<Due>>,
@@ -113,6 +117,7 @@ impl World {
             ledger: Ledger::default(),
             clients_act: true,
             events: 0,
+            promises: None,
             regions: names.iter().map(|name| RegionName::new(name)).collect(),
             workload: Workload::new(seed),
             links: BTreeMap::new(),
@@ -214,6 +219,10 @@ impl World {
                 question,
             } => self.asked(from, to, id, question),
             Event::Answered { to, id, answer } => self.answered(to, id, answer),
+            Event::Act(actor) => {
+                self.act(actor);
+                Ok(())
+            }
         }
     }
 
@@ -266,8 +275,12 @@ impl World {
                 self.ledger.acknowledged(index);
                 self.send_outgoing(index);
                 self.poll_senders(index);
+                self.promises_committed(index)?;
             }
-            Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(index),
+            Err(CommitError::Log(error)) if error.is_full() => {
+                self.ledger.dropped(index);
+                self.promises_dropped(index);
+            }
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
@@ -296,6 +309,7 @@ impl World {
     }
 
     fn went_down(&mut self, index: usize) {
+        self.promises_down(index);
         let time = self.time;
         self.links
             .retain(|(receiver, sender), _| *receiver != index && *sender != index);
@@ -384,7 +398,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
+    pub(crate) fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
         for delay in self.network.delays(from, to) {
             let message = message.clone();
             self.plan(
@@ -424,6 +438,11 @@ impl World {
         let peer = self.regions[from].clone();
         let now = self.nodes[to].now(self.time);
         if to == link.receiver {
+            if let Message::Answer { id, answer } = &message {
+                self.heard(to, from, *id, answer);
+                self.plan(Duration::ZERO, Event::Flush(to));
+                return Ok(());
+            }
             let Some(replica) = &mut self.nodes[to].replica else {
                 return Ok(());
             };
@@ -439,6 +458,12 @@ impl World {
 
     /// A subscriber said something to the sender of its stream.
     fn serve(&mut self, index: usize, link: Link, peer: &RegionName, message: Message) {
+        if let Message::Ask { id, .. } = message {
+            if let Some(answer) = self.answer(index, id) {
+                self.send(index, link.receiver, link, answer);
+            }
+            return;
+        }
         let now = self.nodes[index].now(self.time);
         let node = &mut self.nodes[index];
         let (Some(replica), Some((_, stream))) =
@@ -455,6 +480,9 @@ impl World {
                 stream.acknowledged(session, next, &held);
                 if let Some(member) = replica.road().member(peer) {
                     replica.holds(member, &held);
+                }
+                if self.promises.is_some() {
+                    self.plan(Duration::ZERO, Event::Flush(index));
                 }
             }
             message => {

@@ -69,3 +69,23 @@ fn removal_of_unseen_additions() {
 fn snapshot_without_tail() {
     is_caught(Mutation::SnapshotWithoutTail, Scenario::Joining);
 }
+
+#[test]
+fn token_ignored() {
+    is_caught(Mutation::TokenIgnored, Scenario::Promises);
+}
+
+#[test]
+fn acknowledgement_counted_twice() {
+    is_caught(Mutation::AcknowledgementCountedTwice, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_asks_nobody() {
+    is_caught(Mutation::StrongReadAsksNobody, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_not_held() {
+    is_caught(Mutation::StrongReadNotHeld, Scenario::Promises);
+}

@@ -24,6 +24,18 @@ fn a_dying_origin_leaves_its_last_transactions_to_all() {
 }
 
 #[test]
+fn promises_to_clients_are_kept() {
+    let (mut confirmed, mut answered) = (0, 0);
+    for seed in 0..60 {
+        let report = run(Scenario::Promises, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        confirmed += report.confirmed;
+        answered += report.answered;
+    }
+    assert!(confirmed > 3_000, "only {confirmed} writes were confirmed");
+    assert!(answered > 3_000, "only {answered} reads were answered");
+}
+
+#[test]
 fn a_lying_disk_is_noticed() {
     for seed in 0..100 {
         run(Scenario::LyingDisk, seed).unwrap_or_else(|failure| panic!("{failure}"));

@@ -61,6 +61,8 @@ pub struct Reply {
     pub status: u16,
     /// The row's version, where there is one.
     pub version: Option<String>,
+    /// What the region says that its client has seen.
+    pub session: Option<String>,
     /// The body.
     pub body: Vec<u8>,
     place: String,
@@ -77,7 +79,10 @@ impl Reply {
         let version = etag
             .and_then(|etag| etag.to_str().ok())
             .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
+        let session = response.headers().get("meridian-session");
+        let session = session.and_then(|token| Some(token.to_str().ok()?.to_owned()));
         Ok(Self {
+            session,
             status: response.status().as_u16(),
             version,
             body: response
@@ -171,6 +176,7 @@ mod tests {
         Reply {
             status,
             version: None,
+            session: None,
             body: body.into(),
             place: "region eu-west-1".to_owned(),
             what: "GET /v1/status".to_owned(),

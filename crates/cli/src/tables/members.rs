@@ -49,7 +49,7 @@ pub fn run(options: &Members, format: Format) -> CliResult {
     let path = format!("{}/members", row_path(&options.table, &options.key));
     let reply = api.send("POST", &path, body.to_string().as_bytes())?;
     let reply = reply.success()?;
-    written(&options.key, reply.version.as_deref(), format)
+    written(&api, &options.key, &reply, format)
 }
 
 /// What a person means by a member: JSON, or a text without its quotes.

@@ -4,6 +4,7 @@ mod checksum;
 mod export;
 mod import;
 mod members;
+mod promises;
 mod rows;
 
 use crate::error::CliResult;

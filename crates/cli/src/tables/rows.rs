@@ -1,13 +1,14 @@
 //! Single rows, and lists of them.
 
+use super::promises::{self, Reading, Seen};
 use crate::client::{Api, Reply, encode};
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format};
 use crate::target::Target;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::io::{self, Read};
 
 /// How many rows a page has when all are wanted.
@@ -16,7 +17,7 @@ const PAGE_ROWS: u64 = 1000;
 /// `meridian tables get`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\nOf a row with siblings it prints each one's version and document, and the exit code is 5.\n\nExample:\n  meridian tables get orders 1 --region eu-west-1"
+    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\nOf a row with siblings it prints each one's version and document, and the exit code is 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
 )]
 pub struct Get {
     /// The table
@@ -26,13 +27,15 @@ pub struct Get {
     #[arg(value_name = "KEY")]
     key: String,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     target: Target,
 }
 
 /// `meridian tables put`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  meridian tables put orders 1 '{\"item\": \"tea\"}'\n  meridian tables put orders 2 - < order.json\n\nA row with siblings is resolved by a document, with all of their versions in --if-match."
+    after_help = "Exit code 6 if the write is done, but not confirmed by as many regions as the dataset promises.\n\nExamples:\n  meridian tables put orders 1 '{\"item\": \"tea\"}'\n  meridian tables put orders 2 - < order.json\n\nA row with siblings is resolved by a document, with all of their versions in --if-match."
 )]
 pub struct Put {
     /// The table
@@ -48,6 +51,8 @@ pub struct Put {
     #[arg(long, value_name = "VERSION")]
     if_match: Vec<String>,
     #[command(flatten)]
+    seen: Seen,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -61,6 +66,8 @@ pub struct Delete {
     /// The row's key
     #[arg(value_name = "KEY")]
     key: String,
+    #[command(flatten)]
+    seen: Seen,
     #[command(flatten)]
     target: Target,
 }
@@ -140,7 +147,8 @@ pub fn row_path(table: &str, key: &str) -> String {
 
 pub fn get(options: &Get, format: Format) -> CliResult {
     let api = options.target.one()?;
-    let reply = api.get(&row_path(&options.table, &options.key))?;
+    let path = row_path(&options.table, &options.key);
+    let reply = options.reading.get(&api, &path)?;
     if reply.status == 404 && reply.problem().ends_with("row-not-found") {
         return Err(CliError::new(
             Exit::NotFound,
@@ -156,12 +164,14 @@ pub fn get(options: &Get, format: Format) -> CliResult {
         return show_siblings(options, &reply, format);
     }
     let reply = reply.success()?;
-    let version = reply.version.clone();
+    let (version, session) = (reply.version.clone(), reply.session.clone());
     let document: Box<RawValue> = reply.json()?;
     match format {
         Format::Text => output::line(document.get()),
         Format::Json => {
-            output::json(&json!({ "key": options.key, "version": version, "document": document }))
+            let mut row = json!({ "key": options.key, "version": version, "document": document });
+            tell_session(&mut row, session);
+            output::json(&row)
         }
     }
 }
@@ -225,23 +235,35 @@ pub fn put(options: &Put, format: Format) -> CliResult {
     let tags = tags.join(", ");
     let headers = [("if-match", tags.as_str())];
     let headers = if tags.is_empty() { &[][..] } else { &headers };
-    let reply = api
-        .call("PUT", &path, headers, document.as_bytes())?
-        .success()?;
-    written(&options.key, reply.version.as_deref(), format)
+    let body = document.as_bytes();
+    let reply = promises::write(&api, "PUT", &path, &options.seen, headers, body)?;
+    written(&api, &options.key, &reply, format)
 }
 
 pub fn delete(options: &Delete, format: Format) -> CliResult {
     let api = options.target.one()?;
     let path = row_path(&options.table, &options.key);
-    let reply = api.send("DELETE", &path, &[])?.success()?;
-    written(&options.key, reply.version.as_deref(), format)
+    let reply = promises::write(&api, "DELETE", &path, &options.seen, &[], &[])?;
+    written(&api, &options.key, &reply, format)
 }
 
-pub fn written(key: &str, version: Option<&str>, format: Format) -> CliResult {
+pub fn written(api: &Api, key: &str, reply: &Reply, format: Format) -> CliResult {
+    let version = reply.version.as_deref();
     match format {
-        Format::Text => output::line(version.unwrap_or("done")),
-        Format::Json => output::json(&json!({ "key": key, "version": version })),
+        Format::Text => output::line(version.unwrap_or("done"))?,
+        Format::Json => {
+            let mut row = json!({ "key": key, "version": version });
+            tell_session(&mut row, reply.session.clone());
+            output::json(&row)?;
+        }
+    }
+    promises::confirmed(api, reply)
+}
+
+/// What to bring along next time, where the region says so.
+fn tell_session(row: &mut Value, session: Option<String>) {
+    if let Some(session) = session {
+        row["session"] = session.into();
     }
 }
 

@@ -131,6 +131,11 @@ fn strong_reads_hold_with_a_majority() {
 }
 
 #[test]
+fn strong_reads_hold_where_a_home_takes_all_writes() {
+    strong_reads_hold("writes = \"home\"\nhome = \"a\"\n", 5);
+}
+
+#[test]
 fn a_strong_read_that_hears_too_little_says_so() {
     let system = System::start(&REGIONS, "acknowledgement = \"one-remote\"\n");
     system.until("a write is confirmed", || {

@@ -15,4 +15,5 @@ mod links;
 mod proxy;
 mod strategies;
 mod system;
+mod topology;
 mod upgrade;

@@ -21,6 +21,7 @@ mod door;
 mod exposition;
 mod fault_request;
 mod faults;
+mod forwarded;
 mod guard;
 mod incoming;
 mod increments;
@@ -46,6 +47,7 @@ mod transactions;
 mod writes;
 
 pub use door::Door;
+pub(crate) use forwarded::carry_out;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

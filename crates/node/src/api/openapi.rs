@@ -76,6 +76,9 @@ pub(crate) enum WriteProblems {
     /// The request is understood and can't be carried out.
     #[response(status = 422, content_type = "application/problem+json")]
     Unprocessable(#[to_schema] Problem),
+    /// The write was handed on to another region, and what became of it is unknown.
+    #[response(status = 504, content_type = "application/problem+json")]
+    OutcomeUnknown(#[to_schema] Problem),
     /// The disk or its budget is used up; nothing was written.
     #[response(status = 507, content_type = "application/problem+json")]
     InsufficientStorage(#[to_schema] Problem),
@@ -124,7 +127,8 @@ pub(crate) enum ServerProblems {
     /// Something failed in the region.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] Problem),
-    /// The dataset, or the region for now, doesn't serve this.
+    /// The dataset, or the region for now, doesn't serve this; or what was asked for can't be had
+    /// from other regions in time.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] Problem),
 }

@@ -26,6 +26,10 @@ macro_rules! kinds {
                 match self { $(Self::$kind => StatusCode::$status),* }
             }
 
+            fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$kind),)* _ => None }
+            }
+
             pub(crate) fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title),* }
             }
@@ -68,6 +72,9 @@ kinds! {
     Internal = ("internal", INTERNAL_SERVER_ERROR, "Something went wrong in the region"),
     DatasetUnavailable = ("dataset-unavailable", SERVICE_UNAVAILABLE, "The dataset could not be opened"),
     DatasetStopped = ("dataset-stopped", SERVICE_UNAVAILABLE, "The dataset takes no writes"),
+    NoWriter = ("no-writer", SERVICE_UNAVAILABLE, "No region that takes the write can be reached"),
+    OutcomeUnknown = ("outcome-unknown", GATEWAY_TIMEOUT, "Whether the write happened is unknown"),
+    ReplyTooLarge = ("reply-too-large", INTERNAL_SERVER_ERROR, "The write is done and can't be shown"),
     NotReady = ("not-ready", SERVICE_UNAVAILABLE, "The region does not serve reads and writes"),
     SessionNotReached = ("session-not-reached", SERVICE_UNAVAILABLE, "This region has not caught up"),
     StrongReadUnavailable = (
@@ -222,6 +229,36 @@ impl Problem {
         Self::of(kind, rejection)
     }
 
+    /// What another region needs to tell its client: the body, and when to try again.
+    pub(crate) fn write(&self) -> (Vec<u8>, Option<u16>) {
+        let retry_after = self.0.headers.get(header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|it| it.to_str().ok()?.parse().ok());
+        (self.body(), seconds)
+    }
+
+    /// Another region's problem.
+    pub(crate) fn read(body: &[u8], retry_after_seconds: Option<u16>) -> Self {
+        let mut members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut take = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let name = take("type").unwrap_or_default();
+        let name = name.strip_prefix("/problems/").unwrap_or_default();
+        let (_title, detail, hint) = (take("title"), take("detail"), take("hint"));
+        members.remove("status");
+        let mut problem = Self::new(
+            Kind::from_name(name).unwrap_or(Kind::Internal),
+            detail.unwrap_or_else(|| "the region that took the write did not say why".to_owned()),
+        );
+        problem.0.hint = hint;
+        problem.0.members = members;
+        match retry_after_seconds {
+            Some(seconds) => problem.retry_after(seconds),
+            None => problem,
+        }
+    }
+
     fn body(&self) -> Vec<u8> {
         let Parts {
             kind,
@@ -281,6 +318,20 @@ mod tests {
                 "n": 7,
             })
         );
+    }
+
+    #[test]
+    fn another_regions_problem_is_told_as_it_was() {
+        let problem = Problem::new(Kind::LogBudget, "full")
+            .hint("wait")
+            .member("log_bytes", 7)
+            .retry_after(3);
+        let (body, seconds) = problem.write();
+        let again = Problem::read(&body, seconds);
+        assert_eq!(again.body(), body);
+        assert_eq!(again.write().1, Some(3));
+        let strange = Problem::read(br#"{"type":"/problems/of-a-later-release"}"#, None);
+        assert_eq!(strange.kind(), Kind::Internal);
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl Session {
         self.raise(dataset.name(), seen);
     }
 
+    /// The client has seen this of a dataset, in another region.
+    pub(crate) fn saw(&mut self, dataset: &DatasetHandle, seen: &Vector) {
+        self.raise(dataset.name(), seen);
+    }
+
     /// What the client has seen of a dataset.
     pub(crate) fn seen(&self, dataset: &str) -> Option<&Vector> {
         self.0.get(dataset)

@@ -13,7 +13,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use meridian_link::Rejections;
-use meridian_model::Micros;
+use meridian_model::{Micros, RegionName};
+use meridian_topology::Promises;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
@@ -45,8 +46,44 @@ pub(crate) struct DatasetReport {
     state: DatasetCondition,
     /// Why it is stopped or could not be opened.
     reason: Option<String>,
+    promises: PromisesReport,
     #[serde(flatten)]
     running: Option<RunningReport>,
+}
+
+/// What a dataset promises, by the topology.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PromisesReport {
+    /// How much a read shows that doesn't ask for a level of its own.
+    consistency: &'static str,
+    /// How many regions hold a write when it is acknowledged.
+    acknowledgement: &'static str,
+    /// How long a write waits for the other regions.
+    acknowledgement_timeout_ms: u64,
+    /// `active-active` or `home`.
+    writes: &'static str,
+    /// The region that takes all writes, where there is one.
+    home: Option<String>,
+    /// The regions that take no writes where others do.
+    read_replicas: Vec<String>,
+    /// Whether this region takes writes itself.
+    takes_writes: bool,
+}
+
+impl PromisesReport {
+    fn of(promises: &Promises, region: &RegionName) -> Self {
+        let timeout_ms = promises.acknowledgement_timeout.as_millis();
+        let replicas = promises.writes.read_replicas();
+        Self {
+            consistency: promises.consistency.name(),
+            acknowledgement: promises.acknowledgement.name(),
+            acknowledgement_timeout_ms: u64::try_from(timeout_ms).unwrap_or(u64::MAX),
+            writes: promises.writes.name(),
+            home: promises.writes.home().map(ToString::to_string),
+            read_replicas: replicas.iter().map(ToString::to_string).collect(),
+            takes_writes: promises.writes.takes(region),
+        }
+    }
 }
 
 /// Whether a dataset is at work.
@@ -128,12 +165,17 @@ pub(crate) async fn status(
     let api = state.api();
     let mut datasets = Vec::new();
     for (name, dataset) in &api.datasets {
+        let declared = api.topology.datasets.iter();
+        let declared = declared.filter(|it| it.name.as_str() == name);
+        let promises = declared.map(|it| it.promises.clone()).next();
+        let promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
         datasets.push(match dataset {
-            DatasetState::Running(handle) => running(handle).await?,
+            DatasetState::Running(handle) => running(handle, promises).await?,
             DatasetState::Failed { reason } => DatasetReport {
                 dataset: name.clone(),
                 state: DatasetCondition::Failed,
                 reason: Some(reason.clone()),
+                promises,
                 running: None,
             },
         });
@@ -160,7 +202,10 @@ pub(crate) fn condition(status: &DatasetStatus) -> DatasetCondition {
     }
 }
 
-async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
+async fn running(
+    handle: &DatasetHandle,
+    promises: PromisesReport,
+) -> Result<DatasetReport, Problem> {
     let (tables, conflicts) = read(handle.tables(), |tables| {
         Ok((tables.tables()?, tables.conflict_counts()?))
     })
@@ -187,6 +232,7 @@ async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
             tables,
         }),
         reason: status.stopped,
+        promises,
     })
 }
 

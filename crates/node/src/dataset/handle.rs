@@ -168,6 +168,8 @@ pub struct DatasetHandle {
     pub(super) region: RegionName,
     /// The regions that count.
     pub(super) members: Arc<[RegionName]>,
+    /// The other regions, the nearest first.
+    pub(super) nearest: Arc<[RegionName]>,
 }
 
 impl DatasetHandle {

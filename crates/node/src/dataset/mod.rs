@@ -17,10 +17,12 @@ mod alarms;
 mod bootstrap;
 mod clock;
 mod delays;
+mod forwarding;
 mod handle;
 mod open;
 mod postman;
 mod questions;
+mod replies;
 mod room;
 mod thread;
 
@@ -35,6 +37,7 @@ pub use thread::Running;
 /// The disk under a dataset's log.
 pub type LogDisk = FaultyDisk<Directory>;
 
+pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
 pub(crate) use handle::Input;
 pub(crate) use questions::Questions;
 pub(crate) use thread::describe;

@@ -1,11 +1,11 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
-use super::thread::{self, Running};
+use super::thread::{self, Running, Surroundings};
 use super::{DatasetHandle, MachineClock};
 use crate::faults::{DiskLevers, FaultyDisk};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
-use meridian_model::OriginId;
+use meridian_model::{OriginId, RegionName};
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
 use meridian_topology::Promises;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ pub struct DatasetConfig {
     pub replica: Config,
     /// What its clients are promised, and which regions take writes.
     pub promises: Promises,
+    /// The other regions, the nearest first.
+    pub nearest: Vec<RegionName>,
     /// What a client's transaction may be.
     pub limits: Limits,
     /// What becomes of clients' writes that had not seen each other.
@@ -90,7 +92,10 @@ pub fn open(
     let started = thread::start(
         config.name,
         config.directory,
-        &config.promises,
+        Surroundings {
+            promises: config.promises,
+            nearest: config.nearest,
+        },
         replica,
         clock,
     );

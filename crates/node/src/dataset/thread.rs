@@ -3,13 +3,14 @@
 use super::alarms::Alarms;
 use super::handle::Written;
 use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
-use super::postman::{Postman, Reply};
+use super::postman::Postman;
+use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
 use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Request, Tables, Verdict};
-use meridian_model::{Envelope, OriginId, RegionName, Sequence, Vector, Version};
-use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, Shortfall, WriteError};
+use meridian_engine_kv::{FjallStore, Request, Tables, Verdict};
+use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
+use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+use tokio::sync::{mpsc as async_mpsc, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
@@ -25,36 +26,10 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
-/// A reply that is due once the round is committed.
-struct Staged {
-    outcome: Result<Outcome, ExecuteError>,
-    /// Of the entry that it wrote, where it wrote one.
-    sequence: Option<Sequence>,
-    reply: Reply,
-}
-
-/// Who waits until other regions hold what is here.
-enum Pending {
-    Write(Outcome, Reply),
-    Barrier(oneshot::Sender<Result<(), Shortfall>>),
-}
-
-impl Pending {
-    // Whoever asked may have gone; then nobody waits for the answer.
-    fn settle(self, outcome: Result<(), Shortfall>) {
-        match self {
-            Self::Write(written, reply) => {
-                let shortfall = outcome.err();
-                let _ = reply.send(Ok(Written {
-                    outcome: written,
-                    shortfall,
-                }));
-            }
-            Self::Barrier(reply) => {
-                let _ = reply.send(outcome);
-            }
-        }
-    }
+/// What a dataset's handles tell beside what its thread does.
+pub(super) struct Surroundings {
+    pub(super) promises: Promises,
+    pub(super) nearest: Vec<RegionName>,
 }
 
 type EmbeddedReplica = Replica<LogDisk, Tables<FjallStore>>;
@@ -76,10 +51,11 @@ impl Running {
 pub(super) fn start(
     name: String,
     directory: PathBuf,
-    promises: &Promises,
+    surroundings: Surroundings,
     replica: EmbeddedReplica,
     clock: MachineClock,
 ) -> std::io::Result<(DatasetHandle, Running)> {
+    let Surroundings { promises, nearest } = surroundings;
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let mut worker = Worker {
@@ -114,9 +90,10 @@ pub(super) fn start(
         applied,
         status,
         questions: Questions::default(),
-        promises: Arc::new(promises.clone()),
+        promises: Arc::new(promises),
         region: worker.replica.region().clone(),
         members: worker.replica.members().into(),
+        nearest: nearest.into(),
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))

@@ -1,5 +1,6 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
+use crate::api::carry_out;
 use crate::dataset::{DatasetHandle, describe};
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
@@ -12,11 +13,15 @@ use tokio::task::JoinSet;
 const AT_ONCE_MAX: usize = 64;
 /// A part of a snapshot is this large at most, in bytes, unless one record is larger.
 const PART_BYTES: usize = 1 << 20;
+/// Writes that one peer has handed on and that are under way at once; they may all wait for one
+/// commit, or for other regions.
+const WRITES_AT_ONCE_MAX: usize = 4096;
 
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
     tasks: JoinSet<()>,
+    writes: JoinSet<()>,
 }
 
 impl Answers {
@@ -24,6 +29,7 @@ impl Answers {
         Self {
             link,
             tasks: JoinSet::new(),
+            writes: JoinSet::new(),
         }
     }
 
@@ -35,10 +41,14 @@ impl Answers {
         id: u64,
         question: Question,
     ) {
-        while self.tasks.try_join_next().is_some() {}
-        let is_busy = self.tasks.len() >= AT_ONCE_MAX;
+        let (tasks, most) = match question {
+            Question::Write(_) => (&mut self.writes, WRITES_AT_ONCE_MAX),
+            _ => (&mut self.tasks, AT_ONCE_MAX),
+        };
+        while tasks.try_join_next().is_some() {}
+        let is_busy = tasks.len() >= most;
         let link = self.link.clone();
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             let answer = match dataset {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
                 None => unavailable("the dataset doesn't run there"),
@@ -64,6 +74,7 @@ fn unavailable(reason: &str) -> Answer {
 async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
+        Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
         Question::Held => Answer::Held(dataset.log().marks().vector()),
         Question::Snapshot { id, after } => snapshot(dataset, id, after).await,
     }

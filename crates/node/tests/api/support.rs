@@ -227,6 +227,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             settle: Duration::ZERO,
         },
         promises: Promises::default(),
+        nearest: Vec::new(),
         limits: Limits {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,

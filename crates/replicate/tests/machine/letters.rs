@@ -3,7 +3,7 @@
 use crate::support::{Region, put, request, seconds, stream, two};
 use meridian_engine_kv::{Action, Outcome, Rejection, Request, RowOperation, Verdict};
 use meridian_engine_kv::{MemoryStore, Order, Store, View};
-use meridian_model::{Change, Operation, Version};
+use meridian_model::{Change, Operation, Version, WIRE_VERSION_MAX};
 use meridian_replicate::{Executed, WriteError};
 
 /// Commits, in its own stream, what no tables can take.
@@ -263,7 +263,7 @@ fn a_round_that_the_log_refuses_leaves_no_letter_and_no_stop() {
     let letter = commit_bad(&mut a, 1);
     let now = b.now(seconds(2));
     let mut sender = a.sender();
-    b.machine().connected(now, &a.name);
+    b.machine().connected(now, &a.name, WIRE_VERSION_MAX);
     let (_, asked) = b.machine().take_outgoing().remove(0);
     let known = a.machine().road().member(&b.name);
     let answer = sender.subscribe(now, known, asked).expect("readable");
