@@ -2,6 +2,7 @@
 //! generated from it.
 
 use crate::output::Format;
+use crate::{backup, restore};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
 use clap::{Parser, Subcommand};
 
@@ -58,4 +59,8 @@ pub enum Verb {
     /// Read and write tables
     #[command(subcommand)]
     Tables(tables::Verb),
+    /// Take a backup of a dataset
+    Backup(backup::Options),
+    /// Make a dataset's rows what they were at a time
+    Restore(restore::Options),
 }

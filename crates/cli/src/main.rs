@@ -10,6 +10,7 @@
 //! what happened, why and what to do; `main` prints it and chooses the exit code.
 
 mod arguments;
+mod backup;
 mod certs;
 mod client;
 mod config;
@@ -23,6 +24,7 @@ mod reading;
 mod reference;
 mod regions;
 mod replication;
+mod restore;
 mod retry;
 mod serve;
 mod status;
@@ -62,5 +64,7 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Replication(options) => replication::run(&options, output),
         Verb::Conflicts(options) => conflicts::run(&options, output),
         Verb::Tables(verb) => tables::run(&verb, output),
+        Verb::Backup(options) => backup::run(&options, output),
+        Verb::Restore(options) => restore::run(&options, output),
     }
 }

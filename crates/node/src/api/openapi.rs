@@ -128,6 +128,7 @@ impl Modify for BearerToken {
         super::metrics::metrics,
         super::live::livez,
         super::live::readyz,
+        super::backups::backup,
         describe,
     ),
     modifiers(&BearerToken),

@@ -73,6 +73,8 @@ kinds! {
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    DatasetNotServed = ("dataset-not-served", NOT_FOUND, "The dataset doesn't run here"),
+    BackupGone = ("backup-gone", GONE, "What the backup goes on from is gone"),
 }
 
 /// An error reply.

@@ -1,5 +1,6 @@
 //! Which path leads where.
 
+use super::backups;
 use super::guard::guard;
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
@@ -12,7 +13,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 13] = [
+pub(crate) const PATHS: [&str; 14] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -26,6 +27,7 @@ pub(crate) const PATHS: [&str; 13] = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/v1/datasets/{dataset}/backup",
 ];
 
 /// The API's router.
@@ -39,7 +41,16 @@ pub fn router(state: ApiState) -> Router {
         transaction,
         rest @ ..,
     ] = PATHS;
-    let [region, streams, conflict, scrape, description, lives, ready] = rest;
+    let [
+        region,
+        streams,
+        conflict,
+        scrape,
+        description,
+        lives,
+        ready,
+        backup,
+    ] = rest;
     Router::new()
         .route(tables, get(listing::tables))
         .route(listed, get(listing::rows))
@@ -54,6 +65,7 @@ pub fn router(state: ApiState) -> Router {
         .route(description, get(openapi::describe))
         .route(lives, get(live::livez))
         .route(ready, get(live::readyz))
+        .route(backup, get(backups::backup))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())
