@@ -3,6 +3,7 @@
 //! Each region is a `meridian serve` of its own, with its own topology file, so that every
 //! directed link can be led through a proxy and cut alone.
 
+mod backup;
 mod damage;
 mod dying;
 mod kills;
