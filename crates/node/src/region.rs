@@ -256,6 +256,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             drift_max: serve.topology.clock.drift_max,
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
+            log_retention: limits.log_retention,
         },
         limits: Limits {
             document_bytes_max: bytes(limits.document_bytes_max),

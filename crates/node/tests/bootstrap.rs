@@ -105,6 +105,7 @@ impl System {
                 drift_max: Duration::from_millis(500),
                 report_interval: Duration::from_millis(500),
                 settle: Duration::ZERO,
+                log_retention: Duration::ZERO,
             },
             limits: Limits::default(),
         }

@@ -203,6 +203,7 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
+            log_retention: Duration::ZERO,
         },
         limits: Limits {
             // As the topology has it.

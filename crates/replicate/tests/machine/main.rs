@@ -2,5 +2,6 @@
 
 mod backlog;
 mod peers;
+mod retention;
 mod support;
 mod versions;
