@@ -37,8 +37,12 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// What a backup holds and which times it covers
+    #[command(after_help = "Example:\n  meridian backup list /backups/main")]
     List(Directory),
     /// Read every file of a backup and check all of it
+    #[command(
+        after_help = "Exit code 1 if a file is missing, damaged or another one.\n\nExample:\n  meridian backup verify /backups/main"
+    )]
     Verify(Directory),
 }
 
