@@ -2,6 +2,7 @@
 //! generated from it.
 
 use crate::output::Format;
+use crate::{backup, restore};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
 use crate::{dead_letters, faults};
 use clap::{Parser, Subcommand};
@@ -65,4 +66,8 @@ pub enum Verb {
     /// Transactions that no region can apply, and what becomes of them
     #[command(subcommand)]
     DeadLetters(dead_letters::Verb),
+    /// Take a backup of a dataset
+    Backup(backup::Options),
+    /// Make a dataset's rows what they were at a time
+    Restore(restore::Options),
 }

@@ -10,6 +10,7 @@
 //! what happened, why and what to do; `main` prints it and chooses the exit code.
 
 mod arguments;
+mod backup;
 mod certs;
 mod client;
 mod config;
@@ -25,6 +26,7 @@ mod reading;
 mod reference;
 mod regions;
 mod replication;
+mod restore;
 mod retry;
 mod serve;
 mod status;
@@ -71,5 +73,7 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Tables(verb) => tables::run(&verb, output),
         Verb::Faults(verb) => faults::run(&verb, output),
         Verb::DeadLetters(verb) => dead_letters::run(&verb, output),
+        Verb::Backup(options) => backup::run(&options, output),
+        Verb::Restore(options) => restore::run(&options, output),
     }
 }

@@ -207,27 +207,41 @@ impl<D: Disk> Log<D> {
     }
 
     /// Removes leading segments of which every entry is held by all (`held_by_all`, per origin the
-    /// last sequence that every member holds) and is before `applied`. Gives the bytes freed.
+    /// last sequence that every member holds, and the last clock reading that may go) and is before
+    /// `applied`. Gives the bytes freed.
     ///
     /// # Errors
     /// When a file can't be removed; it stays part of the log then.
     pub fn trim(&mut self, held_by_all: &Marks, applied: Position) -> Result<u64, LogError> {
         let mut freed = 0;
-        loop {
-            let taken = self.state.lock().take_trimmable(held_by_all, applied);
-            let Some(segment) = taken else {
-                return Ok(freed);
-            };
-            match self.disk.remove(&segment.name) {
-                // Gone already: an earlier attempt removed it and failed after that.
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    let error = LogError::remove(&segment.name, source);
-                    // Later segments must not go before it: recovery would see a gap.
-                    self.state.lock().segments.push_front(segment);
-                    return Err(error);
-                }
-                _ => freed += segment.size,
+        while let Some(bytes) = self.trim_oldest(held_by_all, applied)? {
+            freed += bytes;
+        }
+        Ok(freed)
+    }
+
+    /// The same for the first segment alone; `None` where it has to stay.
+    ///
+    /// # Errors
+    /// When the file can't be removed; it stays part of the log then.
+    pub fn trim_oldest(
+        &mut self,
+        held_by_all: &Marks,
+        applied: Position,
+    ) -> Result<Option<u64>, LogError> {
+        let taken = self.state.lock().take_trimmable(held_by_all, applied);
+        let Some(segment) = taken else {
+            return Ok(None);
+        };
+        match self.disk.remove(&segment.name) {
+            // Gone already: an earlier attempt removed it and failed after that.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                let error = LogError::remove(&segment.name, source);
+                // Later segments must not go before it: recovery would see a gap.
+                self.state.lock().segments.push_front(segment);
+                Err(error)
             }
+            _ => Ok(Some(segment.size)),
         }
     }
 

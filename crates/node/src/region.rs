@@ -284,6 +284,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             drift_max: serve.topology.clock.drift_max,
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
+            log_retention: limits.log_retention,
         },
         promises: dataset.promises.clone(),
         nearest: nearest(serve),

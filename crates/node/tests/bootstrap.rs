@@ -108,6 +108,7 @@ impl System {
                 drift_max: Duration::from_millis(500),
                 report_interval: Duration::from_millis(500),
                 settle: Duration::ZERO,
+                log_retention: Duration::ZERO,
             },
             limits: Limits::default(),
             promises: Promises::default(),

@@ -42,6 +42,8 @@ pub struct Config {
     pub report_interval: Duration,
     /// How long client writes wait for the peers' word, after a restart, that no tail was lost.
     pub settle: Duration,
+    /// For how long the log keeps entries that everybody has, unless its budget runs short.
+    pub log_retention: Duration,
 }
 
 /// A message for a peer.

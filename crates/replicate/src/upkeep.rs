@@ -2,8 +2,8 @@
 //! things stand.
 
 use crate::{Engine, Now, PeerStatus, Replica};
-use meridian_log::{Disk, LogError};
-use meridian_model::{Body, Marks, Report, ReportedMark};
+use meridian_log::{Disk, Log, LogError};
+use meridian_model::{Body, Hlc, Mark, Marks, Micros, Report, ReportedMark};
 use std::time::Duration;
 
 const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,36 +73,60 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
+    /// Entries go that every member has, the tables have applied, nobody who joins was promised and
+    /// that are old enough. Before the disk budget makes clients be refused, age gives way, and
+    /// then the promises: whoever joins begins again.
     fn trim(&mut self, now: Now) -> Result<(), LogError> {
+        self.sponsor.expire(now.elapsed);
         let held =
             self.road
                 .held_by_all(&self.config.region, &self.config.regions, self.log.marks());
-        let held = self.without_what_joiners_need(now, held);
         if !self.log.would_trim(&held, self.engine.position()) {
             return Ok(());
         }
-        if let Err(error) = self.engine.persist() {
-            self.stop_tables(&error);
-            return Ok(());
+        let spared = self.sponsor.spare(held.clone());
+        let old = self.without_what_is_young(now, spared.clone());
+        let budget = self.config.log_bytes_max;
+        self.trim_above(0, &old)?;
+        self.trim_above(budget / 4 * 3, &spared)?;
+        if self.trim_above(budget / 8 * 7, &held)? {
+            self.sponsor.give_up();
         }
-        self.log.trim(&held, self.engine.position()).map(|_| ())
+        Ok(())
     }
 
-    /// Somebody who begins with a copy of these tables needs what came after it. But nobody who
-    /// joins makes this region refuse its clients' writes.
-    fn without_what_joiners_need(&mut self, now: Now, held: Marks) -> Marks {
-        self.sponsor.expire(now.elapsed);
-        let spared = self.sponsor.spare(held.clone());
-        let is_over_budget = self.log.bytes() > self.config.log_bytes_max;
+    /// Removes what may go while the log takes more than `bytes`; whether there was any.
+    fn trim_above(&mut self, bytes: u64, held: &Marks) -> Result<bool, LogError> {
         let position = self.engine.position();
-        if is_over_budget
-            && self.log.would_trim(&held, position)
-            && !self.log.would_trim(&spared, position)
-        {
-            self.sponsor.give_up();
+        let is_due = |log: &Log<D>| log.bytes() > bytes && log.would_trim(held, position);
+        if !is_due(&self.log) {
+            return Ok(false);
+        }
+        if let Err(error) = self.engine.persist() {
+            self.stop_tables(&error);
+            return Ok(false);
+        }
+        while is_due(&self.log) {
+            self.log.trim_oldest(held, position)?;
+        }
+        Ok(true)
+    }
+
+    /// Somebody may come for entries that every member has, to add them to a backup.
+    fn without_what_is_young(&self, now: Now, held: Marks) -> Marks {
+        let kept = self.config.log_retention;
+        if kept.is_zero() {
             return held;
         }
-        spared
+        let kept = u64::try_from(kept.as_micros()).unwrap_or(u64::MAX);
+        let oldest = Hlc::at(Micros(now.wall.0.saturating_sub(kept)));
+        let old = |mark: Mark| Mark {
+            hlc: mark.hlc.min(oldest),
+            ..mark
+        };
+        held.iter()
+            .map(|(origin, mark)| (origin, old(mark)))
+            .collect()
     }
 
     /// How each peer's stream stands.

@@ -102,6 +102,7 @@ impl Node {
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_millis(500),
             settle: Duration::from_secs(1),
+            log_retention: Duration::ZERO,
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
         self.replica = Some(replica);

@@ -4,6 +4,7 @@ use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
 use crate::promises::Promises;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A set of tables with one engine and one stream of transactions.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +101,8 @@ pub struct Limits {
     pub log_reserve_bytes: u64,
     /// How many conflict records are kept.
     pub conflicts_max: u64,
+    /// For how long the log keeps entries that every region has, within its budget.
+    pub log_retention: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +114,7 @@ impl Default for Limits {
             log_bytes_max: 4 << 30,
             log_reserve_bytes: 256 << 20,
             conflicts_max: 100_000,
+            log_retention: Duration::ZERO,
         }
     }
 }

@@ -96,7 +96,12 @@ fn dataset(dataset: &Dataset) -> Value {
     ];
     // They came out of TOML integers, or of strings that stand for as many bytes.
     let limits = limits.map(|(key, limit)| (key, i64::try_from(limit).unwrap_or(i64::MAX).into()));
-    entries.insert("limits".into(), table(limits));
+    let mut limits = table(limits);
+    if let Value::Table(limits) = &mut limits {
+        let kept_ms = dataset.limits.log_retention.as_millis();
+        limits.insert("log-retention".into(), format!("{kept_ms}ms").into());
+    }
+    entries.insert("limits".into(), limits);
     if !dataset.table_rules.is_empty() {
         let rules = dataset.table_rules.iter().map(|(name, rules)| {
             let rules = table([("strategy", strategy(rules.strategy).into())]);

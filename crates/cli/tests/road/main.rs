@@ -4,6 +4,7 @@
 //! directed link can be led through a proxy and cut alone.
 
 mod acknowledgement;
+mod backup;
 mod consistency;
 mod damage;
 mod dying;

@@ -344,7 +344,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.api)
     }
 

@@ -66,7 +66,8 @@ impl Incoming {
         Ok(bytes)
     }
 
-    /// The path's segments after `/v1/tables`, as they came: table, `rows` or so, key.
+    /// The path's segments after `/v1/tables` (or another such word), as they came: table, `rows`
+    /// or so, key.
     fn segment(&self, index: usize) -> &str {
         self.parts
             .uri
@@ -79,6 +80,11 @@ impl Incoming {
     /// The table that the path names.
     pub(crate) fn table(&self) -> Result<Cow<'_, str>, Problem> {
         decode("table", self.segment(0))
+    }
+
+    /// The dataset that the path names.
+    pub(crate) fn dataset(&self) -> Result<Cow<'_, str>, Problem> {
+        decode("dataset", self.segment(0))
     }
 
     /// The row's key that the path names.

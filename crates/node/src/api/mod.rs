@@ -13,6 +13,7 @@
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
 mod acknowledged;
+mod backups;
 mod conflicts;
 mod consistency;
 mod dead_letters;

@@ -167,6 +167,7 @@ impl Modify for BearerToken {
         super::live::livez,
         super::live::readyz,
         super::members::change,
+        super::backups::backup,
         describe,
         super::faults::list,
         super::faults::begin,

@@ -92,6 +92,8 @@ kinds! {
     LetterNotFound = ("dead-letter-not-found", NOT_FOUND, "The dead letter is not there"),
     LetterAgain = ("dead-letter-again", UNPROCESSABLE_ENTITY, "It would be a dead letter again"),
     BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
+    DatasetNotServed = ("dataset-not-served", NOT_FOUND, "The dataset doesn't run here"),
+    BackupGone = ("backup-gone", GONE, "What the backup goes on from is gone"),
 }
 
 /// An error reply.

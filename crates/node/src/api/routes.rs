@@ -5,7 +5,7 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    conflicts, dead_letters, faults, increments, listing, live, members, metrics, openapi,
+    backups, conflicts, dead_letters, faults, increments, listing, live, members, metrics, openapi,
     replication, rows, status, transactions,
 };
 use axum::Router;
@@ -46,6 +46,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ),
         ("/v1/dead-letters/{id}/retry", post(dead_letters::retry)),
         ("/v1/dead-letters/{id}/edit", post(dead_letters::edit)),
+        ("/v1/datasets/{dataset}/backup", get(backups::backup)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),

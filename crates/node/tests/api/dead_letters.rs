@@ -35,6 +35,7 @@ fn three_letters(directory: &Path) {
         log_bytes_limit: 1 << 30,
         drift_max: Duration::from_millis(500),
         report_interval: Duration::from_secs(1),
+        log_retention: Duration::ZERO,
         settle: Duration::ZERO,
     };
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

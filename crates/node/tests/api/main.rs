@@ -1,6 +1,7 @@
 //! The HTTP API of one region alone, on a real dataset in a directory of its own.
 
 mod auth;
+mod backup;
 mod bad_input;
 mod conditions;
 mod connections;

@@ -225,6 +225,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
+            log_retention: Duration::ZERO,
         },
         promises: Promises::default(),
         nearest: Vec::new(),

@@ -3,5 +3,6 @@
 mod backlog;
 mod letters;
 mod peers;
+mod retention;
 mod support;
 mod versions;

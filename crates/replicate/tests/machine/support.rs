@@ -23,6 +23,7 @@ pub struct Region {
     pub log_bytes_limit: u64,
     pub segment_bytes: u64,
     pub stop_at_dead_letters: bool,
+    pub log_retention: Duration,
     pub machine: Option<Machine>,
 }
 
@@ -48,6 +49,7 @@ impl Region {
             log_bytes_limit: 1 << 31,
             segment_bytes: 4096,
             stop_at_dead_letters: false,
+            log_retention: Duration::ZERO,
             machine: None,
         }
     }
@@ -76,6 +78,7 @@ impl Region {
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_millis(500),
             settle: seconds(2),
+            log_retention: self.log_retention,
         };
         let machine = Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)));
         self.machine = Some(machine.expect("a machine"));

@@ -217,6 +217,9 @@ fn read_limits(dataset: &Section<'_>, faults: &mut Faults<'_>) -> Limits {
         conflicts_max: section
             .count("conflicts-max", 1..=CONFLICTS_AT_MOST, faults)
             .map_or(defaults.conflicts_max, |count| count.value),
+        log_retention: section
+            .duration("log-retention", faults)
+            .map_or(defaults.log_retention, |duration| duration.value),
     };
     check_limits(&section, &limits, faults);
     limits

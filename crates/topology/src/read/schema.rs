@@ -65,6 +65,7 @@ pub(crate) const LIMITS: &[Key] = &[
     key("log-bytes-max", r#"log-bytes-max = "4GiB""#),
     key("log-reserve-bytes", r#"log-reserve-bytes = "256MiB""#),
     key("conflicts-max", "conflicts-max = 100000"),
+    key("log-retention", r#"log-retention = "0s""#),
 ];
 
 pub(crate) const CLOCK: &[Key] = &[key("drift-max", r#"drift-max = "500ms""#)];

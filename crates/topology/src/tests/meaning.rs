@@ -61,6 +61,7 @@ key-bytes-max = 0x200
 log-bytes-max = "1GiB"
 log-reserve-bytes = "64MB"
 conflicts-max = 7
+log-retention = "36h"
 
 [[dataset]]
 name = "rest"
@@ -147,6 +148,7 @@ fn datasets_have_engine_rules_and_limits() {
         log_bytes_max: 1 << 30,
         log_reserve_bytes: 64_000_000,
         conflicts_max: 7,
+        log_retention: Duration::from_hours(36),
     };
     assert_eq!(shop.limits, expected);
     let rest = Dataset::embedded(DatasetName::new("rest").unwrap());
