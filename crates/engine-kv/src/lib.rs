@@ -19,6 +19,9 @@ mod error;
 mod execute;
 mod fjall_store;
 mod fold;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod memory_store;
 mod overlay;

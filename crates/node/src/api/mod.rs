@@ -16,6 +16,9 @@ mod conflicts;
 mod documents;
 mod door;
 mod exposition;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod incoming;
 mod increments;
