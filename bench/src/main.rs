@@ -55,6 +55,9 @@ enum Command {
     IdleMemory(idle_memory::Options),
     /// How fast a region that was away takes over what it missed
     CatchUp(catch_up::Options),
+    /// Answers a constant, for `durable-writes`
+    #[command(hide = true)]
+    ConstantServer(durable_writes::floor::ServerOptions),
     /// How long a killed region takes to serve again
     Restart(restart::Options),
     /// What a write costs as rows, regions and values grow
@@ -100,6 +103,7 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::VisibleLatency(options) => visible_latency::run(common, options).await,
         Command::IdleMemory(options) => idle_memory::run(common, options).await,
         Command::CatchUp(options) => catch_up::run(common, options).await,
+        Command::ConstantServer(options) => durable_writes::floor::serve(options).await,
         Command::Restart(options) => restart::run(common, options).await,
         Command::Scale(options) => scale::run(common, options).await,
     }

@@ -22,6 +22,9 @@ mod error;
 mod execute;
 mod fjall_store;
 mod fold;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod letters;
 mod memory_store;

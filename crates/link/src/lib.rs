@@ -17,6 +17,9 @@
 
 pub mod certs;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod redial;
 
 mod connection;

@@ -20,6 +20,9 @@ mod directory;
 mod disk;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod log;
 mod memory_disk;
 mod reader;

@@ -25,6 +25,7 @@ fn found_with_a_letter(data_dir: &Path) -> Version {
         drift_max: Duration::from_millis(500),
         report_interval: Duration::from_millis(500),
         settle: Duration::ZERO,
+        log_retention: Duration::ZERO,
     };
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)

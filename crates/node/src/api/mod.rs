@@ -23,6 +23,9 @@ mod exposition;
 mod fault_request;
 mod faults;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod incoming;
 mod increments;

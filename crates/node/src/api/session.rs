@@ -109,6 +109,16 @@ fn decode(token: &str) -> Option<BTreeMap<String, Vector>> {
     rest.is_empty().then_some(seen)
 }
 
+/// A token that is understood is written as it was meant.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reads_back(token: &str) {
+    let Some(seen) = decode(token) else { return };
+    let borrowed = seen.iter().map(|(name, seen)| (name.as_str(), seen));
+    let again = encode(&borrowed.collect());
+    let again = again.to_str().expect("hexadecimal digits are text");
+    assert_eq!(decode(again), Some(seen));
+}
+
 fn malformed() -> Problem {
     Problem::new(Kind::BadSession, "Meridian-Session holds no session token")
         .hint("send back the value of the last reply's Meridian-Session as it was, or none")

@@ -172,7 +172,7 @@ pub(crate) async fn execute(
     .await
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
     let Operations { operations } = documents::object(text)?;
     let indexed = operations.into_iter().enumerate();
     indexed
