@@ -14,6 +14,7 @@ mod origin;
 mod question;
 mod transaction;
 mod vector;
+mod vote;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
@@ -24,6 +25,7 @@ pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
 pub use question::{Answer, QUESTIONS_SINCE, Question};
 pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
+pub use vote::{Adopt, Ballot, DecidedBy, VOTES_SINCE, Vote};
 
 /// Where an entry stands in one region's log: the number of entries before it.
 ///

@@ -22,6 +22,12 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// Fewer votes than a majority decide an epoch.
+    EvictedByMinority,
+    /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
+    CollectedEarly,
+    /// A region that starts again has forgotten what it promised and accepted.
+    PromiseForgotten,
 }
 
 #[cfg(feature = "mutations")]
