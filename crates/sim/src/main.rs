@@ -8,7 +8,7 @@ use std::io::Write as _;
 /// Simulates regions under faults, from seeds.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this scenario: chaos, dying-origin or lying-disk.
+    /// Only this scenario: chaos, dying-origin, lying-disk, membership or split.
     #[arg(long)]
     scenario: Option<String>,
     /// Only this seed.
@@ -27,7 +27,8 @@ fn main() -> anyhow::Result<()> {
     let scenarios = match &arguments.scenario {
         None => Scenario::ALL.to_vec(),
         Some(name) => vec![Scenario::from_name(name).with_context(|| {
-            format!("no scenario is called {name:?}: there are chaos, dying-origin and lying-disk")
+            let names = Scenario::ALL.map(Scenario::name).join(", ");
+            format!("no scenario is called {name:?}: there are {names}")
         })?],
     };
     let seeds = match arguments.seed {
