@@ -92,7 +92,7 @@ fn prepare(world: &mut World) {
     world.client_pause_max = Duration::from_millis(250);
     for node in &mut world.nodes {
         // A newcomer reads the log from its beginning: so all of it is kept.
-        node.segment_bytes = 64 << 20;
+        node.segment_bytes = 4 << 20;
     }
 }
 

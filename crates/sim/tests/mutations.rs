@@ -59,3 +59,18 @@ fn sequence_used_again() {
 fn collected_by_plain_watermark() {
     is_caught(Mutation::CollectedByPlainWatermark, Scenario::Chaos);
 }
+
+#[test]
+fn evicted_by_minority() {
+    is_caught(Mutation::EvictedByMinority, Scenario::Split);
+}
+
+#[test]
+fn collected_early() {
+    is_caught(Mutation::CollectedEarly, Scenario::Membership);
+}
+
+#[test]
+fn promise_forgotten() {
+    is_caught(Mutation::PromiseForgotten, Scenario::Membership);
+}
