@@ -71,6 +71,6 @@ fn collected_early() {
 }
 
 #[test]
-fn promise_forgotten() {
-    is_caught(Mutation::PromiseForgotten, Scenario::Membership);
+fn taken_beyond_the_cut() {
+    is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
 }
