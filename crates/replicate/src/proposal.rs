@@ -157,7 +157,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if !self.road.begun || !self.road.is_voter(self.origin) {
             return Err(ProposeError::NoVote);
         }
-        if self.deliberation.pending.is_some() || self.road.next_decided().is_some() {
+        // What waits for a majority in vain must not keep a person from deciding without one.
+        let by_operator = matches!(
+            proposal,
+            Proposal::Evict {
+                decided_by: DecidedBy::Operator,
+                ..
+            }
+        );
+        let is_asked = self.deliberation.pending.is_some() && !by_operator;
+        if is_asked || self.road.next_decided().is_some() {
             return Err(ProposeError::InProgress);
         }
         let next = self.epoch_after(&proposal)?;

@@ -14,8 +14,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// # Errors
     /// [`LogError`] when the log can't be trimmed.
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
-        self.settle_proposal();
         self.deliberate(now);
+        self.settle_proposal();
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {
                 let message =

@@ -240,10 +240,13 @@ fn unrest(world: &World) -> Option<String> {
     let epoch = latest(world)?;
     let found: Vec<_> = members(world).collect();
     if found.len() != epoch.members.len() {
+        let absent = world.nodes.iter().filter(|node| node.replica.is_none());
+        let absent: Vec<_> = absent
+            .map(|node| (node.name.as_str(), node.is_gone, node.refused.as_deref()))
+            .collect();
         return Some(format!(
-            "{} of the members of {epoch:?} are there: {:?}",
-            found.len(),
-            found.iter().map(|(index, _)| index).collect::<Vec<_>>()
+            "{} of the members of {epoch:?} are there; these are not: {absent:?}",
+            found.len()
         ));
     }
     let (_, first) = found.first()?;

@@ -273,8 +273,11 @@ fn an_evicted_region_comes_back_as_another_incarnation() {
     let alone = propose(&mut regions[0], 20, evict("b", DecidedBy::Majority));
     let (in_touch, needed) = (1, 2);
     assert_eq!(alone, Err(ProposeError::NoMajority { in_touch, needed }));
+    propose(&mut regions[0], 20, add("c")).expect("begun, in vain");
     propose(&mut regions[0], 20, evict("b", DecidedBy::Operator)).expect("a person may");
     apart(&mut regions, 20, 22);
+    propose(&mut regions[0], 22, evict("c", DecidedBy::Majority)).expect("it was added by then");
+    apart(&mut regions, 22, 23);
     propose(&mut regions[0], 22, add("b")).expect("a proposal");
     apart(&mut regions, 22, 24);
     let mut b = region("b", &["a", "b"]);
