@@ -18,6 +18,7 @@ mod snapshot;
 mod strategy;
 mod transaction;
 mod vector;
+mod vote;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
@@ -32,6 +33,7 @@ pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};
 pub use strategy::Strategy;
 pub use transaction::{Change, Edit, IdempotencyKey, Members, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
+pub use vote::{Adopt, Ballot, DecidedBy, VOTES_SINCE, Vote};
 
 /// Where an entry stands in one region's log: the number of entries before it.
 ///

@@ -34,6 +34,12 @@ pub enum Mutation {
     StrongReadNotHeld,
     /// A snapshot is said to reach as far as the log does by the time its last part is sent.
     SnapshotWithoutTail,
+    /// Fewer votes than a majority decide an epoch.
+    EvictedByMinority,
+    /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
+    CollectedEarly,
+    /// A region goes on taking an incarnation's stream after it adopted an epoch without it.
+    TakenBeyondTheCut,
 }
 
 #[cfg(feature = "mutations")]

@@ -14,7 +14,7 @@
 use crate::{Engine, Now, Replica, Road};
 use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
-use meridian_model::{Acknowledgement, Marks, OriginId, RegionName, Sequence};
+use meridian_model::{Acknowledgement, Marks, Member, OriginId, RegionName, Sequence};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,14 +25,15 @@ pub struct Holdings<'a> {
     road: &'a Road,
     region: &'a RegionName,
     origin: OriginId,
-    members: &'a [RegionName],
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
-    /// The regions that count, this one among them.
+    /// The regions whose holding of a write counts, this one among them: who joins doesn't count
+    /// yet.
     #[must_use]
-    pub fn members(&self) -> &[RegionName] {
-        &self.config.regions
+    pub fn members(&self) -> Vec<RegionName> {
+        let voters = self.road.epoch.voters();
+        voters.map(|(region, _)| region.clone()).collect()
     }
 
     /// This region.
@@ -48,22 +49,32 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             road: &self.road,
             region: &self.config.region,
             origin: self.origin,
-            members: self.members(),
         }
     }
 }
 
 impl<'a> Holdings<'a> {
-    fn others(self) -> impl Iterator<Item = &'a RegionName> {
+    fn others(self) -> impl Iterator<Item = (&'a RegionName, &'a Member)> {
         let own = self.region;
-        self.members.iter().filter(move |member| *member != own)
+        let voters = self.road.epoch.voters();
+        voters.filter(move |(region, _)| *region != own)
+    }
+
+    /// The last sequence of `origin` that a member is known to hold durably. A region holds its own
+    /// stream: nothing leaves it before that.
+    fn held(self, member: &Member, origin: OriginId) -> Sequence {
+        match member.origin {
+            None => Sequence(0),
+            Some(member) if member == origin => Sequence(u64::MAX),
+            Some(member) => self.road.held(member, origin),
+        }
     }
 
     /// This region's own sequence up to which at least `count` other members hold its stream.
     fn held_by(self, count: usize) -> Sequence {
         let mut held: Vec<Sequence> = self
             .others()
-            .flat_map(|member| std::iter::repeat_n(self.road.held(member, self.origin), weight()))
+            .flat_map(|(_, member)| std::iter::repeat_n(self.held(member, self.origin), weight()))
             .collect();
         held.sort_unstable_by(|one, other| other.cmp(one));
         match count.checked_sub(1) {
@@ -76,20 +87,21 @@ impl<'a> Holdings<'a> {
     /// necessarily the same ones: to hold an entry is to hold what it depends on.
     fn is_held_by(self, count: usize, needs: &Marks) -> bool {
         needs.iter().all(|(origin, mark)| {
-            let holds = |it: &&RegionName| self.road.held(it, origin) >= mark.sequence;
-            self.others().filter(holds).count() * weight() >= count
+            let holds = |member| self.held(member, origin) >= mark.sequence;
+            self.others().filter(|(_, it)| holds(it)).count() * weight() >= count
         })
     }
 
     /// The other members that hold all of this.
     fn holders(self, needs: &Needs) -> Vec<RegionName> {
-        let holds = |member: &RegionName| match needs {
-            Needs::Own(sequence) => self.road.held(member, self.origin) >= *sequence,
+        let holds = |member: &Member| match needs {
+            Needs::Own(sequence) => self.held(member, self.origin) >= *sequence,
             Needs::All(marks) => marks
                 .iter()
-                .all(|(origin, mark)| self.road.held(member, origin) >= mark.sequence),
+                .all(|(origin, mark)| self.held(member, origin) >= mark.sequence),
         };
-        self.others().filter(|it| holds(it)).cloned().collect()
+        let holders = self.others().filter(|(_, member)| holds(member));
+        holders.map(|(region, _)| region.clone()).collect()
     }
 }
 
@@ -185,7 +197,7 @@ impl<R> Acknowledgements<R> {
         if self.writes.is_empty() && self.barriers.is_empty() {
             return due;
         }
-        let needed = self.level.holders(holdings.members.len());
+        let needed = self.level.holders(holdings.road.epoch.voters().count());
         let held = holdings.held_by(needed - 1);
         let waited = |waiting: &Waiting<R>| now.elapsed.saturating_sub(waiting.since);
         let is_held = |waiting: &Waiting<R>| match &waiting.needs {
@@ -249,6 +261,7 @@ mod tests {
             let names = (b'a'..b'a' + count).map(|name| char::from(name).to_string());
             let regions: Vec<_> = names.map(|name| RegionName::new(&name)).collect();
             let mut road = Road::default();
+            road.found(&regions);
             for (region, origin) in regions.iter().zip(1..) {
                 road.open(region.clone(), OriginId(origin));
             }
@@ -265,7 +278,6 @@ mod tests {
                 road: &self.road,
                 region: &self.regions[0],
                 origin: OWN,
-                members: &self.regions,
             }
         }
     }

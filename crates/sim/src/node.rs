@@ -10,7 +10,9 @@ use meridian_engine_kv::{
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
 use meridian_model::{Marks, Micros, OriginId, RegionName, Strategy};
-use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
+use meridian_replicate::{
+    Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,6 +46,14 @@ pub(crate) struct Node {
     pub(crate) is_gone: bool,
     /// Stops applying at dead letters.
     pub(crate) stops_at_letters: bool,
+    /// Which of the world's incarnations this is, counted from 0.
+    pub(crate) life: usize,
+    /// The number of this incarnation, once it has started.
+    pub(crate) origin: Option<OriginId>,
+    /// How its stream begins.
+    pub(crate) arrival: Arrival,
+    pub(crate) evict_after: Option<Duration>,
+    pub(crate) segment_bytes: u64,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
@@ -54,7 +64,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, life: usize) -> Self {
         Self {
             name: RegionName::new(name),
             disk: MemoryDisk::new(),
@@ -65,6 +75,11 @@ impl Node {
             checker: SnapshotChecker::new(name),
             is_gone: false,
             stops_at_letters: false,
+            life,
+            origin: None,
+            arrival: Arrival::Founding,
+            evict_after: None,
+            segment_bytes: 16 << 10,
             refused: None,
             joining: None,
             must_apply: Marks::default(),
@@ -93,10 +108,16 @@ impl Node {
             .map_err(|error| StartError::Refused(error.to_string()))?
             .stopping_at_dead_letters(self.stops_at_letters);
         tables.set_strategies(strategies(fresh));
-        let log = Log::open(self.disk.clone(), LOG_CONFIG, tables.position())?;
+        let log_config = LogConfig {
+            segment_bytes: self.segment_bytes,
+            ..LOG_CONFIG
+        };
+        let log = Log::open(self.disk.clone(), log_config, tables.position())?;
         let config = Config {
             region: self.name.clone(),
             regions: regions.to_vec(),
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: 8 << 20,
             log_bytes_limit: 16 << 20,
             drift_max: Duration::from_millis(500),
@@ -105,6 +126,7 @@ impl Node {
             log_retention: Duration::ZERO,
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        self.origin = Some(replica.origin());
         self.replica = Some(replica);
         Ok(())
     }

@@ -10,9 +10,7 @@ mod desk;
 use crate::node::request;
 use crate::world::{Event, Link, World};
 use meridian_check::{Action, Reading, Register, Session};
-use meridian_model::{
-    Acknowledgement, Answer, Message, OriginId, Question, RegionName, Sequence, Vector,
-};
+use meridian_model::{Acknowledgement, Answer, Message, OriginId, Question, Sequence, Vector};
 use meridian_replicate::{Acknowledgements, StrongRead};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -223,8 +221,8 @@ impl World {
             return;
         };
         let own = replica.region().clone();
-        let members = replica.members().iter();
-        let others: Vec<RegionName> = members.filter(|it| **it != own).cloned().collect();
+        let mut others = replica.members();
+        others.retain(|member| *member != own);
         let held = replica.marks().vector();
         let asked = match promises.home {
             Some(home) if home == index => StrongRead::at_home(held),

@@ -1,6 +1,7 @@
 //! Runs: which faults strike, and what must hold in the end.
 
 use crate::joining;
+use crate::members;
 use crate::world::{Event, World};
 use meridian_check::{SnapshotChecker, Violation};
 use meridian_model::{Acknowledgement, Sequence};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 pub(crate) const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
-const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,17 +29,23 @@ pub enum Scenario {
     /// Every fault of chaos while clients count on acknowledgements, strong reads and sessions; then
     /// as many regions are destroyed as the acknowledgement has to survive.
     Promises,
+    /// Regions join, are evicted, come back and leave while faults strike.
+    Membership,
+    /// Two sides that don't hear each other both want others to count.
+    Split,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
         Self::Joining,
         Self::DeadLetters,
         Self::Promises,
+        Self::Membership,
+        Self::Split,
     ];
 
     /// The scenario's name.
@@ -51,6 +58,8 @@ impl Scenario {
             Self::Joining => "joining",
             Self::DeadLetters => "dead-letters",
             Self::Promises => "promises",
+            Self::Membership => "membership",
+            Self::Split => "split",
         }
     }
 
@@ -114,10 +123,11 @@ impl std::fmt::Display for Failure {
 pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
     let level = Acknowledgement::ALL[(seed % 3) as usize];
     let majority = scenario == Scenario::Promises && level == Acknowledgement::Majority;
-    let region_count = if majority || seed.is_multiple_of(5) {
-        4
-    } else {
-        3
+    let region_count = match scenario {
+        Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
+        Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
+        _ if majority || seed.is_multiple_of(5) => 4,
+        _ => 3,
     };
     let mut world = World::new(seed, region_count);
     let outcome = match scenario {
@@ -127,6 +137,8 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Joining => joining::joining(&mut world),
         Scenario::DeadLetters => crate::letters::run(&mut world),
         Scenario::Promises => promises(&mut world, level, seed.is_multiple_of(4)),
+        Scenario::Membership => members::membership(&mut world),
+        Scenario::Split => members::split(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),

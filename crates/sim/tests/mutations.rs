@@ -89,3 +89,18 @@ fn strong_read_asks_nobody() {
 fn strong_read_not_held() {
     is_caught(Mutation::StrongReadNotHeld, Scenario::Promises);
 }
+
+#[test]
+fn evicted_by_minority() {
+    is_caught(Mutation::EvictedByMinority, Scenario::Split);
+}
+
+#[test]
+fn collected_early() {
+    is_caught(Mutation::CollectedEarly, Scenario::Membership);
+}
+
+#[test]
+fn taken_beyond_the_cut() {
+    is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
+}

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod letters;
+mod members;
 mod peers;
 mod retention;
 mod support;

@@ -6,7 +6,7 @@ use meridian_engine_kv::{
 use meridian_log::{Log, LogConfig, MemoryDisk};
 use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
-    Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
+    Arrival, Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
 };
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ pub struct Region {
     pub segment_bytes: u64,
     pub stop_at_dead_letters: bool,
     pub log_retention: Duration,
+    pub founders: Vec<RegionName>,
+    pub arrival: Arrival,
+    pub evict_after: Option<Duration>,
     pub machine: Option<Machine>,
 }
 
@@ -50,6 +53,9 @@ impl Region {
             segment_bytes: 4096,
             stop_at_dead_letters: false,
             log_retention: Duration::ZERO,
+            founders: vec![RegionName::new("a"), RegionName::new("b")],
+            arrival: Arrival::Founding,
+            evict_after: None,
             machine: None,
         }
     }
@@ -72,7 +78,9 @@ impl Region {
         let log = Log::open(self.disk.clone(), config, tables.position()).expect("a log");
         let config = Config {
             region: self.name.clone(),
-            regions: vec![RegionName::new("a"), RegionName::new("b")],
+            regions: self.founders.clone(),
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: self.log_bytes_max,
             log_bytes_limit: self.log_bytes_limit,
             drift_max: Duration::from_millis(500),
