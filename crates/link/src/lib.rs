@@ -19,6 +19,7 @@ pub mod certs;
 pub mod frame;
 pub mod redial;
 
+mod allowed;
 mod connection;
 mod dialer;
 mod endpoint;
@@ -31,6 +32,7 @@ mod sender;
 mod shape;
 mod tls;
 
+pub use allowed::Allowed;
 pub use certs::{Authority, Identity, IdentityPaths, Issued};
 pub use connection::Connection;
 pub use dialer::{DialError, Dialer};

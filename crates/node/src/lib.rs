@@ -3,7 +3,12 @@
 pub mod api;
 pub mod dataset;
 
+mod joining;
+mod keeper;
 mod links;
 mod region;
+mod registry;
 
+pub use joining::Progress;
 pub use region::{Serve, ServeError, Wan, serve};
+pub use registry::{DatasetState, Datasets, Registry};

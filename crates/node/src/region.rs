@@ -1,8 +1,9 @@
 //! One region, from its topology to a running process and back down.
 
-use crate::api::{Api, ApiState, DatasetState};
-use crate::dataset::{self, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe};
-use crate::links::{self, Streams};
+use crate::api::{Api, ApiState};
+use crate::dataset::{DatasetConfig, MachineClock};
+use crate::keeper::Keeper;
+use crate::links::{self, Nudges, PeerAddress, Peers, Streams, Supervisor};
 use meridian_engine_kv::Limits;
 use meridian_link::certs::IdentityError;
 use meridian_link::{
@@ -10,8 +11,8 @@ use meridian_link::{
 };
 use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
-use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
-use std::collections::{BTreeMap, BTreeSet};
+use meridian_topology::{Address, Dataset, Place, Serving, Topology, TopologyError, round_trip};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -150,12 +151,13 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let api_listener = bind("API", &serving.api.listen).await?;
     let mut links = bind_links(&serve, &serving).await?;
     let datasets = open_datasets(&serve, clock);
+    let (_wanted, peers) = watch::channel(peers_of_topology(&serve, &serving));
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
         region: RegionName::new(&serve.region),
         topology: Arc::new(serve.topology.clone()),
-        datasets: datasets.states.clone(),
+        datasets: datasets.registry().clone(),
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
         started: Instant::now(),
@@ -163,7 +165,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &serving, &datasets, clock);
+        links.start(&mut tasks, &serve, &datasets, clock, peers);
     }
     let router = crate::api::router(ApiState::new(api));
     let api = tokio::spawn(crate::api::serve(api_listener, router, tls, stopped));
@@ -178,63 +180,39 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
-struct Datasets {
-    states: BTreeMap<String, DatasetState>,
-    running: Vec<(DatasetHandle, Running)>,
-    failed: BTreeMap<String, String>,
+fn open_datasets(serve: &Serve, clock: MachineClock) -> Keeper {
+    let datasets = &serve.topology.datasets;
+    let configs = datasets
+        .iter()
+        .map(|dataset| dataset_config(serve, dataset));
+    let keeper = Keeper::new(configs.collect(), clock);
+    for config in keeper.configs() {
+        keeper.open(config.clone());
+    }
+    keeper
 }
 
-impl Datasets {
-    fn handles(&self) -> Vec<DatasetHandle> {
-        self.running
-            .iter()
-            .map(|(handle, _)| handle.clone())
-            .collect()
-    }
-
-    async fn shut_down(self) {
-        for (handle, _) in &self.running {
-            handle.send(Input::Shutdown);
-        }
-        let join = move || {
-            self.running
-                .into_iter()
-                .for_each(|(_, running)| running.join())
+/// Whom the topology says to dial.
+fn peers_of_topology(serve: &Serve, serving: &Serving) -> Peers {
+    let dialled = serving.peers.iter().map(|peer| {
+        let address = PeerAddress {
+            link: peer.link.to_string(),
+            delay: one_way(serve.wan, &serving.region.place, &peer.place),
         };
-        // Joining fails only where a dataset's thread panicked, which has been reported.
-        let _ = tokio::task::spawn_blocking(join).await;
+        (peer.name.clone(), address)
+    });
+    Peers {
+        dialled: dialled.collect(),
+        heard: BTreeSet::new(),
     }
 }
 
-fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
-    let mut datasets = Datasets {
-        states: BTreeMap::new(),
-        running: Vec::new(),
-        failed: BTreeMap::new(),
-    };
-    for dataset in &serve.topology.datasets {
-        let name = dataset.name.as_str().to_owned();
-        match dataset::open(dataset_config(serve, dataset), clock) {
-            Ok((handle, running)) => {
-                datasets
-                    .states
-                    .insert(name, DatasetState::Running(handle.clone()));
-                datasets.running.push((handle, running));
-            }
-            Err(error) => {
-                let reason = describe(&error);
-                tracing::error!(dataset = name, reason, "cannot open the dataset");
-                datasets.states.insert(
-                    name.clone(),
-                    DatasetState::Failed {
-                        reason: reason.clone(),
-                    },
-                );
-                datasets.failed.insert(name, reason);
-            }
-        }
+/// How long a message takes from one place to the other.
+fn one_way(wan: Wan, from: &Place, to: &Place) -> Duration {
+    match wan {
+        Wan::None => Duration::ZERO,
+        Wan::Real => Duration::from_millis(u64::from(round_trip(from, to).ms)) / 2,
     }
-    datasets
 }
 
 fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
@@ -275,11 +253,12 @@ struct Links {
 }
 
 async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, ServeError> {
-    if serving.peers.is_empty() {
-        return Ok(None);
-    }
     let region = RegionName::new(&serve.region);
     let Some(tls) = &serve.topology.tls else {
+        if serving.peers.is_empty() {
+            // Without certificates it stays alone.
+            return Ok(None);
+        }
         return Err(ServeError::NoCertificates {
             region: serve.region.clone(),
         });
@@ -297,17 +276,9 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
         },
         ..Endpoint::new(identity)
     };
-    let peers: BTreeSet<String> = serving
-        .peers
-        .iter()
-        .map(|peer| peer.name.as_str().to_owned())
-        .collect();
-    let listener = Listener::bind(
-        &endpoint,
-        resolve("link", &serving.link.listen).await?,
-        peers,
-    )
-    .await?;
+    let address = resolve("link", &serving.link.listen).await?;
+    // Who is let in is told once the datasets are open.
+    let listener = Listener::bind(&endpoint, address, BTreeSet::new()).await?;
     let dialer = Dialer::new(&endpoint)?;
     let rejections = listener.rejections();
     Ok(Some(Links {
@@ -323,31 +294,25 @@ impl Links {
         self,
         tasks: &mut JoinSet<()>,
         serve: &Serve,
-        serving: &Serving,
-        datasets: &Datasets,
+        datasets: &Keeper,
         clock: MachineClock,
+        peers: watch::Receiver<Peers>,
     ) {
+        let nudges = Nudges::default();
         let streams = Streams {
             region: RegionName::new(&serve.region),
             clock,
-            datasets: datasets.handles(),
-            failed: Arc::new(datasets.failed.clone()),
+            registry: datasets.registry().clone(),
+            nudges: nudges.clone(),
         };
-        for peer in &serving.peers {
-            if serve.wan == Wan::Real
-                && let Some(own) = serve.topology.region(&serve.region)
-            {
-                let there_and_back = round_trip(&own.place, &peer.place).ms;
-                let one_way = Duration::from_millis(u64::from(there_and_back)) / 2;
-                self.endpoint
-                    .shaping
-                    .peer(peer.name.as_str())
-                    .set_delay(one_way);
-            }
-            let (name, address) = (peer.name.clone(), peer.link.to_string());
-            let receive = links::receive(self.dialer.clone(), name, address, datasets.handles());
-            tasks.spawn(receive);
-        }
+        let supervisor = Supervisor {
+            dialer: self.dialer,
+            shaping: self.endpoint.shaping.clone(),
+            allowed: self.listener.allowed(),
+            registry: datasets.registry().clone(),
+            nudges,
+        };
+        tasks.spawn(supervisor.run(peers));
         tasks.spawn(links::accept(self.listener, streams));
     }
 }

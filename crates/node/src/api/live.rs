@@ -34,8 +34,7 @@ pub(crate) async fn livez() -> Response {
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
     let faults: Vec<_> = state
-        .api()
-        .datasets
+        .datasets()
         .iter()
         .filter_map(|(name, dataset)| fault(dataset).map(|fault| format!("{name}: {fault}")))
         .collect();
@@ -47,7 +46,9 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
 
 fn fault(dataset: &DatasetState) -> Option<String> {
     match dataset {
-        DatasetState::Failed { reason } => Some(format!("could not be opened: {reason}")),
+        DatasetState::Opening | DatasetState::Joining(_) | DatasetState::Failed { .. } => {
+            dataset.absence()
+        }
         DatasetState::Running(handle) => {
             let status = handle.status();
             match condition(&status) {
@@ -55,7 +56,10 @@ fn fault(dataset: &DatasetState) -> Option<String> {
                 DatasetCondition::Settling => {
                     Some("waits for its peers' word that nothing of it is lost".to_owned())
                 }
-                DatasetCondition::Stopped | DatasetCondition::Failed => Some(format!(
+                DatasetCondition::Stopped
+                | DatasetCondition::Failed
+                | DatasetCondition::Opening
+                | DatasetCondition::Joining => Some(format!(
                     "takes no writes: {}",
                     status.stopped.unwrap_or_default()
                 )),

@@ -73,6 +73,7 @@ kinds! {
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
 }
 
 /// An error reply.

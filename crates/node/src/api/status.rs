@@ -57,6 +57,10 @@ pub(crate) enum DatasetCondition {
     Stopped,
     /// It could not be opened.
     Failed,
+    /// Its files are being opened.
+    Opening,
+    /// It is being brought up from its peers.
+    Joining,
 }
 
 /// What is known of a dataset that was opened.
@@ -121,15 +125,19 @@ pub(crate) async fn status(
     let [] = Incoming::new(request).query([])?;
     let api = state.api();
     let mut datasets = Vec::new();
-    for (name, dataset) in &api.datasets {
+    for (name, dataset) in state.datasets() {
+        let absent = |state, reason| DatasetReport {
+            dataset: name.clone(),
+            state,
+            reason: Some(reason),
+            running: None,
+        };
+        let why = dataset.absence().unwrap_or_default();
         datasets.push(match dataset {
             DatasetState::Running(handle) => running(handle).await?,
-            DatasetState::Failed { reason } => DatasetReport {
-                dataset: name.clone(),
-                state: DatasetCondition::Failed,
-                reason: Some(reason.clone()),
-                running: None,
-            },
+            DatasetState::Opening => absent(DatasetCondition::Opening, why),
+            DatasetState::Joining(_) => absent(DatasetCondition::Joining, why),
+            DatasetState::Failed { reason } => absent(DatasetCondition::Failed, reason.clone()),
         });
     }
     let reply = StatusReply {

@@ -199,6 +199,11 @@ impl DatasetHandle {
             .await
     }
 
+    /// Whether no other handle to this incarnation is held, by a request or a link.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.name) == 1
+    }
+
     pub(crate) fn questions(&self) -> &Questions {
         &self.questions
     }

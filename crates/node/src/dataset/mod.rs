@@ -27,5 +27,6 @@ pub use questions::AskError;
 pub use thread::Running;
 
 pub(crate) use handle::Input;
+pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
 pub(crate) use thread::describe;

@@ -1,7 +1,7 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
 use super::thread::{self, Running};
-use super::{DatasetHandle, MachineClock};
+use super::{DatasetHandle, MachineClock, Questions};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::OriginId;
@@ -58,6 +58,15 @@ pub fn open(
     config: DatasetConfig,
     clock: MachineClock,
 ) -> Result<(DatasetHandle, Running), OpenDatasetError> {
+    open_asking(config, clock, Questions::default())
+}
+
+/// The same with questions that were there before: peers may be connected already.
+pub(crate) fn open_asking(
+    config: DatasetConfig,
+    clock: MachineClock,
+    questions: Questions,
+) -> Result<(DatasetHandle, Running), OpenDatasetError> {
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
@@ -71,7 +80,8 @@ pub fn open(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    thread::start(config.name, config.directory, replica, clock).map_err(OpenDatasetError::Thread)
+    thread::start(config.name, config.directory, replica, clock, questions)
+        .map_err(OpenDatasetError::Thread)
 }
 
 fn create(path: &Path) -> Result<(), OpenDatasetError> {

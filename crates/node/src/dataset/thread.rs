@@ -45,6 +45,7 @@ pub(super) fn start(
     directory: PathBuf,
     replica: EmbeddedReplica,
     clock: MachineClock,
+    questions: Questions,
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
@@ -74,7 +75,7 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
-        questions: Questions::default(),
+        questions,
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))

@@ -1,7 +1,9 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
 use super::answers::Answers;
+use super::peers::Nudges;
 use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
+use crate::registry::{DatasetState, Registry};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::{Directory, LogError};
 use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
@@ -21,9 +23,8 @@ const INBOX_MESSAGES_MAX: usize = 1024;
 pub(crate) struct Streams {
     pub(crate) region: RegionName,
     pub(crate) clock: MachineClock,
-    pub(crate) datasets: Vec<DatasetHandle>,
-    /// The datasets that could not be opened, and why.
-    pub(crate) failed: Arc<BTreeMap<String, String>>,
+    pub(crate) registry: Registry,
+    pub(crate) nudges: Nudges,
 }
 
 /// Accepts connections and serves them for as long as it is polled.
@@ -32,6 +33,7 @@ pub(crate) async fn accept(mut listener: Listener, streams: Streams) {
     loop {
         tokio::select! {
             connection = listener.accept() => {
+                streams.nudges.lives(&RegionName::new(&connection.peer));
                 connections.spawn(serve(connection, streams.clone()));
             }
             Some(_) = connections.join_next() => {}
@@ -50,27 +52,20 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
     let (sender, mut receiver) = connection.split();
     let link = Arc::new(Mutex::new(sender));
     let mut answers = Answers::new(link.clone());
-    let mut tasks = JoinSet::new();
-    let mut inboxes = BTreeMap::new();
-    for dataset in &streams.datasets {
-        let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
-        inboxes.insert(dataset.name().to_owned(), inbox);
-        let stream = Stream {
-            sender: Sender::new(streams.region.clone(), dataset.origin(), dataset.log()),
-            dataset: dataset.clone(),
-            peer: peer.clone(),
-            clock: streams.clock,
-            link: link.clone(),
-            session: SessionId::default(),
-            held: None,
-        };
-        tasks.spawn(stream.run(messages));
-    }
+    let mut running = RunningStreams {
+        peer,
+        link: link.clone(),
+        inboxes: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
     loop {
         tokio::select! {
-            Some(ended) = tasks.join_next() => {
-                return ended.unwrap_or_else(|error| error.to_string());
-            }
+            Some(ended) = running.tasks.join_next() => match ended {
+                // The dataset has ended; the others go on.
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return reason,
+                Err(error) => return error.to_string(),
+            },
             received = receiver.recv() => {
                 let bytes = match received {
                     Ok(Some(bytes)) => bytes,
@@ -80,18 +75,54 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                 let Ok(Envelope { dataset, message }) = Envelope::decode(&bytes) else {
                     return "it sent something unreadable".to_owned();
                 };
+                let handle = streams.registry.running(&dataset);
                 if let Message::Ask { id, question } = message {
-                    let asked = streams.datasets.iter().find(|known| known.name() == dataset);
-                    answers.begin(dataset, asked.cloned(), id, question);
-                } else if let Some(inbox) = inboxes.get(&dataset) {
-                    if inbox.send(message).await.is_err() {
-                        return "the dataset has ended".to_owned();
-                    }
+                    answers.begin(dataset, handle, id, question);
+                } else if let Some(handle) = handle {
+                    // A stream whose dataset ends just now takes nothing any more; the peer asks
+                    // again.
+                    let _ = running.inbox(handle, streams).send(message).await;
                 } else if let Err(reason) = refuse(&link, streams, dataset, message).await {
                     return reason;
                 }
             }
         }
+    }
+}
+
+/// The streams of one connection: one for each dataset that the peer has said something about.
+struct RunningStreams {
+    peer: RegionName,
+    link: Arc<Mutex<LinkSender>>,
+    inboxes: BTreeMap<String, (OriginId, mpsc::Sender<Message>)>,
+    tasks: JoinSet<Result<(), String>>,
+}
+
+impl RunningStreams {
+    /// Where the dataset's stream takes messages; it begins with the first, and again when the
+    /// dataset runs under another incarnation.
+    fn inbox(&mut self, dataset: DatasetHandle, streams: &Streams) -> &mpsc::Sender<Message> {
+        let name = dataset.name().to_owned();
+        let origin = dataset.origin();
+        if self
+            .inboxes
+            .get(&name)
+            .is_none_or(|known| known.0 != origin)
+        {
+            let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
+            let stream = Stream {
+                sender: Sender::new(streams.region.clone(), origin, dataset.log()),
+                dataset,
+                peer: self.peer.clone(),
+                clock: streams.clock,
+                link: self.link.clone(),
+                session: SessionId::default(),
+                held: None,
+            };
+            self.tasks.spawn(stream.run(messages));
+            self.inboxes.insert(name.clone(), (origin, inbox));
+        }
+        &self.inboxes[&name].1
     }
 }
 
@@ -105,8 +136,10 @@ async fn refuse(
     let Message::Subscribe { session, .. } = message else {
         return Ok(());
     };
-    let reason = match streams.failed.get(&dataset) {
-        Some(reason) => reason.clone(),
+    let reason = match streams.registry.now().get(&dataset) {
+        Some(DatasetState::Failed { reason }) => reason.clone(),
+        // It will run, and the peer asks again.
+        Some(_) => return Ok(()),
         None => "it is not in that region's topology".to_owned(),
     };
     let message = Message::Refuse {
@@ -148,21 +181,20 @@ impl From<LogError> for StreamError {
 }
 
 impl Stream {
-    /// Runs until the link fails, and says why.
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> String {
+    /// Runs until the dataset ends or the link fails; says why it did.
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<(), String> {
         let mut committed = self.dataset.committed();
-        let mut is_running = true;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
             let stepped = tokio::select! {
                 message = messages.recv() => match message {
-                    None => return "the link is closing".to_owned(),
+                    None => return Ok(()),
                     Some(message) => self.take(message).await,
                 },
-                changed = committed.changed(), if is_running => {
-                    is_running = changed.is_ok();
-                    Ok(())
-                }
+                changed = committed.changed() => match changed {
+                    Ok(()) => Ok(()),
+                    Err(_) => return Ok(()),
+                },
                 _ = heartbeat.tick() => {
                     self.pass_on_held();
                     Ok(())
@@ -172,9 +204,7 @@ impl Stream {
                 Ok(()) => self.send_due().await,
                 Err(error) => Err(error),
             };
-            if let Err(reason) = self.survive(outcome).await {
-                return reason;
-            }
+            self.survive(outcome).await?;
         }
     }
 

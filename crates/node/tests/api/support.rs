@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use meridian_engine_kv::Limits;
 use meridian_model::RegionName;
+use meridian_node::Registry;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
 use meridian_replicate::Config;
@@ -91,7 +92,7 @@ impl Region {
         let api = Api {
             region: RegionName::new("us-east-1"),
             topology: Arc::new(Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap()),
-            datasets: BTreeMap::from(datasets),
+            datasets: Registry::new(BTreeMap::from(datasets)),
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
             started: Instant::now(),
@@ -104,11 +105,9 @@ impl Region {
     }
 
     /// The dataset `main`.
-    pub fn main(&self) -> &DatasetHandle {
-        match &self.api.datasets["main"] {
-            DatasetState::Running(handle) => handle,
-            DatasetState::Failed { reason } => panic!("{reason}"),
-        }
+    pub fn main(&self) -> DatasetHandle {
+        let running = self.api.datasets.running("main");
+        running.expect("the dataset runs")
     }
 
     pub async fn send(&self, request: Request<Body>) -> Reply {
