@@ -209,10 +209,10 @@ mod tests {
     async fn a_peer_that_dials_is_dialled_at_once() {
         let authority = Authority::create(SystemTime::now()).unwrap();
         let (a, b) = (endpoint(&authority, "a"), endpoint(&authority, "b"));
-        // Taken and given back: nobody is there yet.
-        let later = listen(&b, &["a"]).await;
-        let address = later.local_address();
-        drop(later);
+        let mut there = listen(&b, &[]).await;
+        let (address, allowed) = (there.local_address(), there.allowed());
+        let rejections = there.rejections();
+        let accepting = tokio::spawn(async move { there.accept().await.peer.clone() });
         let nudges = Nudges::default();
         let nudge = nudges.of(&RegionName::new("b"));
         let dialling = Dialling {
@@ -229,12 +229,18 @@ mod tests {
             nudge,
         };
         let receiving = tokio::spawn(receive(dialling));
-        let mut later = Listener::bind(&b, address, ["a".to_owned()].into())
+        let refused = async {
+            while rejections.last().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, refused)
             .await
-            .unwrap();
+            .expect("it dials");
+        allowed.set(["a".to_owned()].into());
         nudges.lives(&RegionName::new("b"));
-        let accepted = tokio::time::timeout(PATIENCE, later.accept()).await;
-        assert_eq!(accepted.expect("it is dialled").peer, "a");
+        let accepted = tokio::time::timeout(PATIENCE, accepting).await;
+        assert_eq!(accepted.expect("it is dialled").unwrap(), "a");
         receiving.abort();
     }
 }
