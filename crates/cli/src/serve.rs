@@ -24,6 +24,10 @@ pub struct Options {
     /// Where the region keeps its data [default: what the topology says]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Join a system that runs: an empty data directory is filled from the other regions (see
+    /// `meridian regions add`). A directory with data goes on as what it is
+    #[arg(long)]
+    join: bool,
     /// How what it says is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -84,6 +88,7 @@ pub fn run(options: Options) -> CliResult {
         region: options.region,
         data_dir,
         wan: options.wan.into(),
+        join: options.join,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -40,6 +40,8 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// Whether an empty data directory joins the others instead of founding with them.
+    pub join: bool,
 }
 
 /// How the links between regions behave.
