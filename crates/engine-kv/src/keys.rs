@@ -7,7 +7,7 @@
 //! c POSITION:8 INDEX:4                        a conflict
 //! i KEY                                       an idempotency key
 //! x HLC:8 KEY                                 its expiry
-//! m NAME                                      meta: format, applied, road, conflicts
+//! m NAME                                      meta: format, applied, road, conflicts, unfinished
 //! ```
 //!
 //! Numbers are big-endian, so that keys sort as the numbers do. A table's name has no NUL, hence
@@ -20,6 +20,8 @@ pub(crate) const FORMAT: &[u8] = b"mformat";
 pub(crate) const APPLIED: &[u8] = b"mapplied";
 pub(crate) const ROAD: &[u8] = b"mroad";
 pub(crate) const CONFLICT_COUNTS: &[u8] = b"mconflicts";
+/// Present while the store is being filled from a snapshot.
+pub(crate) const UNFINISHED: &[u8] = b"munfinished";
 
 /// The most bytes of a table's name and key together that have a place in the key space (the
 /// store takes keys of 64 KiB).

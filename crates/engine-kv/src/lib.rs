@@ -24,6 +24,7 @@ mod memory_store;
 mod overlay;
 mod read;
 mod request;
+mod snapshot;
 mod store;
 mod tables;
 mod value;
@@ -40,5 +41,6 @@ pub use request::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, Tags,
 };
+pub use snapshot::{Import, TablesView};
 pub use store::{Order, Store, StoreError, View, Visitor, Writes};
 pub use tables::Tables;

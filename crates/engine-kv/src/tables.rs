@@ -4,6 +4,7 @@
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
 use crate::overlay::Overlay;
+use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, Writes, value};
 use meridian_merge::{Base, KeptIncrement, Overtaken, Row, Seen, merge_increment, merge_write};
 use meridian_model::{
@@ -52,6 +53,9 @@ impl<S: Store> Tables<S> {
     /// [`TablesError`] when the store can't be read or holds a format that this build doesn't
     /// know.
     pub fn open(store: S, limits: Limits) -> Result<Self, TablesError> {
+        if store.get(keys::UNFINISHED)?.is_some() {
+            return Err(TablesError::Unfinished);
+        }
         let found: Option<u32> = meta(&store, keys::FORMAT)?;
         match found {
             Some(FORMAT) => {}
@@ -263,6 +267,10 @@ impl<S: Store> Tables<S> {
                 value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
+        debug_assert!(
+            writes.keys().all(|key| snapshot::is_sorted_out(key)),
+            "a kind of record that no snapshot knows"
+        );
         self.store.commit(writes)?;
         self.position = position;
         self.road = road.or_else(|| self.road.take());
@@ -272,6 +280,12 @@ impl<S: Store> Tables<S> {
 }
 
 impl<S: Store> Engine for Tables<S> {
+    type View = TablesView<S::View>;
+
+    fn view(&self) -> Self::View {
+        self.committed_view()
+    }
+
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError> {
         self.torn = true;
         self.stage(applying)
@@ -327,7 +341,7 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
     })
 }
 
-fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
+pub(crate) fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
     let record = value::encode(keys::FORMAT, &FORMAT);
     (keys::FORMAT.to_vec(), Some(record))
 }

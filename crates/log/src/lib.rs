@@ -15,6 +15,7 @@
 //!
 //! One process opens a directory at a time; holding it to that is the owner's business.
 
+mod begin;
 mod directory;
 mod disk;
 mod error;

@@ -5,7 +5,7 @@ use crate::format::{
     FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, SegmentHeader, decode_payload, encode_frame,
     frame_bytes, frame_seed,
 };
-use crate::recover::{recover, write_zeros};
+use crate::recover::{Recovered, recover, write_zeros};
 use crate::segment::{Segment, file_name};
 use crate::spare::{SPARE_NAME, Spare};
 use crate::state::{SharedState, State, TailCache};
@@ -94,6 +94,15 @@ impl<D: Disk> Log<D> {
     /// When the disk fails, and when what it holds is damaged: [`LogError::is_damage`].
     pub fn open(disk: D, config: LogConfig, acknowledged: Position) -> Result<Self, LogError> {
         let recovered = recover(&disk, acknowledged)?;
+        Self::from_recovered(disk, config, recovered)
+    }
+
+    /// The log of what the files hold; makes the first segment where they hold none.
+    pub(crate) fn from_recovered(
+        disk: D,
+        config: LogConfig,
+        recovered: Recovered,
+    ) -> Result<Self, LogError> {
         let active = recovered.segments.back().map(Active::of);
         let state = SharedState::new(State {
             segments: recovered.segments,

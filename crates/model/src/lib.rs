@@ -12,6 +12,7 @@ mod message;
 pub mod mutation;
 mod origin;
 mod question;
+mod snapshot;
 mod transaction;
 mod vector;
 
@@ -22,6 +23,7 @@ pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
 pub use question::{Answer, QUESTIONS_SINCE, Question};
+pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};
 pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
 

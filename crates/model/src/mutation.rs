@@ -22,6 +22,8 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// A snapshot is said to reach as far as the log does by the time its last part is sent.
+    SnapshotWithoutTail,
 }
 
 #[cfg(feature = "mutations")]

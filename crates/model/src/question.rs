@@ -4,7 +4,8 @@
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
 //! that isn't answered in time may be asked again: none of them changes anything twice.
 
-use crate::Vector;
+use crate::{SnapshotId, SnapshotPart, Vector};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which questions may be asked.
@@ -15,6 +16,13 @@ pub const QUESTIONS_SINCE: u16 = 2;
 pub enum Question {
     /// "What have you applied?"
     Applied,
+    /// "Give me your tables as of one commit, from here on."
+    Snapshot {
+        /// Which snapshot: one that isn't known yet is opened by the question for its beginning.
+        id: SnapshotId,
+        /// The key of the last record received; `None` at the beginning.
+        after: Option<Bytes>,
+    },
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -27,4 +35,8 @@ pub enum Answer {
     },
     /// Per origin the highest clock reading that is durable and visible there.
     Applied(Vector),
+    /// The next records.
+    Snapshot(SnapshotPart),
+    /// The snapshot asked for is not known any more: begin with another.
+    SnapshotGone,
 }

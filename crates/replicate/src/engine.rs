@@ -1,10 +1,19 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
-use meridian_model::{Change, IdempotencyKey, Micros, Position, Transaction, Vector, Version};
+use meridian_model::{
+    Change, IdempotencyKey, Micros, Position, Record, Transaction, Vector, Version,
+};
 
 /// A dataset's tables. Effects are staged by [`Engine::apply`] and become visible, durable in the
 /// log already, all at once with the position reached, by [`Engine::commit`].
 pub trait Engine {
+    /// A committed state, for a region that begins with a copy of it.
+    type View: SnapshotView;
+
+    /// The state of the last commit, without anything that is staged. Takes no time that grows
+    /// with the data.
+    fn view(&self) -> Self::View;
+
     /// Stages the effects of one transaction on top of what is staged already. Called once for
     /// each transaction, in log order.
     ///
@@ -41,6 +50,26 @@ pub trait Engine {
 
     /// The road's state as of the last commit that carried one.
     fn road(&self) -> Option<&[u8]>;
+}
+
+/// A committed state of an engine that doesn't change any more, read in parts by any thread.
+pub trait SnapshotView {
+    /// The records after the key `after` (from the first where it is `None`) that another region
+    /// needs, in the order of their keys: at least one if there is any, then as many as fit in
+    /// `bytes_max`.
+    ///
+    /// # Errors
+    /// [`EngineError`] when they can't be read or are damaged.
+    fn part(&self, after: Option<&[u8]>, bytes_max: usize) -> Result<Records, EngineError>;
+}
+
+/// Records of a committed state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Whether none follow.
+    pub is_last: bool,
 }
 
 /// A transaction on its way into the tables.

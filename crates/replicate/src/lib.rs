@@ -12,15 +12,17 @@ mod receiver;
 mod replica;
 mod road;
 mod sender;
+mod snapshot;
 mod status;
 mod time;
 mod upkeep;
 
-pub use engine::{Applying, Engine, EngineError, Executed};
+pub use engine::{Applying, Engine, EngineError, Executed, Records, SnapshotView};
 pub use error::{CommitError, OpenError, WriteError};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};
 pub use sender::{Answer, Sender};
+pub use snapshot::{Joiner, Opened, Progress, SnapshotRefusal};
 pub use status::PeerStatus;
 pub use time::Now;

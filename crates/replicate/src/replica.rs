@@ -14,6 +14,7 @@
 
 use crate::receiver::Receiver;
 use crate::road::Road;
+use crate::snapshot::Sponsor;
 use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError};
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
@@ -71,6 +72,8 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) report_due: bool,
     pub(crate) reported_at: Duration,
     pub(crate) collected_at: Duration,
+    /// The snapshots given out, for which the log is kept.
+    pub(crate) sponsor: Sponsor<E::View>,
     staged: Vec<Entry>,
     staged_bytes: u64,
     /// The road before this round, where the round changed it.
@@ -123,6 +126,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             report_due: true,
             reported_at: now.elapsed,
             collected_at: now.elapsed,
+            sponsor: Sponsor::new(),
             staged: Vec::new(),
             staged_bytes: 0,
             road_before: None,
@@ -195,6 +199,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     #[must_use]
     pub fn road(&self) -> &Road {
         &self.road
+    }
+
+    /// Members and their reports as of the last commit, without what this round has changed.
+    pub(crate) fn committed_road(&self) -> &Road {
+        self.road_before.as_ref().unwrap_or(&self.road)
+    }
+
+    /// Why the tables don't follow the log any more, if so.
+    pub(crate) fn tables_stopped(&self) -> Option<&str> {
+        self.tables_stopped.as_deref()
     }
 
     /// The log, for links.

@@ -3,7 +3,7 @@
 
 use crate::{Engine, Now, PeerStatus, Replica};
 use meridian_log::{Disk, LogError};
-use meridian_model::{Body, Report, ReportedMark};
+use meridian_model::{Body, Marks, Report, ReportedMark};
 use std::time::Duration;
 
 const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         self.report(now);
         self.collect(now);
-        self.trim()
+        self.trim(now)
     }
 
     fn report(&mut self, now: Now) {
@@ -73,10 +73,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
-    fn trim(&mut self) -> Result<(), LogError> {
+    fn trim(&mut self, now: Now) -> Result<(), LogError> {
         let held =
             self.road
                 .held_by_all(&self.config.region, &self.config.regions, self.log.marks());
+        let held = self.without_what_joiners_need(now, held);
         if !self.log.would_trim(&held, self.engine.position()) {
             return Ok(());
         }
@@ -85,6 +86,23 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return Ok(());
         }
         self.log.trim(&held, self.engine.position()).map(|_| ())
+    }
+
+    /// Somebody who begins with a copy of these tables needs what came after it. But nobody who
+    /// joins makes this region refuse its clients' writes.
+    fn without_what_joiners_need(&mut self, now: Now, held: Marks) -> Marks {
+        self.sponsor.expire(now.elapsed);
+        let spared = self.sponsor.spare(held.clone());
+        let is_over_budget = self.log.bytes() > self.config.log_bytes_max;
+        let position = self.engine.position();
+        if is_over_budget
+            && self.log.would_trim(&held, position)
+            && !self.log.would_trim(&spared, position)
+        {
+            self.sponsor.give_up();
+            return held;
+        }
+        spared
     }
 
     /// How each peer's stream stands.

@@ -12,6 +12,7 @@
 //! lost; disks that are full for a while or lie about syncs; clocks that are skewed and jump either
 //! way; a region that is gone for good.
 
+mod joining;
 mod ledger;
 mod network;
 mod node;

@@ -1,12 +1,13 @@
 //! One region of the world: the production machines over a disk and tables in memory.
 
+use crate::joining::Joining;
 use meridian_check::{Action, ExpectedRow, RowKey, SnapshotChecker};
 use meridian_engine_kv::{
     Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, Store as _,
     TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Micros, OriginId, RegionName};
+use meridian_model::{Marks, Micros, OriginId, RegionName};
 use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,6 +16,13 @@ use std::time::Duration;
 
 /// 2026-01-01, in microseconds: where the world's clocks begin.
 const EPOCH: u64 = 1_767_225_600_000_000;
+
+/// Small segments, so that logs are trimmed within a run; no threads.
+pub(crate) const LOG_CONFIG: LogConfig = LogConfig {
+    segment_bytes: 16 << 10,
+    tail_cache_bytes: 8 << 10,
+    prepare_ahead: false,
+};
 
 pub(crate) type SimReplica = Replica<MemoryDisk, Tables<MemoryStore>>;
 
@@ -34,6 +42,10 @@ pub(crate) struct Node {
     pub(crate) is_gone: bool,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
+    /// Set while it fetches a snapshot to begin with.
+    pub(crate) joining: Option<Joining>,
+    /// Clients are not let in before all of this has been applied.
+    pub(crate) must_apply: Marks,
     started: Duration,
 }
 
@@ -49,6 +61,8 @@ impl Node {
             checker: SnapshotChecker::new(name),
             is_gone: false,
             refused: None,
+            joining: None,
+            must_apply: Marks::default(),
             started: Duration::ZERO,
         }
     }
@@ -72,12 +86,7 @@ impl Node {
         self.started = time;
         let tables = Tables::open(self.store.clone(), Limits::default())
             .map_err(|error| StartError::Refused(error.to_string()))?;
-        let log_config = LogConfig {
-            segment_bytes: 16 << 10,
-            tail_cache_bytes: 8 << 10,
-            prepare_ahead: false,
-        };
-        let log = Log::open(self.disk.clone(), log_config, tables.position())?;
+        let log = Log::open(self.disk.clone(), LOG_CONFIG, tables.position())?;
         let config = Config {
             region: self.name.clone(),
             regions: regions.to_vec(),

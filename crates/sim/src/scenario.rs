@@ -1,5 +1,6 @@
 //! Runs: which faults strike, and what must hold in the end.
 
+use crate::joining;
 use crate::world::{Event, World};
 use meridian_check::{SnapshotChecker, Violation};
 use meridian_model::Sequence;
@@ -20,11 +21,18 @@ pub enum Scenario {
     /// A region's disk says that it has synced, and hasn't, when the power goes. Nothing can keep
     /// what is lost, but the region must notice and not go on as if nothing had happened.
     LyingDisk,
+    /// A region joins with a snapshot while clients write, logs are trimmed and faults strike.
+    Joining,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Chaos, Self::DyingOrigin, Self::LyingDisk];
+    pub const ALL: [Self; 4] = [
+        Self::Chaos,
+        Self::DyingOrigin,
+        Self::LyingDisk,
+        Self::Joining,
+    ];
 
     /// The scenario's name.
     #[must_use]
@@ -33,6 +41,7 @@ impl Scenario {
             Self::Chaos => "chaos",
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
+            Self::Joining => "joining",
         }
     }
 
@@ -96,6 +105,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
+        Scenario::Joining => joining::joining(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -274,7 +284,7 @@ fn survivors(world: &World) -> impl Iterator<Item = usize> {
 }
 
 /// Lifts every fault and lets everybody come back.
-fn calm(world: &mut World) {
+pub(crate) fn calm(world: &mut World) {
     world.clients_act = false;
     world.network.heal();
     for index in 0..world.nodes.len() {
@@ -284,7 +294,7 @@ fn calm(world: &mut World) {
 }
 
 /// The regions must agree in bounded time, and go quiet: reports alone ask for no report.
-fn converge(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn converge(world: &mut World) -> Result<(), Violation> {
     let deadline = world.time + CONVERGED_WITHIN;
     let mut quiet = 0;
     while quiet < 3 {
@@ -326,7 +336,7 @@ fn disagreement(world: &World) -> Option<String> {
 }
 
 /// Every row is what the surviving transactions make of it; what nothing needs is collected.
-fn obey_the_law(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     let law = world.ledger.law();
     for index in survivors(world) {
         law.check(world.nodes[index].name.as_str(), &world.nodes[index].rows())?;

@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Envelope, Message, RegionName, WIRE_VERSION_MAX};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
@@ -42,6 +42,17 @@ pub(crate) enum Event {
     Heal,
     /// A fault strikes.
     Fault,
+    /// What a node that begins with a snapshot does by the time.
+    Join(usize),
+    /// A question beside the streams arrives.
+    Asked {
+        from: usize,
+        to: usize,
+        id: u64,
+        question: Question,
+    },
+    /// Its answer arrives.
+    Answered { to: usize, id: u64, answer: Answer },
 }
 
 /// A connection, from the receiver of entries to their sender.
@@ -61,7 +72,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
-    regions: Vec<RegionName>,
+    pub(crate) regions: Vec<RegionName>,
     workload: Workload,
     links: BTreeMap<(usize, usize), u64>,
     link_ids: u64,
@@ -191,6 +202,18 @@ impl World {
                 Ok(())
             }
             Event::Fault => Ok(()),
+            Event::Join(node) => {
+                self.plan(TICK / 4, Event::Join(node));
+                self.join(node);
+                Ok(())
+            }
+            Event::Asked {
+                from,
+                to,
+                id,
+                question,
+            } => self.asked(from, to, id, question),
+            Event::Answered { to, id, answer } => self.answered(to, id, answer),
         }
     }
 
@@ -467,7 +490,7 @@ impl World {
         let Some(replica) = &mut node.replica else {
             return;
         };
-        if !replica.is_settled(now) {
+        if !replica.is_settled(now) || !replica.marks().covers(&node.must_apply) {
             return;
         }
         let before = replica.staged().len();

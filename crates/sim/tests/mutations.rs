@@ -59,3 +59,8 @@ fn sequence_used_again() {
 fn collected_by_plain_watermark() {
     is_caught(Mutation::CollectedByPlainWatermark, Scenario::Chaos);
 }
+
+#[test]
+fn snapshot_without_tail() {
+    is_caught(Mutation::SnapshotWithoutTail, Scenario::Joining);
+}

@@ -31,6 +31,11 @@ fn a_lying_disk_is_noticed() {
 }
 
 #[test]
+fn a_region_joins_under_load() {
+    all_pass(Scenario::Joining, 0..100);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

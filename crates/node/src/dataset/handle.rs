@@ -2,12 +2,13 @@
 
 use super::{AskError, DelaySummary, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, TableReader};
+use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Store, TableReader, TablesView};
 use meridian_log::{Directory, Reader};
 use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, Vector,
+    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, SnapshotId,
+    Vector,
 };
-use meridian_replicate::PeerStatus;
+use meridian_replicate::{Opened, PeerStatus, SnapshotRefusal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -39,7 +40,16 @@ pub(crate) enum Input {
     },
     /// Commit what waits, then end.
     Shutdown,
+    /// A snapshot is read, from its beginning or on.
+    Snapshot {
+        id: SnapshotId,
+        is_beginning: bool,
+        reply: oneshot::Sender<Result<OpenedSnapshot, SnapshotRefusal>>,
+    },
 }
+
+/// A snapshot of a dataset's tables that stands open.
+pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>;
 
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +212,24 @@ impl DatasetHandle {
     /// Whether no other handle to this incarnation is held, by a request or a link.
     pub(crate) fn is_last(&self) -> bool {
         Arc::strong_count(&self.name) == 1
+    }
+
+    /// The snapshot of this number, which is opened where `is_beginning`.
+    pub(crate) async fn snapshot(
+        &self,
+        id: SnapshotId,
+        is_beginning: bool,
+    ) -> Result<OpenedSnapshot, SnapshotRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Snapshot {
+            id,
+            is_beginning,
+            reply,
+        });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the region is shutting down".to_owned();
+            Err(SnapshotRefusal::Stopped { reason })
+        })
     }
 
     pub(crate) fn questions(&self) -> &Questions {

@@ -11,6 +11,7 @@
 //! committed tables directly.
 
 mod alarms;
+mod bootstrap;
 mod clock;
 mod delays;
 mod handle;
@@ -19,6 +20,7 @@ mod questions;
 mod room;
 mod thread;
 
+pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub use clock::MachineClock;
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};

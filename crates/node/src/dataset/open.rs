@@ -45,6 +45,9 @@ pub enum OpenDatasetError {
     /// Log and tables don't go together.
     #[error("the dataset can't be recovered")]
     Replica(#[from] OpenError),
+    /// It should begin with a copy of a peer's tables, and there is no peer.
+    #[error("there is no other region to copy the tables from")]
+    NobodyToCopyFrom,
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
@@ -84,7 +87,7 @@ pub(crate) fn open_asking(
         .map_err(OpenDatasetError::Thread)
 }
 
-fn create(path: &Path) -> Result<(), OpenDatasetError> {
+pub(super) fn create(path: &Path) -> Result<(), OpenDatasetError> {
     std::fs::create_dir_all(path).map_err(|source| OpenDatasetError::Directory {
         path: path.to_owned(),
         source,
@@ -93,7 +96,7 @@ fn create(path: &Path) -> Result<(), OpenDatasetError> {
 
 /// Segments small enough that a budget is kept to within an eighth, and that a client's last one
 /// leaves most of the reserve to peers' entries.
-fn log_config(config: &Config) -> LogConfig {
+pub(super) fn log_config(config: &Config) -> LogConfig {
     let default = LogConfig::default();
     let reserve = config.log_bytes_limit.saturating_sub(config.log_bytes_max);
     let most = (config.log_bytes_max / 8).min(reserve / 4).max(64 << 10);

@@ -168,6 +168,14 @@ impl Worker {
                 Input::Disown { reason } => self.replica.disown(&reason),
                 Input::Holds { member, held } => self.replica.holds(member, &held),
                 Input::Shutdown => return false,
+                Input::Snapshot {
+                    id,
+                    is_beginning,
+                    reply,
+                } => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
+                }
             }
             if self.replica.staged_bytes() > ROUND_BYTES_MAX {
                 break;

@@ -1,14 +1,17 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
-use crate::dataset::DatasetHandle;
+use crate::dataset::{DatasetHandle, describe};
+use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
-use meridian_model::{Answer, Envelope, Message, Question};
+use meridian_model::{Answer, Envelope, Message, Question, SnapshotId};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Questions of one peer that are worked on at once; more are turned away.
 const AT_ONCE_MAX: usize = 64;
+/// A part of a snapshot is this large at most, in bytes, unless one record is larger.
+const PART_BYTES: usize = 1 << 20;
 
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
@@ -58,12 +61,27 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-#[expect(
-    clippy::unused_async,
-    reason = "other questions wait for the dataset's thread"
-)]
 async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
+        Question::Snapshot { id, after } => snapshot(dataset, id, after).await,
+    }
+}
+
+/// The dataset's thread only opens the view; it is read here, beside everything else.
+async fn snapshot(dataset: &DatasetHandle, id: SnapshotId, after: Option<Bytes>) -> Answer {
+    let opened = match dataset.snapshot(id, after.is_none()).await {
+        Ok(opened) => opened,
+        Err(refusal) => return refusal.answer(),
+    };
+    let read = move || opened.part(after.as_deref(), PART_BYTES);
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(part)) => Answer::Snapshot(part),
+        Ok(Err(error)) => {
+            let reason = describe(&error);
+            tracing::error!(dataset = dataset.name(), reason, "cannot give a snapshot");
+            unavailable(&reason)
+        }
+        Err(error) => unavailable(&error.to_string()),
     }
 }
