@@ -3,12 +3,14 @@
 pub mod api;
 pub mod dataset;
 
+mod aside;
 mod joining;
 mod keeper;
 mod links;
 mod region;
 mod registry;
 
+pub use aside::{ShelfError, Shelves};
 pub use joining::Progress;
 pub use region::{Serve, ServeError, Wan, serve};
 pub use registry::{DatasetState, Datasets, Registry};

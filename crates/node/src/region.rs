@@ -1,6 +1,7 @@
 //! One region, from its topology to a running process and back down.
 
 use crate::api::{Api, ApiState};
+use crate::aside::{ShelfError, Shelves};
 use crate::dataset::{DatasetConfig, MachineClock};
 use crate::keeper::Keeper;
 use crate::links::{self, Nudges, PeerAddress, Peers, Streams, Supervisor};
@@ -110,6 +111,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// What was set aside can't be read.
+    #[error("what was set aside when the region was evicted can't be read")]
+    Aside(#[from] ShelfError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -162,6 +166,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         datasets: datasets.registry().clone(),
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
+        shelves: Shelves::open(&serve.data_dir.join("aside"))?,
         started: Instant::now(),
     };
     let tls = api_tls(&serve, &serving)?;

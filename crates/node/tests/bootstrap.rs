@@ -83,6 +83,7 @@ impl System {
             region: region.to_owned(),
             data_dir: self.directory.path().join(region),
             wan: Wan::None,
+            join: false,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

@@ -12,6 +12,7 @@
 //!
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
+mod aside;
 mod conflicts;
 mod documents;
 mod exposition;

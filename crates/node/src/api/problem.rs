@@ -73,6 +73,9 @@ kinds! {
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    AsideNotFound = ("aside-not-found", NOT_FOUND, "Nothing of this id was set aside"),
+    AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
+    AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
 }
 

@@ -5,14 +5,16 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::transactions;
-use super::{conflicts, increments, listing, live, metrics, openapi, replication, rows, status};
+use super::{
+    aside, conflicts, increments, listing, live, metrics, openapi, replication, rows, status,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
 use axum::routing::{get, post};
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 13] = [
+pub(crate) const PATHS: [&str; 16] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -26,6 +28,9 @@ pub(crate) const PATHS: [&str; 13] = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/v1/aside",
+    "/v1/aside/{id}",
+    "/v1/aside/{id}/resubmit",
 ];
 
 /// The API's router.
@@ -39,7 +44,17 @@ pub fn router(state: ApiState) -> Router {
         transaction,
         rest @ ..,
     ] = PATHS;
-    let [region, streams, conflict, scrape, description, lives, ready] = rest;
+    let [
+        region,
+        streams,
+        conflict,
+        scrape,
+        description,
+        lives,
+        ready,
+        rest @ ..,
+    ] = rest;
+    let [kept, one_kept, again] = rest;
     Router::new()
         .route(tables, get(listing::tables))
         .route(listed, get(listing::rows))
@@ -54,6 +69,9 @@ pub fn router(state: ApiState) -> Router {
         .route(description, get(openapi::describe))
         .route(lives, get(live::livez))
         .route(ready, get(live::readyz))
+        .route(kept, get(aside::list))
+        .route(one_kept, get(aside::show).delete(aside::discard))
+        .route(again, post(aside::resubmit))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

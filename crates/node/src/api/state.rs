@@ -2,6 +2,7 @@
 
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
+use crate::aside::Shelves;
 use crate::dataset::DatasetHandle;
 pub use crate::registry::DatasetState;
 use crate::registry::{Datasets, Registry};
@@ -35,6 +36,8 @@ pub struct Api {
     pub token: Option<String>,
     /// Who was turned away at the link, where there is one.
     pub rejections: Option<Rejections>,
+    /// What an evicted incarnation of this region alone held.
+    pub shelves: Shelves,
     /// When the region started.
     pub started: Instant,
 }

@@ -6,9 +6,9 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use meridian_engine_kv::Limits;
 use meridian_model::RegionName;
-use meridian_node::Registry;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
+use meridian_node::{Registry, Shelves};
 use meridian_replicate::Config;
 use meridian_topology::Topology;
 use serde_json::Value;
@@ -95,6 +95,7 @@ impl Region {
             datasets: Registry::new(BTreeMap::from(datasets)),
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
+            shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
         };
         Self {
