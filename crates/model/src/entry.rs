@@ -6,7 +6,7 @@
 //! recognised at the first entry that follows.
 
 use crate::mutation::{self, Mutation};
-use crate::{Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
+use crate::{Adopt, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version, Vote};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,18 @@ pub enum Body {
     Transaction(Transaction),
     /// How far this region has come with the others' streams.
     Report(Report),
+    /// The first entry of the stream of a region that joined. Since wire version 2.
+    Join {
+        /// The region.
+        region: RegionName,
+        /// The number of the epoch in which it found itself expected. A later epoch may have given
+        /// the region up and expect it anew: this incarnation is not that one then.
+        epoch: u64,
+    },
+    /// A step in deciding the next epoch. Since wire version 2.
+    Vote(Vote),
+    /// From here on this region goes by another epoch. Since wire version 2.
+    Adopt(Adopt),
 }
 
 /// A region's positions, told inside its own stream.
@@ -214,6 +226,31 @@ mod tests {
             [1, 1, 1, 2, 1, 1, b't', 1, b'k', 2, 1, 1, b'n', 1, 0]
         );
         assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_encodings_of_membership_are_fixed() {
+        let join = Body::Join {
+            region: RegionName::new("d"),
+            epoch: 2,
+        };
+        assert_eq!(&join.encode()[..], [3, 1, b'd', 2]);
+        let ballot = crate::Ballot {
+            counter: 5,
+            origin: OriginId(7),
+        };
+        let accepted = Body::Vote(Vote::Accepted { number: 3, ballot });
+        assert_eq!(&accepted.encode()[..], [4, 3, 3, 5, 7]);
+        let adopt = Body::Adopt(Adopt {
+            epoch: crate::Epoch {
+                number: 3,
+                ..crate::Epoch::default()
+            },
+            decided_by: crate::DecidedBy::Operator,
+            dependencies: [(OriginId(1), Hlc::from_raw(2))].into_iter().collect(),
+        });
+        assert_eq!(&adopt.encode()[..], [5, 3, 0, 1, 1, 1, 2]);
+        assert_eq!(Body::decode(&adopt.encode()), Ok(adopt));
     }
 
     proptest! {

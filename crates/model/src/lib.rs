@@ -15,6 +15,7 @@ mod question;
 mod snapshot;
 mod transaction;
 mod vector;
+mod vote;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
@@ -26,6 +27,7 @@ pub use question::{Answer, QUESTIONS_SINCE, Question};
 pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};
 pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
+pub use vote::{Adopt, Ballot, DecidedBy, VOTES_SINCE, Vote};
 
 /// Where an entry stands in one region's log: the number of entries before it.
 ///

@@ -24,6 +24,12 @@ pub enum Mutation {
     CollectedByPlainWatermark,
     /// A snapshot is said to reach as far as the log does by the time its last part is sent.
     SnapshotWithoutTail,
+    /// Fewer votes than a majority decide an epoch.
+    EvictedByMinority,
+    /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
+    CollectedEarly,
+    /// A region that starts again has forgotten what it promised and accepted.
+    PromiseForgotten,
 }
 
 #[cfg(feature = "mutations")]

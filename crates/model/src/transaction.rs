@@ -31,6 +31,16 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The lowest wire version at which a region understands this kind.
+    #[must_use]
+    pub fn wire_version_min(&self) -> u16 {
+        match self {
+            Self::Put { .. } | Self::Delete | Self::Increment { .. } => 1,
+        }
+    }
+}
+
 /// A client's `Idempotency-Key` and a fingerprint of the request that carried it. It travels with
 /// the transaction, so that a retry is recognised in every region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

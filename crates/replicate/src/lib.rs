@@ -5,24 +5,34 @@
 //! streams this region's log to the peer. Disks and tables come in through traits, time through
 //! [`Now`]; the very same code runs in production and in the simulator.
 
+mod ballots;
 mod engine;
+mod epochs;
 mod error;
+mod identity;
 mod intake;
+mod membership;
+mod presence;
+mod proposal;
 mod receiver;
 mod replica;
 mod road;
 mod sender;
 mod snapshot;
+mod standing;
 mod status;
 mod time;
 mod upkeep;
 
 pub use engine::{Applying, Engine, EngineError, Executed, Records, SnapshotView};
 pub use error::{CommitError, OpenError, WriteError};
+pub use meridian_model::DecidedBy;
+pub use proposal::{Deciding, Proposal, ProposeError};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};
 pub use sender::{Answer, Sender};
 pub use snapshot::{Joiner, Opened, Progress, SnapshotRefusal};
+pub use standing::{Arrival, OwnStanding};
 pub use status::PeerStatus;
 pub use time::Now;

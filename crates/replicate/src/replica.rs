@@ -12,14 +12,18 @@
 //! - nothing leaves the region before it is durable there;
 //! - an origin's sequence and clock are never used twice.
 
+use crate::identity::identified;
+use crate::membership::Deliberation;
 use crate::receiver::Receiver;
 use crate::road::Road;
 use crate::snapshot::Sponsor;
-use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError};
+use crate::{
+    Applying, Arrival, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError,
+};
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
-    Body, Clock, ClockError, Entry, Hlc, Marks, Message, OriginId, Position, Refusal, RegionName,
-    Sequence, Transaction, Version,
+    Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
+    RegionName, Sequence, Transaction, Version, WIRE_VERSION_MIN,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,8 +33,12 @@ use std::time::Duration;
 pub struct Config {
     /// This region.
     pub region: RegionName,
-    /// All regions of the topology, this one included.
+    /// The regions that founded the dataset.
     pub regions: Vec<RegionName>,
+    /// How this region's stream begins where there is none yet.
+    pub arrival: Arrival,
+    /// A member that was away for so long is evicted, if a majority agrees; never where `None`.
+    pub evict_after: Option<Duration>,
     /// Client writes are refused while the log takes more than this, in bytes.
     pub log_bytes_max: u64,
     /// Peers' entries are refused while the log takes more than this, in bytes.
@@ -74,10 +82,11 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) collected_at: Duration,
     /// The snapshots given out, for which the log is kept.
     pub(crate) sponsor: Sponsor<E::View>,
+    pub(crate) deliberation: Deliberation,
     staged: Vec<Entry>,
     staged_bytes: u64,
     /// The road before this round, where the round changed it.
-    road_before: Option<Road>,
+    pub(crate) road_before: Option<Road>,
     visible: Vec<Visible>,
     /// Why client writes are refused for good.
     stopped: Option<String>,
@@ -96,30 +105,22 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     pub fn open(
         config: Config,
         log: Log<D>,
-        engine: E,
+        mut engine: E,
         fresh: OriginId,
         now: Now,
     ) -> Result<Self, OpenError> {
-        let road = match engine.road() {
-            None => Road::default(),
-            Some(bytes) => Road::decode(bytes).map_err(OpenError::Road)?,
-        };
         if engine.position() < log.start() {
             return Err(OpenError::TablesBehindLog {
                 tables: engine.position(),
                 log: log.start(),
             });
         }
-        let peers = config
-            .regions
-            .iter()
-            .filter(|region| **region != config.region);
-        let receivers = peers.map(|peer| (peer.clone(), Receiver::new())).collect();
+        let road = identified(&config, &log, &mut engine, fresh)?;
         let mut replica = Self {
-            origin: fresh,
+            origin: road.own.unwrap_or(fresh),
             clock: Clock::default(),
             staged_marks: log.marks().clone(),
-            receivers,
+            receivers: BTreeMap::new(),
             wire_versions: BTreeMap::new(),
             outgoing: Vec::new(),
             tables_dirty: false,
@@ -127,6 +128,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             reported_at: now.elapsed,
             collected_at: now.elapsed,
             sponsor: Sponsor::new(),
+            deliberation: Deliberation::default(),
             staged: Vec::new(),
             staged_bytes: 0,
             road_before: None,
@@ -141,7 +143,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             road,
         };
         replica.replay(now)?;
-        replica.take_identity(fresh, now)?;
+        replica.begin(now)?;
+        replica.follow_epoch(now);
         Ok(replica)
     }
 
@@ -171,12 +174,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(())
     }
 
-    fn take_identity(&mut self, fresh: OriginId, now: Now) -> Result<(), OpenError> {
-        if let Some(origin) = self.road.member(&self.config.region) {
-            self.origin = origin;
+    fn begin(&mut self, now: Now) -> Result<(), OpenError> {
+        if self.road.begun || self.config.arrival == Arrival::Joining {
             return Ok(());
         }
-        self.origin = fresh;
         let region = self.config.region.clone();
         let hlc = self.clock.tick(now.wall)?;
         self.stage_own(now, hlc, &Body::Open { region });
@@ -251,7 +252,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// that failed, it goes on logging and relaying.
     #[must_use]
     pub fn stopped(&self) -> Option<&str> {
-        self.stopped.as_deref().or(self.tables_stopped.as_deref())
+        let expelled = self.road.expelled.as_ref();
+        self.stopped
+            .as_deref()
+            .or(self.tables_stopped.as_deref())
+            .or(expelled.map(|expelled| expelled.reason.as_str()))
     }
 
     /// Whether client writes are taken. After a start this waits for the peers' word (or their
@@ -280,6 +285,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 reason: reason.to_owned(),
             });
         }
+        if let Some(reason) = self.unready() {
+            return Err(WriteError::NotServing { reason });
+        }
         let bytes = self.log.bytes() + self.staged_bytes;
         if bytes > self.config.log_bytes_max {
             return Err(WriteError::LogBudget {
@@ -298,6 +306,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             idempotency,
             reply,
         } = executed;
+        let kinds = changes.iter().map(|change| &change.operation);
+        let version = kinds.map(Operation::wire_version_min).max().unwrap_or(0);
+        if version > WIRE_VERSION_MIN {
+            self.all_speak(version)
+                .map_err(|region| WriteError::NotSpoken { region, version })?;
+        }
         // A key is remembered even where nothing changed, so that its retry changes nothing either.
         if !changes.is_empty() || idempotency.is_some() {
             let mut dependencies = self.staged_marks.vector();
@@ -338,6 +352,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Body::Report(report) => {
                 self.change_road(|road| road.report(entry.origin, report.clone()));
             }
+            Body::Join { region, epoch } => {
+                self.report_due |= foreign;
+                self.change_road(|road| road.join(region.clone(), entry.origin, *epoch));
+            }
+            Body::Vote(vote) => self.change_road(|road| {
+                if vote.number() > road.epoch.number {
+                    let ballots = road.ballots.entry(vote.number()).or_default();
+                    ballots.follow(entry.origin, vote.clone());
+                }
+            }),
+            Body::Adopt(adopt) => {
+                self.report_due |= foreign;
+                self.change_road(|road| road.follow_adopt(entry, adopt));
+            }
             Body::Transaction(transaction) => {
                 self.report_due |= foreign;
                 self.apply(position, entry.version(), transaction, now);
@@ -376,6 +404,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn change_road(&mut self, change: impl FnOnce(&mut Road)) {
         self.road_before.get_or_insert_with(|| self.road.clone());
         change(&mut self.road);
+    }
+
+    /// Keeps what is no entry's consequence: a round that is undone doesn't undo it.
+    pub(crate) fn note_in_road(&mut self, note: impl Fn(&mut Road)) {
+        note(&mut self.road);
+        match &mut self.road_before {
+            Some(before) => note(before),
+            before => *before = Some(self.road.clone()),
+        }
+        self.tables_dirty = true;
     }
 
     /// A peer holds entries of this region that this region's own log has lost, or knows it as

@@ -9,11 +9,13 @@ use std::time::Duration;
 const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<D: Disk, E: Engine> Replica<D, E> {
-    /// What is due by the time: subscriptions, reports, collection, retention.
+    /// What is due by the time: membership, subscriptions, reports, collection, retention.
     ///
     /// # Errors
     /// [`LogError`] when the log can't be trimmed.
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
+        self.settle_proposal();
+        self.deliberate(now);
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {
                 let message =
@@ -28,7 +30,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn report(&mut self, now: Now) {
         let pause = now.elapsed.saturating_sub(self.reported_at);
-        if !self.report_due || pause < self.config.report_interval || self.stopped().is_some() {
+        let is_due = self.report_due && pause >= self.config.report_interval;
+        if !is_due || !self.road.begun || self.stopped().is_some() {
             return;
         }
         self.report_due = false;
@@ -59,14 +62,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn collect(&mut self, now: Now) {
         let pause = now.elapsed.saturating_sub(self.collected_at);
-        if pause < COLLECT_INTERVAL || self.stopped().is_some() {
+        // Once a next epoch is known, somebody may rely on this region to count as it says.
+        let is_between = self.road.next_decided().is_some();
+        if pause < COLLECT_INTERVAL || is_between || self.stopped().is_some() {
             return;
         }
         self.collected_at = now.elapsed;
         let applied = self.staged_marks.vector();
-        let stable = self
-            .road
-            .stable(&self.config.region, &self.config.regions, &applied);
+        let stable = self.road.stable(self.origin, &applied);
         match self.engine.collect(&stable, now.wall) {
             Ok(()) => self.tables_dirty = true,
             Err(error) => self.stop_tables(&error),
@@ -74,9 +77,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn trim(&mut self, now: Now) -> Result<(), LogError> {
-        let held =
-            self.road
-                .held_by_all(&self.config.region, &self.config.regions, self.log.marks());
+        let held = self.road.held_by_all(self.origin, self.log.marks());
         let held = self.without_what_joiners_need(now, held);
         if !self.log.would_trim(&held, self.engine.position()) {
             return Ok(());

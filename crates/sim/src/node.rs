@@ -8,7 +8,9 @@ use meridian_engine_kv::{
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
 use meridian_model::{Marks, Micros, OriginId, RegionName};
-use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
+use meridian_replicate::{
+    Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -90,6 +92,8 @@ impl Node {
         let config = Config {
             region: self.name.clone(),
             regions: regions.to_vec(),
+            arrival: Arrival::Founding,
+            evict_after: None,
             log_bytes_max: 8 << 20,
             log_bytes_limit: 16 << 20,
             drift_max: Duration::from_millis(500),

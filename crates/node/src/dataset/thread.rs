@@ -313,6 +313,10 @@ fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
         WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
+        WriteError::NotServing { reason } => ExecuteError::Stopped { reason },
+        error @ WriteError::NotSpoken { .. } => ExecuteError::Stopped {
+            reason: error.to_string(),
+        },
         WriteError::Clock(error) => ExecuteError::Stopped {
             reason: error.to_string(),
         },

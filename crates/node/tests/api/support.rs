@@ -198,6 +198,8 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
         replica: Config {
             regions: vec![region.clone()],
             region,
+            arrival: meridian_replicate::Arrival::Founding,
+            evict_after: None,
             log_bytes_max,
             log_bytes_limit: log_bytes_max,
             drift_max: Duration::from_millis(500),

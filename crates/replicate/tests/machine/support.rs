@@ -6,7 +6,7 @@ use meridian_engine_kv::{
 use meridian_log::{Log, LogConfig, MemoryDisk};
 use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
-    Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
+    Arrival, Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
 };
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub struct Region {
     pub log_bytes_max: u64,
     pub log_bytes_limit: u64,
     pub segment_bytes: u64,
+    pub founders: Vec<RegionName>,
+    pub arrival: Arrival,
+    pub evict_after: Option<Duration>,
     pub machine: Option<Machine>,
 }
 
@@ -46,6 +49,9 @@ impl Region {
             log_bytes_max: 1 << 30,
             log_bytes_limit: 1 << 31,
             segment_bytes: 4096,
+            founders: vec![RegionName::new("a"), RegionName::new("b")],
+            arrival: Arrival::Founding,
+            evict_after: None,
             machine: None,
         }
     }
@@ -67,7 +73,9 @@ impl Region {
         let log = Log::open(self.disk.clone(), config, tables.position()).expect("a log");
         let config = Config {
             region: self.name.clone(),
-            regions: vec![RegionName::new("a"), RegionName::new("b")],
+            regions: self.founders.clone(),
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: self.log_bytes_max,
             log_bytes_limit: self.log_bytes_limit,
             drift_max: Duration::from_millis(500),
