@@ -4,7 +4,7 @@
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
 //! that isn't answered in time may be asked again: none of them changes anything twice.
 
-use crate::{SnapshotId, SnapshotPart, Vector};
+use crate::{Epoch, SnapshotId, SnapshotPart, Vector};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub enum Question {
         /// The key of the last record received; `None` at the beginning.
         after: Option<Bytes>,
     },
+    /// "Who counts, as far as you know?"
+    Epoch,
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -39,4 +41,6 @@ pub enum Answer {
     Snapshot(SnapshotPart),
     /// The snapshot asked for is not known any more: begin with another.
     SnapshotGone,
+    /// Who counts there.
+    Epoch(Epoch),
 }

@@ -3,14 +3,18 @@
 pub mod api;
 pub mod dataset;
 
+mod arrival;
 mod aside;
 mod joining;
 mod keeper;
+mod known;
+mod lifecycle;
 mod links;
 mod region;
 mod registry;
 
 pub use aside::{ShelfError, Shelves};
 pub use joining::Progress;
+pub use known::Known;
 pub use region::{Serve, ServeError, Wan, serve};
 pub use registry::{DatasetState, Datasets, Registry};

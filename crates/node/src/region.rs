@@ -1,10 +1,14 @@
 //! One region, from its topology to a running process and back down.
 
 use crate::api::{Api, ApiState};
+use crate::arrival::Places;
 use crate::aside::{ShelfError, Shelves};
-use crate::dataset::{DatasetConfig, MachineClock};
+use crate::dataset::{DatasetConfig, DatasetHandle, MachineClock, Membership};
 use crate::keeper::Keeper;
-use crate::links::{self, Nudges, PeerAddress, Peers, Streams, Supervisor};
+use crate::known::Known;
+use crate::lifecycle::Lifecycle;
+use crate::links::{self, Nudges, Peers, Streams, Supervisor};
+use crate::registry::{DatasetState, Registry};
 use meridian_engine_kv::Limits;
 use meridian_link::certs::IdentityError;
 use meridian_link::{
@@ -12,7 +16,7 @@ use meridian_link::{
 };
 use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
-use meridian_topology::{Address, Dataset, Place, Serving, Topology, TopologyError, round_trip};
+use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
@@ -29,6 +33,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(2);
+const LOOK_AT_MEMBERS_EVERY: Duration = Duration::from_millis(100);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -156,8 +161,21 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
     let mut links = bind_links(&serve, &serving).await?;
-    let datasets = open_datasets(&serve, clock);
-    let (_wanted, peers) = watch::channel(peers_of_topology(&serve, &serving));
+    let shelves = Shelves::open(&serve.data_dir.join("aside"))?;
+    let known = Known::open(
+        &serve.topology,
+        &serve.region,
+        serve.wan,
+        Some(&serve.data_dir),
+    );
+    let datasets = open_datasets(&serve, clock)?;
+    let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
+    let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
+    lifecycles.spawn(follow_members(
+        known.clone(),
+        datasets.registry().clone(),
+        wanted,
+    ));
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
@@ -166,7 +184,8 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         datasets: datasets.registry().clone(),
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
-        shelves: Shelves::open(&serve.data_dir.join("aside"))?,
+        shelves,
+        known,
         started: Instant::now(),
     };
     let tls = api_tls(&serve, &serving)?;
@@ -182,43 +201,88 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     tracing::info!(region = serve.region, "shutting down");
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
+    lifecycles.shutdown().await;
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
 }
 
-fn open_datasets(serve: &Serve, clock: MachineClock) -> Keeper {
+/// Opens what is here; what joins is opened by its [`Lifecycle`].
+fn open_datasets(serve: &Serve, clock: MachineClock) -> Result<Keeper, ServeError> {
     let datasets = &serve.topology.datasets;
     let configs = datasets
         .iter()
         .map(|dataset| dataset_config(serve, dataset));
     let keeper = Keeper::new(configs.collect(), clock);
     for config in keeper.configs() {
-        keeper.open(config.clone());
+        let places = Places::of(&serve.data_dir, &config.name, &config.directory);
+        if serve.join && !places.is_joining() {
+            if config.directory.exists() {
+                tracing::info!(
+                    dataset = config.name,
+                    "goes on as what it is: the data directory is no empty one"
+                );
+            } else {
+                let unusable = |source| ServeError::DataDirectory {
+                    path: serve.data_dir.clone(),
+                    source,
+                };
+                places.begin(None).map_err(unusable)?;
+            }
+        }
+        if !places.is_joining() {
+            keeper.open(config.clone());
+        }
     }
-    keeper
+    Ok(keeper)
 }
 
-/// Whom the topology says to dial.
-fn peers_of_topology(serve: &Serve, serving: &Serving) -> Peers {
-    let dialled = serving.peers.iter().map(|peer| {
-        let address = PeerAddress {
-            link: peer.link.to_string(),
-            delay: one_way(serve.wan, &serving.region.place, &peer.place),
+fn lifecycles(
+    serve: &Serve,
+    keeper: &Keeper,
+    shelves: &Shelves,
+    peers: &watch::Receiver<Peers>,
+) -> JoinSet<()> {
+    let mut lifecycles = JoinSet::new();
+    let datasets = keeper.registry().now();
+    for config in keeper.configs() {
+        let handle = keeper.registry().running(&config.name);
+        if let Some(DatasetState::Failed { .. }) = datasets.get(&config.name) {
+            continue;
+        }
+        let lifecycle = Lifecycle {
+            region: RegionName::new(&serve.region),
+            keeper: keeper.clone(),
+            config: config.clone(),
+            places: Places::of(&serve.data_dir, &config.name, &config.directory),
+            shelves: shelves.clone(),
+            peers: peers.clone(),
         };
-        (peer.name.clone(), address)
-    });
-    Peers {
-        dialled: dialled.collect(),
-        heard: BTreeSet::new(),
+        lifecycles.spawn(lifecycle.run(handle));
     }
+    lifecycles
 }
 
-/// How long a message takes from one place to the other.
-fn one_way(wan: Wan, from: &Place, to: &Place) -> Duration {
-    match wan {
-        Wan::None => Duration::ZERO,
-        Wan::Real => Duration::from_millis(u64::from(round_trip(from, to).ms)) / 2,
+/// Each dataset's membership; `None` where it doesn't run.
+fn memberships(registry: &Registry) -> Vec<Option<Arc<Membership>>> {
+    let datasets = registry.now();
+    let states = datasets.values();
+    states
+        .map(|state| state.running().map(DatasetHandle::membership))
+        .collect()
+}
+
+/// Says whom to talk to, for as long as it is polled.
+async fn follow_members(known: Known, registry: Registry, wanted: watch::Sender<Peers>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_MEMBERS_EVERY);
+    loop {
+        ticks.tick().await;
+        let peers = known.peers(&memberships(&registry));
+        wanted.send_if_modified(|before| {
+            let is_new = *before != peers;
+            *before = peers;
+            is_new
+        });
     }
 }
 

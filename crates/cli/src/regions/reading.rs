@@ -60,10 +60,10 @@ pub struct Member {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Proposal {
-    /// In words: `add eu-west-1`.
-    pub what: String,
-    /// Who has voted for it.
-    pub votes: Vec<String>,
+    /// In words, where it was asked for there: `add eu-west-1`.
+    pub what: Option<String>,
+    /// How many have accepted it.
+    pub accepted: u64,
     /// How many votes decide.
     pub needed: u64,
 }
@@ -95,11 +95,8 @@ impl DatasetRegions {
     /// What is being decided about a region, for people.
     pub fn vote_text(&self) -> Option<String> {
         let proposal = self.proposal.as_ref()?;
-        Some(format!(
-            "vote on \"{}\": {} of {} needed",
-            proposal.what,
-            proposal.votes.len(),
-            proposal.needed
-        ))
+        let what = proposal.what.as_deref().unwrap_or("a change");
+        let (accepted, needed) = (proposal.accepted, proposal.needed);
+        Some(format!("{accepted} of {needed} votes to {what}"))
     }
 }

@@ -8,5 +8,6 @@ mod dying;
 mod kills;
 mod limits;
 mod links;
+mod members;
 mod proxy;
 mod system;

@@ -21,6 +21,7 @@ pub struct System {
     pub directory: TempDir,
     agent: ureq::Agent,
     apis: Vec<SocketAddr>,
+    links: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
     proxies: BTreeMap<(usize, usize), Proxy>,
 }
@@ -112,6 +113,7 @@ impl System {
             directory,
             agent,
             apis,
+            links: links.clone(),
             processes,
             proxies,
         };
@@ -171,6 +173,10 @@ impl System {
 
     /// Starts a region on another data directory than its own.
     pub fn start_region_in(&mut self, region: usize, data_dir: &Path) {
+        self.launch(region, data_dir, &[]);
+    }
+
+    fn launch(&mut self, region: usize, data_dir: &Path, more: &[&str]) {
         let mut talk = File::options();
         let talk = talk
             .create(true)
@@ -182,11 +188,26 @@ impl System {
             .arg(self.topology_path(region))
             .arg("--data-dir")
             .arg(data_dir)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(talk)
             .spawn();
         self.processes[region] = Some(child.expect("meridian starts"));
+    }
+
+    /// Starts a region that joins the others.
+    pub fn start_joining(&mut self, region: usize) {
+        let data_dir = self.data_dir(region);
+        self.launch(region, &data_dir, &["--join"]);
+    }
+
+    pub fn api(&self, region: usize) -> SocketAddr {
+        self.apis[region]
+    }
+
+    pub fn link(&self, region: usize) -> SocketAddr {
+        self.links[region]
     }
 
     /// SIGKILL, and waits for the end.
@@ -336,6 +357,10 @@ impl Client {
 
     pub fn put_at(&self, path: &str, document: &str) -> Result<Reply, ureq::Error> {
         read(self.agent.put(self.url(path)).send(document)?)
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.post(self.url(path)).send(body)?)
     }
 
     pub fn delete(&self, key: &str) -> Result<Reply, ureq::Error> {

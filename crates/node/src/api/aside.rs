@@ -34,6 +34,7 @@ pub(crate) struct AsideCounts {
     waiting: u64,
     resubmitted: u64,
     dropped: u64,
+    held: u64,
 }
 
 /// A transaction that was set aside.
@@ -45,7 +46,7 @@ pub(crate) struct AsideTransaction {
     origin: String,
     /// When it was committed there (RFC 3339).
     committed_at: String,
-    /// `waiting`, `resubmitted` or `dropped`.
+    /// `waiting`, `resubmitted`, `dropped`, or `held` where the members held it after all.
     state: &'static str,
     /// Why it was not written again by itself.
     reason: Option<String>,
@@ -116,6 +117,7 @@ fn page(
                 KeptState::Waiting { .. } => &mut reply.counts.waiting,
                 KeptState::Resubmitted { .. } => &mut reply.counts.resubmitted,
                 KeptState::Dropped => &mut reply.counts.dropped,
+                KeptState::Held => &mut reply.counts.held,
             };
             *count += 1;
             let is_wanted = all || matches!(state, KeptState::Waiting { .. });
@@ -266,6 +268,7 @@ fn word(state: &KeptState) -> &'static str {
         KeptState::Waiting { .. } => "waiting",
         KeptState::Resubmitted { .. } => "resubmitted",
         KeptState::Dropped => "dropped",
+        KeptState::Held => "held",
     }
 }
 
@@ -274,7 +277,7 @@ fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
     let (reason, version) = match &kept.state {
         KeptState::Waiting { reason } => (reason.clone(), None),
         KeptState::Resubmitted { version } => (None, *version),
-        KeptState::Dropped => (None, None),
+        KeptState::Dropped | KeptState::Held => (None, None),
     };
     AsideTransaction {
         id: name(shelf, record.sequence).to_string(),

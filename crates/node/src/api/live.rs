@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use meridian_replicate::OwnStanding;
 
 /// Whether the process answers.
 #[utoipa::path(
@@ -50,6 +51,10 @@ fn fault(dataset: &DatasetState) -> Option<String> {
             dataset.absence()
         }
         DatasetState::Running(handle) => {
+            let membership = handle.membership();
+            if let OwnStanding::Joining { .. } | OwnStanding::Leaving = membership.standing {
+                return Some("takes no writes: the region is joining or leaving".to_owned());
+            }
             let status = handle.status();
             match condition(&status) {
                 DatasetCondition::Running => None,

@@ -26,6 +26,8 @@ mod metrics;
 mod openapi;
 mod preconditions;
 mod problem;
+mod region_requests;
+mod regions;
 mod replication;
 mod routes;
 mod rows;

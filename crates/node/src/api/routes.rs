@@ -6,15 +6,16 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::transactions;
 use super::{
-    aside, conflicts, increments, listing, live, metrics, openapi, replication, rows, status,
+    aside, conflicts, increments, listing, live, metrics, openapi, regions, replication, rows,
+    status,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 /// Every path of the API.
-pub(crate) const PATHS: [&str; 16] = [
+pub(crate) const PATHS: [&str; 19] = [
     "/v1/tables",
     "/v1/tables/{table}/rows",
     "/v1/tables/{table}/rows/{key}",
@@ -31,6 +32,9 @@ pub(crate) const PATHS: [&str; 16] = [
     "/v1/aside",
     "/v1/aside/{id}",
     "/v1/aside/{id}/resubmit",
+    "/v1/regions",
+    "/v1/regions/{name}",
+    "/v1/regions/{name}/evict",
 ];
 
 /// The API's router.
@@ -54,7 +58,7 @@ pub fn router(state: ApiState) -> Router {
         ready,
         rest @ ..,
     ] = rest;
-    let [kept, one_kept, again] = rest;
+    let [kept, one_kept, again, members, member, eviction] = rest;
     Router::new()
         .route(tables, get(listing::tables))
         .route(listed, get(listing::rows))
@@ -72,6 +76,9 @@ pub fn router(state: ApiState) -> Router {
         .route(kept, get(aside::list))
         .route(one_kept, get(aside::show).delete(aside::discard))
         .route(again, post(aside::resubmit))
+        .route(members, get(regions::list).post(regions::add))
+        .route(member, delete(regions::remove))
+        .route(eviction, post(regions::evict))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

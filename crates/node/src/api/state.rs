@@ -4,6 +4,7 @@ use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::aside::Shelves;
 use crate::dataset::DatasetHandle;
+use crate::known::Known;
 pub use crate::registry::DatasetState;
 use crate::registry::{Datasets, Registry};
 use axum::http::HeaderMap;
@@ -38,6 +39,8 @@ pub struct Api {
     pub rejections: Option<Rejections>,
     /// What an evicted incarnation of this region alone held.
     pub shelves: Shelves,
+    /// The regions that are known, and where they are reached.
+    pub known: Known,
     /// When the region started.
     pub started: Instant,
 }

@@ -8,6 +8,7 @@
 //! log ─own entries beyond what the members hold─▶ aside/DATASET-ORIGIN.entries
 //!                                                 aside/DATASET-ORIGIN.decisions
 //! waiting ──rows unchanged since──▶ resubmitted       a person: resubmit ─▶ resubmitted
+//! held by the members after all ─▶ held
 //!    └─────changed──▶ waiting, with the reason  ────────────▶  drop ─▶ dropped
 //! ```
 //!

@@ -34,10 +34,17 @@ pub(crate) async fn resubmit_all(
     shelf: &Arc<Shelf>,
     dataset: &DatasetHandle,
 ) -> Result<(), Resubmission> {
+    // The region counts again, so all that the members held of the old incarnation is here.
+    let held = dataset.log().marks().get(shelf.origin()).sequence;
     let mut rewritten = rewritten(shelf)?;
     let sequences: Vec<_> = shelf.sequences().collect();
     for sequence in sequences {
         if shelf.state(sequence) != (State::Waiting { reason: None }) {
+            continue;
+        }
+        if sequence <= held {
+            let state = State::Held;
+            shelf.decide(Decision { sequence, state })?;
             continue;
         }
         let Some(kept) = shelf.get(sequence)? else {

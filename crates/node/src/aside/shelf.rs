@@ -1,9 +1,7 @@
 //! A shelf on disk: the transactions of one evicted incarnation, and what became of each.
 
 use meridian_log::{Directory, LogError, Reader};
-use meridian_model::{
-    Body, Entry, Hlc, Operation, OriginId, Position, Sequence, Transaction, Version,
-};
+use meridian_model::{Body, Entry, Hlc, Operation, OriginId, Position, Sequence, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -66,6 +64,8 @@ pub(crate) enum State {
     },
     /// A person gave it up.
     Dropped,
+    /// The members held it after all.
+    Held,
 }
 
 /// A row's table and key.
@@ -381,14 +381,6 @@ fn unusable(path: &Path, source: io::Error) -> ShelfError {
 }
 
 impl Record {
-    /// What the transaction's changes had as their version.
-    pub(crate) fn version(&self, origin: OriginId) -> Version {
-        Version {
-            hlc: self.hlc,
-            origin,
-        }
-    }
-
     /// Each row that it changed, once.
     pub(crate) fn rows(&self) -> impl Iterator<Item = RowName> + '_ {
         let changes = self.transaction.changes.iter();

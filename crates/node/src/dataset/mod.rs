@@ -23,7 +23,7 @@ mod thread;
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub use clock::MachineClock;
 pub use delays::{DelaySummary, Delays};
-pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerReport};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;

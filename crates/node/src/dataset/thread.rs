@@ -1,14 +1,14 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport};
 use super::room::Room;
 use super::{Delays, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Outcome, Request, Tables};
 use meridian_log::Directory;
 use meridian_model::{Envelope, OriginId, RegionName, Vector};
-use meridian_replicate::{CommitError, Now, Replica, WriteError};
+use meridian_replicate::{CommitError, Now, OwnStanding, Replica, WriteError};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -49,10 +49,12 @@ pub(super) fn start(
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.marks().vector()));
+    let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
         name: name.clone(),
         clock,
         publish,
+        publish_membership,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
@@ -76,6 +78,7 @@ pub(super) fn start(
         applied,
         status,
         questions,
+        membership,
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
@@ -111,6 +114,7 @@ struct Worker {
     replica: EmbeddedReplica,
     clock: MachineClock,
     publish: watch::Sender<Arc<Vector>>,
+    publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
     /// Client transactions that came before the dataset had settled.
@@ -167,6 +171,19 @@ impl Worker {
                 }
                 Input::Disown { reason } => self.replica.disown(&reason),
                 Input::Holds { member, held } => self.replica.holds(member, &held),
+                Input::Propose { proposal, reply } => {
+                    // Whoever asked may have given up; what has begun goes on.
+                    let _ = reply.send(self.replica.propose(now, proposal));
+                }
+                Input::Refusal {
+                    region,
+                    origin,
+                    reply,
+                } => {
+                    // The link may have ended.
+                    let _ = reply.send(self.replica.refusal(&region, origin));
+                }
+                Input::Sponsors { peers } => self.replica.set_peers(now, &peers),
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -208,8 +225,17 @@ impl Worker {
             Ok(outcome) => self.replies.push((outcome, reply)),
             Err(error) => {
                 // Whoever asked may have gone; then nobody waits for the answer.
-                let _ = reply.send(Err(refused(error)));
+                let _ = reply.send(Err(self.refused(error)));
             }
+        }
+    }
+
+    fn refused(&self, error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
+        match (self.replica.standing(), error) {
+            (OwnStanding::Evicted { reason, .. }, WriteError::Stopped { .. }) => {
+                ExecuteError::Evicted { reason }
+            }
+            (_, error) => refused(error),
         }
     }
 
@@ -227,6 +253,14 @@ impl Worker {
         if let Err(error) = self.replica.tick(now) {
             tracing::warn!(dataset = self.name, %error, "cannot trim the log");
         }
+        let membership = membership_of(&self.replica);
+        self.publish_membership.send_if_modified(|known| {
+            let is_new = **known != membership;
+            if is_new {
+                *known = Arc::new(membership);
+            }
+            is_new
+        });
         let status = self.describe(now);
         if let Some(shared) = &self.status {
             *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -308,12 +342,21 @@ impl Worker {
     }
 }
 
+fn membership_of(replica: &EmbeddedReplica) -> Membership {
+    Membership {
+        epoch: replica.epoch().clone(),
+        standing: replica.standing(),
+        adopted: replica.adopted(),
+        deciding: replica.proposal(),
+    }
+}
+
 fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
     match error {
         WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
-        WriteError::NotServing { reason } => ExecuteError::Stopped { reason },
+        WriteError::NotServing { reason } => ExecuteError::NotServing { reason },
         error @ WriteError::NotSpoken { .. } => ExecuteError::Stopped {
             reason: error.to_string(),
         },

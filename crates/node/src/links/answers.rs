@@ -3,7 +3,7 @@
 use crate::dataset::{DatasetHandle, describe};
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
-use meridian_model::{Answer, Envelope, Message, Question, SnapshotId};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId, Standing};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -16,13 +16,15 @@ const PART_BYTES: usize = 1 << 20;
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
+    peer: RegionName,
     tasks: JoinSet<()>,
 }
 
 impl Answers {
-    pub(super) fn new(link: Arc<Mutex<LinkSender>>) -> Self {
+    pub(super) fn new(link: Arc<Mutex<LinkSender>>, peer: RegionName) -> Self {
         Self {
             link,
+            peer,
             tasks: JoinSet::new(),
         }
     }
@@ -37,12 +39,12 @@ impl Answers {
     ) {
         while self.tasks.try_join_next().is_some() {}
         let is_busy = self.tasks.len() >= AT_ONCE_MAX;
-        let link = self.link.clone();
+        let (link, peer) = (self.link.clone(), self.peer.clone());
         self.tasks.spawn(async move {
             let answer = match dataset {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
                 None => unavailable("the dataset doesn't run there"),
-                Some(dataset) => answer(&dataset, question).await,
+                Some(dataset) => answer(&dataset, &peer, question).await,
             };
             let message = Message::Answer { id, answer };
             let envelope = Envelope {
@@ -61,10 +63,24 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
+/// Why a region doesn't get a copy of the tables: only for one that is expected is everything kept
+/// that comes after the copy.
+fn unexpected(dataset: &DatasetHandle, peer: &RegionName) -> Option<String> {
+    let membership = dataset.membership();
+    let member = membership.epoch.members.get(peer);
+    let is_expected =
+        member.is_some_and(|it| it.standing == Standing::Joining && it.origin.is_none());
+    (!is_expected).then(|| format!("region {peer} isn't expected to join there"))
+}
+
+async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
-        Question::Snapshot { id, after } => snapshot(dataset, id, after).await,
+        Question::Snapshot { id, after } => match unexpected(dataset, peer) {
+            Some(reason) => unavailable(&reason),
+            None => snapshot(dataset, id, after).await,
+        },
+        Question::Epoch => Answer::Epoch(dataset.membership().epoch.clone()),
     }
 }
 

@@ -51,7 +51,7 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
     let peer = RegionName::new(&connection.peer);
     let (sender, mut receiver) = connection.split();
     let link = Arc::new(Mutex::new(sender));
-    let mut answers = Answers::new(link.clone());
+    let mut answers = Answers::new(link.clone(), peer.clone());
     let mut running = RunningStreams {
         peer,
         link: link.clone(),
@@ -118,6 +118,7 @@ impl RunningStreams {
                 link: self.link.clone(),
                 session: SessionId::default(),
                 held: None,
+                subscriber: None,
             };
             self.tasks.spawn(stream.run(messages));
             self.inboxes.insert(name.clone(), (origin, inbox));
@@ -164,6 +165,8 @@ struct Stream {
     session: SessionId,
     /// What the subscriber last said that it holds, until the dataset has been told.
     held: Option<Vec<(OriginId, Sequence)>>,
+    /// Under which incarnation the peer has subscribed.
+    subscriber: Option<OriginId>,
 }
 
 /// Why a stream can't go on.
@@ -184,6 +187,7 @@ impl Stream {
     /// Runs until the dataset ends or the link fails; says why it did.
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<(), String> {
         let mut committed = self.dataset.committed();
+        let mut members = self.dataset.membership_changes();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
             let stepped = tokio::select! {
@@ -193,6 +197,10 @@ impl Stream {
                 },
                 changed = committed.changed() => match changed {
                     Ok(()) => Ok(()),
+                    Err(_) => return Ok(()),
+                },
+                changed = members.changed() => match changed {
+                    Ok(()) => self.look_at_members().await,
                     Err(_) => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
@@ -271,6 +279,14 @@ impl Stream {
         message: Message,
         held: Vec<(OriginId, Sequence)>,
     ) -> Result<(), StreamError> {
+        let Message::Subscribe { origin, .. } = &message else {
+            return Ok(());
+        };
+        let origin = *origin;
+        self.subscriber = Some(origin);
+        if let Some(reason) = self.dataset.refusal(&self.peer, origin).await {
+            return self.turn_away(reason).await;
+        }
         let known = self.dataset.member(&self.peer);
         let now = self.clock.now();
         let answer = tokio::task::block_in_place(|| self.sender.subscribe(now, known, message))?;
@@ -285,6 +301,25 @@ impl Stream {
             _ => self.held = Some(held),
         }
         self.send(answer.message).await
+    }
+
+    /// A subscriber may have ceased to count, and has to hear of it.
+    async fn look_at_members(&mut self) -> Result<(), StreamError> {
+        let Some(origin) = self.subscriber else {
+            return Ok(());
+        };
+        match self.dataset.refusal(&self.peer, origin).await {
+            Some(reason) => self.turn_away(reason).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn turn_away(&mut self, reason: Refusal) -> Result<(), StreamError> {
+        tracing::warn!(peer = %self.peer, dataset = self.dataset.name(), %reason, "refused");
+        self.sender.unsubscribe();
+        self.subscriber = None;
+        let session = self.session;
+        self.send(Message::Refuse { session, reason }).await
     }
 
     /// Tells the dataset what the subscriber holds: its log may have grown to its limit, where only

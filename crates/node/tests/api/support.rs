@@ -8,7 +8,7 @@ use meridian_engine_kv::Limits;
 use meridian_model::RegionName;
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
-use meridian_node::{Registry, Shelves};
+use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
 use meridian_topology::Topology;
 use serde_json::Value;
@@ -95,6 +95,12 @@ impl Region {
             datasets: Registry::new(BTreeMap::from(datasets)),
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
+            known: Known::open(
+                &Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap(),
+                "us-east-1",
+                Wan::None,
+                None,
+            ),
             shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
         };
