@@ -10,6 +10,7 @@ use meridian_replicate::ProposeError;
 use meridian_topology::{Address, Location, check_region_name, well_known};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -25,25 +26,12 @@ pub(crate) struct AddRequest {
     api: Option<String>,
     /// `host:port` of its link.
     link: Option<String>,
-    /// Where it is; by its name if it is left out.
-    place: Option<PlaceRequest>,
+    /// Where it is: a cloud region's name, or `{"latitude", "longitude"}` in degrees; by its own name
+    /// if it is left out.
+    #[schema(value_type = Option<Object>)]
+    place: Option<Value>,
     /// In which datasets; all if it is left out.
     datasets: Option<Vec<String>>,
-}
-
-/// A place on the map.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum PlaceRequest {
-    /// A cloud region's name.
-    Name(String),
-    /// Degrees.
-    Degrees {
-        /// North is positive.
-        latitude: f64,
-        /// East is positive.
-        longitude: f64,
-    },
 }
 
 /// A region that is to count no more.
@@ -122,11 +110,12 @@ fn place(asked: &AddRequest) -> Result<Option<Location>, Problem> {
     let named = |name: &str| well_known(name).map(|place| place.location);
     let found = match &asked.place {
         None => return Ok(named(&asked.name)),
-        Some(PlaceRequest::Name(name)) => named(name),
-        Some(PlaceRequest::Degrees {
-            latitude,
-            longitude,
-        }) => Location::new(*latitude, *longitude),
+        Some(Value::String(name)) => named(name),
+        Some(place) => {
+            let degrees = |name: &str| place.get(name).and_then(Value::as_f64);
+            let at = degrees("latitude").zip(degrees("longitude"));
+            at.and_then(|(latitude, longitude)| Location::new(latitude, longitude))
+        }
     };
     found.map(Some).ok_or_else(|| {
         Problem::new(Kind::BadBody, "place is nowhere on the map")
