@@ -1,4 +1,8 @@
 //! Regions join, are evicted, come back and leave while the others are written to and read.
+#![allow(
+    clippy::print_stdout,
+    reason = "the delays are what somebody runs it for"
+)]
 
 use crate::proxy::Proxy;
 use crate::system::{Client, System, meridian};
