@@ -28,8 +28,8 @@ pub enum Mutation {
     EvictedByMinority,
     /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
     CollectedEarly,
-    /// A region that starts again has forgotten what it promised and accepted.
-    PromiseForgotten,
+    /// A region goes on taking an incarnation's stream after it adopted an epoch without it.
+    TakenBeyondTheCut,
 }
 
 #[cfg(feature = "mutations")]

@@ -147,16 +147,6 @@ impl Ballots {
         let promised = voters.count(promised.map(|(voter, _)| voter));
         (promised, voters.count(accepted))
     }
-
-    /// The deliberate bug of forgetting what one said.
-    pub(crate) fn forget(&mut self, voter: OriginId) {
-        for voters in self.promised.values_mut() {
-            voters.remove(&voter);
-        }
-        for voters in self.accepted.values_mut() {
-            voters.remove(&voter);
-        }
-    }
 }
 
 /// Whose votes decide, and how many are a majority.

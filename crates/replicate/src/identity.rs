@@ -2,7 +2,6 @@
 
 use crate::{Arrival, Config, Engine, OpenError, Road};
 use meridian_log::{Disk, Log};
-use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Body, OriginId, Position};
 
 /// The road that the tables carry, with this region's incarnation in it. Where there is none yet,
@@ -18,18 +17,14 @@ pub(crate) fn identified<D: Disk, E: Engine>(
         None => Road::default(),
         Some(bytes) => Road::decode(bytes).map_err(OpenError::Road)?,
     };
-    if let Some(own) = road.own {
-        if mutation::active(Mutation::PromiseForgotten) {
-            for ballots in road.ballots.values_mut() {
-                ballots.forget(own);
-            }
-        }
+    if road.own.is_some() {
         road.found(&config.regions);
         return Ok(road);
     }
     // Tables that came with a road but no incarnation are a copy of another region's.
-    let is_copy = engine.road().is_some() && config.arrival == Arrival::Joining;
-    let known = road.member(&config.region).filter(|_| !is_copy);
+    let is_copy = engine.road().is_some();
+    let joins = is_copy && config.arrival == Arrival::Joining;
+    let known = road.member(&config.region).filter(|_| !joins);
     road.own = Some(match known {
         // A release without epochs kept it so.
         Some(origin) => origin,

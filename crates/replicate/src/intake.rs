@@ -144,7 +144,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Refusal::Fork { origin, .. } => *origin == self.origin,
             Refusal::UnknownIncarnation {
                 region, offered, ..
-            } => region == own && *offered == self.origin,
+            } => {
+                // Who joined may meet a region that has yet to hear of it, and still counts its
+                // predecessor; were it replaced itself, it would be told that it was evicted.
+                let is_founder = self.road.founder(own) == Some(self.origin);
+                region == own && *offered == self.origin && is_founder
+            }
             _ => false,
         };
         if is_about_this_region {

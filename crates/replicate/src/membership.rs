@@ -41,6 +41,7 @@ use crate::presence::Presence;
 use crate::receiver::Receiver;
 use crate::{Arrival, Engine, Now, Proposal, Replica};
 use meridian_log::Disk;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
     Adopt, Ballot, Body, DecidedBy, Epoch, OriginId, RegionName, Sequence, Standing, Vote,
 };
@@ -294,7 +295,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
             wanted.remove(&self.config.region);
         }
-        self.receivers.retain(|peer, _| wanted.contains(peer));
+        let beyond = mutation::active(Mutation::TakenBeyondTheCut);
+        self.receivers
+            .retain(|peer, _| wanted.contains(peer) || beyond);
         for peer in wanted {
             if self.receivers.contains_key(&peer) {
                 continue;

@@ -249,6 +249,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 if next.members.remove(&region).is_none() {
                     return Err(ProposeError::NotMember { region });
                 }
+                call_off_leaving(&mut next);
                 somebody_writes(&next, region)?;
             }
         }
@@ -327,6 +328,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let mut next = self.road.epoch.clone();
         next.number += 1;
         next.members.remove(region);
+        call_off_leaving(&mut next);
         somebody_writes(&next, region.clone()).ok()?;
         self.all_but_speak(Some(region), VOTES_SINCE).ok()?;
         Some(next)
@@ -357,6 +359,19 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             accepted,
             needed: voters.needed(),
         })
+    }
+}
+
+/// Where the last region that takes writes is lost, those that were about to leave stay.
+fn call_off_leaving(next: &mut Epoch) {
+    let mut members = next.members.values();
+    if members.any(|member| member.standing == Standing::Voting) {
+        return;
+    }
+    for member in next.members.values_mut() {
+        if member.standing == Standing::Leaving {
+            member.standing = Standing::Voting;
+        }
     }
 }
 

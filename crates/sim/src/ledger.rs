@@ -106,6 +106,8 @@ impl Ledger {
 
     /// A node is gone for good, and the others hold its stream up to `sequence`: an asynchronous
     /// region may take what nobody else had with it.
+    ///
+    /// A region that came back counts as another node here.
     pub(crate) fn gone(&mut self, node: usize, sequence: Sequence) {
         for record in self.records.iter_mut().filter(|record| record.node == node) {
             let survived = record.fate != Fate::Dropped && record.sequence <= sequence;
@@ -115,6 +117,14 @@ impl Ledger {
                 Fate::Dropped
             };
         }
+    }
+
+    /// The incarnation under which this node wrote.
+    pub(crate) fn origin_of(&self, node: usize) -> Option<OriginId> {
+        let mut records = self.records.iter();
+        records
+            .find(|record| record.node == node)
+            .map(|record| record.origin)
     }
 
     /// The rows that all this must have led to.

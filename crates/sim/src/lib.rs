@@ -10,10 +10,11 @@
 //! What is modelled: message latency, reordering, duplication and loss, one-way and two-way cuts;
 //! processes killed; power cut in the middle of a write, with sectors torn and commits of the tables
 //! lost; disks that are full for a while or lie about syncs; clocks that are skewed and jump either
-//! way; a region that is gone for good.
+//! way; a region that is gone for good; regions that join, leave, are evicted and come back.
 
 mod joining;
 mod ledger;
+mod members;
 mod network;
 mod node;
 mod scenario;

@@ -8,7 +8,7 @@ use std::io::Write as _;
 /// Simulates regions under faults, from seeds.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this scenario: chaos, dying-origin, lying-disk or joining.
+    /// Only this scenario: chaos, dying-origin, lying-disk, joining, membership or split.
     #[arg(long)]
     scenario: Option<String>,
     /// Only this seed.
@@ -27,11 +27,8 @@ fn main() -> anyhow::Result<()> {
     let scenarios = match &arguments.scenario {
         None => Scenario::ALL.to_vec(),
         Some(name) => vec![Scenario::from_name(name).with_context(|| {
-            let names: Vec<&str> = Scenario::ALL.iter().map(|known| known.name()).collect();
-            format!(
-                "no scenario is called {name:?}: there are {}",
-                names.join(", ")
-            )
+            let names = Scenario::ALL.map(Scenario::name).join(", ");
+            format!("no scenario is called {name:?}: there are {names}")
         })?],
     };
     let seeds = match arguments.seed {

@@ -42,6 +42,14 @@ pub(crate) struct Node {
     pub(crate) checker: SnapshotChecker,
     /// Destroyed, not to come back.
     pub(crate) is_gone: bool,
+    /// Which of the world's incarnations this is, counted from 0.
+    pub(crate) life: usize,
+    /// The number of this incarnation, once it has started.
+    pub(crate) origin: Option<OriginId>,
+    /// How its stream begins.
+    pub(crate) arrival: Arrival,
+    pub(crate) evict_after: Option<Duration>,
+    pub(crate) segment_bytes: u64,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
@@ -52,7 +60,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, life: usize) -> Self {
         Self {
             name: RegionName::new(name),
             disk: MemoryDisk::new(),
@@ -62,6 +70,11 @@ impl Node {
             clock_offset: 0,
             checker: SnapshotChecker::new(name),
             is_gone: false,
+            life,
+            origin: None,
+            arrival: Arrival::Founding,
+            evict_after: None,
+            segment_bytes: 16 << 10,
             refused: None,
             joining: None,
             must_apply: Marks::default(),
@@ -88,12 +101,17 @@ impl Node {
         self.started = time;
         let tables = Tables::open(self.store.clone(), Limits::default())
             .map_err(|error| StartError::Refused(error.to_string()))?;
-        let log = Log::open(self.disk.clone(), LOG_CONFIG, tables.position())?;
+        let log_config = LogConfig {
+            segment_bytes: self.segment_bytes,
+            tail_cache_bytes: 8 << 10,
+            prepare_ahead: false,
+        };
+        let log = Log::open(self.disk.clone(), log_config, tables.position())?;
         let config = Config {
             region: self.name.clone(),
             regions: regions.to_vec(),
-            arrival: Arrival::Founding,
-            evict_after: None,
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: 8 << 20,
             log_bytes_limit: 16 << 20,
             drift_max: Duration::from_millis(500),
@@ -101,6 +119,7 @@ impl Node {
             settle: Duration::from_secs(1),
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        self.origin = Some(replica.origin());
         self.replica = Some(replica);
         Ok(())
     }

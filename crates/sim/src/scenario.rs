@@ -1,6 +1,7 @@
 //! Runs: which faults strike, and what must hold in the end.
 
 use crate::joining;
+use crate::members;
 use crate::world::{Event, World};
 use meridian_check::{SnapshotChecker, Violation};
 use meridian_model::Sequence;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
-const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +24,21 @@ pub enum Scenario {
     LyingDisk,
     /// A region joins with a snapshot while clients write, logs are trimmed and faults strike.
     Joining,
+    /// Regions join, are evicted, come back and leave while faults strike.
+    Membership,
+    /// Two sides that don't hear each other both want others to count.
+    Split,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
         Self::Joining,
+        Self::Membership,
+        Self::Split,
     ];
 
     /// The scenario's name.
@@ -42,6 +49,8 @@ impl Scenario {
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
             Self::Joining => "joining",
+            Self::Membership => "membership",
+            Self::Split => "split",
         }
     }
 
@@ -99,13 +108,20 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// The first promise that was broken, with the command that replays it.
 pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
-    let region_count = if seed.is_multiple_of(5) { 4 } else { 3 };
+    let region_count = match scenario {
+        Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
+        Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
+        _ if seed.is_multiple_of(5) => 4,
+        _ => 3,
+    };
     let mut world = World::new(seed, region_count);
     let outcome = match scenario {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
         Scenario::Joining => joining::joining(&mut world),
+        Scenario::Membership => members::membership(&mut world),
+        Scenario::Split => members::split(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -151,7 +167,7 @@ fn chaos(world: &mut World) -> Result<(), Violation> {
 }
 
 /// One random fault.
-fn strike(world: &mut World) {
+pub(crate) fn strike(world: &mut World) {
     let count = world.nodes.len();
     let (one, other) = (world.random.usize(0..count), world.random.usize(0..count));
     match world.random.u32(0..12) {

@@ -4,8 +4,8 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Answer, Envelope, Message, Question, RegionName, WIRE_VERSION_MAX};
-use meridian_replicate::{CommitError, Sender};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, Standing, WIRE_VERSION_MAX};
+use meridian_replicate::{Arrival, CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -72,7 +72,14 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
+    /// The regions' names, by node.
     pub(crate) regions: Vec<RegionName>,
+    founders: Vec<RegionName>,
+    /// The epochs that any region went by, and which members each had.
+    epochs: BTreeMap<u64, Vec<(RegionName, Standing)>>,
+    /// A client acts at least once in this time.
+    pub(crate) client_pause_max: Duration,
+    pub(crate) lives: usize,
     workload: Workload,
     links: BTreeMap<(usize, usize), u64>,
     link_ids: u64,
@@ -108,12 +115,20 @@ impl World {
         let mut world = Self {
             time: Duration::ZERO,
             random: fastrand::Rng::with_seed(seed),
-            nodes: names.iter().map(|name| Node::new(name)).collect(),
+            nodes: names
+                .iter()
+                .enumerate()
+                .map(|(life, name)| Node::new(name, life))
+                .collect(),
             network: Network::new(seed),
             ledger: Ledger::default(),
             clients_act: true,
             events: 0,
             regions: names.iter().map(|name| RegionName::new(name)).collect(),
+            founders: names.iter().map(|name| RegionName::new(name)).collect(),
+            epochs: BTreeMap::new(),
+            client_pause_max: Duration::from_millis(60),
+            lives: region_count,
             workload: Workload::new(seed),
             links: BTreeMap::new(),
             link_ids: 0,
@@ -121,15 +136,93 @@ impl World {
             agenda: BinaryHeap::new(),
         };
         for node in 0..region_count {
-            world.plan(Duration::ZERO, Event::Start(node));
-            world.plan(Duration::ZERO, Event::Tick(node));
-            world.plan(Duration::from_millis(5), Event::Client(node));
-            world.plan(Duration::from_millis(9), Event::Read(node));
+            world.bring_to_life(node);
             for peer in (0..region_count).filter(|peer| *peer != node) {
                 world.plan(Duration::from_millis(1), Event::Dial(node, peer));
             }
         }
         world
+    }
+
+    fn bring_to_life(&mut self, node: usize) {
+        self.plan(Duration::ZERO, Event::Start(node));
+        self.plan(Duration::ZERO, Event::Tick(node));
+        self.plan(Duration::from_millis(5), Event::Client(node));
+        self.plan(Duration::from_millis(9), Event::Read(node));
+    }
+
+    /// A region that is to join: a new one, or a new incarnation in place of an old one.
+    pub(crate) fn arrive(&mut self, region: &RegionName) {
+        let life = self.lives;
+        self.lives += 1;
+        let index = self.regions.iter().position(|name| name == region);
+        let mut node = Node::new(region.as_str(), life);
+        node.arrival = Arrival::Joining;
+        node.segment_bytes = self.nodes[0].segment_bytes;
+        node.evict_after = self.nodes[0].evict_after;
+        if let Some(index) = index {
+            self.kill(index);
+            self.nodes[index] = node;
+            return;
+        }
+        let index = self.nodes.len();
+        self.nodes.push(node);
+        self.regions.push(region.clone());
+        self.bring_to_life(index);
+        for peer in 0..index {
+            self.plan(Duration::from_millis(1), Event::Dial(index, peer));
+            self.plan(Duration::from_millis(1), Event::Dial(peer, index));
+        }
+    }
+
+    /// Ends the streams to those that count no more.
+    fn part_with_the_gone(&mut self, index: usize) {
+        let Some(replica) = &self.nodes[index].replica else {
+            return;
+        };
+        let subscribers = self.nodes[index].senders.keys().copied();
+        let gone: Vec<usize> = subscribers
+            .filter(|receiver| {
+                let origin = self.nodes[*receiver].origin;
+                origin.is_some_and(|it| replica.refusal(&self.regions[*receiver], it).is_some())
+            })
+            .collect();
+        for receiver in gone {
+            if let Some((_, stream)) = self.nodes[index].senders.get_mut(&receiver) {
+                stream.unsubscribe();
+            }
+        }
+    }
+
+    /// No two regions may go by different epochs of one number.
+    fn look_at_epoch(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(replica) = &self.nodes[index].replica else {
+            return Ok(());
+        };
+        let epoch = replica.epoch();
+        let members = || -> Vec<_> {
+            let members = epoch.members.iter();
+            members
+                .map(|(region, member)| (region.clone(), member.standing))
+                .collect()
+        };
+        let known = self.epochs.entry(epoch.number).or_insert_with(members);
+        let agrees = known.len() == epoch.members.len()
+            && known
+                .iter()
+                .zip(&epoch.members)
+                .all(|(known, found)| known.0 == *found.0 && known.1 == found.1.standing);
+        if agrees {
+            return Ok(());
+        }
+        Err(Violation::Broken {
+            region: self.regions[index].to_string(),
+            what: format!(
+                "epoch {} counts {:?} here and {known:?} elsewhere",
+                epoch.number,
+                members()
+            ),
+        })
     }
 
     pub(crate) fn plan(&mut self, after: Duration, event: Event) {
@@ -182,7 +275,8 @@ impl World {
                 message,
             } => self.deliver(from, to, link, message),
             Event::Client(node) => {
-                let pause = Duration::from_micros(self.random.u64(1_000..60_000));
+                let most = u64::try_from(self.client_pause_max.as_micros()).unwrap_or(u64::MAX);
+                let pause = Duration::from_micros(self.random.u64(1_000..most));
                 self.plan(pause, Event::Client(node));
                 self.client(node);
                 Ok(())
@@ -223,7 +317,7 @@ impl World {
         if node.replica.is_some() || node.is_gone || node.refused.is_some() {
             return Ok(());
         }
-        match node.start(self.time, &self.regions, fresh) {
+        match node.start(self.time, &self.founders, fresh) {
             Ok(()) => {}
             Err(StartError::Again) => {
                 self.crash(index);
@@ -234,12 +328,14 @@ impl World {
                 return Ok(());
             }
         }
-        let Some(replica) = &node.replica else {
+        let now = node.now(self.time);
+        let Some(replica) = &mut node.replica else {
             return Ok(());
         };
+        replica.set_peers(now, &self.regions);
         let (origin, own) = (replica.origin(), replica.marks().get(replica.origin()));
         self.ledger
-            .recovered(index, node.name.as_str(), origin, own.sequence)
+            .recovered(node.life, node.name.as_str(), origin, own.sequence)
     }
 
     fn tick(&mut self, index: usize) -> Result<(), Violation> {
@@ -249,6 +345,7 @@ impl World {
         if let Some(replica) = &mut node.replica {
             // A log that can't be trimmed now is trimmed later, or the flush shows the fault.
             let _ = replica.tick(now);
+            self.part_with_the_gone(index);
             self.flush(index)?;
         }
         Ok(())
@@ -263,11 +360,12 @@ impl World {
         };
         match replica.flush(now) {
             Ok(()) => {
-                self.ledger.acknowledged(index);
+                self.ledger.acknowledged(node.life);
+                self.look_at_epoch(index)?;
                 self.send_outgoing(index);
                 self.poll_senders(index);
             }
-            Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(index),
+            Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(node.life),
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
@@ -458,6 +556,17 @@ impl World {
                 }
             }
             message => {
+                if let Message::Subscribe {
+                    session, origin, ..
+                } = &message
+                    && let Some(reason) = replica.refusal(peer, *origin)
+                {
+                    stream.unsubscribe();
+                    let session = *session;
+                    let refused = Message::Refuse { session, reason };
+                    self.send(index, link.receiver, link, refused);
+                    return;
+                }
                 let known = replica.road().member(peer);
                 if let Ok(Some(answer)) = stream.subscribe(now, known, message) {
                     if let Some(reason) = &answer.disowned {
@@ -498,7 +607,7 @@ impl World {
         // A refusal (budget, overflow) is an answer like any other; nothing is staged then.
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
         if let Some(entry) = replica.staged().get(before) {
-            self.ledger.staged(index, entry);
+            self.ledger.staged(node.life, entry);
         }
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));

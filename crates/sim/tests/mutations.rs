@@ -64,3 +64,18 @@ fn collected_by_plain_watermark() {
 fn snapshot_without_tail() {
     is_caught(Mutation::SnapshotWithoutTail, Scenario::Joining);
 }
+
+#[test]
+fn evicted_by_minority() {
+    is_caught(Mutation::EvictedByMinority, Scenario::Split);
+}
+
+#[test]
+fn collected_early() {
+    is_caught(Mutation::CollectedEarly, Scenario::Membership);
+}
+
+#[test]
+fn taken_beyond_the_cut() {
+    is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
+}

@@ -36,6 +36,16 @@ fn a_region_joins_under_load() {
 }
 
 #[test]
+fn regions_come_and_go() {
+    all_pass(Scenario::Membership, 0..200);
+}
+
+#[test]
+fn a_minority_decides_nothing() {
+    all_pass(Scenario::Split, 0..200);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));
