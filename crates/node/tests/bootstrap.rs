@@ -101,6 +101,8 @@ impl System {
             replica: Config {
                 region: RegionName::new("b"),
                 regions: ["a", "b"].map(RegionName::new).to_vec(),
+                arrival: meridian_replicate::Arrival::Founding,
+                evict_after: None,
                 log_bytes_max: 1 << 30,
                 log_bytes_limit: 1 << 31,
                 drift_max: Duration::from_millis(500),

@@ -3,7 +3,7 @@
 use crate::dataset::{DatasetHandle, describe};
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
-use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId, Standing};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -63,13 +63,12 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-/// Why a region doesn't get a copy of the tables: only for one that is expected is everything kept
-/// that comes after the copy.
+/// Why a region doesn't get a copy of the tables: only for a member whose stream has yet to begin
+/// is everything kept that comes after the copy.
 fn unexpected(dataset: &DatasetHandle, peer: &RegionName) -> Option<String> {
     let membership = dataset.membership();
     let member = membership.epoch.members.get(peer);
-    let is_expected =
-        member.is_some_and(|it| it.standing == Standing::Joining && it.origin.is_none());
+    let is_expected = member.is_some_and(|member| member.origin.is_none());
     (!is_expected).then(|| format!("region {peer} isn't expected to join there"))
 }
 
