@@ -52,7 +52,7 @@ pub enum Verb {
     /// How each region stands
     Status(status::Options),
     /// Which regions there are and whether they answer
-    Regions(regions::Options),
+    Regions(Box<regions::Options>),
     /// How far each region is behind each other
     Replication(replication::Options),
     /// Conflicting writes and how they were decided

@@ -24,6 +24,10 @@ pub struct Options {
     /// Where the region keeps its data [default: what the topology says]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Join a system that runs: an empty data directory is filled from the other regions (see
+    /// `meridian regions add`). A directory with data goes on as what it is
+    #[arg(long)]
+    join: bool,
     /// How what it says is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -94,6 +98,7 @@ pub fn run(options: Options) -> CliResult {
         wan: options.wan.into(),
         wire_version_max: options.wire_version_max,
         allow_faults: options.allow_faults,
+        join: options.join,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -188,9 +188,10 @@ fn bytes_of_edit(Edit { set, by, members }: &Edit) -> usize {
         + members.iter().map(of_members).sum::<usize>()
 }
 
-/// What a client would ask for to have a letter's changes made; `None` where no client could, since
+/// What a client would ask for to have these changes made; `None` where no client could, since
 /// single fields were written.
-fn operations(changes: &[Change]) -> Option<Vec<RowOperation>> {
+#[must_use]
+pub fn operations_of(changes: &[Change]) -> Option<Vec<RowOperation>> {
     let mut operations = Vec::new();
     for change in changes {
         let mut push = |action| {
@@ -369,7 +370,7 @@ fn again(letter: Version, rejection: Rejection) -> Rejection {
 
 fn retried(letter: Version, transaction: &Transaction) -> Result<Request, Rejection> {
     let idempotency: Option<IdempotencyKey> = transaction.idempotency.clone();
-    let operations = operations(&transaction.changes).ok_or_else(|| Rejection::LetterAgain {
+    let operations = operations_of(&transaction.changes).ok_or_else(|| Rejection::LetterAgain {
         letter,
         reason: "it writes single fields of rows, on top of what its region held".to_owned(),
     })?;

@@ -39,6 +39,7 @@ mod value;
 
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
+pub use letters::operations_of;
 pub use letters::{
     IDEMPOTENCY_KEY_BYTES_MAX, Letter, LetterCounts, LetterPage, ROW_KEY_BYTES_MAX,
     TABLE_NAME_BYTES_MAX, Verdict,

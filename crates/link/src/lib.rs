@@ -22,6 +22,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod redial;
 
+mod allowed;
 mod connection;
 mod dialer;
 mod endpoint;
@@ -34,6 +35,7 @@ mod sender;
 mod shape;
 mod tls;
 
+pub use allowed::Allowed;
 pub use certs::{Authority, Identity, IdentityPaths, Issued};
 pub use connection::Connection;
 pub use dialer::{DialError, Dialer};

@@ -5,7 +5,7 @@
 //! that isn't answered in time may be asked again, since none changes anything, but for a write that
 //! is handed on: it leaves once, and only its answer tells what became of it.
 
-use crate::{SnapshotId, SnapshotPart, Vector};
+use crate::{Epoch, SnapshotId, SnapshotPart, Vector};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub enum Question {
     /// "Carry out this client's write for me", in the encoding of the engine's requests. Unlike the
     /// other questions it isn't asked again.
     Write(Bytes),
+    /// "Who counts, as far as you know?"
+    Epoch,
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -49,4 +51,6 @@ pub enum Answer {
     SnapshotGone,
     /// What came of the write.
     Write(Bytes),
+    /// Who counts there.
+    Epoch(Epoch),
 }

@@ -1,11 +1,15 @@
 //! One region, from its topology to a running process and back down.
 
-use crate::api::{Api, ApiState, DatasetState, Door};
-use crate::dataset::{
-    self, ClockOffset, DatasetConfig, DatasetHandle, Input, MachineClock, Running, describe,
-};
+use crate::api::{Api, ApiState, Door};
+use crate::arrival::Places;
+use crate::aside::{ShelfError, Shelves};
+use crate::dataset::{ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership};
 use crate::faults::{DiskLevers, Faults};
-use crate::links::{self, Streams};
+use crate::keeper::Keeper;
+use crate::known::Known;
+use crate::lifecycle::Lifecycle;
+use crate::links::{self, Nudges, Peers, Streams, Supervisor};
+use crate::registry::{DatasetState, Registry};
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_link::certs::IdentityError;
 use meridian_link::{
@@ -17,7 +21,7 @@ use meridian_replicate::Config;
 use meridian_topology::{
     Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,6 +37,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(2);
+const LOOK_AT_MEMBERS_EVERY: Duration = Duration::from_millis(100);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// Whether an empty data directory joins the others instead of founding with them.
+    pub join: bool,
     /// The highest wire version to speak with other regions.
     pub wire_version_max: u16,
     /// Whether faults may be asked for over the API, for drills.
@@ -125,6 +132,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// What was set aside can't be read.
+    #[error("what was set aside when the region was evicted can't be read")]
+    Aside(#[from] ShelfError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -168,22 +178,38 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
     let mut links = bind_links(&serve, &serving, &levers.links).await?;
-    let datasets = open_datasets(&serve, &clock, &levers.disk);
+    let shelves = Shelves::open(&serve.data_dir.join("aside"))?;
+    let known = Known::open(
+        &serve.topology,
+        &serve.region,
+        serve.wan,
+        Some(&serve.data_dir),
+    );
+    let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
+    let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
+    let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
+    lifecycles.spawn(follow_members(
+        known.clone(),
+        datasets.registry().clone(),
+        wanted,
+    ));
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
         region: RegionName::new(&serve.region),
         topology: Arc::new(serve.topology.clone()),
-        datasets: datasets.states.clone(),
+        datasets: datasets.registry().clone(),
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
+        shelves,
+        known,
         started: Instant::now(),
         faults: faults(&serve, levers),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &serving, &datasets, clock);
+        links.start(&mut tasks, &serve, &datasets, clock, peers);
     }
     let door = Door::new(ApiState::new(api));
     let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
@@ -193,6 +219,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     tracing::info!(region = serve.region, "shutting down");
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
+    lifecycles.shutdown().await;
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
@@ -206,63 +233,87 @@ fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
     serve.allow_faults.then(|| Faults::new(links, disk, clock))
 }
 
-struct Datasets {
-    states: BTreeMap<String, DatasetState>,
-    running: Vec<(DatasetHandle, Running)>,
-    failed: BTreeMap<String, String>,
-}
-
-impl Datasets {
-    fn handles(&self) -> Vec<DatasetHandle> {
-        self.running
-            .iter()
-            .map(|(handle, _)| handle.clone())
-            .collect()
-    }
-
-    async fn shut_down(self) {
-        for (handle, _) in &self.running {
-            handle.send(Input::Shutdown);
-        }
-        let join = move || {
-            self.running
-                .into_iter()
-                .for_each(|(_, running)| running.join())
-        };
-        // Joining fails only where a dataset's thread panicked, which has been reported.
-        let _ = tokio::task::spawn_blocking(join).await;
-    }
-}
-
-fn open_datasets(serve: &Serve, clock: &MachineClock, disk: &DiskLevers) -> Datasets {
-    let mut datasets = Datasets {
-        states: BTreeMap::new(),
-        running: Vec::new(),
-        failed: BTreeMap::new(),
-    };
-    for dataset in &serve.topology.datasets {
-        let name = dataset.name.as_str().to_owned();
-        match dataset::open(dataset_config(serve, dataset, disk), clock.clone()) {
-            Ok((handle, running)) => {
-                datasets
-                    .states
-                    .insert(name, DatasetState::Running(handle.clone()));
-                datasets.running.push((handle, running));
-            }
-            Err(error) => {
-                let reason = describe(&error);
-                tracing::error!(dataset = name, reason, "cannot open the dataset");
-                datasets.states.insert(
-                    name.clone(),
-                    DatasetState::Failed {
-                        reason: reason.clone(),
-                    },
+/// Opens what is here; what joins is opened by its [`Lifecycle`].
+fn open_datasets(
+    serve: &Serve,
+    clock: MachineClock,
+    disk: &DiskLevers,
+) -> Result<Keeper, ServeError> {
+    let datasets = &serve.topology.datasets;
+    let configs = datasets
+        .iter()
+        .map(|dataset| dataset_config(serve, dataset, disk));
+    let keeper = Keeper::new(configs.collect(), clock);
+    for config in keeper.configs() {
+        let places = Places::of(&serve.data_dir, &config.name, &config.directory);
+        if serve.join && !places.is_joining() {
+            if config.directory.exists() {
+                tracing::info!(
+                    dataset = config.name,
+                    "goes on as what it is: the data directory is no empty one"
                 );
-                datasets.failed.insert(name, reason);
+            } else {
+                let unusable = |source| ServeError::DataDirectory {
+                    path: serve.data_dir.clone(),
+                    source,
+                };
+                places.begin(None).map_err(unusable)?;
             }
         }
+        if !places.is_joining() {
+            keeper.open(config.clone());
+        }
     }
-    datasets
+    Ok(keeper)
+}
+
+fn lifecycles(
+    serve: &Serve,
+    keeper: &Keeper,
+    shelves: &Shelves,
+    peers: &watch::Receiver<Peers>,
+) -> JoinSet<()> {
+    let mut lifecycles = JoinSet::new();
+    let datasets = keeper.registry().now();
+    for config in keeper.configs() {
+        let handle = keeper.registry().running(&config.name);
+        if let Some(DatasetState::Failed { .. }) = datasets.get(&config.name) {
+            continue;
+        }
+        let lifecycle = Lifecycle {
+            region: RegionName::new(&serve.region),
+            keeper: keeper.clone(),
+            config: config.clone(),
+            places: Places::of(&serve.data_dir, &config.name, &config.directory),
+            shelves: shelves.clone(),
+            peers: peers.clone(),
+        };
+        lifecycles.spawn(lifecycle.run(handle));
+    }
+    lifecycles
+}
+
+/// Each dataset's membership; `None` where it doesn't run.
+fn memberships(registry: &Registry) -> Vec<Option<Arc<Membership>>> {
+    let datasets = registry.now();
+    let states = datasets.values();
+    states
+        .map(|state| state.running().map(DatasetHandle::membership))
+        .collect()
+}
+
+/// Says whom to talk to, for as long as it is polled.
+async fn follow_members(known: Known, registry: Registry, wanted: watch::Sender<Peers>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_MEMBERS_EVERY);
+    loop {
+        ticks.tick().await;
+        let peers = known.peers(&memberships(&registry));
+        wanted.send_if_modified(|before| {
+            let is_new = *before != peers;
+            *before = peers;
+            is_new
+        });
+    }
 }
 
 fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> DatasetConfig {
@@ -336,11 +387,12 @@ async fn bind_links(
     serving: &Serving,
     shaping: &Shaping,
 ) -> Result<Option<Links>, ServeError> {
-    if serving.peers.is_empty() {
-        return Ok(None);
-    }
     let region = RegionName::new(&serve.region);
     let Some(tls) = &serve.topology.tls else {
+        if serving.peers.is_empty() {
+            // Without certificates it stays alone.
+            return Ok(None);
+        }
         return Err(ServeError::NoCertificates {
             region: serve.region.clone(),
         });
@@ -359,17 +411,9 @@ async fn bind_links(
         shaping: shaping.clone(),
         ..Endpoint::new(identity)
     };
-    let peers: BTreeSet<String> = serving
-        .peers
-        .iter()
-        .map(|peer| peer.name.as_str().to_owned())
-        .collect();
-    let listener = Listener::bind(
-        &endpoint,
-        resolve("link", &serving.link.listen).await?,
-        peers,
-    )
-    .await?;
+    let address = resolve("link", &serving.link.listen).await?;
+    // Who is let in is told once the datasets are open.
+    let listener = Listener::bind(&endpoint, address, BTreeSet::new()).await?;
     let dialer = Dialer::new(&endpoint)?;
     let rejections = listener.rejections();
     Ok(Some(Links {
@@ -385,31 +429,25 @@ impl Links {
         self,
         tasks: &mut JoinSet<()>,
         serve: &Serve,
-        serving: &Serving,
-        datasets: &Datasets,
+        datasets: &Keeper,
         clock: MachineClock,
+        peers: watch::Receiver<Peers>,
     ) {
+        let nudges = Nudges::default();
         let streams = Streams {
             region: RegionName::new(&serve.region),
             clock,
-            datasets: datasets.handles(),
-            failed: Arc::new(datasets.failed.clone()),
+            registry: datasets.registry().clone(),
+            nudges: nudges.clone(),
         };
-        for peer in &serving.peers {
-            if serve.wan == Wan::Real
-                && let Some(own) = serve.topology.region(&serve.region)
-            {
-                let there_and_back = round_trip(&own.place, &peer.place).ms;
-                let one_way = Duration::from_millis(u64::from(there_and_back)) / 2;
-                self.endpoint
-                    .shaping
-                    .peer(peer.name.as_str())
-                    .set_delay(one_way);
-            }
-            let (name, address) = (peer.name.clone(), peer.link.to_string());
-            let receive = links::receive(self.dialer.clone(), name, address, datasets.handles());
-            tasks.spawn(receive);
-        }
+        let supervisor = Supervisor {
+            dialer: self.dialer,
+            shaping: self.endpoint.shaping.clone(),
+            allowed: self.listener.allowed(),
+            registry: datasets.registry().clone(),
+            nudges,
+        };
+        tasks.spawn(supervisor.run(peers));
         tasks.spawn(links::accept(self.listener, streams));
     }
 }

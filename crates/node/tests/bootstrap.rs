@@ -86,6 +86,7 @@ impl System {
             wan: Wan::None,
             wire_version_max: WIRE_VERSION_MAX,
             allow_faults: false,
+            join: false,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
@@ -103,6 +104,8 @@ impl System {
             replica: Config {
                 region: RegionName::new("b"),
                 regions: ["a", "b"].map(RegionName::new).to_vec(),
+                arrival: meridian_replicate::Arrival::Founding,
+                evict_after: None,
                 log_bytes_max: 1 << 30,
                 log_bytes_limit: 1 << 31,
                 drift_max: Duration::from_millis(500),

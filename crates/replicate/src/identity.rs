@@ -21,11 +21,14 @@ pub(crate) fn identified<D: Disk, E: Engine>(
         road.found(&config.regions);
         return Ok(road);
     }
-    let known = road.member(&config.region);
+    // Tables that came with a road but no incarnation are a copy of another region's.
+    let is_copy = engine.road().is_some();
+    let joins = is_copy && config.arrival == Arrival::Joining;
+    let known = road.member(&config.region).filter(|_| !joins);
     road.own = Some(match known {
         // A release without epochs kept it so.
         Some(origin) => origin,
-        None if log.end() == Position(0) => fresh,
+        None if is_copy || log.end() == Position(0) => fresh,
         None => founder(config, log)?,
     });
     road.begun = known.is_some();

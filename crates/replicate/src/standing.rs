@@ -3,6 +3,7 @@
 use crate::{Engine, Replica, Road};
 use meridian_log::Disk;
 use meridian_model::{Epoch, OriginId, Refusal, RegionName, Sequence, Standing};
+use std::collections::BTreeMap;
 
 /// How a dataset's stream begins where the log has none of this region's own yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +36,30 @@ pub enum OwnStanding {
     },
 }
 
+impl Road {
+    /// The road as another region begins with it: without what is this region's own.
+    pub(crate) fn for_newcomer(&self) -> Self {
+        let mut road = self.clone();
+        road.own = None;
+        road.begun = false;
+        road.counted_from = 0;
+        road.expelled = None;
+        road
+    }
+}
+
 impl<D: Disk, E: Engine> Replica<D, E> {
+    /// By member the number of the epoch that it is known to go by.
+    #[must_use]
+    pub fn adopted(&self) -> BTreeMap<RegionName, u64> {
+        let members = self.road.epoch.members.iter();
+        let adopted = members.filter_map(|(region, member)| {
+            let number = self.road.adopted_by(member.origin?).number;
+            Some((region.clone(), number))
+        });
+        adopted.collect()
+    }
+
     /// The epoch that this region goes by.
     #[must_use]
     pub fn epoch(&self) -> &Epoch {

@@ -18,10 +18,12 @@
 mod certificates;
 mod effective;
 mod event;
+mod grow;
 mod lines;
 mod poll;
 mod prepare;
 mod region;
+mod roster;
 mod state;
 mod supervise;
 mod tail;

@@ -40,6 +40,8 @@ pub struct Keeper {
     pub restart: bool,
     /// Whether it takes faults over its API.
     pub allow_faults: bool,
+    /// Whether it joins a system that runs already.
+    pub joins: bool,
     /// Where events go.
     pub events: UnboundedSender<Event>,
 }
@@ -139,6 +141,7 @@ impl Keeper {
             .arg(&self.region.data_dir)
             .args(["--wan", wan, "--watch-stdin"])
             .args(self.allow_faults.then_some("--allow-faults"))
+            .args(self.joins.then_some("--join"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

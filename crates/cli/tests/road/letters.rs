@@ -26,6 +26,8 @@ fn found_with_a_letter(data_dir: &Path) -> Version {
         report_interval: Duration::from_millis(500),
         settle: Duration::ZERO,
         log_retention: Duration::ZERO,
+        arrival: meridian_replicate::Arrival::Founding,
+        evict_after: None,
     };
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)

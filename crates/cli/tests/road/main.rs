@@ -13,6 +13,7 @@ mod kills;
 mod letters;
 mod limits;
 mod links;
+mod members;
 mod proxy;
 mod strategies;
 mod system;

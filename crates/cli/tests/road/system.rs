@@ -21,6 +21,7 @@ pub struct System {
     pub directory: TempDir,
     agent: ureq::Agent,
     apis: Vec<SocketAddr>,
+    links: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
     proxies: BTreeMap<(usize, usize), Proxy>,
     /// What else regions are started with.
@@ -115,6 +116,7 @@ impl System {
             directory,
             agent,
             apis,
+            links: links.clone(),
             processes,
             proxies,
             arguments: Vec::new(),
@@ -204,6 +206,20 @@ impl System {
             .stderr(talk)
             .spawn();
         self.processes[region] = Some(child.expect("meridian starts"));
+    }
+
+    /// Starts a region that joins the others.
+    pub fn start_joining(&mut self, region: usize) {
+        let data_dir = self.data_dir(region);
+        self.start_release(region, Path::new(MERIDIAN), &["--join"], &data_dir);
+    }
+
+    pub fn api(&self, region: usize) -> SocketAddr {
+        self.apis[region]
+    }
+
+    pub fn link(&self, region: usize) -> SocketAddr {
+        self.links[region]
     }
 
     /// SIGKILL, and waits for the end.

@@ -92,12 +92,13 @@ pub(crate) async fn tables(
     let [] = incoming.query([])?;
     let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut datasets = Vec::new();
-    for (name, dataset) in &state.api().datasets {
+    for (name, dataset) in state.datasets() {
         let (tables, error) = match dataset {
             DatasetState::Running(handle) => {
                 (read(handle.tables(), TableReader::tables).await?, None)
             }
             DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
+            DatasetState::Opening | DatasetState::Joining(_) => (Vec::new(), dataset.absence()),
         };
         datasets.push(TablesOfDataset {
             dataset: name.clone(),

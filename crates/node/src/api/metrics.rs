@@ -205,12 +205,14 @@ impl Region {
     }
 
     fn stopped(&self) -> Samples<i64> {
-        let datasets = self.state.api().datasets.iter();
+        let datasets = self.state.datasets().iter();
         datasets
             .map(|(name, state)| {
                 let stopped = match state {
                     DatasetState::Running(handle) => handle.status().stopped.is_some(),
-                    DatasetState::Failed { .. } => true,
+                    DatasetState::Opening
+                    | DatasetState::Joining(_)
+                    | DatasetState::Failed { .. } => true,
                 };
                 (vec![("dataset", name.clone())], i64::from(stopped))
             })

@@ -13,6 +13,7 @@
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
 mod acknowledged;
+mod aside;
 mod backups;
 mod conflicts;
 mod consistency;
@@ -37,6 +38,8 @@ mod metrics;
 mod openapi;
 mod preconditions;
 mod problem;
+mod region_requests;
+mod regions;
 mod replication;
 mod routes;
 mod rows;

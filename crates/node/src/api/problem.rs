@@ -94,6 +94,18 @@ kinds! {
     BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
     DatasetNotServed = ("dataset-not-served", NOT_FOUND, "The dataset doesn't run here"),
     BackupGone = ("backup-gone", GONE, "What the backup goes on from is gone"),
+    RegionEvicted = ("region-evicted", SERVICE_UNAVAILABLE, "The region counts no more"),
+    RegionNotServing = ("region-not-serving", SERVICE_UNAVAILABLE, "The region takes no writes now"),
+    UnknownRegion = ("unknown-region", NOT_FOUND, "There is no such region"),
+    AlreadyMember = ("already-member", CONFLICT, "The region is a member already"),
+    NeedsMajority = ("needs-majority", CONFLICT, "A majority of the regions has to decide"),
+    LastRegion = ("last-region", CONFLICT, "The last region can't go"),
+    MembershipBusy = ("membership-busy", CONFLICT, "Another change of the regions is under way"),
+    MembershipRefused = ("membership-refused", CONFLICT, "The regions can't be changed so"),
+    AsideNotFound = ("aside-not-found", NOT_FOUND, "Nothing of this id was set aside"),
+    AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
+    AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
+    DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
 }
 
 /// An error reply.
@@ -181,6 +193,13 @@ impl Problem {
             ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail).hint(
                 "see the region's log and /v1/status; reads go on, other regions take writes",
             ),
+            ExecuteError::Evicted { .. } => Self::new(Kind::RegionEvicted, detail).hint(
+                "write to another region; `meridian regions rejoin NAME` lets this one join anew, \
+                 and what it alone held is kept",
+            ),
+            ExecuteError::NotServing { .. } => Self::new(Kind::RegionNotServing, detail)
+                .hint("send it to another region, or again a little later")
+                .retry_after(1),
             ExecuteError::LogBudget { bytes, bytes_max } => Self::new(Kind::LogBudget, detail)
                 .hint("a peer has been away for long: bring it back, or give the log more disk")
                 .member("log_bytes", bytes)

@@ -5,8 +5,8 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    backups, conflicts, dead_letters, faults, increments, listing, live, members, metrics, openapi,
-    replication, rows, status, transactions,
+    aside, backups, conflicts, dead_letters, faults, increments, listing, live, members, metrics,
+    openapi, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -47,6 +47,12 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/v1/dead-letters/{id}/retry", post(dead_letters::retry)),
         ("/v1/dead-letters/{id}/edit", post(dead_letters::edit)),
         ("/v1/datasets/{dataset}/backup", get(backups::backup)),
+        ("/v1/aside", get(aside::list)),
+        ("/v1/aside/{id}", get(aside::show).delete(aside::discard)),
+        ("/v1/aside/{id}/resubmit", post(aside::resubmit)),
+        ("/v1/regions", get(regions::list).post(regions::add)),
+        ("/v1/regions/{name}", delete(regions::remove)),
+        ("/v1/regions/{name}/evict", post(regions::evict)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),

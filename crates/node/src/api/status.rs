@@ -98,6 +98,10 @@ pub(crate) enum DatasetCondition {
     Stopped,
     /// It could not be opened.
     Failed,
+    /// Its files are being opened.
+    Opening,
+    /// It is being brought up from its peers.
+    Joining,
 }
 
 /// What is known of a dataset that was opened.
@@ -164,20 +168,26 @@ pub(crate) async fn status(
     let [] = Incoming::new(request).query([])?;
     let api = state.api();
     let mut datasets = Vec::new();
-    for (name, dataset) in &api.datasets {
+    for (name, dataset) in state.datasets() {
         let declared = api.topology.datasets.iter();
         let declared = declared.filter(|it| it.name.as_str() == name);
         let promises = declared.map(|it| it.promises.clone()).next();
         let promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
+        let absent = |state, reason, promises| DatasetReport {
+            dataset: name.clone(),
+            state,
+            reason: Some(reason),
+            promises,
+            running: None,
+        };
+        let why = dataset.absence().unwrap_or_default();
         datasets.push(match dataset {
             DatasetState::Running(handle) => running(handle, promises).await?,
-            DatasetState::Failed { reason } => DatasetReport {
-                dataset: name.clone(),
-                state: DatasetCondition::Failed,
-                reason: Some(reason.clone()),
-                promises,
-                running: None,
-            },
+            DatasetState::Opening => absent(DatasetCondition::Opening, why, promises),
+            DatasetState::Joining(_) => absent(DatasetCondition::Joining, why, promises),
+            DatasetState::Failed { reason } => {
+                absent(DatasetCondition::Failed, reason.clone(), promises)
+            }
         });
     }
     let reply = StatusReply {

@@ -7,10 +7,13 @@ use meridian_engine_kv::{
 };
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, Sequence, SnapshotId,
-    Vector, Version,
+    Answer, Epoch, Message, OriginId, Position, Question, Refusal, RegionName, Sequence,
+    SnapshotId, Vector, Version,
 };
-use meridian_replicate::{Opened, PeerStatus, Shortfall, SnapshotRefusal, StrongRead, has_reached};
+use meridian_replicate::{
+    Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
+    StrongRead, has_reached,
+};
 use meridian_topology::Promises;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
@@ -51,6 +54,19 @@ pub(crate) enum Input {
     Barrier {
         reply: oneshot::Sender<Result<(), Shortfall>>,
     },
+    /// Begin to decide about another membership.
+    Propose {
+        proposal: Proposal,
+        reply: oneshot::Sender<Result<(), ProposeError>>,
+    },
+    /// Whether a region may subscribe, under this incarnation.
+    Refusal {
+        region: RegionName,
+        origin: OriginId,
+        reply: oneshot::Sender<Option<Refusal>>,
+    },
+    /// Where to listen before this region's own stream begins.
+    Sponsors { peers: Vec<RegionName> },
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -81,6 +97,18 @@ pub enum ExecuteError {
     /// The dataset takes no writes until somebody has looked.
     #[error("the dataset takes no writes: {reason}")]
     Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// This incarnation of the region counts no more.
+    #[error("the region doesn't count any more: {reason}")]
+    Evicted {
+        /// How this came.
+        reason: String,
+    },
+    /// The region takes no writes of clients yet, or no more.
+    #[error("{reason}")]
+    NotServing {
         /// Why.
         reason: String,
     },
@@ -153,6 +181,19 @@ pub struct DatasetStatus {
     pub letters: LetterCounts,
 }
 
+/// Who counts, as this region sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The members.
+    pub epoch: Epoch,
+    /// How this region stands.
+    pub standing: OwnStanding,
+    /// By member the epoch that it is known to go by.
+    pub adopted: BTreeMap<RegionName, u64>,
+    /// What is being decided.
+    pub deciding: Option<Deciding>,
+}
+
 /// A handle to a running dataset; clones are cheap.
 #[derive(Clone)]
 pub struct DatasetHandle {
@@ -166,10 +207,9 @@ pub struct DatasetHandle {
     pub(super) questions: Questions,
     pub(super) promises: Arc<Promises>,
     pub(super) region: RegionName,
-    /// The regions that count.
-    pub(super) members: Arc<[RegionName]>,
     /// The other regions, the nearest first.
     pub(super) nearest: Arc<[RegionName]>,
+    pub(super) membership: watch::Receiver<Arc<Membership>>,
 }
 
 impl DatasetHandle {
@@ -252,9 +292,10 @@ impl DatasetHandle {
 
     /// The other regions that count.
     pub(crate) fn others(&self) -> Vec<RegionName> {
-        let members = self.members.iter();
-        members
-            .filter(|member| **member != self.region)
+        let membership = self.membership.borrow();
+        let voters = membership.epoch.voters().map(|(region, _)| region);
+        voters
+            .filter(|region| **region != self.region)
             .cloned()
             .collect()
     }
@@ -299,6 +340,47 @@ impl DatasetHandle {
         self.questions
             .ask(&self.name, peer, question, timeout)
             .await
+    }
+
+    /// Who counts.
+    #[must_use]
+    pub fn membership(&self) -> Arc<Membership> {
+        self.membership.borrow().clone()
+    }
+
+    /// Who counts, whenever that changes.
+    #[must_use]
+    pub fn membership_changes(&self) -> watch::Receiver<Arc<Membership>> {
+        self.membership.clone()
+    }
+
+    /// Asks for another membership; it has begun to be decided when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; nothing has begun then.
+    pub async fn propose(&self, proposal: Proposal) -> Result<(), ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Propose { proposal, reply });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset is shutting down".to_owned();
+            Err(ProposeError::Stopped { reason })
+        })
+    }
+
+    /// Why a region gets nothing from here under this incarnation, if so.
+    pub(crate) async fn refusal(&self, region: &RegionName, origin: OriginId) -> Option<Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Refusal {
+            region: region.clone(),
+            origin,
+            reply,
+        });
+        answer.await.ok().flatten()
+    }
+
+    /// Whether no other handle to this incarnation is held, by a request or a link.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.name) == 1
     }
 
     /// The snapshot of this number, which is opened where `is_beginning`.

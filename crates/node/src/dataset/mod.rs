@@ -29,7 +29,7 @@ mod thread;
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
-pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport, Written};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerReport, Written};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use thread::Running;
@@ -39,5 +39,6 @@ pub type LogDisk = FaultyDisk<Directory>;
 
 pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
 pub(crate) use handle::Input;
+pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
 pub(crate) use thread::describe;

@@ -1,7 +1,7 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
 use super::thread::{self, Running, Surroundings};
-use super::{DatasetHandle, MachineClock};
+use super::{DatasetHandle, MachineClock, Questions};
 use crate::faults::{DiskLevers, FaultyDisk};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
@@ -73,6 +73,15 @@ pub fn open(
     config: DatasetConfig,
     clock: MachineClock,
 ) -> Result<(DatasetHandle, Running), OpenDatasetError> {
+    open_asking(config, clock, Questions::default())
+}
+
+/// The same with questions that were there before: peers may be connected already.
+pub(crate) fn open_asking(
+    config: DatasetConfig,
+    clock: MachineClock,
+    questions: Questions,
+) -> Result<(DatasetHandle, Running), OpenDatasetError> {
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
@@ -98,6 +107,7 @@ pub fn open(
         },
         replica,
         clock,
+        questions,
     );
     started.map_err(OpenDatasetError::Thread)
 }

@@ -1,8 +1,9 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::handle::Written;
-use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::handle::{
+    DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
+};
 use super::postman::Postman;
 use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
@@ -10,7 +11,7 @@ use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Request, Tables, Verdict};
 use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
-use meridian_replicate::{Acknowledgements, CommitError, Now, Replica, WriteError};
+use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -54,14 +55,17 @@ pub(super) fn start(
     surroundings: Surroundings,
     replica: EmbeddedReplica,
     clock: MachineClock,
+    questions: Questions,
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let Surroundings { promises, nearest } = surroundings;
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
+    let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
         name: name.clone(),
         clock: clock.clone(),
         publish,
+        publish_membership,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
@@ -89,10 +93,10 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
-        questions: Questions::default(),
+        questions,
+        membership,
         promises: Arc::new(promises),
         region: worker.replica.region().clone(),
-        members: worker.replica.members().into(),
         nearest: nearest.into(),
     };
     let thread = std::thread::Builder::new()
@@ -137,6 +141,7 @@ struct Worker {
     replica: EmbeddedReplica,
     clock: MachineClock,
     publish: watch::Sender<Arc<Vector>>,
+    publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
     /// Client transactions that came before the dataset had settled.
@@ -210,6 +215,19 @@ impl Worker {
                     let pending = Pending::Barrier(reply);
                     self.acknowledgements.wait_for_all(now, marks, pending);
                 }
+                Input::Propose { proposal, reply } => {
+                    // Whoever asked may have given up; what has begun goes on.
+                    let _ = reply.send(self.replica.propose(now, proposal));
+                }
+                Input::Refusal {
+                    region,
+                    origin,
+                    reply,
+                } => {
+                    // The link may have ended.
+                    let _ = reply.send(self.replica.refusal(&region, origin));
+                }
+                Input::Sponsors { peers } => self.replica.set_peers(now, &peers),
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -256,7 +274,7 @@ impl Worker {
         let sequence = self.replica.staged().get(before).map(|it| it.sequence);
         // A refusal waits for the round too: it may tell of what the round has yet to make durable.
         self.replies.push(Staged {
-            outcome: written.map_err(refused),
+            outcome: written.map_err(|error| self.refused(error)),
             sequence,
             reply,
         });
@@ -275,6 +293,15 @@ impl Worker {
         self.acknowledge(now);
     }
 
+    fn refused(&self, error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
+        match (self.replica.standing(), error) {
+            (OwnStanding::Evicted { reason, .. }, WriteError::Stopped { .. }) => {
+                ExecuteError::Evicted { reason }
+            }
+            (_, error) => refused(error),
+        }
+    }
+
     fn tick(&mut self, now: Now) {
         if now.elapsed.saturating_sub(self.ticked_at) < TICK {
             return;
@@ -289,6 +316,14 @@ impl Worker {
         if let Err(error) = self.replica.tick(now) {
             tracing::warn!(dataset = self.name, %error, "cannot trim the log");
         }
+        let membership = membership_of(&self.replica);
+        self.publish_membership.send_if_modified(|known| {
+            let is_new = **known != membership;
+            if is_new {
+                *known = Arc::new(membership);
+            }
+            is_new
+        });
         let status = self.describe(now);
         if let Some(shared) = &self.status {
             *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -398,12 +433,21 @@ impl Worker {
     }
 }
 
+fn membership_of(replica: &EmbeddedReplica) -> Membership {
+    Membership {
+        epoch: replica.epoch().clone(),
+        standing: replica.standing(),
+        adopted: replica.adopted(),
+        deciding: replica.proposal(),
+    }
+}
+
 fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
     match error {
         WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
-        WriteError::NotServing { reason } => ExecuteError::Stopped { reason },
+        WriteError::NotServing { reason } => ExecuteError::NotServing { reason },
         error @ WriteError::NotSpoken { .. } => ExecuteError::Stopped {
             reason: error.to_string(),
         },

@@ -4,7 +4,7 @@ use crate::api::carry_out;
 use crate::dataset::{DatasetHandle, describe};
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
-use meridian_model::{Answer, Envelope, Message, Question, SnapshotId};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -20,14 +20,16 @@ const WRITES_AT_ONCE_MAX: usize = 4096;
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
+    peer: RegionName,
     tasks: JoinSet<()>,
     writes: JoinSet<()>,
 }
 
 impl Answers {
-    pub(super) fn new(link: Arc<Mutex<LinkSender>>) -> Self {
+    pub(super) fn new(link: Arc<Mutex<LinkSender>>, peer: RegionName) -> Self {
         Self {
             link,
+            peer,
             tasks: JoinSet::new(),
             writes: JoinSet::new(),
         }
@@ -47,12 +49,12 @@ impl Answers {
         };
         while tasks.try_join_next().is_some() {}
         let is_busy = tasks.len() >= most;
-        let link = self.link.clone();
+        let (link, peer) = (self.link.clone(), self.peer.clone());
         tasks.spawn(async move {
             let answer = match dataset {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
                 None => unavailable("the dataset doesn't run there"),
-                Some(dataset) => answer(&dataset, question).await,
+                Some(dataset) => answer(&dataset, &peer, question).await,
             };
             let message = Message::Answer { id, answer };
             let envelope = Envelope {
@@ -71,12 +73,25 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
+/// Why a region doesn't get a copy of the tables: only for a member whose stream has yet to begin
+/// is everything kept that comes after the copy.
+fn unexpected(dataset: &DatasetHandle, peer: &RegionName) -> Option<String> {
+    let membership = dataset.membership();
+    let member = membership.epoch.members.get(peer);
+    let is_expected = member.is_some_and(|member| member.origin.is_none());
+    (!is_expected).then(|| format!("region {peer} isn't expected to join there"))
+}
+
+async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
         Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
         Question::Held => Answer::Held(dataset.log().marks().vector()),
-        Question::Snapshot { id, after } => snapshot(dataset, id, after).await,
+        Question::Snapshot { id, after } => match unexpected(dataset, peer) {
+            Some(reason) => unavailable(&reason),
+            None => snapshot(dataset, id, after).await,
+        },
+        Question::Epoch => Answer::Epoch(dataset.membership().epoch.clone()),
     }
 }
 

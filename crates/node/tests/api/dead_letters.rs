@@ -36,6 +36,8 @@ fn three_letters(directory: &Path) {
         drift_max: Duration::from_millis(500),
         report_interval: Duration::from_secs(1),
         log_retention: Duration::ZERO,
+        arrival: meridian_replicate::Arrival::Founding,
+        evict_after: None,
         settle: Duration::ZERO,
     };
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -9,6 +9,7 @@ use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
 use meridian_node::faults::{DiskLevers, Faults};
+use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
 use meridian_topology::{Promises, Topology};
 use serde_json::Value;
@@ -111,9 +112,16 @@ impl Region {
         let api = Api {
             region: RegionName::new("us-east-1"),
             topology: Arc::new(Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap()),
-            datasets: BTreeMap::from(datasets),
+            datasets: Registry::new(BTreeMap::from(datasets)),
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
+            known: Known::open(
+                &Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap(),
+                "us-east-1",
+                Wan::None,
+                None,
+            ),
+            shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
             faults: setting.faults,
         };
@@ -125,11 +133,9 @@ impl Region {
     }
 
     /// The dataset `main`.
-    pub fn main(&self) -> &DatasetHandle {
-        match &self.api.datasets["main"] {
-            DatasetState::Running(handle) => handle,
-            DatasetState::Failed { reason } => panic!("{reason}"),
-        }
+    pub fn main(&self) -> DatasetHandle {
+        let running = self.api.datasets.running("main");
+        running.expect("the dataset runs")
     }
 
     pub async fn send(&self, request: Request<Body>) -> Reply {

@@ -95,7 +95,7 @@ impl Joiner {
                 self.another(&reason, fresh);
                 Progress::None
             }
-            Answer::Applied(_) | Answer::Held(_) | Answer::Write(_) => {
+            Answer::Applied(_) | Answer::Held(_) | Answer::Write(_) | Answer::Epoch(_) => {
                 self.another("it answered another question", fresh);
                 Progress::None
             }

@@ -171,7 +171,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         SnapshotHead {
             position: self.engine.position(),
             marks: self.log.marks().clone(),
-            road: self.committed_road().encode().into(),
+            road: self.committed_road().for_newcomer().encode().into(),
         }
     }
 }
