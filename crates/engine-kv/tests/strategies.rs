@@ -445,6 +445,28 @@ fn the_removal_of_a_field_is_forgotten_once_nobody_can_contradict_it() {
 }
 
 #[test]
+fn the_removal_of_a_field_is_kept_above_a_delete_that_somebody_may_not_have_seen() {
+    let mut three = [1, 2, 3].map(|origin| region(origin, Strategy::RegisterPerField));
+    let first = three[0].put("k", r#"{"a":1,"b":1}"#);
+    three[1].deliver(&first);
+    three[2].deliver(&first);
+    let delete = three[1].delete("k");
+    three[0].clock = 50;
+    let removal = three[0].put("k", r#"{"b":2}"#);
+    three[0].deliver(&delete);
+    three[2].deliver(&removal);
+    let addition = three[2].put("k", r#"{"a":7,"b":2}"#);
+    let stable: Vector = [(OriginId(1), Hlc::MAX)].into_iter().collect();
+    three[0].collect(&stable, Micros(8));
+    let conflicts = |region: &Memory| region.reader().conflict_counts().unwrap().total;
+    let before = conflicts(&three[0]);
+    three[0].deliver(&addition);
+    // It had seen the removal; that it hadn't seen the delete beneath doesn't matter.
+    assert_eq!(conflicts(&three[0]), before);
+    assert_eq!(row(&three[0]).document, r#"{"a":7,"b":2}"#);
+}
+
+#[test]
 fn a_delete_that_was_forgotten_in_one_region_alone_is_no_part_of_a_name() {
     let mut both = regions(Strategy::LastWriterWins);
     both[0].put("k", "1");

@@ -105,6 +105,7 @@ impl System {
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .max_redirects(0)
             .timeout_global(Some(Duration::from_secs(20)))
             .timeout_connect(Some(Duration::from_secs(2)))
             .max_idle_connections_per_host(0)
