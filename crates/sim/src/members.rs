@@ -245,8 +245,13 @@ fn unrest(world: &World) -> Option<String> {
             .map(|node| (node.name.as_str(), node.is_gone, node.refused.as_deref()))
             .collect();
         return Some(format!(
-            "{} of the members of {epoch:?} are there; these are not: {absent:?}",
-            found.len()
+            "{} of the members of {epoch:?} are there; these are not: {absent:?}; what is being \
+             decided: {:?}",
+            found.len(),
+            found
+                .iter()
+                .map(|(_, it)| it.proposal())
+                .collect::<Vec<_>>()
         ));
     }
     let (_, first) = found.first()?;
