@@ -352,19 +352,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// # Errors
     /// The name of a region that doesn't, or isn't known to.
     pub fn all_speak(&self, version: u16) -> Result<(), RegionName> {
-        self.all_but_speak(None, version)
+        self.those_speak(version, |_| true)
     }
 
-    pub(crate) fn all_but_speak(
+    /// The same for the members that matter.
+    pub(crate) fn those_speak(
         &self,
-        except: Option<&RegionName>,
         version: u16,
+        matters: impl Fn(&RegionName) -> bool,
     ) -> Result<(), RegionName> {
+        let own = &self.config.region;
         let members = self.road.epoch.members.iter();
-        let mut others =
-            members.filter(|(region, _)| **region != self.config.region && Some(*region) != except);
+        let mut others = members.filter(|(region, _)| *region != own && matters(region));
         let silent = others.find(|(_, member)| match member.origin {
-            Some(origin) => self.road.spoken.get(&origin) < Some(&version),
+            Some(origin) => self.road.speaks(origin) < version,
             // Whoever joins speaks at least the version in which there is joining.
             None => member.standing != Standing::Joining || version > meridian_model::VOTES_SINCE,
         });
