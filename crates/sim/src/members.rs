@@ -175,9 +175,13 @@ fn change(world: &mut World) {
             let _ = propose(world, at, Proposal::Remove { region });
         }
         _ => {
-            // Only so many are destroyed that the rest can decide without them.
-            let living = living_voters(world, &epoch);
-            if living.len() > epoch.majority() && living.contains(&other) {
+            // Only so many are destroyed that the rest can decide without them, whatever they know.
+            let enough = members(world).all(|(_, replica)| {
+                let living = living_voters(world, replica.epoch());
+                let rest = living.iter().filter(|index| **index != other).count();
+                rest >= replica.epoch().majority()
+            });
+            if enough && living_voters(world, &epoch).contains(&other) {
                 world.nodes[other].is_gone = true;
                 world.kill(other);
             }
