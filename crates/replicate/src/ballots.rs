@@ -111,8 +111,9 @@ impl Ballots {
         self.prepared.get(&ballot).map_or(&[], Vec::as_slice)
     }
 
-    /// What the proposer of `ballot` may state. Where some majority of the promises knows of nothing
-    /// accepted, nothing was decided below this ballot, whatever others say.
+    /// What the proposer of `ballot` may state: what the highest ballot below stated that can have
+    /// been decided, given what the promises say and leaving open what all other voters did. (One
+    /// that accepted a ballot may have accepted those below it too.)
     pub(crate) fn choice(&self, ballot: Ballot, voters: &Voters) -> Choice {
         let promises: Vec<_> = self
             .promised
@@ -124,11 +125,19 @@ impl Ballots {
         if promises.len() < voters.needed() {
             return Choice::NotYet;
         }
-        let accepted = promises.iter().filter_map(|(_, before)| before.as_ref());
-        let unbound = promises.len() - accepted.clone().count();
-        match accepted.max_by_key(|(ballot, _)| *ballot) {
-            Some((_, epoch)) if unbound < voters.needed() => Choice::Bound(epoch.clone()),
-            _ => Choice::Free,
+        let mut accepted: Vec<_> = promises
+            .iter()
+            .filter_map(|(_, before)| before.as_ref())
+            .collect();
+        accepted.sort_by_key(|(ballot, _)| std::cmp::Reverse(*ballot));
+        let silent = voters.total.saturating_sub(promises.len());
+        let possible = accepted.iter().enumerate().find(|(above, (ballot, _))| {
+            let alike = accepted[*above..].iter().take_while(|it| it.0 == *ballot);
+            above + alike.count() + silent >= voters.needed()
+        });
+        match possible {
+            Some((_, (_, epoch))) => Choice::Bound(epoch.clone()),
+            None => Choice::Free,
         }
     }
 
@@ -153,6 +162,7 @@ impl Ballots {
 #[derive(Clone, Debug)]
 pub(crate) struct Voters {
     origins: BTreeSet<OriginId>,
+    total: usize,
     majority: usize,
 }
 
@@ -164,6 +174,7 @@ impl Voters {
                 .voters()
                 .filter_map(|(_, member)| member.origin)
                 .collect(),
+            total: epoch.voters().count(),
             majority: epoch.majority(),
         }
     }
@@ -250,26 +261,46 @@ mod tests {
     fn what_may_have_been_decided_binds_the_next_proposer() {
         let mut ballots = Ballots::default();
         let mine = ballot(5, 1);
-        ballots.follow(OriginId(1), promise(mine, None));
+        let (old, newer) = (epoch(1, &[1, 2]), epoch(1, &[2, 3]));
+        let late = promise(mine, Some((ballot(2, 3), old)));
+        ballots.follow(OriginId(3), late);
         assert_eq!(ballots.choice(mine, &voters()), Choice::NotYet);
-        let old = epoch(1, &[1, 2]);
-        let newer = epoch(1, &[2, 3]);
-        ballots.follow(
-            OriginId(2),
-            promise(mine, Some((ballot(3, 2), newer.clone()))),
-        );
-        assert_eq!(
-            ballots.choice(mine, &voters()),
-            Choice::Bound(newer.clone())
-        );
-        ballots.follow(OriginId(3), promise(mine, Some((ballot(2, 3), old))));
+        let later = promise(mine, Some((ballot(3, 2), newer.clone())));
+        ballots.follow(OriginId(2), later);
         assert_eq!(ballots.choice(mine, &voters()), Choice::Bound(newer));
+        ballots.follow(OriginId(1), promise(mine, None));
         ballots.follow(OriginId(3), promise(mine, None));
         assert_eq!(
             ballots.choice(mine, &voters()),
             Choice::Free,
             "two of three have accepted nothing, so nobody's majority can have"
         );
+    }
+
+    #[test]
+    fn what_cannot_have_been_decided_binds_nobody() {
+        let four = Voters::of(&epoch(0, &[1, 2, 3, 4]));
+        let mut ballots = Ballots::default();
+        let mine = ballot(5, 1);
+        let old = epoch(1, &[1, 2]);
+        for voter in [1, 2] {
+            let before = Some((ballot(3, 2), old.clone()));
+            ballots.follow(OriginId(voter), promise(mine, before));
+        }
+        ballots.follow(OriginId(3), promise(mine, None));
+        assert_eq!(
+            ballots.choice(mine, &four),
+            Choice::Bound(old.clone()),
+            "the fourth may have accepted it"
+        );
+        ballots.follow(OriginId(4), promise(mine, None));
+        assert_eq!(ballots.choice(mine, &four), Choice::Free, "it has not");
+        // Below a ballot that came to nothing, one may have been decided by the same voters.
+        ballots.follow(
+            OriginId(4),
+            promise(mine, Some((ballot(1, 1), old.clone()))),
+        );
+        assert_eq!(ballots.choice(mine, &four), Choice::Bound(old));
     }
 
     #[test]

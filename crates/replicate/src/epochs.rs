@@ -6,7 +6,7 @@
 use crate::Road;
 use crate::ballots::Voters;
 use meridian_model::{
-    Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing, Vector,
+    Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing, VOTES_SINCE, Vector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +211,18 @@ impl Road {
                 self.closed.insert(origin, gone.cut);
             }
         }
+    }
+
+    /// The highest wire version that an incarnation is known to speak.
+    pub(crate) fn speaks(&self, origin: OriginId) -> u16 {
+        let joined = self.streams.get(&origin).and_then(|stream| stream.joined);
+        let implied = if joined.is_some() || self.adopted.contains_key(&origin) {
+            VOTES_SINCE
+        } else {
+            0
+        };
+        let seen = self.spoken.get(&origin).copied();
+        seen.unwrap_or_default().max(implied)
     }
 
     /// Whether this incarnation counted once and does no more.

@@ -15,15 +15,16 @@
 //! 1. A voter that promised a ballot accepts no lower one; both are entries of its own stream, and it
 //!    decides by its own stream, so it can't have forgotten either.
 //! 2. A proposer states one epoch per ballot (it looks whether its stream has that statement), and
-//!    only with promises of a majority. Unless a majority of them had accepted nothing, it states what
-//!    was accepted in the highest ballot among them.
+//!    only with promises of a majority. It states what the highest ballot below stated that can have
+//!    been decided, by what the promises say and whatever the silent voters did; where none can have
+//!    been, what it likes.
 //! 3. An epoch is decided once a majority of voters accepted it in one ballot, each counted once. Two
 //!    majorities of the same voters share a voter; with 1 and 2, whatever a later ballot states is
 //!    what an earlier one decided.
 //!
-//! A voter may keep silent whenever it likes, which costs liveness alone. It does so when an epoch
-//! would leave out a member with which it is itself in touch: a one-way cut must not evict a healthy
-//! region. Where no majority can be had a person decides (`DecidedBy::Operator`); if two persons do so
+//! A voter may keep silent whenever it likes, which costs liveness alone. It promises nothing
+//! to a proposer that would leave out a member with which it is itself in touch: a one-way cut must
+//! not evict a healthy region. Where no majority can be had a person decides (`DecidedBy::Operator`); if two persons do so
 //! on two sides, the epochs fork, and the sides refuse each other from then on.
 //!
 //! *Adoption* is the one moment at which a region changes: an entry with the vector of all that its
@@ -51,6 +52,9 @@ use std::time::Duration;
 /// How long a region lets another's ballot go on before it tries one of its own; each waits once
 /// more than the one before it, so that they don't outbid each other for ever.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// A region's pauses grow with its attempts, but no more often than this.
+const DOUBLED_MAX: u32 = 3;
 
 /// More steps than these are never due at once.
 const STEPS_MAX: usize = 32;
@@ -124,7 +128,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let vote = self
             .promise(now)
-            .or_else(|| self.acceptance(now))
+            .or_else(|| self.acceptance())
             .or_else(|| self.statement(now))
             .or_else(|| self.preparation(now))?;
         Some(Step::Say(Body::Vote(vote)))
@@ -170,12 +174,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         })
     }
 
-    fn acceptance(&self, now: Now) -> Option<Vote> {
+    /// A majority has promised by then to let it be decided, or it may be decided already.
+    fn acceptance(&self) -> Option<Vote> {
         let number = self.number();
-        let (ballot, epoch) = self.road.ballots.get(&number)?.to_accept(self.origin)?;
-        let without = self.left_out_of(epoch);
-        let objects = without.iter().any(|region| self.objects_to(now, region));
-        (!objects).then_some(Vote::Accepted { number, ballot })
+        let (ballot, _) = self.road.ballots.get(&number)?.to_accept(self.origin)?;
+        Some(Vote::Accepted { number, ballot })
     }
 
     fn statement(&self, now: Now) -> Option<Vote> {
@@ -206,7 +209,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let number = self.number();
         let ballots = self.road.ballots.get(&number);
         let highest = ballots.and_then(crate::ballots::Ballots::highest);
-        if now.elapsed < self.deliberation.seen_at + self.pause(highest) {
+        // A ballot of one's own that asked for something else is of no more use.
+        let is_stale = |ballot: Ballot| {
+            let announced = ballots.map_or(&[][..], |it| it.leaves_out(ballot));
+            let left_out = self.left_out_of(&wanted);
+            ballot.origin == self.origin && *announced != left_out[..]
+        };
+        let pause = if highest.is_some_and(is_stale) {
+            PAUSE
+        } else {
+            self.pause(highest)
+        };
+        if now.elapsed < self.deliberation.seen_at + pause {
             return None;
         }
         let counter = highest.map_or(0, |ballot| ballot.counter) + 1;
@@ -226,7 +240,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let own = &self.config.region;
         let rank = voters.position(|(region, _)| region == own).unwrap_or(0);
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-        let doubled = 1 << self.deliberation.attempts.min(6);
+        let doubled = 1 << self.deliberation.attempts.min(DOUBLED_MAX);
         match highest {
             None if self.deliberation.pending.is_some() => Duration::ZERO,
             None => PAUSE * rank,
@@ -338,19 +352,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// # Errors
     /// The name of a region that doesn't, or isn't known to.
     pub fn all_speak(&self, version: u16) -> Result<(), RegionName> {
-        self.all_but_speak(None, version)
+        self.those_speak(version, |_| true)
     }
 
-    pub(crate) fn all_but_speak(
+    /// The same for the members that matter.
+    pub(crate) fn those_speak(
         &self,
-        except: Option<&RegionName>,
         version: u16,
+        matters: impl Fn(&RegionName) -> bool,
     ) -> Result<(), RegionName> {
+        let own = &self.config.region;
         let members = self.road.epoch.members.iter();
-        let mut others =
-            members.filter(|(region, _)| **region != self.config.region && Some(*region) != except);
+        let mut others = members.filter(|(region, _)| *region != own && matters(region));
         let silent = others.find(|(_, member)| match member.origin {
-            Some(origin) => self.road.spoken.get(&origin) < Some(&version),
+            Some(origin) => self.road.speaks(origin) < version,
             // Whoever joins speaks at least the version in which there is joining.
             None => member.standing != Standing::Joining || version > meridian_model::VOTES_SINCE,
         });

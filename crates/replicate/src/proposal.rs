@@ -170,8 +170,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return Err(ProposeError::InProgress);
         }
         let next = self.epoch_after(&proposal)?;
-        let without = self.left_out_of(&next).pop();
-        self.all_but_speak(without.as_ref(), VOTES_SINCE)
+        self.understand(now, &proposal)
             .map_err(|region| ProposeError::NotSpoken { region })?;
         match &proposal {
             Proposal::Evict { region, .. } if *region == self.config.region => {
@@ -191,6 +190,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the members understand what will be said. Where one is evicted, it is enough that those
+    /// do who are there: of several that are away for good, none may keep the others in.
+    fn understand(&self, now: Now, proposal: &Proposal) -> Result<(), RegionName> {
+        let is_eviction = matches!(proposal, Proposal::Evict { .. });
+        self.those_speak(VOTES_SINCE, |region| {
+            !is_eviction || self.is_in_touch(now, region)
+        })
     }
 
     fn may_evict(&self, now: Now, region: &RegionName) -> Result<(), ProposeError> {
@@ -271,8 +279,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let asked = asked.and_then(|proposal| self.epoch_after(proposal).ok());
         asked
             .or_else(|| self.with_joiners_counted())
-            .or_else(|| self.without(self.gone_as_planned()?))
-            .or_else(|| self.without(self.overdue(now)?))
+            .or_else(|| self.without(now, self.gone_as_planned()?))
+            .or_else(|| self.without(now, self.overdue(now)?))
     }
 
     /// Forgets what was asked for once it has come about, or can't any more.
@@ -333,13 +341,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 })
     }
 
-    fn without(&self, region: &RegionName) -> Option<Epoch> {
+    fn without(&self, now: Now, region: &RegionName) -> Option<Epoch> {
         let mut next = self.road.epoch.clone();
         next.number += 1;
         next.members.remove(region);
         call_off_leaving(&mut next);
         somebody_writes(&next, region.clone()).ok()?;
-        self.all_but_speak(Some(region), VOTES_SINCE).ok()?;
+        self.those_speak(VOTES_SINCE, |region| self.is_in_touch(now, region))
+            .ok()?;
         Some(next)
     }
 

@@ -175,9 +175,13 @@ fn change(world: &mut World) {
             let _ = propose(world, at, Proposal::Remove { region });
         }
         _ => {
-            // Only so many are destroyed that the rest can decide without them.
-            let living = living_voters(world, &epoch);
-            if living.len() > epoch.majority() && living.contains(&other) {
+            // Only so many are destroyed that the rest can decide without them, whatever they know.
+            let enough = members(world).all(|(_, replica)| {
+                let living = living_voters(world, replica.epoch());
+                let rest = living.iter().filter(|index| **index != other).count();
+                rest >= replica.epoch().majority()
+            });
+            if enough && living_voters(world, &epoch).contains(&other) {
                 world.nodes[other].is_gone = true;
                 world.kill(other);
             }
@@ -245,8 +249,13 @@ fn unrest(world: &World) -> Option<String> {
             .map(|node| (node.name.as_str(), node.is_gone, node.refused.as_deref()))
             .collect();
         return Some(format!(
-            "{} of the members of {epoch:?} are there; these are not: {absent:?}",
-            found.len()
+            "{} of the members of {epoch:?} are there; these are not: {absent:?}; what is being \
+             decided: {:?}",
+            found.len(),
+            found
+                .iter()
+                .map(|(_, it)| it.proposal())
+                .collect::<Vec<_>>()
         ));
     }
     let (_, first) = found.first()?;
