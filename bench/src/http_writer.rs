@@ -77,6 +77,31 @@ impl HttpWriter {
         self.request.extend_from_slice(value);
     }
 
+    /// Executes a transaction whose JSON body is given.
+    ///
+    /// # Errors
+    /// [`HttpWriteError`]; after a failed connection the client must be connected anew.
+    pub async fn transaction(&mut self, body: &[u8]) -> Result<(), HttpWriteError> {
+        self.request.clear();
+        let head = format!("POST /v1/transactions{}{}\r\n\r\n", self.host, body.len());
+        self.request.extend_from_slice(head.as_bytes());
+        self.request.extend_from_slice(body);
+        self.exchange("a transaction").await
+    }
+
+    /// Sends the request that was encoded and waits for its reply.
+    async fn exchange(&mut self, key: &str) -> Result<(), HttpWriteError> {
+        self.stream.write_all(&self.request).await?;
+        match self.reply().await? {
+            (200 | 201, _) => Ok(()),
+            (status, body) => Err(HttpWriteError::Refused {
+                key: key.to_owned(),
+                status,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            }),
+        }
+    }
+
     /// Reads a whole reply: its status and body.
     async fn reply(&mut self) -> Result<(u16, Bytes), HttpWriteError> {
         let head_length = loop {
@@ -115,15 +140,7 @@ impl KeyWriter for HttpWriter {
 
     async fn write(&mut self, key: &str, value: Bytes) -> Result<(), HttpWriteError> {
         self.encode(key, &value);
-        self.stream.write_all(&self.request).await?;
-        match self.reply().await? {
-            (200 | 201, _) => Ok(()),
-            (status, body) => Err(HttpWriteError::Refused {
-                key: key.to_owned(),
-                status,
-                body: String::from_utf8_lossy(&body).into_owned(),
-            }),
-        }
+        self.exchange(key).await
     }
 }
 

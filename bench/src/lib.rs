@@ -7,6 +7,7 @@
 //! counted and a sample is read back); everything listens on loopback alone, is ended by its
 //! process id, and keeps its data in a directory that is removed.
 
+pub mod bulk;
 pub mod cluster;
 pub mod etcd;
 pub mod http;
@@ -19,5 +20,6 @@ pub mod ports;
 pub mod process;
 pub mod procfs;
 pub mod redis;
+pub mod regions;
 pub mod stand_in;
 pub mod table;

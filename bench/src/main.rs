@@ -8,7 +8,7 @@ mod output;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use commands::{durable_writes, idle_memory, visible_latency};
+use commands::{catch_up, durable_writes, idle_memory, restart, scale, visible_latency};
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +53,15 @@ enum Command {
     VisibleLatency(visible_latency::Options),
     /// Memory of idle regions, and the most during an import
     IdleMemory(idle_memory::Options),
+    /// How fast a region that was away takes over what it missed
+    CatchUp(catch_up::Options),
+    /// Answers a constant, for `durable-writes`
+    #[command(hide = true)]
+    ConstantServer(durable_writes::floor::ServerOptions),
+    /// How long a killed region takes to serve again
+    Restart(restart::Options),
+    /// What a write costs as rows, regions and values grow
+    Scale(scale::Options),
 }
 
 fn main() -> ExitCode {
@@ -93,6 +102,10 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::DurableWrites(options) => durable_writes::run(common, options).await,
         Command::VisibleLatency(options) => visible_latency::run(common, options).await,
         Command::IdleMemory(options) => idle_memory::run(common, options).await,
+        Command::CatchUp(options) => catch_up::run(common, options).await,
+        Command::ConstantServer(options) => durable_writes::floor::serve(options).await,
+        Command::Restart(options) => restart::run(common, options).await,
+        Command::Scale(options) => scale::run(common, options).await,
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 const LOG_TAIL_LINES: usize = 20;
 
@@ -181,6 +181,16 @@ impl Server {
         let status = self.child.wait().map_err(wait)?;
         started_by_it.kill();
         Ok(status)
+    }
+
+    /// Stops the process where it is (`SIGSTOP`), until [`Server::resume`].
+    pub fn pause(&self) {
+        signal(self.id(), Signal::STOP);
+    }
+
+    /// Lets a paused process go on (`SIGCONT`).
+    pub fn resume(&self) {
+        signal(self.id(), Signal::CONT);
     }
 
     fn try_wait(&mut self) -> Result<Option<ExitStatus>, ProcessError> {

@@ -2,8 +2,9 @@
 //! second time without states, orders of arrival or shortcuts.
 
 use crate::Violation;
+use crate::law_of_row::live_row;
 use meridian_model::{Change, Operation, Vector, Version};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Table and key.
@@ -21,7 +22,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    fn had_seen(&self, other: &Self) -> bool {
+    pub(crate) fn had_seen(&self, other: &Self) -> bool {
         if other.version.origin == self.version.origin {
             other.version.hlc < self.version.hlc
         } else {
@@ -35,8 +36,10 @@ impl Committed {
 pub struct ExpectedRow {
     /// The greatest version of any write to it.
     pub version: Version,
-    /// Its document.
+    /// Its document; where it has siblings the newest.
     pub document: Value,
+    /// The other documents that stand, newest first.
+    pub siblings: Vec<Value>,
 }
 
 /// All live rows, as the transactions make them.
@@ -100,41 +103,12 @@ impl Law {
 fn describe(row: Option<&ExpectedRow>) -> String {
     row.map_or_else(
         || "absent".to_owned(),
-        |row| format!("{} at {}", row.document, row.version),
+        |row| {
+            let siblings = row.siblings.iter();
+            let siblings: String = siblings
+                .map(|sibling| format!(" beside {sibling}"))
+                .collect();
+            format!("{}{siblings} at {}", row.document, row.version)
+        },
     )
-}
-
-fn live_row(writes: &[(&Committed, &Operation)]) -> Option<ExpectedRow> {
-    let version = writes
-        .iter()
-        .map(|(transaction, _)| transaction.version)
-        .max()?;
-    let base = writes
-        .iter()
-        .filter(|(_, operation)| !matches!(operation, Operation::Increment { .. }))
-        .max_by_key(|(transaction, _)| transaction.version);
-    let start = match base {
-        Some((_, Operation::Put { document })) => serde_json::from_str(document).ok(),
-        _ => None,
-    };
-    let on_top: Vec<&(String, i64)> = writes
-        .iter()
-        .filter(|(write, _)| !base.is_some_and(|(base, _)| base.had_seen(write)))
-        .filter_map(|(_, operation)| match operation {
-            Operation::Increment { by } => Some(by),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    if start.is_none() && on_top.is_empty() {
-        return None;
-    }
-    let mut document = start.unwrap_or_else(|| Value::Object(Map::new()));
-    if let Value::Object(fields) = &mut document {
-        for (field, by) in on_top {
-            let before = fields.get(field).and_then(Value::as_i64).unwrap_or(0);
-            fields.insert(field.clone(), json!(before + by));
-        }
-    }
-    Some(ExpectedRow { version, document })
 }

@@ -4,13 +4,23 @@
 //! same. A checker knows nothing of how the system works; it states the promise a second time, as
 //! plainly as it can.
 
+mod durable;
 mod law;
+mod law_of_row;
+mod register;
+mod sessions;
 mod snapshot;
 mod workload;
 
+pub use durable::{Acknowledged, Written};
 pub use law::{Committed, ExpectedRow, Law, RowKey};
+pub use register::{Reading, Register};
+pub use sessions::Session;
 pub use snapshot::{Reader, SnapshotChecker};
-pub use workload::{Action, CHAIN, COUNTERS, GROUPS, PLAIN, Step, Workload, group_members};
+pub use workload::{
+    Action, CHAIN, COUNTERS, FIELDS, GROUPS, PLAIN, SETS, SIBLINGS, SWITCHED, Step, Workload,
+    group_members,
+};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +76,28 @@ pub enum Violation {
         before: i64,
         /// Seen after it.
         now: i64,
+    },
+    /// A client that brought its token saw less than it had seen.
+    #[error("{region}: row {key} shows {now} to a session that has seen {seen}")]
+    SessionBroken {
+        /// Where.
+        region: String,
+        /// The row.
+        key: String,
+        /// What the session has seen.
+        seen: u64,
+        /// What it was shown.
+        now: u64,
+    },
+    /// A strong read showed less than was acknowledged, or shown by another, before it began.
+    #[error("{region}: a strong read shows {found}, though {known} was known before it began")]
+    Stale {
+        /// Where.
+        region: String,
+        /// What it showed.
+        found: u64,
+        /// What it had to show.
+        known: u64,
     },
     /// The regions did not come to agree in time.
     #[error("not converged: {0}")]

@@ -6,6 +6,8 @@
 //!   transaction away.
 //! - `chain` has one source row that only rises, and rows derived from it anywhere: an effect seen
 //!   without its cause gives broken causal order away.
+//! - `fields`, `sets` and `siblings` are tables with other strategies; the rows of `switched` are
+//!   written under whichever strategy their region happens to have. All get every kind of write.
 
 use serde_json::json;
 
@@ -18,6 +20,15 @@ pub const GROUPS: &str = "groups";
 /// A source and what is derived from it.
 pub const CHAIN: &str = "chain";
 
+/// Rows of which each field is by itself.
+pub const FIELDS: &str = "fields";
+/// Rows with a field that is a set.
+pub const SETS: &str = "sets";
+/// Rows of which all concurrent puts are kept.
+pub const SIBLINGS: &str = "siblings";
+/// Rows whose table changes its strategy under way, in each region by itself.
+pub const SWITCHED: &str = "switched";
+
 /// What is done to one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -27,6 +38,8 @@ pub enum Action {
     Delete,
     /// Add to a field.
     Increment(String, i64),
+    /// Add members to a field, and remove others; as canonical JSON texts.
+    Members(String, Vec<String>, Vec<String>),
 }
 
 /// One client's next transaction.
@@ -66,10 +79,14 @@ impl Workload {
     /// The next step of a client; only `owner`s write the chain's source, and there is one.
     pub fn step(&mut self, owner: bool) -> Step {
         self.next_id += 1;
-        match self.random.u32(0..10) {
+        match self.random.u32(0..16) {
             0..=3 => self.plain(),
             4..=5 => self.counter(),
             6..=7 => self.group(),
+            10 => self.any(FIELDS),
+            11..=12 => self.any(SETS),
+            13 => self.any(SIBLINGS),
+            14..=15 => self.any(SWITCHED),
             _ if owner => self.source(),
             _ => Step::Derive(format!("derived-{}", self.random.u32(0..2))),
         }
@@ -109,6 +126,51 @@ impl Workload {
         };
         let rows = group_members(&group);
         Step::Write(rows.map(|key| (GROUPS.into(), key, action.clone())).into())
+    }
+
+    /// Any kind of write to a row with a number, a counter and a set.
+    fn any(&mut self, table: &str) -> Step {
+        let key = format!("row-{}", self.random.u32(0..3));
+        let action = match self.random.u32(0..12) {
+            0 => Action::Delete,
+            1..=2 => Action::Increment("n".into(), self.random.i64(-3..10)),
+            3..=7 => {
+                let (mut add, mut remove) = (self.members(), self.members());
+                match self.random.u32(0..3) {
+                    0 => add.clear(),
+                    1 => remove.clear(),
+                    _ => remove.retain(|member| !add.contains(member)),
+                }
+                Action::Members("s".into(), add, remove)
+            }
+            _ => self.object(),
+        };
+        Step::Write(vec![(table.to_owned(), key, action)])
+    }
+
+    fn members(&mut self) -> Vec<String> {
+        let all = 0..5;
+        let some: Vec<u32> = all.filter(|_| self.random.u32(0..3) == 0).collect();
+        some.iter().map(|member| format!("\"m{member}\"")).collect()
+    }
+
+    /// A document in which each field may be missing, or be what it was before.
+    fn object(&mut self) -> Action {
+        let mut fields = serde_json::Map::new();
+        for field in ["a", "b"] {
+            if self.random.u32(0..4) > 0 {
+                fields.insert(field.to_owned(), json!(self.random.u32(0..4)));
+            }
+        }
+        if self.random.bool() {
+            fields.insert("n".to_owned(), json!(100));
+        }
+        if self.random.bool() {
+            let members = self.members().join(",");
+            let members = serde_json::from_str(&format!("[{members}]"));
+            fields.insert("s".to_owned(), members.expect("members are JSON"));
+        }
+        Action::Put(serde_json::Value::Object(fields).to_string())
     }
 
     fn source(&mut self) -> Step {

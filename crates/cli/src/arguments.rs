@@ -2,7 +2,9 @@
 //! generated from it.
 
 use crate::output::Format;
+use crate::{backup, restore};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
+use crate::{dead_letters, faults};
 use clap::{Parser, Subcommand};
 
 /// One application in several regions at once, every region live.
@@ -50,7 +52,7 @@ pub enum Verb {
     /// How each region stands
     Status(status::Options),
     /// Which regions there are and whether they answer
-    Regions(regions::Options),
+    Regions(Box<regions::Options>),
     /// How far each region is behind each other
     Replication(replication::Options),
     /// Conflicting writes and how they were decided
@@ -58,4 +60,14 @@ pub enum Verb {
     /// Read and write tables
     #[command(subcommand)]
     Tables(tables::Verb),
+    /// Make regions misbehave on purpose, for drills
+    #[command(subcommand)]
+    Faults(faults::Verb),
+    /// Transactions that no region can apply, and what becomes of them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Verb),
+    /// Take a backup of a dataset
+    Backup(backup::Options),
+    /// Make a dataset's rows what they were at a time
+    Restore(restore::Options),
 }

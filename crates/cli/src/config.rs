@@ -3,8 +3,9 @@
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format, table};
 use clap::{Args, Subcommand};
-use meridian_topology::{Endpoint, Region, Topology, format_size};
+use meridian_topology::{Dataset, Endpoint, Region, Topology, format_size};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// `meridian config`
@@ -98,7 +99,7 @@ fn datasets_table(topology: &Topology) -> String {
             vec![
                 dataset.name.to_string(),
                 "embedded".to_owned(),
-                "last-writer-wins".to_owned(),
+                strategies(dataset),
                 format_size(dataset.limits.log_bytes_max),
                 tables,
             ]
@@ -108,6 +109,20 @@ fn datasets_table(topology: &Topology) -> String {
         &["dataset", "engine", "strategy", "log at most", "tables"],
         &rows,
     )
+}
+
+/// The dataset's strategy, and those of tables that have another.
+fn strategies(dataset: &Dataset) -> String {
+    let of_table = |(table, strategy)| format!(", {table}: {strategy}");
+    let others: String = other_strategies(dataset).map(of_table).collect();
+    format!("{}{others}", dataset.strategy.name())
+}
+
+fn other_strategies(dataset: &Dataset) -> impl Iterator<Item = (&str, &'static str)> {
+    let rules = dataset.table_rules.iter();
+    rules
+        .filter(|(_, rules)| rules.strategy != dataset.strategy)
+        .map(|(table, rules)| (table.as_str(), rules.strategy.name()))
 }
 
 fn as_json(topology: &Topology) -> Value {
@@ -132,7 +147,8 @@ fn as_json(topology: &Topology) -> Value {
             json!({
                 "name": dataset.name.as_str(),
                 "engine": "embedded",
-                "strategy": "last-writer-wins",
+                "strategy": dataset.strategy.name(),
+                "table_strategies": other_strategies(dataset).collect::<BTreeMap<_, _>>(),
                 "log_bytes_max": dataset.limits.log_bytes_max,
                 "tables": tables.map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>()),
             })

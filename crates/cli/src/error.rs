@@ -19,6 +19,10 @@ pub enum Exit {
     Unreachable = 3,
     /// The row that was asked for is not there.
     NotFound = 4,
+    /// The row that was asked for has siblings.
+    Siblings = 5,
+    /// The write is done, but fewer regions than promised are known to hold it.
+    Unconfirmed = 6,
     /// Interrupted by Ctrl-C or SIGTERM before the work was done.
     Interrupted = 130,
 }
@@ -172,6 +176,8 @@ mod tests {
             Exit::Usage,
             Exit::Unreachable,
             Exit::NotFound,
+            Exit::Siblings,
+            Exit::Unconfirmed,
             Exit::Interrupted,
         ] {
             assert!(page.contains(&format!("| {} |", code as u8)), "{code:?}");

@@ -10,11 +10,14 @@
 //! what happened, why and what to do; `main` prints it and chooses the exit code.
 
 mod arguments;
+mod backup;
 mod certs;
 mod client;
 mod config;
 mod conflicts;
+mod dead_letters;
 mod error;
+mod faults;
 mod init;
 mod interrupt;
 mod output;
@@ -23,6 +26,7 @@ mod reading;
 mod reference;
 mod regions;
 mod replication;
+mod restore;
 mod retry;
 mod serve;
 mod status;
@@ -35,6 +39,11 @@ use arguments::{Arguments, Verb};
 use clap::Parser;
 use error::{CliResult, Exit};
 use std::process::ExitCode;
+
+/// A write's parts are allocated by one thread and freed by another; the system's allocator takes
+/// locks for that and this one doesn't.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -62,5 +71,9 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Replication(options) => replication::run(&options, output),
         Verb::Conflicts(options) => conflicts::run(&options, output),
         Verb::Tables(verb) => tables::run(&verb, output),
+        Verb::Faults(verb) => faults::run(&verb, output),
+        Verb::DeadLetters(verb) => dead_letters::run(&verb, output),
+        Verb::Backup(options) => backup::run(&options, output),
+        Verb::Restore(options) => restore::run(&options, output),
     }
 }

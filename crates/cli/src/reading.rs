@@ -15,8 +15,11 @@ pub struct Reading {
     pub conflicts: Option<u64>,
     /// The size of its logs on disk.
     pub log_bytes: Option<u64>,
-    /// Which datasets don't take writes, which streams are quarantined, and why.
+    /// Which datasets don't take writes, which streams are quarantined, and why; and which faults
+    /// are at work.
     pub troubles: Vec<String>,
+    /// What each dataset promises, a line for each.
+    pub promises: Vec<String>,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
 }
@@ -49,6 +52,16 @@ pub struct PeerReading {
 #[serde(default)]
 struct Status {
     datasets: Vec<DatasetStatus>,
+    faults: Vec<FaultStatus>,
+}
+
+/// A fault at work.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FaultStatus {
+    id: String,
+    what: String,
+    remaining_seconds: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +73,19 @@ struct DatasetStatus {
     transactions_local: Option<u64>,
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
+    dead_letters: u64,
+    promises: Option<Promises>,
+}
+
+/// What a dataset promises, and which regions take its writes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Promises {
+    consistency: String,
+    acknowledgement: String,
+    writes: String,
+    home: Option<String>,
+    read_replicas: Vec<String>,
 }
 
 /// The part of `/v1/replication` that is read.
@@ -80,10 +106,34 @@ impl Reading {
             writes_total: sum(datasets.iter().map(|it| it.transactions_local)),
             conflicts: sum(datasets.iter().map(|it| it.conflicts)),
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
-            troubles: troubles(datasets, &replication.peers),
+            troubles: [
+                troubles(datasets, &replication.peers),
+                datasets.iter().filter_map(letters_trouble).collect(),
+                status.faults.iter().map(fault_trouble).collect(),
+            ]
+            .concat(),
+            promises: datasets.iter().filter_map(promise).collect(),
             peers: replication.peers,
         })
     }
+}
+
+/// What a dataset promises, for people.
+fn promise(dataset: &DatasetStatus) -> Option<String> {
+    let promises = dataset.promises.as_ref()?;
+    let mut writes = match &promises.home {
+        Some(home) => format!("home {home}"),
+        None => promises.writes.clone(),
+    };
+    if !promises.read_replicas.is_empty() {
+        writes.push_str(", read replicas ");
+        writes.push_str(&promises.read_replicas.join(", "));
+    }
+    let (name, read) = (&dataset.dataset, &promises.consistency);
+    let acknowledgement = &promises.acknowledgement;
+    Some(format!(
+        "dataset {name}: writes {writes}; acknowledgement {acknowledgement}; reads {read}"
+    ))
 }
 
 /// What somebody should look at.
@@ -104,6 +154,29 @@ fn stream_trouble(peer: &PeerReading) -> Option<String> {
         };
         format!("dataset {dataset} {what} {region}: {}", remark(peer))
     })
+}
+
+fn letters_trouble(dataset: &DatasetStatus) -> Option<String> {
+    let DatasetStatus {
+        dataset,
+        dead_letters,
+        ..
+    } = dataset;
+    match dead_letters {
+        0 => None,
+        1 => Some(format!(
+            "dataset {dataset} has 1 dead letter, which waits for a decision"
+        )),
+        many => Some(format!(
+            "dataset {dataset} has {many} dead letters, which wait for decisions"
+        )),
+    }
+}
+
+fn fault_trouble(fault: &FaultStatus) -> String {
+    let FaultStatus { id, what, .. } = fault;
+    let left = fault.remaining_seconds.unwrap_or_default();
+    format!("fault {id}, for {left:.0} s more: {what}")
 }
 
 fn trouble(dataset: &DatasetStatus) -> Option<String> {
@@ -163,6 +236,25 @@ pub fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_dataset_promises_is_a_line() {
+        let status = r#"{"dataset":"main","promises":{"consistency":"session",
+            "acknowledgement":"one-remote","writes":"active-active","read_replicas":["b","c"]}}"#;
+        let read = |text: &str| promise(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            read(status).unwrap(),
+            "dataset main: writes active-active, read replicas b, c; acknowledgement one-remote; \
+             reads session"
+        );
+        let home = status.replace("\"read_replicas\":[\"b\",\"c\"]", "\"home\":\"a\"");
+        assert!(
+            read(&home)
+                .unwrap()
+                .starts_with("dataset main: writes home a; ")
+        );
+        assert_eq!(read(r#"{"dataset":"main"}"#), None, "of an earlier release");
+    }
 
     #[test]
     fn sizes_for_people() {

@@ -3,7 +3,7 @@
 use crate::config::{load, rendered};
 use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
-use meridian_node::{Serve, ServeError, Wan};
+use meridian_node::{Serve, ServeError, WIRE_VERSION_MAX, WIRE_VERSION_MIN, Wan};
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,9 +24,21 @@ pub struct Options {
     /// Where the region keeps its data [default: what the topology says]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Join a system that runs: an empty data directory is filled from the other regions (see
+    /// `meridian regions add`). A directory with data goes on as what it is
+    #[arg(long)]
+    join: bool,
     /// How what it says is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// Speak no later wire version than this with other regions, while some of them still run an
+    /// earlier release
+    #[arg(long, value_name = "N", default_value_t = WIRE_VERSION_MAX, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(i64::from(WIRE_VERSION_MIN)..=i64::from(WIRE_VERSION_MAX)))]
+    wire_version_max: u16,
+    /// Take faults over the API, for drills
+    #[arg(long)]
+    allow_faults: bool,
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
@@ -84,6 +96,9 @@ pub fn run(options: Options) -> CliResult {
         region: options.region,
         data_dir,
         wan: options.wan.into(),
+        wire_version_max: options.wire_version_max,
+        allow_faults: options.allow_faults,
+        join: options.join,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

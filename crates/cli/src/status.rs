@@ -39,6 +39,10 @@ pub fn run(options: &Options, format: Format) -> CliResult {
             let rows: Vec<_> = lines.iter().map(as_row).collect();
             let head = ["region", "state", "api", "conflicts", "log", "behind"];
             output::line(&table(&head, &rows))?;
+            let mut readings = lines.iter().filter_map(|line| line.reading.as_ref());
+            for promise in readings.next().iter().flat_map(|it| &it.promises) {
+                output::line(promise)?;
+            }
             for line in &lines {
                 for trouble in line.reading.iter().flat_map(|it| &it.troubles) {
                     output::line(&format!("{}: {trouble}", line.api.name()))?;

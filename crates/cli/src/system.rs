@@ -23,6 +23,18 @@ pub struct System {
     pub topology: PathBuf,
     /// Its regions, in the order of the topology.
     pub regions: Vec<SystemRegion>,
+    /// Where one more region would listen.
+    #[serde(default)]
+    pub next: Option<NextRegion>,
+}
+
+/// The addresses that `up` keeps ready for a region that is to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRegion {
+    /// `host:port` of its API.
+    pub api: String,
+    /// `host:port` of its link.
+    pub link: String,
 }
 
 /// A region of it.
@@ -106,6 +118,7 @@ mod tests {
                 data_dir: "eu-west-1".into(),
                 log: "eu-west-1/log.txt".into(),
             }],
+            next: None,
         };
         system.write(directory.path()).unwrap();
         assert_eq!(System::read(directory.path()).unwrap(), system);

@@ -91,7 +91,39 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
         let key = path
             .strip_prefix("/v1/tables/orders/rows/")
             .map(str::to_owned);
+        let tags = "\"2@eu-west-1\", \"1@us-east-1\"";
+        let level = request.headers.get("meridian-consistency");
+        let wants = |name: &str| level.is_some_and(|level| level == name);
         Some(match (request.method.as_str(), key, path) {
+            ("GET", _, "/v1/tables/carts/rows/7") => {
+                let siblings = r#"[{"version":"2@eu-west-1","document":{"items":["tea"]}},{"version":"1@us-east-1","document":{"items":["milk"]}}]"#;
+                (300, etag(2), format!(r#"{{"siblings":{siblings}}}"#))
+            }
+            ("PUT", _, "/v1/tables/carts/rows/7")
+                if request.headers.get("if-match").map(String::as_str) != Some(tags) =>
+            {
+                let problem = r#"{"title":"The row is in another state","status":412}"#;
+                (412, vec![], problem.to_owned())
+            }
+            ("PUT", _, "/v1/tables/carts/rows/7") => (200, etag(3), request.body.clone()),
+            ("POST", _, "/v1/tables/carts/rows/7/members") => {
+                let expected = r#"{"field":"items","add":["tea",5],"remove":["milk"]}"#;
+                let status = if request.body == expected { 200 } else { 422 };
+                (status, etag(4), request.body.clone())
+            }
+            ("PUT", Some(key), _) if key == "alone" => {
+                let accepted = r#"{"status":201,"acknowledgement":"one-remote","needed":2,"holders":[],"reason":"within 2000 ms, 0 of 1 other regions confirmed that they hold the write","hint":"the write stands","reply":1}"#;
+                (202, etag(next), accepted.to_owned())
+            }
+            ("GET", Some(_), _) if wants("strong") => {
+                let problem = r#"{"type":"/problems/strong-read-unavailable","title":"A strong read is not possible now","detail":"1 region more must say what they hold: region us-east-1 can't be reached","hint":"send it again, or read with less consistency"}"#;
+                (503, vec![], problem.to_owned())
+            }
+            ("GET", Some(key), _) if wants("causal") => {
+                assert_eq!(request.headers["meridian-session"], "0102");
+                let headers = vec![etag(1).remove(0), "meridian-session: 0103".to_owned()];
+                (200, headers, format!(r#"{{"key":"{key}"}}"#))
+            }
             ("GET", Some(key), _) => match rows.get(&key) {
                 Some((version, document)) => (200, etag(*version), document.clone()),
                 None => {
@@ -132,9 +164,30 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                     format!(r#"{{"rows":{rows},"checksum":"{rows:016x}"}}"#),
                 )
             }
-            _ => (404, vec![], String::new()),
+            _ => faults(request)
+                .or_else(|| dead_letters(request))
+                .unwrap_or((404, vec![], String::new())),
         })
     }
+}
+
+/// A region with one fault, which nothing lifts.
+fn faults(request: &Request) -> Option<Reply> {
+    let fault = r#"{"id":"5ad30d1c","kind":"partition","what":"nothing comes in from us-east-1","peers":["us-east-1"],"until":"2026-01-01T00:00:10Z","remaining_seconds":9.8}"#;
+    Some(match (request.method.as_str(), request.path.as_str()) {
+        ("POST", "/v1/faults") if request.body.contains("full-disk") => {
+            let problem = r#"{"type":"/problems/bad-fault","title":"The fault can't be","status":422,"detail":"the request does not say how long the fault lasts","hint":"every fault ends by itself: give \"for\", for example \"10s\", up to \"1h\""}"#;
+            (422, vec![], problem.to_owned())
+        }
+        ("POST", "/v1/faults") => (201, vec![], fault.to_owned()),
+        ("GET", "/v1/faults") => (200, vec![], format!(r#"{{"faults":[{fault}]}}"#)),
+        ("DELETE", "/v1/faults/5ad30d1c") => (204, vec![], String::new()),
+        ("DELETE", path) if path.starts_with("/v1/faults/") => {
+            let problem = r#"{"type":"/problems/fault-not-found","title":"The fault is not at work","status":404}"#;
+            (404, vec![], problem.to_owned())
+        }
+        _ => return None,
+    })
 }
 
 #[test]
@@ -155,6 +208,53 @@ fn certificates() {
 #[test]
 fn tables() {
     assert_reproduced("tables.txt");
+}
+
+/// A region with one dead letter, which nothing removes.
+fn dead_letters(request: &Request) -> Option<Reply> {
+    let letter = r#""id":"7234881012-00000000000000fe","dataset":"main","region":"eu-west-1","committed_at":"2026-01-01T00:00:00Z","reason":"it changes row \"1\" of table \"orders\" twice","changes":2,"bytes":40"#;
+    let path = request.path.split('?').next().unwrap();
+    let own = path.strip_prefix("/v1/dead-letters/7234881012-00000000000000fe");
+    let made = r#"{"version":"7234999999-0000000000000007","rows":[]}"#;
+    Some(match (request.method.as_str(), path, own) {
+        ("GET", "/v1/dead-letters", _) => {
+            let page =
+                format!(r#"{{"dead_letters":[{{{letter}}}],"next":null,"total":3,"waiting":1}}"#);
+            (200, vec![], page)
+        }
+        ("GET", _, Some("")) => {
+            let operations = r#"[{"op":"put","table":"orders","key":"1","document":{"item":"tea"}},{"op":"delete","table":"orders","key":"1"}]"#;
+            let whole = format!(r#"{{{letter},"idempotency_key":null,"operations":{operations}}}"#);
+            (200, vec![], whole)
+        }
+        ("POST", _, Some("/retry" | "/edit")) => (200, vec![], made.to_owned()),
+        ("DELETE", _, Some("")) => (204, vec![], String::new()),
+        (_, path, _) if path.starts_with("/v1/dead-letters/") => {
+            let problem = r#"{"type":"/problems/dead-letter-not-found","title":"The dead letter is not there","status":404,"detail":"there is no dead letter \"5-0000000000000007\"","hint":"it may have been decided about already, here or in another region; GET /v1/dead-letters lists those that wait"}"#;
+            (404, vec![], problem.to_owned())
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn dead_letters_and_what_becomes_of_them() {
+    assert_reproduced("dead-letters.txt");
+}
+
+#[test]
+fn siblings() {
+    assert_reproduced("siblings.txt");
+}
+
+#[test]
+fn faults_on_purpose() {
+    assert_reproduced("faults.txt");
+}
+
+#[test]
+fn consistency() {
+    assert_reproduced("consistency.txt");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
 /// test begins elsewhere, as they run at once.
 fn free_base(from: u16) -> u16 {
     let is_free =
-        |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
+        |base: &u16| (0..40).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
     let mut bases = (from..from + 3000).step_by(30);
     bases.find(is_free).expect("some ports are free")
 }
@@ -197,6 +197,31 @@ fn three_regions_agree_survive_a_kill_and_stop_quickly() {
 }
 
 #[test]
+fn a_region_that_is_crashed_on_purpose_is_started_again_without_its_faults() {
+    let up = Up::start(9_000, &["--allow-faults"]);
+    up.wait_for("serving", 1);
+    let add = |kind: &[&str]| {
+        let at = ["faults", "add", "--region", "eu-west-1"];
+        let output = up.run(&[&at[..], kind].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let id = add(&["partition", "--peer", "us-east-1", "--for", "1h"]);
+    let shown = |word: &str| {
+        let output = up.run(&["status"]);
+        text(&output).contains(word)
+    };
+    assert!(shown(&format!("fault {}", id.trim())));
+    add(&["crash"]);
+    let died = up.wait_for("died", 1);
+    assert_eq!(died[0]["region"], "eu-west-1");
+    let status = died[0]["status"].as_str().unwrap();
+    assert!(status.contains("signal: 9"), "{died:?}");
+    up.wait_for("ready", 4);
+    assert!(!shown("fault "), "a fault outlived the process");
+}
+
+#[test]
 fn data_outlives_the_system() {
     let mut up = Up::start(24_000, &[]);
     up.wait_for("serving", 1);
@@ -311,5 +336,68 @@ fn a_port_in_use_is_named_with_its_region() {
              hint: choose other ports with --base-port N\n",
             base + 11
         )
+    );
+}
+
+#[test]
+fn a_region_joins_with_nothing_but_its_name_and_leaves_again() {
+    let mut up = Up::start(30_000, &[]);
+    up.wait_for("serving", 1);
+    let put = ["tables", "put", "orders", "1", "1"];
+    assert!(up.run(&put).status.success());
+    let added = up.run(&["regions", "add", "eu-central-1", "--timeout", "50"]);
+    assert!(added.status.success(), "{}\n{}", text(&added), up.said());
+    let get = ["tables", "get", "orders", "1", "--region", "eu-central-1"];
+    let found = up.run(&get);
+    assert_eq!(text(&found), "1\n");
+    let listed = up.run(&["regions", "--output", "json"]);
+    let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    let fourth = listed
+        .iter()
+        .find(|it| it["name"] == "eu-central-1")
+        .unwrap();
+    assert_eq!(fourth["datasets"][0]["standing"], "voting", "{fourth}");
+    let port = up.base + 30;
+    assert_eq!(fourth["api"], format!("http://127.0.0.1:{port}"));
+
+    // It is one of the system's regions from now on.
+    up.stop();
+    up.spawn(&[]);
+    up.wait_for("serving", 1);
+    let put = [
+        "tables",
+        "put",
+        "orders",
+        "2",
+        "2",
+        "--region",
+        "eu-central-1",
+    ];
+    let written = up.run(&put);
+    assert!(written.status.success(), "{}", text(&written));
+
+    let removed = up.run(&["regions", "remove", "us-east-1", "--timeout", "50"]);
+    assert!(removed.status.success(), "{}", text(&removed));
+    let left = up.wait_for("left", 1);
+    assert_eq!(left[0]["region"], "us-east-1");
+    up.wait_for("stopped", 1);
+    assert!(up.directory.path().join("data/us-east-1/datasets").exists());
+    let gone = up.run(&["status", "--region", "us-east-1"]);
+    assert_eq!(gone.status.code(), Some(2), "{}", text(&gone));
+    assert!(up.run(&["tables", "get", "orders", "2"]).status.success());
+    let (code, _) = up.stop();
+    assert_eq!(code, Some(0));
+
+    // Another set of regions is another system.
+    let other = up.directory.path().join("other.toml");
+    let topology = "zone = \"a.test\"\n[[region]]\nname = \"sa-east-1\"\n[[dataset]]\n\
+                    name = \"main\"\nengine = \"embedded\"\n";
+    std::fs::write(&other, topology).unwrap();
+    let refused = up.run(&["up", "--config", "other.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused).contains("was founded with the regions"),
+        "{}",
+        text(&refused)
     );
 }

@@ -5,7 +5,8 @@
 //! - a tombstone up to it is beaten by every later write anyway, as is a missing row;
 //! - an increment kept apart up to it has been seen by every later put or delete, which therefore
 //!   absorbs it, kept or not. Until one comes, the row's sums hold it. So `counted` stays as it is:
-//!   it is what makes the next winning write reckon its sums anew instead of keeping them.
+//!   it is what makes the next winning write reckon its sums anew instead of keeping them;
+//! - the removal of a field up to it is beaten by every later write of the field anyway.
 //!
 //! The work of one call is bounded; the next call goes on. A cursor per queue skips what was
 //! removed, since an LSM tree pays for every removed record that it walks over. It may only move
@@ -14,6 +15,7 @@
 use crate::keys::{self, Collectable, Due};
 use crate::tables::Idempotent;
 use crate::{Store, Tables, TablesError};
+use meridian_merge::Row;
 use meridian_model::{Hlc, Micros, OriginId, Vector};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -60,7 +62,7 @@ impl<S: Store> Tables<S> {
         self.forget_taken(stable);
         let mut budget = RECORDS_MAX;
         for (origin, hlc) in stable.iter() {
-            self.collect_origin(origin, hlc, &mut budget)?;
+            self.collect_origin(origin, hlc, stable, &mut budget)?;
         }
         self.expire_idempotency(now)?;
         self.trim_conflicts()
@@ -69,17 +71,18 @@ impl<S: Store> Tables<S> {
     fn collect_origin(
         &mut self,
         origin: OriginId,
-        stable: Hlc,
+        until: Hlc,
+        stable: &Vector,
         budget: &mut usize,
     ) -> Result<(), TablesError> {
         let from = self.collector.due.get(&origin).copied();
-        let range = keys::due_of(origin, from.unwrap_or(Hlc::ZERO), stable);
+        let range = keys::due_of(origin, from.unwrap_or(Hlc::ZERO), until);
         let records = self.first_keys(&range, *budget)?;
         *budget -= records.len();
         for at in records {
             let due = keys::decode_due(&at);
             let due = due.ok_or_else(|| TablesError::damaged("collect record", &at))?;
-            let collected = self.collect_record(&due);
+            let collected = self.collect_record(&due, stable);
             self.collector.due.insert(origin, due.version.hlc);
             match collected {
                 Ok(()) => self.staged.remove(at),
@@ -91,21 +94,40 @@ impl<S: Store> Tables<S> {
         Ok(())
     }
 
-    fn collect_record(&mut self, due: &Due<'_>) -> Result<(), TablesError> {
+    fn collect_record(&mut self, due: &Due<'_>, stable: &Vector) -> Result<(), TablesError> {
         match due.kind {
             Collectable::Increment => {
                 self.staged
                     .remove(keys::kept(due.table, due.key, due.version));
+                Ok(())
             }
-            Collectable::Tombstone => {
-                let row = self.row(due.table, due.key)?;
-                let still_deleted = row.is_some_and(|row| {
-                    row.is_tombstone() && row.base.is_some_and(|base| base.version == due.version)
-                });
-                if still_deleted {
-                    self.staged.remove(keys::row(due.table, due.key));
-                }
+            Collectable::Tombstone => self.collect_tombstone(due, stable),
+            Collectable::Field => self.collect_field(due, stable),
+        }
+    }
+
+    fn collect_tombstone(&mut self, due: &Due<'_>, stable: &Vector) -> Result<(), TablesError> {
+        let Some(row) = self.row(due.table, due.key)?.filter(Row::is_tombstone) else {
+            return Ok(());
+        };
+        match row.base {
+            // The delete that stands is another than the one that left nothing beside it. It isn't
+            // stable, so the cursor of its origin has not come to it.
+            Some(base) if base.version != due.version && !stable.has_seen(base.version) => {
+                let later = keys::due(base.version, Collectable::Tombstone, due.table, due.key);
+                self.staged.put(later, Vec::new());
             }
+            _ => self.staged.remove(keys::row(due.table, due.key)),
+        }
+        Ok(())
+    }
+
+    fn collect_field(&mut self, due: &Due<'_>, stable: &Vector) -> Result<(), TablesError> {
+        let Some(mut row) = self.row(due.table, due.key)? else {
+            return Ok(());
+        };
+        if row.forget_removed_fields(due.version, |version| stable.has_seen(version)) {
+            self.stage_row(due.table, due.key, &row);
         }
         Ok(())
     }

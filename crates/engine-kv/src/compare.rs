@@ -1,12 +1,12 @@
 //! Reading for comparison: what a row shows, in short, and its whole stored state.
 //!
-//! All reads are of one [`Snapshot`]. What a row *shows* (its version's name and its document) is
-//! what regions must agree on; its *state* is every byte that is stored of it, and only ever
+//! All reads are of one [`Snapshot`]. What a row *shows* (its version's name and its document, or its
+//! siblings' documents, with all fields and members) is what regions must agree on; its *state* is every byte that is stored of it, and only ever
 //! compared with the same region's.
 
 use crate::{Order, Store, TableReader, TablesError, View, keys, value};
 use bytes::Bytes;
-use meridian_merge::{KeptIncrement, Row, render};
+use meridian_merge::{KeptIncrement, Row, Shown, shown};
 use meridian_model::{
     Answer, Fetched, Holds, Looked, Question, RowCopy, RowName, RowState, Span, SpanDigest, Vector,
 };
@@ -157,7 +157,11 @@ impl<V: View> Snapshot<V> {
                 as_of: as_of.clone(),
                 rows: self.fetch(names, FETCHED_BYTES_MAX)?,
             }),
-            Question::Applied => return Ok(None),
+            Question::Applied
+            | Question::Held
+            | Question::Snapshot { .. }
+            | Question::Write(_)
+            | Question::Epoch => return Ok(None),
         }))
     }
 
@@ -286,17 +290,18 @@ fn examine(name: &RowName, at: &[u8], bytes: &[u8]) -> Holds {
         return Holds::Damage;
     };
     let latest = row.version;
-    match render(&row) {
-        None => Holds::Tombstone { latest },
-        Some(document) => {
-            let mut hasher = name_hasher(name);
-            write!(Text(&mut hasher), "{}", row.named()).expect("a hasher takes any text");
-            hasher.update(&[0]);
-            hasher.update(document.as_bytes());
-            let digest = hasher.digest();
-            Holds::Row { latest, digest }
-        }
+    let documents = shown(&row);
+    if documents.is_empty() {
+        return Holds::Tombstone { latest };
     }
+    let mut hasher = name_hasher(name);
+    write!(Text(&mut hasher), "{}", row.named()).expect("a hasher takes any text");
+    for Shown { document, .. } in &documents {
+        hasher.update(&[0]);
+        hasher.update(document.as_bytes());
+    }
+    let digest = hasher.digest();
+    Holds::Row { latest, digest }
 }
 
 fn digest_of(holds: Holds) -> SpanDigest {

@@ -51,6 +51,15 @@ pub enum TablesError {
         /// Why.
         reason: &'static str,
     },
+    /// The tables are being filled from a snapshot, and that was not finished.
+    #[error(
+        "the tables hold a part of a snapshot only\n\nhint: start the region again with its peers \
+         in reach; it fetches the snapshot anew"
+    )]
+    Unfinished,
+    /// A snapshot can't be taken into a store that holds tables.
+    #[error("the store holds tables already, which a snapshot must not replace")]
+    Occupied,
     /// A transaction was staged in part, so that a commit would tear it.
     #[error(
         "an earlier transaction could not be applied in full\n\nhint: see the error before this \

@@ -2,13 +2,12 @@
 //!
 //! Nothing is staged here: the changes go to the log first and come back through apply.
 
-use crate::fold::{Fold, Folded, Refused};
+use crate::fold::{Fold, Folded, Names, Refused, names};
 use crate::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
-    RowOutcome, Store, Tables, TablesError, Tags,
+    RowOutcome, RowVersion, Store, Tables, TablesError, Tags,
 };
-use meridian_merge::RowVersion;
-use meridian_model::{Change, IdempotencyKey, Version};
+use meridian_model::{Change, Edit, IdempotencyKey, Operation, Version};
 use meridian_replicate::Executed;
 use std::collections::HashMap;
 
@@ -50,7 +49,10 @@ impl<S: Store> Tables<S> {
         })
     }
 
-    fn replayed(&self, request: &Request) -> Result<Option<Executed<Outcome>>, Rejection> {
+    pub(crate) fn replayed(
+        &self,
+        request: &Request,
+    ) -> Result<Option<Executed<Outcome>>, Rejection> {
         let Some(IdempotencyKey { key, fingerprint }) = &request.idempotency else {
             return Ok(None);
         };
@@ -74,10 +76,10 @@ impl<S: Store> Tables<S> {
 
     fn check_precondition(&self, precondition: &Precondition) -> Result<(), Rejection> {
         let Precondition { table, key, kind } = precondition;
-        let version = Fold::of(self.row(table, key)?).version_before();
+        let names = names(self.row(table, key)?.as_ref());
         let holds = match kind {
-            PreconditionKind::IfMatch(tags) => tags.include(version),
-            PreconditionKind::IfNoneMatch(tags) => !tags.include(version),
+            PreconditionKind::IfMatch(tags) => tags.include(names.as_ref()),
+            PreconditionKind::IfNoneMatch(tags) => !tags.include(names.as_ref()),
         };
         if holds {
             return Ok(());
@@ -85,19 +87,28 @@ impl<S: Store> Tables<S> {
         Err(Rejection::PreconditionFailed {
             table: table.clone(),
             key: key.clone(),
-            version,
+            version: names.map(|names| names.row),
         })
     }
 }
 
 impl Tags {
-    /// Whether a row in this version (`None`: not there) is among them.
-    fn include(&self, version: Option<RowVersion>) -> bool {
-        let Some(version) = version else { return false };
-        match self {
-            Self::Any => true,
-            Self::Versions(tags) => tags.iter().any(|tag| version.is(tag)),
-        }
+    /// Whether a row of these names (`None`: not there) is among them.
+    fn include(&self, names: Option<&Names>) -> bool {
+        let Some(Names { row, siblings }) = names else {
+            return false;
+        };
+        self.name(*row, siblings)
+    }
+
+    /// Whether they name a row's content: by its own version, or by those of all its siblings.
+    #[must_use]
+    pub fn name(&self, row: RowVersion, siblings: &[RowVersion]) -> bool {
+        let Self::Versions(tags) = self else {
+            return true;
+        };
+        let includes = |version: &RowVersion| tags.iter().any(|tag| version.is(tag));
+        includes(&row) || (!siblings.is_empty() && siblings.iter().all(includes))
     }
 }
 
@@ -118,7 +129,8 @@ impl<'a> Rows<'a> {
             if !rows.index.contains_key(&name) {
                 rows.index.insert(name, rows.rows.len());
                 let row = tables.row(name.0, name.1)?;
-                rows.rows.push((operation, Fold::of(row)));
+                let strategy = tables.strategies.of(name.0);
+                rows.rows.push((operation, Fold::of(row, strategy)));
             }
         }
         Ok(rows)
@@ -133,6 +145,9 @@ impl<'a> Rows<'a> {
             Action::Increment { field, by } => fold
                 .increment(field, *by)
                 .map_err(|refused| refused.rejection(operation, field))?,
+            Action::Members { field, add, remove } => fold
+                .members(field, add, remove)
+                .map_err(|refused| refused.rejection(operation, field))?,
         }
         Ok(())
     }
@@ -144,6 +159,7 @@ impl<'a> Rows<'a> {
     ) -> Result<(Vec<Change>, Vec<RowOutcome>), Rejection> {
         let mut changes = Vec::new();
         let mut outcomes = Vec::new();
+        let mut bytes_left = limits.transaction_bytes_max;
         for (RowOperation { table, key, .. }, fold) in self.rows {
             let Folded {
                 operation,
@@ -153,6 +169,10 @@ impl<'a> Rows<'a> {
             if let Some(operation) = operation {
                 let document = shown.as_ref().map(|(_, document)| document.as_str());
                 limits.check_document(table, key, document.unwrap_or_default())?;
+                // A short put may remove many fields: the change may be larger than the request.
+                let max = limits.transaction_bytes_max;
+                let left = bytes_left.checked_sub(bytes_of_edit(&operation));
+                bytes_left = left.ok_or(Rejection::TransactionTooLarge { max })?;
                 changes.push(Change {
                     table: table.clone(),
                     key: key.clone(),
@@ -172,6 +192,23 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// How large a change of fields is; other changes are no larger than the operations they come
+/// from.
+fn bytes_of_edit(operation: &Operation) -> usize {
+    let Operation::Edit(Edit { set, by, members }) = operation else {
+        return 0;
+    };
+    let set = set
+        .iter()
+        .map(|(field, value)| field.len() + value.as_ref().map_or(0, String::len));
+    let by = by.iter().map(|(field, _)| field.len() + size_of::<i64>());
+    let members = members.iter().map(|(field, members)| {
+        let texts = members.add.iter().chain(&members.remove);
+        field.len() + texts.map(String::len).sum::<usize>()
+    });
+    set.chain(by).chain(members).sum()
+}
+
 impl Refused {
     fn rejection(self, operation: &RowOperation, field: &str) -> Rejection {
         let table = operation.table.clone();
@@ -181,6 +218,8 @@ impl Refused {
             Self::NotAnObject => Rejection::NotAnObject { table, key, field },
             Self::NotAnInteger => Rejection::NotAnInteger { table, key, field },
             Self::OutOfRange => Rejection::OutOfRange { table, key, field },
+            Self::NotASet => Rejection::NotASet { table, key, field },
+            Self::HasSiblings => Rejection::HasSiblings { table, key, field },
         }
     }
 }
@@ -260,6 +299,10 @@ impl Action {
             Self::Put { document } => document.len(),
             Self::Delete => 0,
             Self::Increment { field, .. } => field.len() + size_of::<i64>(),
+            Self::Members { field, add, remove } => {
+                let members = add.iter().chain(remove);
+                field.len() + members.map(String::len).sum::<usize>()
+            }
         }
     }
 }

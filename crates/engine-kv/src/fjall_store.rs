@@ -106,7 +106,11 @@ fn options() -> KeyspaceCreateOptions {
         .manual_journal_persist(true)
         .max_memtable_size(MEMTABLE_BYTES_MAX)
         .data_block_size_policy(BlockSizePolicy::all(8 * 1024))
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        // What has just been written is soon merged into the next level: not worth the work twice.
+        .data_block_compression_policy(CompressionPolicy::new([
+            CompressionType::None,
+            CompressionType::Lz4,
+        ]))
 }
 
 impl Inner {

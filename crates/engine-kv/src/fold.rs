@@ -1,29 +1,47 @@
 //! What several operations of one transaction on one row come to: at most one change.
 //!
-//! A put or delete replaces what came before it. Increments on top of a put (or of a delete, as a
-//! document without fields) are computed into the document; increments alone are summed by field,
-//! so that they merge with those of other regions. Deleting a row that isn't there changes
-//! nothing, and so does deleting one that this very transaction made.
+//! A put or delete replaces what came before it. Increments and members on top of a put (or of a
+//! delete, as a document without fields) are computed into the document; by themselves they are
+//! summed up by field, so that they merge with those of other regions. Deleting a row that isn't
+//! there changes nothing, and so does deleting one that this very transaction made.
+//!
+//! The table's strategy decides, here and nowhere else, which kind of change a put or delete is:
+//!
+//! ```text
+//! last-writer-wins     put, delete
+//! register-per-field   the fields that differ from the document held here; delete
+//! add-wins-set         the same, and arrays as members added and removed
+//! siblings             sibling, with a document or without
+//! ```
+//!
+//! A put is whole, whatever the strategy, where a document has no fields or siblings are to be
+//! replaced.
 
-use meridian_merge::{KeptIncrement, Row, RowVersion, merge_increment, render, with_increments};
-use meridian_model::{Operation, Version};
-use serde_json::{Map, Value};
+use crate::changes::Changes;
+use crate::differences::{Difference, difference};
+use meridian_merge::{
+    KeptIncrement, Row, RowVersion, Seen, merge_edit, merge_increment, render, shown,
+};
+use meridian_model::{Edit, Operation, Strategy, Version};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-/// Why an increment is refused.
+/// Why a change of a field is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     NotAnObject,
     NotAnInteger,
     OutOfRange,
+    NotASet,
+    HasSiblings,
 }
 
 /// A row within a transaction.
 #[derive(Debug)]
 pub(crate) struct Fold {
     row: Option<Row>,
-    /// The row's document as readers see it before the transaction.
+    strategy: Strategy,
+    /// The row's document as readers see it before the transaction; of siblings the newest.
     before: Option<String>,
     step: Step,
 }
@@ -32,9 +50,9 @@ pub(crate) struct Fold {
 enum Step {
     Nothing,
     Delete,
-    /// A document, or none where the row was deleted first, and increments on top.
-    Put(Option<String>, Option<Sums>),
-    Increment(Sums),
+    /// A document, or none where the row was deleted first, and changes on top.
+    Put(Option<String>, Option<Changes>),
+    Change(Changes),
 }
 
 /// What the operations came to.
@@ -48,19 +66,37 @@ pub(crate) struct Folded {
     pub(crate) shown: Option<(RowVersion, String)>,
 }
 
+/// The names of a row's content: its own, and of its siblings where it has several.
+pub(crate) struct Names {
+    pub(crate) row: RowVersion,
+    pub(crate) siblings: Vec<RowVersion>,
+}
+
+/// The names of a row; `None` where it isn't there.
+pub(crate) fn names(row: Option<&Row>) -> Option<Names> {
+    let row = row?;
+    render(row)?;
+    let mut siblings = Vec::new();
+    if !row.beside().is_empty() {
+        siblings.extend(shown(row).into_iter().map(|shown| shown.version));
+    }
+    if siblings.len() < 2 {
+        siblings.clear();
+    }
+    Some(Names {
+        row: row.named(),
+        siblings,
+    })
+}
+
 impl Fold {
-    pub(crate) fn of(row: Option<Row>) -> Self {
+    pub(crate) fn of(row: Option<Row>, strategy: Strategy) -> Self {
         Self {
             before: row.as_ref().and_then(render).map(Cow::into_owned),
             row,
+            strategy,
             step: Step::Nothing,
         }
-    }
-
-    /// The version of the row before the transaction; `None` where it isn't there.
-    pub(crate) fn version_before(&self) -> Option<RowVersion> {
-        self.before.as_ref()?;
-        self.row.as_ref().map(Row::named)
     }
 
     pub(crate) fn put(&mut self, document: &str) {
@@ -75,118 +111,160 @@ impl Fold {
     }
 
     pub(crate) fn increment(&mut self, field: &str, by: i64) -> Result<(), Refused> {
+        self.change(|changes| changes.increment(field, by))
+    }
+
+    pub(crate) fn members(
+        &mut self,
+        field: &str,
+        add: &[String],
+        remove: &[String],
+    ) -> Result<(), Refused> {
+        self.change(|changes| changes.members(field, add, remove))
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Changes) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
         match &mut self.step {
-            Step::Put(document, sums) => sums
-                .get_or_insert_with(|| Sums::on(document.as_deref()))
-                .add(field, by),
-            Step::Increment(sums) => sums.add(field, by),
+            Step::Put(document, changes) => {
+                change(changes.get_or_insert_with(|| Changes::on(document.as_deref())))
+            }
+            Step::Change(changes) => change(changes),
             Step::Nothing => {
-                let mut sums = Sums::on(self.before.as_deref());
-                sums.add(field, by)?;
-                self.step = Step::Increment(sums);
+                if self.has_siblings() {
+                    return Err(Refused::HasSiblings);
+                }
+                let mut changes = Changes::on(self.before.as_deref());
+                change(&mut changes)?;
+                self.step = Step::Change(changes);
                 Ok(())
             }
             Step::Delete => {
-                let mut sums = Sums::on(None);
-                sums.add(field, by)?;
-                self.step = Step::Put(None, Some(sums));
+                let mut changes = Changes::on(None);
+                change(&mut changes)?;
+                self.step = Step::Put(None, Some(changes));
                 Ok(())
             }
         }
     }
 
+    /// Whether several documents stand.
+    fn has_siblings(&self) -> bool {
+        let row = self.row.as_ref();
+        row.is_some_and(|row| !row.beside().is_empty() && shown(row).len() > 1)
+    }
+
+    /// Whether writes stand beside the base, of which changes of fields know nothing.
+    fn stands_beside(&self) -> bool {
+        self.row
+            .as_ref()
+            .is_some_and(|row| !row.beside().is_empty())
+    }
+
     /// The one change, and the row once a transaction of this version has made it.
-    pub(crate) fn finish(self, version: Version) -> Folded {
-        let there = self.before.is_some();
-        let mut named = RowVersion::of_write(version);
-        let (operation, document) = match self.step {
-            Step::Nothing => {
-                let version = self.row.map(|row| row.named());
-                return Folded {
-                    operation: None,
-                    created: false,
-                    shown: version.zip(self.before),
+    pub(crate) fn finish(mut self, version: Version) -> Folded {
+        match std::mem::replace(&mut self.step, Step::Nothing) {
+            Step::Nothing => self.unchanged(),
+            Step::Delete => Folded {
+                operation: Some(match self.strategy {
+                    Strategy::Siblings => Operation::Sibling { document: None },
+                    _ => Operation::Delete,
+                }),
+                created: false,
+                shown: None,
+            },
+            Step::Put(document, changes) => {
+                let document = match changes {
+                    Some(changes) => changes.done(document),
+                    None => document,
                 };
+                match document {
+                    Some(document) => self.finish_put(document, version),
+                    // Members removed from what was deleted before.
+                    None => {
+                        self.delete();
+                        self.finish(version)
+                    }
+                }
             }
-            Step::Delete => (Operation::Delete, None),
-            Step::Put(document, sums) => {
-                let document = with_sums(document, sums);
-                let operation = Operation::Put {
-                    document: document.clone(),
-                };
-                (operation, Some(document))
+            // What shows is not the base alone, and changes of fields are on top of the base.
+            Step::Change(changes) if self.stands_beside() => {
+                match changes.done(self.before.clone()) {
+                    Some(document) => self.finish_put(document, version),
+                    None => self.unchanged(),
+                }
             }
-            Step::Increment(sums) => {
-                let by: Vec<(String, i64)> = sums.by.into_iter().collect();
+            Step::Change(changes) if changes.only_increments() => {
+                let by = changes.into_increments();
                 let increment = KeptIncrement { version, by };
-                let row = merge_increment(self.row, &increment);
-                let document = render(&row).map(Cow::into_owned);
-                named = row.named();
-                (Operation::Increment { by: increment.by }, document)
+                let row = merge_increment(self.row.take(), &increment);
+                self.finished(Operation::Increment { by: increment.by }, &row)
+            }
+            Step::Change(changes) => match changes.into_edit() {
+                Some(edit) => self.finish_edit(edit, version),
+                None => self.unchanged(),
+            },
+        }
+    }
+
+    fn unchanged(self) -> Folded {
+        let version = self.row.map(|row| row.named());
+        Folded {
+            operation: None,
+            created: false,
+            shown: version.zip(self.before),
+        }
+    }
+
+    fn finish_put(self, document: String, version: Version) -> Folded {
+        let operation = match self.strategy {
+            Strategy::LastWriterWins => Operation::Put {
+                document: document.clone(),
+            },
+            Strategy::Siblings => Operation::Sibling {
+                document: Some(document.clone()),
+            },
+            Strategy::RegisterPerField | Strategy::AddWinsSet => {
+                let sets = self.strategy == Strategy::AddWinsSet;
+                match difference(self.before.as_deref(), &document, sets) {
+                    Difference::Fields(edit) if !self.stands_beside() => {
+                        return if edit == Edit::default() {
+                            self.unchanged()
+                        } else {
+                            self.finish_edit(edit, version)
+                        };
+                    }
+                    _ => Operation::Put {
+                        document: document.clone(),
+                    },
+                }
             }
         };
         Folded {
             operation: Some(operation),
-            created: !there && document.is_some(),
-            shown: document.map(|document| (named, document)),
-        }
-    }
-}
-
-fn with_sums(document: Option<String>, sums: Option<Sums>) -> String {
-    let sums: Vec<(String, i128)> = sums
-        .into_iter()
-        .flat_map(|sums| sums.by)
-        .map(|(field, by)| (field, i128::from(by)))
-        .collect();
-    match (document, sums.is_empty()) {
-        (Some(document), true) => document,
-        (document, _) => with_increments(document.as_deref(), &sums)
-            .expect("there is a document, or an increment that makes one")
-            .into_owned(),
-    }
-}
-
-/// Increments by field, on top of a document that is parsed once however many there are.
-#[derive(Debug)]
-struct Sums {
-    /// `None` where the document is no object.
-    fields: Option<Map<String, Value>>,
-    by: BTreeMap<String, i64>,
-}
-
-impl Sums {
-    fn on(document: Option<&str>) -> Self {
-        let fields = match document.map(serde_json::from_str) {
-            None => Some(Map::new()),
-            Some(Ok(Value::Object(fields))) => Some(fields),
-            Some(_) => None,
-        };
-        Self {
-            fields,
-            by: BTreeMap::new(),
+            created: self.before.is_none(),
+            shown: Some((RowVersion::of_write(version), document)),
         }
     }
 
-    fn add(&mut self, field: &str, by: i64) -> Result<(), Refused> {
-        let start = self.start(field)?;
-        let sum = self.by.get(field).copied().unwrap_or(0);
-        let sum = sum.checked_add(by).ok_or(Refused::OutOfRange)?;
-        let result = start.checked_add(i128::from(sum));
-        result
-            .and_then(|result| i64::try_from(result).ok())
-            .ok_or(Refused::OutOfRange)?;
-        self.by.insert(field.to_owned(), sum);
-        Ok(())
+    fn finish_edit(mut self, edit: Edit, version: Version) -> Folded {
+        let seen = Seen {
+            version,
+            dependencies: None,
+        };
+        let none_kept = || Ok::<_, Infallible>(Vec::new());
+        let Ok(merged) = merge_edit(self.row.take(), &edit, seen, none_kept);
+        self.finished(Operation::Edit(edit), &merged.row)
     }
 
-    fn start(&self, field: &str) -> Result<i128, Refused> {
-        let fields = self.fields.as_ref().ok_or(Refused::NotAnObject)?;
-        let Some(value) = fields.get(field) else {
-            return Ok(0);
-        };
-        let number = value.as_number().ok_or(Refused::NotAnInteger)?;
-        // Documents keep their numbers' text; an integer is what reads as one.
-        number.as_str().parse().map_err(|_| Refused::NotAnInteger)
+    fn finished(self, operation: Operation, row: &Row) -> Folded {
+        let document = render(row).map(Cow::into_owned);
+        Folded {
+            operation: Some(operation),
+            created: self.before.is_none() && document.is_some(),
+            shown: document.map(|document| (row.named_showing(&document), document)),
+        }
     }
 }

@@ -7,7 +7,10 @@
 //! c POSITION:8 INDEX:4                        a conflict
 //! i KEY                                       an idempotency key
 //! x HLC:8 KEY                                 its expiry
-//! m NAME                                      meta: format, applied, road, conflicts
+//! d HLC:8 ORIGIN:8                            a dead letter, by its transaction's version
+//! e HLC:8 ORIGIN:8                            its transaction
+//! m NAME                                      meta: format, applied, road, conflicts, letters, seen,
+//!                                             unfinished
 //! a TABLE 00 KEY                              as of what a row was taken over from a peer
 //! ```
 //!
@@ -20,7 +23,12 @@ use meridian_model::{Hlc, OriginId, Position, RowName, Span, SpanEnd, Version};
 pub(crate) const FORMAT: &[u8] = b"mformat";
 pub(crate) const APPLIED: &[u8] = b"mapplied";
 pub(crate) const ROAD: &[u8] = b"mroad";
+pub(crate) const SEEN: &[u8] = b"mseen";
 pub(crate) const CONFLICT_COUNTS: &[u8] = b"mconflicts";
+/// Present while the store is being filled from a snapshot.
+pub(crate) const UNFINISHED: &[u8] = b"munfinished";
+
+pub(crate) const LETTER_COUNTS: &[u8] = b"mletters";
 
 /// The most bytes of a table's name and key together that have a place in the key space (the
 /// store takes keys of 64 KiB).
@@ -38,6 +46,8 @@ pub(crate) struct Range {
 pub(crate) enum Collectable {
     Tombstone,
     Increment,
+    /// Removals of fields.
+    Field,
 }
 
 /// A decoded collect record.
@@ -130,6 +140,7 @@ pub(crate) fn due(version: Version, kind: Collectable, table: &str, key: &str) -
         &[match kind {
             Collectable::Tombstone => b't',
             Collectable::Increment => b'i',
+            Collectable::Field => b'f',
         }],
         table.as_bytes(),
         &[0],
@@ -156,6 +167,7 @@ pub(crate) fn decode_due(bytes: &[u8]) -> Option<Due<'_>> {
     let kind = match kind {
         b't' => Collectable::Tombstone,
         b'i' => Collectable::Increment,
+        b'f' => Collectable::Field,
         _ => return None,
     };
     let (table, key) = split_name(rest)?;
@@ -193,6 +205,38 @@ pub(crate) fn decode_conflict(bytes: &[u8]) -> Option<(Position, u32)> {
         Position(position),
         u32::from_be_bytes(rest.try_into().ok()?),
     ))
+}
+
+fn versioned(prefix: &[u8], version: Version) -> Vec<u8> {
+    join(&[
+        prefix,
+        &version.hlc.raw().to_be_bytes(),
+        &version.origin.0.to_be_bytes(),
+    ])
+}
+
+pub(crate) fn letter(version: Version) -> Vec<u8> {
+    versioned(b"d", version)
+}
+
+pub(crate) fn letter_body(version: Version) -> Vec<u8> {
+    versioned(b"e", version)
+}
+
+pub(crate) fn letters() -> Range {
+    Range {
+        start: b"d".to_vec(),
+        end: b"e".to_vec(),
+    }
+}
+
+pub(crate) fn decode_letter(bytes: &[u8]) -> Option<Version> {
+    let (hlc, rest) = take_u64(bytes.strip_prefix(b"d")?)?;
+    let (origin, rest) = take_u64(rest)?;
+    rest.is_empty().then(|| Version {
+        hlc: Hlc::from_raw(hlc),
+        origin: OriginId(origin),
+    })
 }
 
 pub(crate) fn idempotency(key: &str) -> Vec<u8> {
@@ -296,7 +340,7 @@ mod tests {
         fn names_read_back(table in "[^\0]{0,8}", key in any::<String>(), hlc: u64, origin: u64) {
             let bytes = row(&table, &key);
             prop_assert_eq!(decode_row(&bytes), Some((&*table, &*key)));
-            for kind in [Collectable::Tombstone, Collectable::Increment] {
+            for kind in [Collectable::Tombstone, Collectable::Increment, Collectable::Field] {
                 let version = version(hlc, origin);
                 let bytes = due(version, kind, &table, &key);
                 let expected = Due { version, kind, table: &table, key: &key };
@@ -331,12 +375,12 @@ mod tests {
         #[test]
         fn no_bytes_make_a_decoder_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
-            prefix in prop::sample::select(b"rqcxka".to_vec()),
+            prefix in prop::sample::select(b"rqcxdka".to_vec()),
         ) {
             let bytes = [&[prefix][..], &bytes].concat();
             let _ = (decode_kept(&bytes), decode_ahead(&bytes));
             let _ = (decode_row(&bytes), decode_due(&bytes));
-            let _ = (decode_conflict(&bytes), decode_expiry(&bytes));
+            let _ = (decode_conflict(&bytes), decode_expiry(&bytes), decode_letter(&bytes));
         }
     }
 

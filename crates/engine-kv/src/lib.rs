@@ -14,36 +14,52 @@
 //! [`Tables`] is the one writer; a [`TableReader`] sees committed states only, each as one
 //! snapshot. The [`Store`] beneath is [`FjallStore`] on disk and [`MemoryStore`] in the simulator.
 
+mod changes;
 mod collect;
 mod compare;
+mod conflicts;
 #[cfg(feature = "damage")]
 pub mod damage;
+mod differences;
 mod error;
 mod execute;
 mod fjall_store;
 mod fold;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
+mod letters;
 mod memory_store;
 mod mend;
 mod overlay;
 mod read;
 mod request;
+mod snapshot;
 mod store;
+mod strategies;
 mod tables;
 mod value;
 
 pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
+pub use letters::operations_of;
+pub use letters::{
+    IDEMPOTENCY_KEY_BYTES_MAX, Letter, LetterCounts, LetterPage, ROW_KEY_BYTES_MAX,
+    TABLE_NAME_BYTES_MAX, Verdict,
+};
 pub use memory_store::MemoryStore;
-pub use meridian_merge::RowVersion;
+pub use meridian_merge::{RowVersion, canonical};
 pub use read::{
     Checksum, ConflictCounts, ConflictId, ConflictPage, Page, ParseConflictIdError, RowView,
-    TableReader,
+    SiblingView, TableReader,
 };
 pub use request::{
     Action, Limits, Outcome, Precondition, PreconditionKind, Rejection, Request, RowOperation,
     RowOutcome, Tags,
 };
+pub use snapshot::{Import, TablesView};
 pub use store::{Order, Store, StoreError, View, Visitor, Writes};
+pub use strategies::Strategies;
 pub use tables::Tables;

@@ -124,6 +124,9 @@ impl<S: Store> Tables<S> {
         if let Some(delete) = row.as_ref().and_then(deleted_at) {
             self.stage_due(name, delete, Collectable::Tombstone);
         }
+        for removal in row.iter().flat_map(removed_fields) {
+            self.stage_due(name, removal, Collectable::Field);
+        }
         if mending.ahead {
             let at = keys::ahead(name);
             let record = value::encode(&at, as_of);
@@ -184,6 +187,13 @@ fn readable(mending: &Mending) -> Option<(Option<Row>, Vec<KeptIncrement>)> {
         (increment.version == *version).then_some(increment)
     });
     Some((row.ok()?, kept.collect::<Option<_>>()?))
+}
+
+/// The versions of the removals of fields that a row remembers.
+fn removed_fields(row: &Row) -> impl Iterator<Item = Version> {
+    let registers = row.mixed().into_iter().flat_map(|mixed| &mixed.registers);
+    let removed = registers.filter(|register| register.value.is_none());
+    removed.map(|register| register.version)
 }
 
 /// The version of the delete that a tombstone remembers.

@@ -1,12 +1,20 @@
 //! Staged writes over the committed state.
 
 use crate::{Order, Store, TablesError, View, Writes, keys};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+
+/// Longer values are read again rather than kept.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// What is staged and not yet committed. Reads see it before what the store holds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay {
     writes: Writes,
+    /// What the store was found to hold since the last commit, which nobody else changes: a
+    /// transaction's rows are read when it is executed and again when it is applied.
+    found: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
 }
 
 impl Overlay {
@@ -20,9 +28,11 @@ impl Overlay {
 
     pub(crate) fn clear(&mut self) {
         self.writes.clear();
+        self.found.get_mut().clear();
     }
 
     pub(crate) fn take(&mut self) -> Writes {
+        self.found.get_mut().clear();
         std::mem::take(&mut self.writes)
     }
 
@@ -35,11 +45,28 @@ impl Overlay {
     ) -> Result<Option<T>, TablesError> {
         match self.writes.get(key) {
             Some(staged) => staged.as_deref().map(read).transpose(),
-            None => {
-                let held = store.get(key)?;
-                held.map(|value| read(value.as_ref())).transpose()
-            }
+            None => self.look_up(store, key, read),
         }
+    }
+
+    /// Hands `read` what the store holds.
+    fn look_up<S: Store, T>(
+        &self,
+        store: &S,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<T, TablesError>,
+    ) -> Result<Option<T>, TablesError> {
+        // Taken, not looked at: the second read of a round is most often the last.
+        if let Some(found) = self.found.borrow_mut().remove(key) {
+            return found.as_deref().map(read).transpose();
+        }
+        let held = store.get(key)?;
+        let held = held.as_ref().map(AsRef::as_ref);
+        if held.is_none_or(|value| value.len() <= KEPT_BYTES_MAX) {
+            let kept = held.map(<[u8]>::to_vec);
+            self.found.borrow_mut().insert(key.to_vec(), kept);
+        }
+        held.map(read).transpose()
     }
 
     /// Shows `f` the range in ascending order until it breaks.
@@ -110,6 +137,34 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_key_is_that_of_the_state_with_the_staged_writes_made(
+            rounds in prop::collection::vec(
+                prop::collection::vec((0u8..6, prop::option::of(any::<u8>()), any::<bool>()), 0..12),
+                0..6,
+            ),
+        ) {
+            let store = MemoryStore::default();
+            let mut overlay = Overlay::default();
+            let mut expected = BTreeMap::new();
+            for round in rounds {
+                for (key, value, is_read) in round {
+                    let read = |bytes: &[u8]| Ok(bytes[0]);
+                    if is_read {
+                        let found = overlay.get(&store, &[key], read).unwrap();
+                        prop_assert_eq!(found, expected.get(&key).copied());
+                    } else if let Some(value) = value {
+                        overlay.put(vec![key], vec![value]);
+                        expected.insert(key, value);
+                    } else {
+                        overlay.remove(vec![key]);
+                        expected.remove(&key);
+                    }
+                }
+                store.commit(overlay.take()).unwrap();
+            }
+        }
+
+        #[test]
         fn a_scan_is_that_of_the_state_with_the_staged_writes_made(
             held in prop::collection::btree_map(0u8..12, prop::option::of(any::<u8>()), 0..12),
             staged in prop::collection::btree_map(0u8..12, prop::option::of(any::<u8>()), 0..12),
@@ -119,7 +174,7 @@ mod tests {
         ) {
             let store = MemoryStore::default();
             store.commit(writes(&held)).unwrap();
-            let overlay = Overlay { writes: writes(&staged) };
+            let overlay = Overlay { writes: writes(&staged), ..Overlay::default() };
             let mut seen = Vec::new();
             let range = keys::Range { start: vec![start], end: vec![end] };
             overlay.scan(&store, &range, |key, value| {

@@ -3,9 +3,9 @@
 //! Each call reads one snapshot, so it never sees a part of a transaction. Memory is that of the
 //! answer, not of the table.
 
-use crate::{Order, Store, TablesError, View, keys, value};
-use meridian_merge::{Row, RowVersion, render};
-use meridian_model::{Conflict, Position};
+use crate::{Order, Store, TablesError, View, conflicts, keys, value};
+use meridian_merge::{Row, RowVersion, Shown, render, shown};
+use meridian_model::{Conflict, Position, Vector};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +19,7 @@ const SKIPPED_MAX: usize = 10_000;
 /// A reader of the committed state.
 #[derive(Clone, Debug)]
 pub struct TableReader<S> {
-    store: S,
+    pub(crate) store: S,
 }
 
 /// A row as readers see it.
@@ -27,8 +27,27 @@ pub struct TableReader<S> {
 pub struct RowView {
     /// What names its content.
     pub version: RowVersion,
-    /// Its document as JSON text.
+    /// Its document as JSON text; where it has siblings the newest.
     pub document: String,
+    /// All documents that stand, newest first, where there are several; else none.
+    pub siblings: Vec<SiblingView>,
+}
+
+/// One of several documents of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiblingView {
+    /// What names its content.
+    pub version: RowVersion,
+    /// Its JSON text.
+    pub document: String,
+}
+
+impl RowView {
+    /// How many bytes its documents have.
+    fn bytes(&self) -> usize {
+        let siblings = self.siblings.iter().map(|sibling| sibling.document.len());
+        self.document.len() + siblings.sum::<usize>()
+    }
 }
 
 /// Rows of one table in key order, as of one moment.
@@ -60,12 +79,13 @@ pub struct ConflictCounts {
     pub kept: u64,
 }
 
-/// A conflict's place in this region's list: the log position that brought it, and the change.
+/// A conflict's place in this region's list: the log position that brought it, and which one of
+/// its conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
     /// Where the transaction stands in this region's log.
     pub position: Position,
-    /// The index of its change.
+    /// Which of the transaction's conflicts it is, from 0.
     pub index: u32,
 }
 
@@ -124,6 +144,20 @@ impl<S: Store> TableReader<S> {
         }
     }
 
+    /// Per origin its last transaction that shows. Asked *after* something was read, it covers all
+    /// that was read; and all of it shows to whoever reads next. Tables of earlier releases say only
+    /// what has come since.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn seen(&self) -> Result<Vector, TablesError> {
+        let key = keys::SEEN;
+        match self.store.view().get(key)? {
+            Some(bytes) => value::decode(bytes.as_ref(), "meta", key),
+            None => Ok(Vector::default()),
+        }
+    }
+
     /// The rows after the key `after` (from the first where it is `None`), at most `limit`, ending
     /// where their documents and keys exceed `bytes_max` together; at least one, where there is
     /// one and not too many deleted ones before it.
@@ -167,6 +201,9 @@ impl<S: Store> TableReader<S> {
                 hasher.update(&row.version.latest.hlc.raw().to_le_bytes());
                 hasher.update(&row.version.latest.origin.0.to_le_bytes());
                 hash_part(&mut hasher, row.document.as_bytes());
+                for sibling in row.siblings.iter().skip(1) {
+                    hash_part(&mut hasher, sibling.document.as_bytes());
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -217,7 +254,7 @@ impl<S: Store> TableReader<S> {
             }
             let id = keys::decode_conflict(at);
             let (position, index) = id.ok_or_else(|| TablesError::damaged("conflict", at))?;
-            let conflict = value::decode(bytes, "conflict", at)?;
+            let conflict = conflicts::decode(bytes, at)?;
             page.conflicts
                 .push((ConflictId { position, index }, conflict));
             Ok(ControlFlow::Continue(()))
@@ -257,7 +294,7 @@ impl Paging {
             self.last_key = key.to_owned();
             return Ok(ControlFlow::Continue(()));
         };
-        let size = key.len() + row.document.len();
+        let size = key.len() + row.bytes();
         let rows = self.page.rows.len();
         if rows == self.limit || (rows > 0 && size > self.bytes_left) {
             return Ok(self.end());
@@ -302,14 +339,41 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 /// The row as readers see it; `None` for a tombstone.
 fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
     let row: Row = value::decode(bytes, "row", at)?;
-    let version = row.named();
-    let document = if row.sums.is_empty() {
-        // The common case takes the text over instead of copying it.
-        row.base.and_then(|base| base.document)
-    } else {
-        render(&row).map(Cow::into_owned)
+    if row.mixed().is_some() {
+        return Ok(mixed_view(&row));
+    }
+    let of = |version, document| RowView {
+        version,
+        document,
+        siblings: Vec::new(),
     };
-    Ok(document.map(|document| RowView { version, document }))
+    if row.sums.is_empty() {
+        // The common case takes the text over instead of copying it.
+        let version = row.named();
+        let document = row.base.and_then(|base| base.document);
+        return Ok(document.map(|document| of(version, document)));
+    }
+    let document = render(&row).map(Cow::into_owned);
+    Ok(document.map(|document| of(row.named_showing(&document), document)))
+}
+
+fn mixed_view(row: &Row) -> Option<RowView> {
+    let mut siblings: Vec<SiblingView> = shown(row)
+        .into_iter()
+        .map(|Shown { version, document }| SiblingView {
+            version,
+            document: document.into_owned(),
+        })
+        .collect();
+    let document = match siblings.len() {
+        0 | 1 => siblings.pop()?.document,
+        _ => siblings[0].document.clone(),
+    };
+    Some(RowView {
+        version: row.named_showing(&document),
+        document,
+        siblings,
+    })
 }
 
 fn decode_key(at: &[u8]) -> Result<&str, TablesError> {
@@ -332,7 +396,7 @@ fn try_visit<V: View>(
     try_visit_in(view, range, Order::Ascending, f)
 }
 
-fn try_visit_in<V: View>(
+pub(crate) fn try_visit_in<V: View>(
     view: &V,
     range: &keys::Range,
     order: Order,

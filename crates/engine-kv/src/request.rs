@@ -1,11 +1,15 @@
 //! What a client asks of the tables, and what it is told.
+//!
+//! A region that takes no writes hands requests on, and outcomes come back: the order of variants and
+//! fields is part of the format on the wire, and new ones are appended.
 
 use crate::TablesError;
 use meridian_merge::RowVersion;
 use meridian_model::{IdempotencyKey, Version};
+use serde::{Deserialize, Serialize};
 
 /// A client's transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// What to do, one after another.
     pub operations: Vec<RowOperation>,
@@ -16,7 +20,7 @@ pub struct Request {
 }
 
 /// One operation on one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowOperation {
     /// The table.
     pub table: String,
@@ -27,7 +31,7 @@ pub struct RowOperation {
 }
 
 /// What to do to a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Write the document.
     Put {
@@ -43,10 +47,19 @@ pub enum Action {
         /// The amount.
         by: i64,
     },
+    /// Add members to a field that is a set, and remove others.
+    Members {
+        /// The field's name.
+        field: String,
+        /// Canonical JSON texts ([`meridian_merge::canonical`]).
+        add: Vec<String>,
+        /// Likewise.
+        remove: Vec<String>,
+    },
 }
 
 /// What must hold of a row before the transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precondition {
     /// The table.
     pub table: String,
@@ -57,16 +70,17 @@ pub struct Precondition {
 }
 
 /// The preconditions of RFC 9110, section 13.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PreconditionKind {
-    /// The row is there, in one of the versions.
+    /// The row is there, in one of the versions; or it has siblings and all of their versions are
+    /// named.
     IfMatch(Tags),
     /// The row is not there in any of the versions.
     IfNoneMatch(Tags),
 }
 
 /// The entity tags of a precondition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tags {
     /// `*`: any version.
     Any,
@@ -108,7 +122,7 @@ impl Default for Limits {
 }
 
 /// What became of a client's transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The version it committed with; `None` where nothing was written. Of a replayed request,
     /// the version of the transaction that it repeats.
@@ -121,7 +135,7 @@ pub struct Outcome {
 }
 
 /// A row after a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowOutcome {
     /// The table.
     pub table: String,
@@ -212,10 +226,10 @@ pub enum Rejection {
         /// The row's version; `None` where it isn't there.
         version: Option<RowVersion>,
     },
-    /// An increment of a document without fields.
+    /// A change of a field in a document without fields.
     #[error(
-        "field {field:?} of row {key:?} in table {table:?} can't be incremented: the document is \
-         no JSON object"
+        "field {field:?} of row {key:?} in table {table:?} can't be changed: the document is no \
+         JSON object"
     )]
     NotAnObject {
         /// The table.
@@ -250,6 +264,53 @@ pub enum Rejection {
         key: String,
         /// The field.
         field: String,
+    },
+    /// Members for something that is no array.
+    #[error(
+        "field {field:?} of row {key:?} in table {table:?} can't take members: it holds no array\n\n\
+         hint: put a document in which the field is an array, or is missing"
+    )]
+    NotASet {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The field.
+        field: String,
+    },
+    /// A change of a field of a row with siblings: there is no one document to change.
+    #[error(
+        "row {key:?} in table {table:?} has siblings, so its field {field:?} can't be changed by \
+         itself\n\nhint: read the row and resolve it: put one document, with the siblings' versions \
+         in If-Match"
+    )]
+    HasSiblings {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The field.
+        field: String,
+    },
+    /// A decision about a dead letter that isn't there.
+    #[error(
+        "there is no dead letter {letter}\n\nhint: it may have been decided about already, here or \
+         in another region; list those that wait"
+    )]
+    LetterNotFound {
+        /// The letter's name.
+        letter: Version,
+    },
+    /// What would be made in a dead letter's place would be one again.
+    #[error(
+        "dead letter {letter} can't be applied: {reason}\n\nhint: edit it, which gives it other \
+         operations, or drop it"
+    )]
+    LetterAgain {
+        /// The letter's name.
+        letter: Version,
+        /// Why it can't.
+        reason: String,
     },
     /// The tables themselves failed: no fault of the request.
     #[error(transparent)]

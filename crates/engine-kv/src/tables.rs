@@ -3,13 +3,16 @@
 
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
+use crate::letters::{self, Letters};
 use crate::mend::Taken;
 use crate::overlay::Overlay;
-use crate::{ConflictCounts, Limits, Store, TableReader, TablesError, Writes, value};
-use meridian_merge::{Base, KeptIncrement, Overtaken, Row, Seen, merge_increment, merge_write};
+use crate::snapshot::{self, TablesView};
+use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
+use meridian_merge::{
+    Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_edit, merge_increment, merge_put,
+};
 use meridian_model::{
-    Change, Conflict, ConflictKind, ConflictingWrite, IdempotencyKey, Micros, Operation, Position,
-    Vector, Version,
+    Change, Edit, IdempotencyKey, Micros, Operation, Position, Transaction, Vector, Version,
 };
 use meridian_replicate::{Applying, Engine, EngineError, ROAD_FORMAT_1};
 use serde::{Deserialize, Serialize};
@@ -35,12 +38,17 @@ pub(crate) struct Idempotent {
 pub struct Tables<S: Store> {
     pub(crate) store: S,
     pub(crate) limits: Limits,
+    pub(crate) strategies: Strategies,
     pub(crate) staged: Overlay,
     pub(crate) collector: Collector,
     pub(crate) taken: Taken,
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
+    /// Per origin its last transaction, with what is staged.
+    seen: Vector,
+    committed_seen: Vector,
+    pub(crate) letters: Letters,
     position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
@@ -54,6 +62,9 @@ impl<S: Store> Tables<S> {
     /// [`TablesError`] when the store can't be read or holds a format that this build doesn't
     /// know.
     pub fn open(store: S, limits: Limits) -> Result<Self, TablesError> {
+        if store.get(keys::UNFINISHED)?.is_some() {
+            return Err(TablesError::Unfinished);
+        }
         let found: Option<u32> = meta(&store, keys::FORMAT)?;
         match found {
             Some(FORMAT) => {}
@@ -67,18 +78,30 @@ impl<S: Store> Tables<S> {
             None => store.commit([format_record()].into_iter().collect())?,
         }
         let conflicts = meta(&store, keys::CONFLICT_COUNTS)?.unwrap_or_default();
+        let seen: Vector = meta(&store, keys::SEEN)?.unwrap_or_default();
+        let letters = Letters::with(meta(&store, keys::LETTER_COUNTS)?.unwrap_or_default());
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
             taken: Taken::open(&store)?,
             store,
             limits,
+            strategies: Strategies::default(),
             staged: Overlay::default(),
             collector: Collector::default(),
             conflicts,
             committed_conflicts: conflicts,
+            committed_seen: seen.clone(),
+            seen,
+            letters,
             torn: false,
         })
+    }
+
+    /// Sets the strategies that this region's clients' writes follow from here on. Nothing else
+    /// changes: what is there, and what comes from elsewhere, has its kind already.
+    pub fn set_strategies(&mut self, strategies: Strategies) {
+        self.strategies = strategies;
     }
 
     /// A reader of the committed state, for any thread.
@@ -101,59 +124,90 @@ impl<S: Store> Tables<S> {
     }
 
     fn stage(&mut self, applying: &Applying<'_>) -> Result<(), TablesError> {
-        for (index, change) in applying.transaction.changes.iter().enumerate() {
+        let mut conflicts = 0;
+        for change in &applying.transaction.changes {
             check_storable(change)?;
             if self.taken.includes(change, applying.version) {
                 continue;
             }
-            match &change.operation {
+            let (last, sibling) = (PutKind::LastWriterWins, PutKind::Sibling);
+            let merged = match &change.operation {
                 Operation::Put { document } => {
-                    self.stage_write(applying, index, change, Some(document.clone()))?;
+                    self.stage_put(applying, change, Some(document.clone()), last)?
                 }
-                Operation::Delete => self.stage_write(applying, index, change, None)?,
-                Operation::Increment { by } => self.stage_increment(applying, change, by)?,
-            }
+                Operation::Delete => self.stage_put(applying, change, None, last)?,
+                Operation::Sibling { document } => {
+                    self.stage_put(applying, change, document.clone(), sibling)?
+                }
+                Operation::Edit(edit) => self.stage_edit(applying, change, edit)?,
+                Operation::Increment { by } => {
+                    self.stage_increment(applying, change, by)?;
+                    continue;
+                }
+            };
+            self.stage_row(&change.table, &change.key, &merged.row);
+            self.stage_conflicts(applying, change, merged.conflicts, &mut conflicts);
         }
+        self.seen
+            .raise(applying.version.origin, applying.version.hlc);
         match &applying.transaction.idempotency {
             Some(key) => self.stage_idempotency(applying.version, key),
             None => Ok(()),
         }
     }
 
-    fn stage_write(
+    fn stage_put(
         &mut self,
         applying: &Applying<'_>,
-        index: usize,
-        change: &Change,
+        Change { table, key, .. }: &Change,
         document: Option<String>,
-    ) -> Result<(), TablesError> {
-        let Change { table, key, .. } = change;
+        kind: PutKind,
+    ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let is_delete = document.is_none();
-        let seen = Seen {
-            version,
-            dependencies: &applying.transaction.dependencies,
-        };
         let row = self.row(table, key)?;
+        let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
         let mut none_kept = false;
-        let mut merged = merge_write(row, Base { version, document }, seen, || {
+        let write = Base { version, document };
+        let mut merged = merge_put(row, write, kind, seen(applying), || {
             let kept = self.kept(table, key)?;
             none_kept = kept.is_empty();
             Ok::<_, TablesError>(kept)
         })?;
         if none_kept {
             // The sums were reckoned from none: later writes needn't look for any.
-            merged.row.counted = false;
+            merged.row.none_kept();
         }
-        if is_delete && merged.won && merged.row.is_tombstone() {
+        // Also a write that lost may have taken the last away that stood beside a delete.
+        if merged.row.is_tombstone() && (merged.won || !was_tombstone) {
             let due = keys::due(version, Collectable::Tombstone, table, key);
             self.staged.put(due, Vec::new());
         }
-        if let Some(overtaken) = merged.conflict {
-            self.stage_conflict(applying, index, change, overtaken);
+        Ok(merged)
+    }
+
+    fn stage_edit(
+        &mut self,
+        applying: &Applying<'_>,
+        Change { table, key, .. }: &Change,
+        edit: &Edit,
+    ) -> Result<Merged, TablesError> {
+        let version = applying.version;
+        let row = self.row(table, key)?;
+        let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
+        let merged = merge_edit(row, edit, seen(applying), || self.kept(table, key))?;
+        if merged.row.is_tombstone() && !was_tombstone {
+            let due = keys::due(version, Collectable::Tombstone, table, key);
+            self.staged.put(due, Vec::new());
         }
-        self.stage_row(table, key, &merged.row);
-        Ok(())
+        if edit.set.iter().any(|(_, value)| value.is_none()) {
+            let due = keys::due(version, Collectable::Field, table, key);
+            self.staged.put(due, Vec::new());
+        }
+        if !edit.by.is_empty() {
+            let by = edit.by.clone();
+            self.stage_kept(table, key, &KeptIncrement { version, by });
+        }
+        Ok(merged)
     }
 
     fn stage_increment(
@@ -170,45 +224,22 @@ impl<S: Store> Tables<S> {
         };
         let row = merge_increment(self.row(table, key)?, &increment);
         self.stage_row(table, key, &row);
-        let at = keys::kept(table, key, version);
-        let record = value::encode(&at, &increment);
-        self.staged.put(at, record);
-        let due = keys::due(version, Collectable::Increment, table, key);
-        self.staged.put(due, Vec::new());
+        self.stage_kept(table, key, &increment);
         Ok(())
     }
 
-    fn stage_row(&mut self, table: &str, key: &str, row: &Row) {
+    fn stage_kept(&mut self, table: &str, key: &str, increment: &KeptIncrement) {
+        let at = keys::kept(table, key, increment.version);
+        let record = value::encode(&at, increment);
+        self.staged.put(at, record);
+        let due = keys::due(increment.version, Collectable::Increment, table, key);
+        self.staged.put(due, Vec::new());
+    }
+
+    pub(crate) fn stage_row(&mut self, table: &str, key: &str, row: &Row) {
         let at = keys::row(table, key);
         let record = value::encode(&at, row);
         self.staged.put(at, record);
-    }
-
-    fn stage_conflict(
-        &mut self,
-        applying: &Applying<'_>,
-        index: usize,
-        change: &Change,
-        Overtaken { winner, loser }: Overtaken,
-    ) {
-        let side = |base: Base| ConflictingWrite {
-            version: base.version,
-            document: base.document,
-        };
-        let conflict = Conflict {
-            table: change.table.clone(),
-            key: change.key.clone(),
-            kind: ConflictKind::of(winner.document.as_deref(), loser.document.as_deref()),
-            winner: side(winner),
-            loser: side(loser),
-            resolved_at: applying.now,
-        };
-        let index = u32::try_from(index).expect("an entry has fewer changes than bytes");
-        let at = keys::conflict(applying.position, index);
-        let record = value::encode(&at, &conflict);
-        self.staged.put(at, record);
-        self.conflicts.total += 1;
-        self.conflicts.kept += 1;
     }
 
     fn stage_idempotency(
@@ -269,7 +300,22 @@ impl<S: Store> Tables<S> {
                 value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
+        if let Some(letters) = self.letters.changed() {
+            put(keys::LETTER_COUNTS, letters);
+        }
+        let has_seen_more = self.seen != self.committed_seen;
+        if has_seen_more {
+            put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
+        }
+        debug_assert!(
+            writes.keys().all(|key| snapshot::is_sorted_out(key)),
+            "a kind of record that no snapshot knows"
+        );
         self.store.commit(writes)?;
+        self.letters.committed();
+        if has_seen_more {
+            self.committed_seen.clone_from(&self.seen);
+        }
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
@@ -279,12 +325,36 @@ impl<S: Store> Tables<S> {
 }
 
 impl<S: Store> Engine for Tables<S> {
+    type View = TablesView<S::View>;
+
+    fn view(&self) -> Self::View {
+        self.committed_view()
+    }
+
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError> {
         self.torn = true;
         self.stage(applying)
             .map_err(|error| error.during("apply a transaction to the tables"))?;
         self.torn = false;
         Ok(())
+    }
+
+    fn objection(&self, transaction: &Transaction) -> Option<String> {
+        letters::objection(transaction)
+    }
+
+    fn set_aside(&mut self, applying: &Applying<'_>, reason: &str) -> Result<(), EngineError> {
+        self.stage_letter(applying, reason)
+            .map_err(|error| error.during("set a dead letter aside"))
+    }
+
+    fn settle(&mut self, letter: Version) -> Result<(), EngineError> {
+        self.stage_settled(letter)
+            .map_err(|error| error.during("remove a dead letter"))
+    }
+
+    fn stops_at_dead_letters(&self) -> bool {
+        self.letters.stops()
     }
 
     fn commit(&mut self, position: Position, road: Option<Vec<u8>>) -> Result<(), EngineError> {
@@ -297,12 +367,18 @@ impl<S: Store> Engine for Tables<S> {
         self.collector.restart();
         self.taken.discard();
         self.conflicts = self.committed_conflicts;
+        self.seen.clone_from(&self.committed_seen);
+        self.letters.discard();
         self.torn = false;
     }
 
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError> {
         self.stage_collection(stable, now)
             .map_err(|error| error.during("collect the tables"))
+    }
+
+    fn reaches(&mut self, seen: &Vector) {
+        self.seen.raise_all(seen);
     }
 
     fn persist(&mut self) -> Result<(), EngineError> {
@@ -316,6 +392,13 @@ impl<S: Store> Engine for Tables<S> {
 
     fn road(&self) -> Option<&[u8]> {
         self.road.as_deref()
+    }
+}
+
+fn seen<'a>(applying: &Applying<'a>) -> Seen<'a> {
+    Seen {
+        version: applying.version,
+        dependencies: Some(&applying.transaction.dependencies),
     }
 }
 
@@ -335,8 +418,8 @@ fn check_storable(change: &Change) -> Result<(), TablesError> {
     })
 }
 
-fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
-    let record = value::encode(keys::FORMAT, &FORMAT);
+pub(crate) fn format_record() -> (Vec<u8>, Option<Vec<u8>>) {
+    let record = value::encode_for_all_releases(&FORMAT);
     (keys::FORMAT.to_vec(), Some(record))
 }
 

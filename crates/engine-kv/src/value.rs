@@ -35,6 +35,11 @@ pub(crate) fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of a record that every release reads: which format the others are in.
+pub(crate) fn encode_for_all_releases<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![1]).expect("records have no unencodable parts")
+}
+
 fn checksum(key: &[u8], body: &[u8]) -> u64 {
     xxh3_64_with_seed(body, xxh3_64(key))
 }

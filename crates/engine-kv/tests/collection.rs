@@ -3,10 +3,10 @@
 
 mod support;
 
-use meridian_engine_kv::{MemoryStore, RowOperation};
-use meridian_model::{Hlc, Micros, OriginId, Vector};
-use proptest::prelude::*;
-use support::{Logged, Region, delete, increment, put, request};
+use meridian_engine_kv::{MemoryStore, RowOperation, Strategies};
+use meridian_model::{Hlc, Micros, OriginId, Strategy, Vector};
+use proptest::prelude::{Strategy as PropStrategy, *};
+use support::{Logged, Region, change_members, delete, increment, put, request};
 
 const REGIONS: usize = 3;
 
@@ -18,22 +18,49 @@ struct Twins {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put(usize, u64),
-    Delete(usize, u64),
-    Increment(usize, u64, i64),
+    Write(usize, u64, RowOperation),
     Deliver(usize, usize),
     Collect(usize),
+    /// All hear of everything, and of that.
+    Settle,
+    Strategy(usize, Strategy),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn row_operation() -> impl PropStrategy<Value = RowOperation> {
+    let key = || prop::sample::select(vec!["j", "k"]);
+    let document = prop::sample::select(vec![
+        r#"{"n":1000}"#,
+        r#"{"a":1,"n":5}"#,
+        r#"{"a":2}"#,
+        r#"{"b":1,"s":["x"]}"#,
+        "{}",
+    ]);
+    let members = || {
+        let all = vec!["\"x\"".to_owned(), "\"y\"".to_owned()];
+        prop::sample::subsequence(all, 0..3)
+    };
+    prop_oneof![
+        4 => (key(), document).prop_map(|(key, document)| put(key, document)),
+        2 => key().prop_map(delete),
+        3 => (key(), -9..10i64).prop_map(|(key, by)| increment(key, "n", by)),
+        2 => (key(), members(), members()).prop_map(|(key, add, mut remove)| {
+            remove.retain(|member| !add.contains(member));
+            change_members(key, "s", add, remove)
+        }),
+    ]
+}
+
+fn steps() -> impl PropStrategy<Value = Vec<Step>> {
     let region = || 0..REGIONS;
     let skew = || prop_oneof![3 => Just(0u64), 1 => 0..40u64];
     let step = prop_oneof![
-        2 => (region(), skew()).prop_map(|(region, skew)| Step::Put(region, skew)),
-        2 => (region(), skew()).prop_map(|(region, skew)| Step::Delete(region, skew)),
-        3 => (region(), skew(), -9..10i64).prop_map(|(region, skew, by)| Step::Increment(region, skew, by)),
+        7 => (region(), skew(), row_operation())
+            .prop_map(|(region, skew, operation)| Step::Write(region, skew, operation)),
         8 => (region(), region()).prop_map(|(from, to)| Step::Deliver(from, to)),
         3 => region().prop_map(Step::Collect),
+        1 => Just(Step::Settle),
+        1 => (region(), prop::sample::select(Strategy::ALL.to_vec()))
+            .prop_map(|(region, strategy)| Step::Strategy(region, strategy)),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -52,7 +79,8 @@ impl Twins {
         let mut outcomes = Vec::new();
         for region in [&mut self.collecting, &mut self.hoarding] {
             region.clock = clock;
-            outcomes.push(region.request(&request).unwrap());
+            // Siblings may be in the way of an increment.
+            outcomes.push(region.request(&request).map_err(|error| error.to_string()));
         }
         prop_assert_eq!(&outcomes[0], &outcomes[1]);
         Ok(())
@@ -100,7 +128,9 @@ impl Twins {
 
     fn check(&self) -> Result<(), TestCaseError> {
         let (one, other) = (self.collecting.reader(), self.hoarding.reader());
-        prop_assert_eq!(one.get("t", "k").unwrap(), other.get("t", "k").unwrap());
+        for key in ["j", "k"] {
+            prop_assert_eq!(one.get("t", key).unwrap(), other.get("t", key).unwrap());
+        }
         prop_assert_eq!(one.checksum("t").unwrap(), other.checksum("t").unwrap());
         let conflicts = one.conflicts(None, 1_000).unwrap();
         prop_assert_eq!(conflicts, other.conflicts(None, 1_000).unwrap());
@@ -108,22 +138,46 @@ impl Twins {
     }
 }
 
+fn exchange(regions: &mut [Twins]) {
+    for (from, to) in (0..REGIONS).flat_map(|from| (0..REGIONS).map(move |to| (from, to))) {
+        while let Some(logged) = regions[from].next_for(&regions[to]) {
+            regions[to].deliver(&logged);
+        }
+    }
+}
+
+fn settle(regions: &mut [Twins]) -> Result<(), TestCaseError> {
+    exchange(regions);
+    exchange(regions);
+    for region in &mut *regions {
+        region.write(0, put("elsewhere", "1"))?;
+    }
+    exchange(regions);
+    exchange(regions);
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn collecting_is_never_seen(steps in steps()) {
         let mut regions: Vec<Twins> = (1..=REGIONS as u64).map(Twins::new).collect();
         for step in steps {
             match step {
-                Step::Put(region, skew) => regions[region].write(skew, put("k", r#"{"n":1000}"#))?,
-                Step::Delete(region, skew) => regions[region].write(skew, delete("k"))?,
-                Step::Increment(region, skew, by) => regions[region].write(skew, increment("k", "n", by))?,
+                Step::Write(region, skew, operation) => regions[region].write(skew, operation)?,
+                Step::Strategy(region, default) => {
+                    let twins = &mut regions[region];
+                    for region in [&mut twins.collecting, &mut twins.hoarding] {
+                        region.tables.set_strategies(Strategies { default, ..Strategies::default() });
+                    }
+                }
                 Step::Deliver(from, to) => {
                     if let Some(logged) = regions[from].next_for(&regions[to]) {
                         regions[to].deliver(&logged);
                     }
                 }
+                Step::Settle => settle(&mut regions)?,
                 Step::Collect(region) => {
                     let stable = regions[region].stable();
                     regions[region].collecting.collect(&stable, Micros(8));

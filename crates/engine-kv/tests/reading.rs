@@ -3,7 +3,8 @@
 mod support;
 
 use meridian_engine_kv::{Page, TableReader};
-use support::{Region, TestStore, delete, operation, put};
+use meridian_replicate::Engine as _;
+use support::{Region, TestStore, delete, operation, put, request};
 
 on_both_stores!(
     pages_cover_a_table_once_whatever_their_size,
@@ -12,6 +13,7 @@ on_both_stores!(
     any_key_reads_back,
     tables_with_rows_are_listed,
     a_page_is_one_moment,
+    what_was_seen_moves_with_the_rows,
 );
 
 fn keys(page: &Page) -> Vec<&str> {
@@ -184,4 +186,23 @@ fn a_page_is_one_moment<S: TestStore>() {
         }
         writing.join().unwrap();
     });
+}
+
+fn what_was_seen_moves_with_the_rows<S: TestStore>() {
+    let (_home, store) = S::fresh();
+    let mut region = Region::new(1, store.clone());
+    let (first, _) = region.put("k", "1");
+    assert!(region.reader().seen().unwrap().has_seen(first));
+    region.stage(&request(vec![delete("k")])).unwrap();
+    let staged = region.log.last().unwrap().0;
+    let shown = region.reader().seen().unwrap();
+    assert!(!shown.has_seen(staged), "it doesn't show yet");
+    region.tables.discard();
+    region.log.pop();
+    let (second, _) = region.delete("k");
+    assert!(region.reader().get("t", "k").unwrap().is_none());
+    assert!(region.reader().seen().unwrap().has_seen(second));
+    drop(region);
+    let again = TableReader::new(store);
+    assert!(again.seen().unwrap().has_seen(second), "kept with the rows");
 }

@@ -3,12 +3,13 @@
 mod support;
 
 use meridian_engine_kv::{
-    Action, Limits, MemoryStore, Precondition, PreconditionKind, Rejection, Request, Tags,
+    Action, Limits, MemoryStore, Precondition, PreconditionKind, Rejection, Request, Strategies,
+    Tags,
 };
 use meridian_model::Operation;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use support::{Region, delete, increment, operation, put, request};
 
 fn region() -> Region<MemoryStore> {
@@ -221,7 +222,34 @@ fn step(row: &mut ModelRow, action: &Action) -> Result<(), &'static str> {
             let result = start.checked_add(*by).ok_or("range")?;
             fields.insert(field.clone(), json!(result));
         }
+        Action::Members { field, add, remove } => change_members(row, field, add, remove)?,
     }
+    Ok(())
+}
+
+fn change_members(
+    row: &mut ModelRow,
+    field: &str,
+    add: &[String],
+    remove: &[String],
+) -> Result<(), &'static str> {
+    let empty = json!({});
+    let document = row.document.as_ref().unwrap_or(&empty);
+    let fields = document.as_object().ok_or("object")?;
+    let held = match fields.get(field) {
+        None if add.is_empty() => return Ok(()),
+        None => &Vec::new(),
+        Some(value) => value.as_array().ok_or("set")?,
+    };
+    let mut members: BTreeSet<String> = held.iter().map(Value::to_string).collect();
+    members.extend(add.iter().cloned());
+    members.retain(|member| !remove.contains(member));
+    let members = members
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let members: Value = members.collect();
+    let document = row.document.get_or_insert_with(|| json!({}));
+    document[field] = members;
     Ok(())
 }
 
@@ -231,14 +259,27 @@ fn action() -> impl Strategy<Value = Action> {
         r#"{"a":1}"#,
         r#"{"a":-2,"b":7}"#,
         r#"{"a":"x"}"#,
+        r#"{"a":["p","q"],"b":1}"#,
+        r#"{"b":["q"]}"#,
         "[1]",
     ]);
+    let members = || {
+        let all = vec![r#""p""#, r#""q""#, "5"];
+        prop::sample::subsequence(all, 0..3)
+            .prop_map(|some| some.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
     let by = prop_oneof![10 => -3i64..4, 1 => Just(i64::MAX)];
     prop_oneof![
         2 => document.prop_map(|document| Action::Put { document: document.to_owned() }),
         1 => Just(Action::Delete),
         4 => (prop::sample::select(vec!["a", "b"]), by)
             .prop_map(|(field, by)| Action::Increment { field: field.to_owned(), by }),
+        3 => (prop::sample::select(vec!["a", "b"]), members(), members())
+            .prop_map(|(field, add, remove)| Action::Members {
+                field: field.to_owned(),
+                remove: remove.into_iter().filter(|member| !add.contains(member)).collect(),
+                add,
+            }),
     ]
 }
 
@@ -248,13 +289,17 @@ proptest! {
     #[test]
     fn a_transaction_comes_to_what_its_operations_do_one_after_another(
         transactions in prop::collection::vec(
-            prop::collection::vec((prop::sample::select(vec!["x", "y"]), action()), 1..8),
+            (
+                prop::sample::select(meridian_model::Strategy::ALL.to_vec()),
+                prop::collection::vec((prop::sample::select(vec!["x", "y"]), action()), 1..8),
+            ),
             1..6,
         ),
     ) {
         let mut region = region();
         let mut model: BTreeMap<&str, ModelRow> = BTreeMap::new();
-        for transaction in transactions {
+        for (default, transaction) in transactions {
+            region.tables.set_strategies(Strategies { default, ..Strategies::default() });
             let operations = transaction.iter().map(|(key, action)| operation("t", key, action.clone()));
             let outcome = region.request(&request(operations.collect()));
             let mut next = model.clone();
@@ -279,6 +324,7 @@ proptest! {
                 }
                 (Err(Rejection::NotAnObject { .. }), Err("object"))
                 | (Err(Rejection::NotAnInteger { .. }), Err("integer"))
+                | (Err(Rejection::NotASet { .. }), Err("set"))
                 | (Err(Rejection::OutOfRange { .. }), Err("range")) => {}
                 (outcome, stepped) => prop_assert!(false, "{outcome:?} where the model has {stepped:?}"),
             }

@@ -1,10 +1,11 @@
 //! What a Markdown page points to.
 
 /// Where a path of this repository begins.
-const ROOTS: [&str; 6] = [
+const ROOTS: [&str; 7] = [
     "crates/",
     "docs/",
     "bench/",
+    "fuzz/",
     "examples/",
     ".ci/",
     ".config/",

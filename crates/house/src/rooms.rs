@@ -28,11 +28,23 @@ pub const ROOMS: &[Room] = &[
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("sim", &["model", "log", "check", "replicate", "engine-kv"]),
+    at("backup", &["model", "replicate", "engine-kv"]),
     at(
         "node",
-        &["model", "link", "log", "topology", "replicate", "engine-kv"],
+        &[
+            "model",
+            "link",
+            "log",
+            "topology",
+            "replicate",
+            "engine-kv",
+            "backup",
+        ],
     ),
-    at("cli", &["model", "link", "topology", "node"]),
+    at(
+        "cli",
+        &["model", "link", "topology", "engine-kv", "backup", "node"],
+    ),
     at("bench", &["model"]),
     at("flights", &["model", "bench"]),
 ];

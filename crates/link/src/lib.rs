@@ -17,8 +17,12 @@
 
 pub mod certs;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod redial;
 
+mod allowed;
 mod connection;
 mod dialer;
 mod endpoint;
@@ -31,6 +35,7 @@ mod sender;
 mod shape;
 mod tls;
 
+pub use allowed::Allowed;
 pub use certs::{Authority, Identity, IdentityPaths, Issued};
 pub use connection::Connection;
 pub use dialer::{DialError, Dialer};
@@ -43,4 +48,4 @@ pub use receiver::Receiver;
 pub use redial::{LinkState, Outcome, Redial, RedialPolicy};
 pub use rejection::{Rejected, Rejection, Rejections};
 pub use sender::Sender;
-pub use shape::{LinkControl, Shaping};
+pub use shape::{LinkControl, LinkFaults, Shaping};

@@ -18,6 +18,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::allowed::Allowed;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::preamble::{Hello, ReadError, Verdict};
@@ -62,13 +63,13 @@ pub struct Listener {
 /// What every handshake needs.
 struct Door {
     endpoint: Endpoint,
-    allowed: BTreeSet<String>,
+    allowed: Allowed,
     acceptor: TlsAcceptor,
     rejections: Rejections,
 }
 
 impl Listener {
-    /// Listens on an address, for the regions in `allowed`.
+    /// Listens on an address, for the regions in `allowed`; [`Listener::allowed`] changes them.
     pub async fn bind(
         endpoint: &Endpoint,
         address: SocketAddr,
@@ -82,7 +83,7 @@ impl Listener {
             tcp,
             door: Arc::new(Door {
                 endpoint: endpoint.clone(),
-                allowed,
+                allowed: Allowed::new(allowed),
                 acceptor: TlsAcceptor::from(Arc::new(config)),
                 rejections: Rejections::default(),
             }),
@@ -94,6 +95,11 @@ impl Listener {
     /// The address in use, with the port that the system chose if port 0 was asked for.
     pub fn local_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A handle on who is let in.
+    pub fn allowed(&self) -> Allowed {
+        self.door.allowed.clone()
     }
 
     /// A handle on the count of those turned away.
@@ -244,7 +250,7 @@ impl Door {
     fn judge(&self, region: &str, hello: &Hello) -> Result<u16, Fault> {
         let here = self.endpoint.identity.region();
         if !self.allowed.contains(region) {
-            let detail = format!("region {region} is not a peer in the topology of {here}");
+            let detail = format!("region {region} is not a peer of {here}");
             return Err(Fault::new(Rejection::RegionNotAllowed, detail));
         }
         if hello.region != region {

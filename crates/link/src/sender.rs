@@ -91,6 +91,10 @@ impl Sender {
     /// future before it is ready sends nothing.
     pub async fn send(&mut self, message: Bytes) -> Result<(), ConnectionError> {
         frame::check_length(message.len())?;
+        let Some(delay) = self.control.draw() else {
+            // Lost on its way, as far as anybody can tell.
+            return self.failure.get().map_or(Ok(()), Err);
+        };
         let cost = u32::try_from(message.len())
             .unwrap_or(u32::MAX)
             .saturating_add(MESSAGE_OVERHEAD_BYTES)
@@ -102,7 +106,7 @@ impl Sender {
             error = self.failure.failed() => return Err(error),
         };
         // The queue is first in, first out: a delay that shrinks lets nothing overtake.
-        let due = Instant::now() + self.control.delay();
+        let due = Instant::now() + delay;
         self.enqueue(Queued::Message {
             due,
             message,

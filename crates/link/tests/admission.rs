@@ -250,3 +250,33 @@ async fn half_open_connections_do_not_shut_out_a_peer() {
     let closed = tokio::time::timeout(common::PATIENCE, silent[0].read_u8()).await;
     assert!(closed.expect("the oldest is still open").is_err());
 }
+
+#[tokio::test]
+async fn who_is_let_in_may_change_while_it_listens() {
+    let authority = authority();
+    let mut listener = listen(&endpoint(&authority, US), &[]).await;
+    let (address, allowed) = (listener.local_address(), listener.allowed());
+    let accepting = tokio::spawn(async move {
+        let mut peers = Vec::new();
+        while peers.len() < 2 {
+            let connection = listener.accept().await;
+            peers.push(connection.peer.clone());
+        }
+        peers
+    });
+    let (eu, ap) = (endpoint(&authority, EU), endpoint(&authority, "ap-south-1"));
+    let refused = |error: DialError| {
+        let DialError::Refused { reason, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(reason, Rejection::RegionNotAllowed);
+    };
+    refused(dial(&eu, US, address).await.unwrap_err());
+    allowed.set([EU.to_owned()].into());
+    dial(&eu, US, address).await.unwrap();
+    refused(dial(&ap, US, address).await.unwrap_err());
+    allowed.set(["ap-south-1".to_owned()].into());
+    refused(dial(&eu, US, address).await.unwrap_err());
+    dial(&ap, US, address).await.unwrap();
+    assert_eq!(accepting.await.unwrap(), [EU, "ap-south-1"]);
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{EU, US, authority, connect, dial, endpoint, listen, pair, recv, with_limits};
-use meridian_link::{ConnectionError, DialError};
+use meridian_link::{ConnectionError, DialError, LinkFaults};
 
 #[tokio::test]
 async fn a_delay_keeps_order_and_overlaps() {
@@ -153,4 +153,36 @@ async fn while_a_link_is_cut_nobody_connects() {
     dial(&patient, US, address).await.unwrap();
     assert!(!accepting.is_finished());
     accepting.abort();
+}
+
+#[tokio::test]
+async fn a_lost_message_never_arrives_and_the_ones_behind_it_do() {
+    let (mut eu, mut us) = pair().await;
+    eu.control.set_faults(LinkFaults {
+        loss: 1.0,
+        ..LinkFaults::default()
+    });
+    eu.sender.send(Bytes::from_static(b"lost")).await.unwrap();
+    eu.control.set_faults(LinkFaults::default());
+    eu.sender.send(Bytes::from_static(b"next")).await.unwrap();
+    assert_eq!(recv(&mut us).await, "next");
+}
+
+#[tokio::test]
+async fn jitter_lets_nothing_overtake() {
+    let (mut eu, mut us) = pair().await;
+    eu.control.set_faults(LinkFaults {
+        added_delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(40),
+        ..LinkFaults::default()
+    });
+    let start = Instant::now();
+    for number in 0..50_u8 {
+        let message = Bytes::copy_from_slice(&[number]);
+        eu.sender.send(message).await.unwrap();
+    }
+    for number in 0..50_u8 {
+        assert_eq!(recv(&mut us).await, [number].as_slice());
+    }
+    assert!(start.elapsed() >= Duration::from_millis(20));
 }

@@ -225,6 +225,18 @@ pub(crate) fn encode_frame(seed: u32, first: Position, entries: &[Entry]) -> Byt
     bytes.freeze()
 }
 
+/// The header of a frame around any payload.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn frame_header(seed: u32, first: Position, count: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = FRAME_MAGIC.to_vec();
+    bytes.put_u32_le(to_u32(payload.len()));
+    bytes.put_u64_le(first.0);
+    bytes.put_u32_le(count);
+    let crc = crc_from(crc_from(seed, &bytes), payload);
+    bytes.put_u32_le(crc);
+    bytes
+}
+
 /// The entries of a payload, whose bodies share its memory; `None` where it is malformed.
 pub(crate) fn decode_payload(mut payload: Bytes, count: u32) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();

@@ -15,10 +15,14 @@
 //!
 //! One process opens a directory at a time; holding it to that is the owner's business.
 
+mod begin;
 mod directory;
 mod disk;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod log;
 mod memory_disk;
 mod reader;

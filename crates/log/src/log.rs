@@ -5,7 +5,7 @@ use crate::format::{
     FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, SegmentHeader, decode_payload, encode_frame,
     frame_bytes, frame_seed,
 };
-use crate::recover::{recover, write_zeros};
+use crate::recover::{Recovered, recover, write_zeros};
 use crate::segment::{Segment, file_name};
 use crate::spare::{SPARE_NAME, Spare};
 use crate::state::{SharedState, State, TailCache};
@@ -94,6 +94,15 @@ impl<D: Disk> Log<D> {
     /// When the disk fails, and when what it holds is damaged: [`LogError::is_damage`].
     pub fn open(disk: D, config: LogConfig, acknowledged: Position) -> Result<Self, LogError> {
         let recovered = recover(&disk, acknowledged)?;
+        Self::from_recovered(disk, config, recovered)
+    }
+
+    /// The log of what the files hold; makes the first segment where they hold none.
+    pub(crate) fn from_recovered(
+        disk: D,
+        config: LogConfig,
+        recovered: Recovered,
+    ) -> Result<Self, LogError> {
         let active = recovered.segments.back().map(Active::of);
         let state = SharedState::new(State {
             segments: recovered.segments,
@@ -198,27 +207,41 @@ impl<D: Disk> Log<D> {
     }
 
     /// Removes leading segments of which every entry is held by all (`held_by_all`, per origin the
-    /// last sequence that every member holds) and is before `applied`. Gives the bytes freed.
+    /// last sequence that every member holds, and the last clock reading that may go) and is before
+    /// `applied`. Gives the bytes freed.
     ///
     /// # Errors
     /// When a file can't be removed; it stays part of the log then.
     pub fn trim(&mut self, held_by_all: &Marks, applied: Position) -> Result<u64, LogError> {
         let mut freed = 0;
-        loop {
-            let taken = self.state.lock().take_trimmable(held_by_all, applied);
-            let Some(segment) = taken else {
-                return Ok(freed);
-            };
-            match self.disk.remove(&segment.name) {
-                // Gone already: an earlier attempt removed it and failed after that.
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    let error = LogError::remove(&segment.name, source);
-                    // Later segments must not go before it: recovery would see a gap.
-                    self.state.lock().segments.push_front(segment);
-                    return Err(error);
-                }
-                _ => freed += segment.size,
+        while let Some(bytes) = self.trim_oldest(held_by_all, applied)? {
+            freed += bytes;
+        }
+        Ok(freed)
+    }
+
+    /// The same for the first segment alone; `None` where it has to stay.
+    ///
+    /// # Errors
+    /// When the file can't be removed; it stays part of the log then.
+    pub fn trim_oldest(
+        &mut self,
+        held_by_all: &Marks,
+        applied: Position,
+    ) -> Result<Option<u64>, LogError> {
+        let taken = self.state.lock().take_trimmable(held_by_all, applied);
+        let Some(segment) = taken else {
+            return Ok(None);
+        };
+        match self.disk.remove(&segment.name) {
+            // Gone already: an earlier attempt removed it and failed after that.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                let error = LogError::remove(&segment.name, source);
+                // Later segments must not go before it: recovery would see a gap.
+                self.state.lock().segments.push_front(segment);
+                Err(error)
             }
+            _ => Ok(Some(segment.size)),
         }
     }
 

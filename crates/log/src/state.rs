@@ -96,8 +96,9 @@ impl State {
         };
         // An origin that has nothing in this segment has no say: it may have left long ago.
         let held = next.marks.iter().all(|(origin, mark)| {
+            let held = held_by_all.get(origin);
             first.marks.get(origin).sequence == mark.sequence
-                || held_by_all.get(origin).sequence >= mark.sequence
+                || (held.sequence >= mark.sequence && held.hlc >= mark.hlc)
         });
         held && next.first <= applied
     }

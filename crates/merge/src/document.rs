@@ -1,11 +1,12 @@
-//! Integers inside JSON documents.
+//! A row's document as readers see it.
 //!
-//! Documents keep the client's own text. Only a document with increments on top of it is parsed
-//! and written again: fields keep their places, new ones come last, by name.
+//! Documents keep the client's own text. Only a document with something on top of it is parsed and
+//! written again: fields keep their places, new ones come last, by name.
 
-use crate::Row;
+use crate::{Mixed, Row, Set, value};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a field can't be incremented.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum FieldError {
 /// [`FieldError`] where there is something else than an integer.
 pub fn integer_field(document: Option<&str>, field: &str) -> Result<i128, FieldError> {
     let Some(text) = document else { return Ok(0) };
-    let Value::Object(fields) = parse(text) else {
+    let Some(fields) = value::fields(text) else {
         return Err(FieldError::NotAnObject);
     };
     match fields.get(field) {
@@ -31,11 +32,25 @@ pub fn integer_field(document: Option<&str>, field: &str) -> Result<i128, FieldE
     }
 }
 
-/// The row's document as readers see it; `None` where the row is deleted.
+/// The row's document as readers see it; of siblings the newest; `None` where the row is deleted.
 #[must_use]
 pub fn render(row: &Row) -> Option<Cow<'_, str>> {
+    of_base(row).or_else(|| {
+        let newest = row.beside().first();
+        newest.map(|sibling| Cow::Borrowed(sibling.document.as_str()))
+    })
+}
+
+/// The base's document with what is on top of it; `None` where the base is a delete and nothing
+/// is.
+pub(crate) fn of_base(row: &Row) -> Option<Cow<'_, str>> {
     let document = row.base.as_ref().and_then(|base| base.document.as_deref());
-    with_increments(document, &row.sums)
+    match row.mixed() {
+        Some(mixed) if !(mixed.registers.is_empty() && mixed.sets.is_empty()) => {
+            overlaid(document, &row.sums, mixed)
+        }
+        _ => with_increments(document, &row.sums),
+    }
 }
 
 /// A document with sums added to its fields. A field that is no integer counts as 0; a document
@@ -48,21 +63,82 @@ pub fn with_increments<'a>(
     if sums.is_empty() {
         return document.map(Cow::Borrowed);
     }
-    let mut fields = match document.map(parse) {
+    let mut fields = match document.map(value::parse) {
         None => Map::new(),
         Some(Value::Object(fields)) => fields,
         Some(_) => return document.map(Cow::Borrowed),
     };
+    add_sums(&mut fields, sums);
+    Some(Cow::Owned(Value::Object(fields).to_string()))
+}
+
+fn add_sums(fields: &mut Map<String, Value>, sums: &[(String, i128)]) {
     for (field, sum) in sums {
         let value = fields.entry(field.as_str()).or_insert(Value::Null);
         *value = number(integer(value).unwrap_or(0).saturating_add(*sum));
     }
+}
+
+/// A document with registers, sums and members on top, in this order.
+fn overlaid<'a>(
+    document: Option<&'a str>,
+    sums: &[(String, i128)],
+    mixed: &Mixed,
+) -> Option<Cow<'a, str>> {
+    let mut fields = match document.map(value::parse) {
+        None if sums.is_empty() && mixed.shows_nothing_on_top() => return None,
+        None => Map::new(),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return document.map(Cow::Borrowed),
+    };
+    let removed: BTreeSet<&str> = mixed
+        .registers
+        .iter()
+        .filter(|register| register.value.is_none())
+        .map(|register| register.field.as_str())
+        .collect();
+    fields.retain(|field, _| !removed.contains(field.as_str()));
+    for register in &mixed.registers {
+        if let Some(text) = &register.value {
+            fields.insert(register.field.clone(), value::parse(text));
+        }
+    }
+    // Members replace a number that increments make of the same field, so they look first.
+    let arrays: Vec<_> = mixed
+        .sets
+        .iter()
+        .filter_map(|set| Some((set, members(set, fields.get(&set.field))?)))
+        .collect();
+    add_sums(&mut fields, sums);
+    for (set, members) in arrays {
+        let counted = sums
+            .binary_search_by(|(field, _)| field.cmp(&set.field))
+            .is_ok();
+        if !(counted && set.members.is_empty()) {
+            fields.insert(set.field.clone(), Value::Array(members));
+        }
+    }
     Some(Cow::Owned(Value::Object(fields).to_string()))
 }
 
-fn parse(text: &str) -> Value {
-    // Documents are checked when they are written; one that doesn't parse has no fields.
-    serde_json::from_str(text).unwrap_or(Value::Null)
+/// What a set holds on top of the field's value, by canonical text; `None` where the field is no
+/// set. A value that is no array counts as an empty set.
+fn members(set: &Set, value: Option<&Value>) -> Option<Vec<Value>> {
+    let held = value.and_then(Value::as_array);
+    if held.is_none() && set.members.is_empty() {
+        return None;
+    }
+    let masked = |text: &String| set.masked.binary_search(text).is_ok();
+    let mut members: BTreeMap<String, Value> = held
+        .into_iter()
+        .flatten()
+        .map(|item| (value::canonical(item), item.clone()))
+        .filter(|(text, _)| !masked(text))
+        .collect();
+    for member in &set.members {
+        members.insert(member.value.clone(), value::parse(&member.value));
+    }
+    Some(members.into_values().collect())
 }
 
 fn integer(value: &Value) -> Option<i128> {

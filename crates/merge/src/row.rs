@@ -1,7 +1,8 @@
-//! A row's state, and how a write changes it.
+//! A row's state, and what a write had seen.
 
-use meridian_model::mutation::{self, Mutation};
-use meridian_model::{Vector, Version};
+use crate::put::settled;
+use crate::{Mixed, Sibling};
+use meridian_model::{Strategy, Vector, Version};
 use serde::{Deserialize, Serialize};
 
 /// All that is kept of a row, a deleted one (a tombstone) included.
@@ -9,12 +10,25 @@ use serde::{Deserialize, Serialize};
 pub struct Row {
     /// The greatest version of any write to the row.
     pub version: Version,
-    /// The put or delete that stands; `None` where the row was only ever incremented.
+    /// The put or delete with the greatest version; `None` where there was none.
     pub base: Option<Base>,
-    /// By field, by name: the sum of the increments that the base had not seen.
+    /// By field, by name: the sum of the increments that count on top.
     pub sums: Vec<(String, i128)>,
-    /// Whether increments of this row may be kept apart.
-    pub counted: bool,
+    /// What else there is.
+    pub more: More,
+}
+
+/// What a row has beside base and sums. In the encoding this is the byte that once said whether
+/// the row was incremented, so that rows written before there was anything else still read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum More {
+    /// Nothing: it was only ever put and deleted, the last writer winning.
+    #[default]
+    Nothing,
+    /// Increments of this row may be kept apart.
+    Counted,
+    /// Siblings, registers or sets.
+    Mixed(Box<Mixed>),
 }
 
 /// The put or delete that stands.
@@ -40,8 +54,9 @@ pub struct KeptIncrement {
 pub struct Seen<'a> {
     /// The write's own version: its origin has seen all that it committed earlier.
     pub version: Version,
-    /// What it had applied of the others.
-    pub dependencies: &'a Vector,
+    /// What it had applied of the others; `None` where that is all there is here, as where it is
+    /// about to be made.
+    pub dependencies: Option<&'a Vector>,
 }
 
 impl Seen<'_> {
@@ -51,128 +66,113 @@ impl Seen<'_> {
         if version.origin == self.version.origin {
             version.hlc < self.version.hlc
         } else {
-            self.dependencies.has_seen(version)
+            self.dependencies
+                .is_none_or(|dependencies| dependencies.has_seen(version))
         }
     }
 }
 
-/// The write that gave way to another in a conflict.
+/// Two writes that met, neither having seen the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overtaken {
     /// What stands.
     pub winner: Base,
-    /// What gave way.
+    /// What gave way; of siblings, which both stand, the older.
     pub loser: Base,
+    /// What decided.
+    pub strategy: Strategy,
+    /// The field they met in, where a field is decided by itself; the documents are its values.
+    pub field: Option<String>,
 }
 
-/// A put or delete merged into a row.
+/// A write merged into a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// The row now.
     pub row: Row,
-    /// Whether the write stands.
+    /// Whether the write is the row's base now.
     pub won: bool,
-    /// Set where neither write had seen the other.
-    pub conflict: Option<Overtaken>,
-}
-
-/// Merges a put or delete. `kept` is asked for the row's increments that are kept apart, in case
-/// the write wins over a row that has been incremented.
-pub fn merge_write<E>(
-    row: Option<Row>,
-    write: Base,
-    seen: Seen<'_>,
-    kept: impl FnOnce() -> Result<Vec<KeptIncrement>, E>,
-) -> Result<Merged, E> {
-    let Some(mut row) = row else {
-        let row = Row {
-            version: write.version,
-            base: Some(write),
-            sums: Vec::new(),
-            counted: false,
-        };
-        return Ok(Merged {
-            row,
-            won: true,
-            conflict: None,
-        });
-    };
-    row.version = row.version.max(write.version);
-    let Some(standing) = row.base.take() else {
-        row.sums = if row.counted {
-            sums_unseen(&kept()?, seen)
-        } else {
-            Vec::new()
-        };
-        row.base = Some(write);
-        return Ok(Merged {
-            row,
-            won: true,
-            conflict: None,
-        });
-    };
-    let concurrent = !seen.includes(standing.version);
-    let won =
-        (write.version > standing.version) ^ mutation::active(Mutation::VersionsComparedWrongly);
-    let conflict = |winner: &Base, loser: &Base| {
-        concurrent.then(|| Overtaken {
-            winner: winner.clone(),
-            loser: loser.clone(),
-        })
-    };
-    let conflict = if won {
-        conflict(&write, &standing)
-    } else {
-        conflict(&standing, &write)
-    };
-    if won {
-        if row.counted {
-            row.sums = sums_unseen(&kept()?, seen);
-        }
-        row.base = Some(write);
-    } else {
-        row.base = Some(standing);
-    }
-    Ok(Merged { row, won, conflict })
-}
-
-/// Merges a transaction's increments of a row.
-#[must_use]
-pub fn merge_increment(row: Option<Row>, increment: &KeptIncrement) -> Row {
-    let mut row = row.unwrap_or(Row {
-        version: increment.version,
-        base: None,
-        sums: Vec::new(),
-        counted: true,
-    });
-    row.version = row.version.max(increment.version);
-    row.counted = true;
-    add(&mut row.sums, &increment.by);
-    row
-}
-
-fn sums_unseen(kept: &[KeptIncrement], seen: Seen<'_>) -> Vec<(String, i128)> {
-    let mut sums = Vec::new();
-    for increment in kept
-        .iter()
-        .filter(|increment| !seen.includes(increment.version))
-    {
-        add(&mut sums, &increment.by);
-    }
-    sums
-}
-
-fn add(sums: &mut Vec<(String, i128)>, by: &[(String, i64)]) {
-    for (field, amount) in by {
-        let amount = i128::from(*amount);
-        match sums.binary_search_by(|(name, _)| name.cmp(field)) {
-            Ok(at) => sums[at].1 = sums[at].1.saturating_add(amount),
-            Err(at) => sums.insert(at, (field.clone(), amount)),
-        }
-    }
+    /// The writes that it met, neither having seen the other.
+    pub conflicts: Vec<Overtaken>,
 }
 
 impl Row {
+    /// A row of which nothing is known but that a write of this version is about it.
+    pub(crate) fn empty(version: Version) -> Self {
+        Self {
+            version,
+            base: None,
+            sums: Vec::new(),
+            more: More::Nothing,
+        }
+    }
+
+    /// Siblings, registers and sets, where there are any.
+    #[must_use]
+    pub fn mixed(&self) -> Option<&Mixed> {
+        match &self.more {
+            More::Mixed(mixed) => Some(mixed),
+            More::Nothing | More::Counted => None,
+        }
+    }
+
+    /// Whether increments of this row may be kept apart.
+    #[must_use]
+    pub fn counted(&self) -> bool {
+        match &self.more {
+            More::Nothing => false,
+            More::Counted => true,
+            More::Mixed(mixed) => mixed.counted,
+        }
+    }
+
+    /// Notes that no increments of this row are kept apart, as far as that can matter: a later
+    /// write that wins reckons the sums anew, unless there are none.
+    pub fn none_kept(&mut self) {
+        if !self.sums.is_empty() {
+            return;
+        }
+        match &mut self.more {
+            More::Nothing => {}
+            More::Counted => self.more = More::Nothing,
+            More::Mixed(mixed) => mixed.counted = false,
+        }
+    }
+
+    pub(crate) fn count(&mut self) {
+        match &mut self.more {
+            More::Nothing => self.more = More::Counted,
+            More::Counted => {}
+            More::Mixed(mixed) => mixed.counted = true,
+        }
+    }
+
+    /// The other writes that stand beside the base, newest first.
+    #[must_use]
+    pub fn beside(&self) -> &[Sibling] {
+        self.mixed().map_or(&[], |mixed| &mixed.siblings)
+    }
+
+    /// Forgets what a write's removals of fields left, as far as that can't show: every later write
+    /// has seen this version, and those that `is_stable` says so of. Returns whether anything
+    /// changed.
+    pub fn forget_removed_fields(
+        &mut self,
+        version: Version,
+        is_stable: impl Fn(Version) -> bool,
+    ) -> bool {
+        let More::Mixed(mixed) = &mut self.more else {
+            return false;
+        };
+        let before = mixed.registers.len();
+        mixed.forget_removed_fields(version, self.base.as_ref(), is_stable);
+        let changed = mixed.registers.len() < before;
+        if changed && let More::Mixed(mixed) = std::mem::take(&mut self.more) {
+            self.more = settled(mixed);
+        }
+        changed
+    }
+
     /// Whether nothing is left but the memory of a delete.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
@@ -181,5 +181,6 @@ impl Row {
                 .base
                 .as_ref()
                 .is_some_and(|base| base.document.is_none())
+            && self.mixed().is_none_or(Mixed::shows_nothing)
     }
 }

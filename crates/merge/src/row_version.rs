@@ -6,13 +6,15 @@
 //! shows is part of the name. Like the content, it depends on the set of writes alone, so it is the
 //! same in every region.
 
-use crate::Row;
+use crate::{Row, render};
 use meridian_model::Version;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The name of a row's content: as `ETag`, and as `version` in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RowVersion {
     /// The greatest version of any write to the row.
     pub latest: Version,
@@ -50,25 +52,63 @@ impl Row {
     /// The name of what the row holds now.
     #[must_use]
     pub fn named(&self) -> RowVersion {
-        let base = self.base.as_ref().map(|base| base.version);
-        let is_one_write = self.sums.is_empty() && base == Some(self.version);
+        self.name(self.version, None)
+    }
+
+    /// The same, of a row whose document is at hand, as [`crate::render`] has it.
+    #[must_use]
+    pub fn named_showing(&self, document: &str) -> RowVersion {
+        self.name(self.version, Some(document))
+    }
+
+    /// The name of the base's document with what is on top of it, among siblings.
+    pub(crate) fn named_base(&self, document: &str) -> RowVersion {
+        let base = self.base.as_ref();
+        let version = base.map_or(self.version, |base| base.version);
         RowVersion {
-            latest: self.version,
-            digest: (!is_one_write).then(|| digest(base, &self.sums)),
+            latest: version,
+            digest: (!self.is_one_write(version)).then(|| digest(&[document])),
         }
+    }
+
+    fn name(&self, version: Version, document: Option<&str>) -> RowVersion {
+        let digest = if !self.beside().is_empty() {
+            let shown = crate::shown(self);
+            let names: Vec<String> = shown
+                .iter()
+                .map(|shown| shown.version.to_string())
+                .collect();
+            Some(digest(&names))
+        } else if self.is_one_write(version) {
+            None
+        } else {
+            let text = document.map(Cow::Borrowed).or_else(|| render(self));
+            Some(digest(&[text.unwrap_or_default()]))
+        };
+        RowVersion {
+            latest: version,
+            digest,
+        }
+    }
+
+    /// Whether the base shows as it was written, and was the last to be.
+    fn is_one_write(&self, version: Version) -> bool {
+        self.sums.is_empty()
+            && self.base.as_ref().map(|base| base.version) == Some(version)
+            && self
+                .mixed()
+                .is_none_or(|mixed| mixed.registers.is_empty() && mixed.sets.is_empty())
     }
 }
 
-fn digest(base: Option<Version>, sums: &[(String, i128)]) -> u64 {
+/// Of texts that show, and of nothing else: what may be forgotten in one region sooner than in
+/// another has no part in it.
+fn digest(texts: &[impl AsRef<str>]) -> u64 {
     let mut hasher = Xxh3::new();
-    if let Some(base) = base {
-        hasher.update(&base.hlc.raw().to_le_bytes());
-        hasher.update(&base.origin.0.to_le_bytes());
-    }
-    for (field, sum) in sums {
-        hasher.update(&(field.len() as u64).to_le_bytes());
-        hasher.update(field.as_bytes());
-        hasher.update(&sum.to_le_bytes());
+    for text in texts {
+        let text = text.as_ref().as_bytes();
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text);
     }
     hasher.digest()
 }

@@ -1,6 +1,6 @@
 //! The laws, against a model that holds every write ever made and computes the row from the set.
 
-use meridian_merge::{Base, KeptIncrement, Row, Seen, merge_increment, merge_write, render};
+use meridian_merge::{Base, KeptIncrement, PutKind, Row, Seen, merge_increment, merge_put, render};
 use meridian_model::{Hlc, OriginId, Vector, Version};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ impl Write {
     fn had_seen(&self, other: Version) -> bool {
         Seen {
             version: self.version,
-            dependencies: &self.dependencies,
+            dependencies: Some(&self.dependencies),
         }
         .includes(other)
     }
@@ -50,7 +50,7 @@ impl Replica {
     fn apply(&mut self, write: &Write) {
         let seen = Seen {
             version: write.version,
-            dependencies: &write.dependencies,
+            dependencies: Some(&write.dependencies),
         };
         let base = |document| Base {
             version: write.version,
@@ -63,9 +63,9 @@ impl Replica {
         };
         if let Some(put) = put {
             let kept = self.kept.clone();
-            let merged =
-                merge_write(self.row.take(), put, seen, || Ok::<_, Infallible>(kept)).unwrap();
-            self.conflicts += usize::from(merged.conflict.is_some());
+            let (row, kind) = (self.row.take(), PutKind::LastWriterWins);
+            let merged = merge_put(row, put, kind, seen, || Ok::<_, Infallible>(kept)).unwrap();
+            self.conflicts += merged.conflicts.len();
             self.row = Some(merged.row);
         } else if let Kind::Increment(by) = write.kind {
             let increment = KeptIncrement {

@@ -1,6 +1,6 @@
 //! The conflict record (requirement D2): field names as the owner's documents give them.
 
-use crate::Version;
+use crate::{Strategy, Version};
 use serde::{Deserialize, Serialize};
 
 /// Two writes to a row of which neither had seen the other, and what became of them.
@@ -12,12 +12,17 @@ pub struct Conflict {
     pub key: String,
     /// What met what.
     pub kind: ConflictKind,
-    /// The write whose value stands.
+    /// The write whose value stands; of siblings, which all stand, the newer.
     pub winner: ConflictingWrite,
-    /// The write that gave way.
+    /// The write that gave way; of siblings the older.
     pub loser: ConflictingWrite,
     /// When this region resolved it, in microseconds since 1970.
     pub resolved_at: crate::Micros,
+    /// By which strategy.
+    pub strategy: Strategy,
+    /// The field that the writes met in, where a field is decided by itself; the documents are
+    /// then the field's values.
+    pub field: Option<String>,
 }
 
 /// Which kinds of write met.

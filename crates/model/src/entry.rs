@@ -6,7 +6,9 @@
 //! recognised at the first entry that follows.
 
 use crate::mutation::{self, Mutation};
-use crate::{Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version};
+use crate::{
+    Adopt, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version, Vote,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,20 @@ pub enum Body {
     Transaction(Transaction),
     /// How far this region has come with the others' streams.
     Report(Report),
+    /// What becomes of a dead letter.
+    Decision(Decision),
+    /// The first entry of the stream of a region that joined. Since wire version 2.
+    Join {
+        /// The region.
+        region: RegionName,
+        /// The number of the epoch in which it found itself expected. A later epoch may have given
+        /// the region up and expect it anew: this incarnation is not that one then.
+        epoch: u64,
+    },
+    /// A step in deciding the next epoch. Since wire version 2.
+    Vote(Vote),
+    /// From here on this region goes by another epoch. Since wire version 2.
+    Adopt(Adopt),
 }
 
 /// A region's positions, told inside its own stream.
@@ -143,6 +159,16 @@ impl Body {
         encode(self).into()
     }
 
+    /// The lowest wire version that knows this kind of body. A region must not commit one while a
+    /// member speaks less: it would be unreadable there.
+    #[must_use]
+    pub fn wire_version_min(&self) -> u16 {
+        match self {
+            Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
+            Self::Decision(_) | Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => 2,
+        }
+    }
+
     /// Reads a body back.
     ///
     /// # Errors
@@ -214,6 +240,45 @@ mod tests {
             [1, 1, 1, 2, 1, 1, b't', 1, b'k', 2, 1, 1, b'n', 1, 0]
         );
         assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_encoding_of_a_decision_is_fixed() {
+        let body = Body::Decision(Decision {
+            letter: Version {
+                hlc: Hlc::from_raw(5),
+                origin: OriginId(6),
+            },
+            transaction: Transaction::default(),
+        });
+        let bytes = body.encode();
+        assert_eq!(&bytes[..], [3, 5, 6, 0, 0, 0]);
+        assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_encodings_of_membership_are_fixed() {
+        let join = Body::Join {
+            region: RegionName::new("d"),
+            epoch: 2,
+        };
+        assert_eq!(&join.encode()[..], [4, 1, b'd', 2]);
+        let ballot = crate::Ballot {
+            counter: 5,
+            origin: OriginId(7),
+        };
+        let accepted = Body::Vote(Vote::Accepted { number: 3, ballot });
+        assert_eq!(&accepted.encode()[..], [5, 3, 3, 5, 7]);
+        let adopt = Body::Adopt(Adopt {
+            epoch: crate::Epoch {
+                number: 3,
+                ..crate::Epoch::default()
+            },
+            decided_by: crate::DecidedBy::Operator,
+            dependencies: [(OriginId(1), Hlc::from_raw(2))].into_iter().collect(),
+        });
+        assert_eq!(&adopt.encode()[..], [6, 3, 0, 1, 1, 1, 2]);
+        assert_eq!(Body::decode(&adopt.encode()), Ok(adopt));
     }
 
     proptest! {

@@ -7,25 +7,35 @@
 mod clock;
 mod compare;
 mod conflict;
+mod decision;
 mod entry;
 mod epoch;
+mod level;
 mod message;
 pub mod mutation;
 mod origin;
 mod question;
+mod snapshot;
+mod strategy;
 mod transaction;
 mod vector;
+mod vote;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
+pub use decision::Decision;
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use epoch::{Epoch, Member, RegionAddress, Standing};
+pub use level::{Acknowledgement, Consistency};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
 pub use question::{Answer, QUESTIONS_SINCE, Question};
-pub use transaction::{Change, IdempotencyKey, Operation, Transaction};
+pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};
+pub use strategy::Strategy;
+pub use transaction::{Change, Edit, IdempotencyKey, Members, Operation, Transaction};
 pub use vector::{Mark, Marks, Vector};
+pub use vote::{Adopt, Ballot, DecidedBy, VOTES_SINCE, Vote};
 
 /// Where an entry stands in one region's log: the number of entries before it.
 ///

@@ -157,6 +157,25 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// The asker's incarnation was evicted, or has left. Since wire version 2.
+    #[error(
+        "this incarnation doesn't count since epoch {epoch} or before; {held} of its entries are \
+         kept there"
+    )]
+    Evicted {
+        /// The refuser's epoch.
+        epoch: u64,
+        /// The last of the asker's entries that the refuser holds.
+        held: Sequence,
+    },
+    /// The asker's region is no member, as far as the refuser knows. Since wire version 2.
+    #[error("region {region} is not a member there in epoch {epoch}")]
+    NotMember {
+        /// The asker.
+        region: RegionName,
+        /// The refuser's epoch.
+        epoch: u64,
+    },
 }
 
 impl Envelope {

@@ -22,6 +22,24 @@ pub enum Mutation {
     SequenceUsedAgain,
     /// Tombstones go as soon as every member has applied them, whatever is still on its way here.
     CollectedByPlainWatermark,
+    /// Removing a member of a set also removes additions of it that the removal had not seen.
+    RemovalOfUnseenAdditions,
+    /// A read doesn't wait for what its token says.
+    TokenIgnored,
+    /// A region that holds a write counts as two.
+    AcknowledgementCountedTwice,
+    /// A strong read asks no other region.
+    StrongReadAsksNobody,
+    /// A strong read shows what too few regions hold.
+    StrongReadNotHeld,
+    /// A snapshot is said to reach as far as the log does by the time its last part is sent.
+    SnapshotWithoutTail,
+    /// Fewer votes than a majority decide an epoch.
+    EvictedByMinority,
+    /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
+    CollectedEarly,
+    /// A region goes on taking an incarnation's stream after it adopted an epoch without it.
+    TakenBeyondTheCut,
     /// Repair takes a row from whoever still has it, whatever the majority says.
     RepairResurrectsDelete,
 }

@@ -2,9 +2,11 @@
 //!
 //! A stream carries what happened, in order; a question asks how things stand. It goes over the
 //! connection that the asker dialled, and its answer comes back there, out of any order. A question
-//! that isn't answered in time may be asked again: none of them changes anything twice.
+//! that isn't answered in time may be asked again, since none changes anything, but for a write that
+//! is handed on: it leaves once, and only its answer tells what became of it.
 
-use crate::{Fetched, Looked, RowName, Span, SpanDigest, Vector};
+use crate::{Epoch, Fetched, Looked, RowName, SnapshotId, SnapshotPart, Span, SpanDigest, Vector};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which questions may be asked.
@@ -15,6 +17,20 @@ pub const QUESTIONS_SINCE: u16 = 2;
 pub enum Question {
     /// "What have you applied?"
     Applied,
+    /// "What do you hold?"
+    Held,
+    /// "Give me your tables as of one commit, from here on."
+    Snapshot {
+        /// Which snapshot: one that isn't known yet is opened by the question for its beginning.
+        id: SnapshotId,
+        /// The key of the last record received; `None` at the beginning.
+        after: Option<Bytes>,
+    },
+    /// "Carry out this client's write for me", in the encoding of the engine's requests. Unlike the
+    /// other questions it isn't asked again.
+    Write(Bytes),
+    /// "Who counts, as far as you know?"
+    Epoch,
     /// "What do these spans of rows hold, in short?"
     Digests(Vec<Span>),
     /// "Which rows do these spans show, with their digests?"
@@ -50,6 +66,16 @@ pub enum Answer {
     },
     /// Per origin the highest clock reading that is durable and visible there.
     Applied(Vector),
+    /// Per origin the highest clock reading that is durable there, applied or not.
+    Held(Vector),
+    /// The next records.
+    Snapshot(SnapshotPart),
+    /// The snapshot asked for is not known any more: begin with another.
+    SnapshotGone,
+    /// What came of the write.
+    Write(Bytes),
+    /// Who counts there.
+    Epoch(Epoch),
     /// One digest for each span.
     Digests(Vec<SpanDigest>),
     /// Rows in order, with their digests.
@@ -66,6 +92,15 @@ pub enum Answer {
 }
 
 impl Question {
+    /// Whether it is one of those that regions compare their rows with.
+    #[must_use]
+    pub fn is_about_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Digests(_) | Self::Rows { .. } | Self::Look { .. } | Self::Fetch { .. }
+        )
+    }
+
     /// What the region that is asked must have applied before it answers.
     #[must_use]
     pub fn covering(&self) -> Option<&Vector> {

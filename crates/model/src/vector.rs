@@ -24,6 +24,13 @@ impl Vector {
         *held = (*held).max(hlc);
     }
 
+    /// Raises every origin's reading to what `other` has seen of it.
+    pub fn raise_all(&mut self, other: &Self) {
+        for (origin, hlc) in other.iter() {
+            self.raise(origin, hlc);
+        }
+    }
+
     /// Leaves an origin out.
     pub fn remove(&mut self, origin: OriginId) {
         self.0.remove(&origin);

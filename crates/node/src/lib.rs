@@ -2,8 +2,21 @@
 
 pub mod api;
 pub mod dataset;
+pub mod faults;
 
+mod arrival;
+mod aside;
+mod joining;
+mod keeper;
+mod known;
+mod lifecycle;
 mod links;
 mod region;
+mod registry;
 
+pub use aside::{ShelfError, Shelves};
+pub use joining::Progress;
+pub use known::Known;
+pub use meridian_model::{WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use region::{Serve, ServeError, Wan, serve};
+pub use registry::{DatasetState, Datasets, Registry};

@@ -1,19 +1,29 @@
 //! One region, from its topology to a running process and back down.
 
-use crate::api::{Api, ApiState, DatasetState};
+use crate::api::{Api, ApiState, Door};
+use crate::arrival::Places;
+use crate::aside::{ShelfError, Shelves};
 use crate::dataset::{
-    self, DatasetConfig, DatasetHandle, Input, MachineClock, RepairConfig, Running, describe,
+    ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
-use crate::links::{self, Streams};
-use meridian_engine_kv::Limits;
+use crate::faults::{DiskLevers, Faults};
+use crate::keeper::Keeper;
+use crate::known::Known;
+use crate::lifecycle::Lifecycle;
+use crate::links::{self, Nudges, Peers, Streams, Supervisor};
+use crate::registry::{DatasetState, Registry};
+use meridian_engine_kv::{Limits, Strategies};
 use meridian_link::certs::IdentityError;
 use meridian_link::{
-    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, WireVersions,
+    Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
+    WireVersions,
 };
-use meridian_model::{RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+use meridian_model::{RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
-use meridian_topology::{Address, Dataset, Serving, Topology, TopologyError, round_trip};
-use std::collections::{BTreeMap, BTreeSet};
+use meridian_topology::{
+    Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
+};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,6 +39,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(2);
+const LOOK_AT_MEMBERS_EVERY: Duration = Duration::from_millis(100);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -41,6 +52,20 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Whether links are delayed.
     pub wan: Wan,
+    /// Whether an empty data directory joins the others instead of founding with them.
+    pub join: bool,
+    /// The highest wire version to speak with other regions.
+    pub wire_version_max: u16,
+    /// Whether faults may be asked for over the API, for drills.
+    pub allow_faults: bool,
+}
+
+/// What faults would move, moved or not.
+#[derive(Clone, Debug, Default)]
+struct FaultLevers {
+    links: Shaping,
+    disk: DiskLevers,
+    clock: ClockOffset,
 }
 
 /// How the links between regions behave.
@@ -109,6 +134,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// What was set aside can't be read.
+    #[error("what was set aside when the region was evicted can't be read")]
+    Aside(#[from] ShelfError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -147,102 +175,150 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let serving = serve.topology.for_serve(&serve.region)?;
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
-    let clock = MachineClock::start();
+    let levers = FaultLevers::default();
+    let clock = MachineClock::with_offset(levers.clock.clone());
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
-    let mut links = bind_links(&serve, &serving).await?;
-    let datasets = open_datasets(&serve, clock);
+    let mut links = bind_links(&serve, &serving, &levers.links).await?;
+    let shelves = Shelves::open(&serve.data_dir.join("aside"))?;
+    let known = Known::open(
+        &serve.topology,
+        &serve.region,
+        serve.wan,
+        Some(&serve.data_dir),
+    );
+    let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
+    let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
+    let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
+    lifecycles.spawn(follow_members(
+        known.clone(),
+        datasets.registry().clone(),
+        wanted,
+    ));
     let (stop, stopped) = watch::channel(false);
 
     let api = Api {
         region: RegionName::new(&serve.region),
         topology: Arc::new(serve.topology.clone()),
-        datasets: datasets.states.clone(),
+        datasets: datasets.registry().clone(),
         token,
         rejections: links.as_ref().map(|links| links.rejections.clone()),
+        shelves,
+        known,
         started: Instant::now(),
+        faults: faults(&serve, levers),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
-    for dataset in datasets.handles() {
-        tasks.spawn(dataset::look_after(dataset));
-    }
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &serving, &datasets, clock);
+        links.start(&mut tasks, &serve, &datasets, clock, peers);
     }
-    let router = crate::api::router(ApiState::new(api));
-    let api = tokio::spawn(crate::api::serve(api_listener, router, tls, stopped));
+    let door = Door::new(ApiState::new(api));
+    let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
     tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
 
     shutdown.await;
     tracing::info!(region = serve.region, "shutting down");
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
+    lifecycles.shutdown().await;
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
 }
 
-struct Datasets {
-    states: BTreeMap<String, DatasetState>,
-    running: Vec<(DatasetHandle, Running)>,
-    failed: BTreeMap<String, String>,
+fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
+    let FaultLevers { links, disk, clock } = levers;
+    if serve.allow_faults {
+        tracing::warn!("faults may be asked for over the API; this is for drills");
+    }
+    serve.allow_faults.then(|| Faults::new(links, disk, clock))
 }
 
-impl Datasets {
-    fn handles(&self) -> Vec<DatasetHandle> {
-        self.running
-            .iter()
-            .map(|(handle, _)| handle.clone())
-            .collect()
-    }
-
-    async fn shut_down(self) {
-        for (handle, _) in &self.running {
-            handle.send(Input::Shutdown);
-        }
-        let join = move || {
-            self.running
-                .into_iter()
-                .for_each(|(_, running)| running.join())
-        };
-        // Joining fails only where a dataset's thread panicked, which has been reported.
-        let _ = tokio::task::spawn_blocking(join).await;
-    }
-}
-
-fn open_datasets(serve: &Serve, clock: MachineClock) -> Datasets {
-    let mut datasets = Datasets {
-        states: BTreeMap::new(),
-        running: Vec::new(),
-        failed: BTreeMap::new(),
-    };
-    for dataset in &serve.topology.datasets {
-        let name = dataset.name.as_str().to_owned();
-        match dataset::open(dataset_config(serve, dataset), clock) {
-            Ok((handle, running)) => {
-                datasets
-                    .states
-                    .insert(name, DatasetState::Running(handle.clone()));
-                datasets.running.push((handle, running));
-            }
-            Err(error) => {
-                let reason = describe(&error);
-                tracing::error!(dataset = name, reason, "cannot open the dataset");
-                datasets.states.insert(
-                    name.clone(),
-                    DatasetState::Failed {
-                        reason: reason.clone(),
-                    },
+/// Opens what is here; what joins is opened by its [`Lifecycle`].
+fn open_datasets(
+    serve: &Serve,
+    clock: MachineClock,
+    disk: &DiskLevers,
+) -> Result<Keeper, ServeError> {
+    let datasets = &serve.topology.datasets;
+    let configs = datasets
+        .iter()
+        .map(|dataset| dataset_config(serve, dataset, disk));
+    let keeper = Keeper::new(configs.collect(), clock);
+    for config in keeper.configs() {
+        let places = Places::of(&serve.data_dir, &config.name, &config.directory);
+        if serve.join && !places.is_joining() {
+            if config.directory.exists() {
+                tracing::info!(
+                    dataset = config.name,
+                    "goes on as what it is: the data directory is no empty one"
                 );
-                datasets.failed.insert(name, reason);
+            } else {
+                let unusable = |source| ServeError::DataDirectory {
+                    path: serve.data_dir.clone(),
+                    source,
+                };
+                places.begin(None).map_err(unusable)?;
             }
         }
+        if !places.is_joining() {
+            keeper.open(config.clone());
+        }
     }
-    datasets
+    Ok(keeper)
 }
 
-fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
+fn lifecycles(
+    serve: &Serve,
+    keeper: &Keeper,
+    shelves: &Shelves,
+    peers: &watch::Receiver<Peers>,
+) -> JoinSet<()> {
+    let mut lifecycles = JoinSet::new();
+    let datasets = keeper.registry().now();
+    for config in keeper.configs() {
+        let handle = keeper.registry().running(&config.name);
+        if let Some(DatasetState::Failed { .. }) = datasets.get(&config.name) {
+            continue;
+        }
+        let lifecycle = Lifecycle {
+            region: RegionName::new(&serve.region),
+            keeper: keeper.clone(),
+            config: config.clone(),
+            places: Places::of(&serve.data_dir, &config.name, &config.directory),
+            shelves: shelves.clone(),
+            peers: peers.clone(),
+        };
+        lifecycles.spawn(lifecycle.run(handle));
+    }
+    lifecycles
+}
+
+/// Each dataset's membership; `None` where it doesn't run.
+fn memberships(registry: &Registry) -> Vec<Option<Arc<Membership>>> {
+    let datasets = registry.now();
+    let states = datasets.values();
+    states
+        .map(|state| state.running().map(DatasetHandle::membership))
+        .collect()
+}
+
+/// Says whom to talk to, for as long as it is polled.
+async fn follow_members(known: Known, registry: Registry, wanted: watch::Sender<Peers>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_MEMBERS_EVERY);
+    loop {
+        ticks.tick().await;
+        let peers = known.peers(&memberships(&registry));
+        wanted.send_if_modified(|before| {
+            let is_new = *before != peers;
+            *before = peers;
+            is_new
+        });
+    }
+}
+
+fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> DatasetConfig {
     let limits = &dataset.limits;
     let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     DatasetConfig {
@@ -256,12 +332,17 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
                 .iter()
                 .map(|region| region.name.clone())
                 .collect(),
+            arrival: meridian_replicate::Arrival::Founding,
+            evict_after: None,
             log_bytes_max: limits.log_bytes_max - limits.log_reserve_bytes,
             log_bytes_limit: limits.log_bytes_max,
             drift_max: serve.topology.clock.drift_max,
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
+            log_retention: limits.log_retention,
         },
+        promises: dataset.promises.clone(),
+        nearest: nearest(serve),
         limits: Limits {
             document_bytes_max: bytes(limits.document_bytes_max),
             transaction_bytes_max: bytes(limits.transaction_bytes_max),
@@ -269,11 +350,35 @@ fn dataset_config(serve: &Serve, dataset: &Dataset) -> DatasetConfig {
             conflicts_max: limits.conflicts_max,
             ..Limits::default()
         },
+        strategies: Strategies {
+            default: dataset.strategy,
+            tables: dataset
+                .table_rules
+                .iter()
+                .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
+                .collect(),
+        },
+        stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
+        disk: disk.clone(),
         repair: RepairConfig {
             compare_every: dataset.compare_every,
             rows_per_second_max: dataset.compare_rows_per_second_max,
         },
     }
+}
+
+/// The other regions, in the order of their round trips from here.
+fn nearest(serve: &Serve) -> Vec<RegionName> {
+    let Some(own) = serve.topology.region(&serve.region) else {
+        return Vec::new();
+    };
+    let others = serve.topology.regions.iter();
+    let mut others: Vec<_> = others.filter(|region| region.name != own.name).collect();
+    others.sort_by_key(|region| round_trip(&own.place, &region.place).ms);
+    others
+        .into_iter()
+        .map(|region| region.name.clone())
+        .collect()
 }
 
 struct Links {
@@ -283,12 +388,17 @@ struct Links {
     rejections: Rejections,
 }
 
-async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, ServeError> {
-    if serving.peers.is_empty() {
-        return Ok(None);
-    }
+async fn bind_links(
+    serve: &Serve,
+    serving: &Serving,
+    shaping: &Shaping,
+) -> Result<Option<Links>, ServeError> {
     let region = RegionName::new(&serve.region);
     let Some(tls) = &serve.topology.tls else {
+        if serving.peers.is_empty() {
+            // Without certificates it stays alone.
+            return Ok(None);
+        }
         return Err(ServeError::NoCertificates {
             region: serve.region.clone(),
         });
@@ -302,21 +412,14 @@ async fn bind_links(serve: &Serve, serving: &Serving) -> Result<Option<Links>, S
     let endpoint = Endpoint {
         versions: WireVersions {
             lowest: WIRE_VERSION_MIN,
-            highest: WIRE_VERSION_MAX,
+            highest: serve.wire_version_max,
         },
+        shaping: shaping.clone(),
         ..Endpoint::new(identity)
     };
-    let peers: BTreeSet<String> = serving
-        .peers
-        .iter()
-        .map(|peer| peer.name.as_str().to_owned())
-        .collect();
-    let listener = Listener::bind(
-        &endpoint,
-        resolve("link", &serving.link.listen).await?,
-        peers,
-    )
-    .await?;
+    let address = resolve("link", &serving.link.listen).await?;
+    // Who is let in is told once the datasets are open.
+    let listener = Listener::bind(&endpoint, address, BTreeSet::new()).await?;
     let dialer = Dialer::new(&endpoint)?;
     let rejections = listener.rejections();
     Ok(Some(Links {
@@ -332,31 +435,25 @@ impl Links {
         self,
         tasks: &mut JoinSet<()>,
         serve: &Serve,
-        serving: &Serving,
-        datasets: &Datasets,
+        datasets: &Keeper,
         clock: MachineClock,
+        peers: watch::Receiver<Peers>,
     ) {
+        let nudges = Nudges::default();
         let streams = Streams {
             region: RegionName::new(&serve.region),
             clock,
-            datasets: datasets.handles(),
-            failed: Arc::new(datasets.failed.clone()),
+            registry: datasets.registry().clone(),
+            nudges: nudges.clone(),
         };
-        for peer in &serving.peers {
-            if serve.wan == Wan::Real
-                && let Some(own) = serve.topology.region(&serve.region)
-            {
-                let there_and_back = round_trip(&own.place, &peer.place).ms;
-                let one_way = Duration::from_millis(u64::from(there_and_back)) / 2;
-                self.endpoint
-                    .shaping
-                    .peer(peer.name.as_str())
-                    .set_delay(one_way);
-            }
-            let (name, address) = (peer.name.clone(), peer.link.to_string());
-            let receive = links::receive(self.dialer.clone(), name, address, datasets.handles());
-            tasks.spawn(receive);
-        }
+        let supervisor = Supervisor {
+            dialer: self.dialer,
+            shaping: self.endpoint.shaping.clone(),
+            allowed: self.listener.allowed(),
+            registry: datasets.registry().clone(),
+            nudges,
+        };
+        tasks.spawn(supervisor.run(peers));
         tasks.spawn(links::accept(self.listener, streams));
     }
 }

@@ -1,18 +1,57 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
 use meridian_model::{
-    Change, IdempotencyKey, Micros, Position, RowName, Transaction, Vector, Version,
+    Change, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector, Version,
 };
 
 /// A dataset's tables. Effects are staged by [`Engine::apply`] and become visible, durable in the
 /// log already, all at once with the position reached, by [`Engine::commit`].
 pub trait Engine {
+    /// A committed state, for a region that begins with a copy of it.
+    type View: SnapshotView;
+
+    /// The state of the last commit, without anything that is staged. Takes no time that grows
+    /// with the data.
+    fn view(&self) -> Self::View;
+
     /// Stages the effects of one transaction on top of what is staged already. Called once for
     /// each transaction, in log order.
     ///
     /// # Errors
     /// [`EngineError`] stops the dataset's applying; its log goes on.
     fn apply(&mut self, applying: &Applying<'_>) -> Result<(), EngineError>;
+
+    /// Why no region's tables can ever take this transaction; `None` where they can. It must
+    /// depend on the transaction alone, and say the same in every build that shares a wire
+    /// version: every region sets the same ones aside, or the regions part.
+    fn objection(&self, transaction: &Transaction) -> Option<String> {
+        let _ = transaction;
+        None
+    }
+
+    /// Stages that the transaction is set aside as a dead letter, whole and with the reason. May
+    /// come again for a letter that is there already.
+    ///
+    /// # Errors
+    /// [`EngineError`] as for [`Engine::apply`].
+    fn set_aside(&mut self, applying: &Applying<'_>, reason: &str) -> Result<(), EngineError> {
+        let _ = (applying, reason);
+        Ok(())
+    }
+
+    /// Stages that a dead letter goes; it may have gone already.
+    ///
+    /// # Errors
+    /// [`EngineError`] as for [`Engine::apply`].
+    fn settle(&mut self, letter: Version) -> Result<(), EngineError> {
+        let _ = letter;
+        Ok(())
+    }
+
+    /// Whether the dataset is to stop applying at a dead letter until it is decided about.
+    fn stops_at_dead_letters(&self) -> bool {
+        false
+    }
 
     /// Makes all that is staged visible, in one atomic step with the position reached and the
     /// road's own state. After a crash the engine is at the position of some commit, and no
@@ -32,6 +71,10 @@ pub trait Engine {
     /// [`EngineError`] when the tables could not be read.
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError>;
 
+    /// The log, all of which is applied, reaches as far as this: known at the latest with the next
+    /// commit, however the tables came to be.
+    fn reaches(&mut self, seen: &Vector);
+
     /// Makes all commits so far survive a power loss.
     ///
     /// # Errors
@@ -43,6 +86,26 @@ pub trait Engine {
 
     /// The road's state as of the last commit that carried one.
     fn road(&self) -> Option<&[u8]>;
+}
+
+/// A committed state of an engine that doesn't change any more, read in parts by any thread.
+pub trait SnapshotView {
+    /// The records after the key `after` (from the first where it is `None`) that another region
+    /// needs, in the order of their keys: at least one if there is any, then as many as fit in
+    /// `bytes_max`.
+    ///
+    /// # Errors
+    /// [`EngineError`] when they can't be read or are damaged.
+    fn part(&self, after: Option<&[u8]>, bytes_max: usize) -> Result<Records, EngineError>;
+}
+
+/// Records of a committed state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Whether none follow.
+    pub is_last: bool,
 }
 
 /// A transaction on its way into the tables.

@@ -2,7 +2,7 @@
 
 use crate::EngineError;
 use meridian_log::LogError;
-use meridian_model::{ClockError, DecodeError, Position};
+use meridian_model::{ClockError, DecodeError, Position, RegionName};
 
 /// The dataset can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub enum OpenError {
         /// The log's first position.
         log: Position,
     },
+    /// The tables are gone, and only they said which incarnation this region is.
+    #[error("the tables were removed, and with them which incarnation this region is")]
+    Identity,
     /// The founding entry could not be committed.
     #[error("the dataset's first entry can't be committed")]
     Commit(#[source] CommitError),
@@ -54,6 +57,20 @@ pub enum WriteError<X> {
     Stopped {
         /// Why.
         reason: String,
+    },
+    /// The region takes no writes while it joins or leaves.
+    #[error("{reason}")]
+    NotServing {
+        /// What it is doing.
+        reason: String,
+    },
+    /// A member doesn't understand what would be written.
+    #[error("region {region} is not known to speak wire version {version}, which this needs")]
+    NotSpoken {
+        /// The member.
+        region: RegionName,
+        /// The version that is needed.
+        version: u16,
     },
     /// The log takes as much disk as it may: peers have been away too long.
     #[error("the log takes {bytes} bytes of disk, more than the {bytes_max} it may")]

@@ -6,15 +6,12 @@ use crate::{Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report, ReportedMark,
-    Transaction,
+    Body, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report,
+    ReportedMark, Vector,
 };
 
 /// The year 2100: an entry beyond it would push every region's clock to the end of its range.
 const HLC_MAX: Hlc = Hlc::at(Micros(4_102_444_800_000_000));
-
-/// The longest name that a row's key can be configured to.
-const NAME_BYTES_MAX: usize = 4096;
 
 /// Why an entry may not enter the log.
 enum Inadmissible {
@@ -22,22 +19,11 @@ enum Inadmissible {
     Wrong(String),
 }
 
-/// What no engine could store must not enter the log, where every restart would meet it again.
-fn unstorable(transaction: &Transaction) -> Option<&'static str> {
-    let mut changes = transaction.changes.iter();
-    if changes.any(|change| change.table.len() > 255 || change.key.len() > NAME_BYTES_MAX) {
-        return Some("the peer sent a table's name or a row's key that is too long to store");
-    }
-    let idempotency = transaction.idempotency.as_ref();
-    idempotency
-        .is_some_and(|given| given.key.len() > NAME_BYTES_MAX)
-        .then_some("the peer sent an idempotency key that is too long to store")
-}
-
 impl<D: Disk, E: Engine> Replica<D, E> {
     /// A connection to a peer stands, and both ends speak `wire_version`.
     pub fn connected(&mut self, now: Now, peer: &RegionName, wire_version: u16) {
         self.wire_versions.insert(peer.clone(), wire_version);
+        self.deliberation.connections.insert(peer.clone());
         let message = match self.receivers.get_mut(peer) {
             Some(receiver) => {
                 receiver.subscribe(now, &self.config.region, self.origin, self.log.marks())
@@ -49,6 +35,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// A connection to a peer could not be made, or ended.
     pub fn disconnected(&mut self, now: Now, peer: &RegionName, reason: String) {
+        self.deliberation.connections.remove(peer);
         if let Some(receiver) = self.receivers.get_mut(peer) {
             receiver.disconnected(now, reason);
         }
@@ -142,14 +129,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Refusal::Fork { origin, .. } => *origin == self.origin,
             Refusal::UnknownIncarnation {
                 region, offered, ..
-            } => region == own && *offered == self.origin,
+            } => {
+                // Who joined may meet a region that has yet to hear of it, and still counts its
+                // predecessor; were it replaced itself, it would be told that it was evicted.
+                let is_founder = self.road.founder(own) == Some(self.origin);
+                region == own && *offered == self.origin && is_founder
+            }
             _ => false,
         };
         if is_about_this_region {
             self.disown(reason);
         }
+        let shown = self.told_to_go(reason);
         if let Some(receiver) = self.receivers.get_mut(peer) {
-            receiver.quarantine(now, reason.to_string());
+            receiver.quarantine(now, shown);
         }
     }
 
@@ -162,7 +155,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 }
                 continue;
             }
-            if let Err(problem) = self.admit(now, entry) {
+            if let Err(problem) = self.admit(now, peer, entry) {
                 let Some(receiver) = self.receivers.get_mut(peer) else {
                     return;
                 };
@@ -175,7 +168,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
-    fn admit(&mut self, now: Now, entry: Entry) -> Result<(), Inadmissible> {
+    fn admit(&mut self, now: Now, peer: &RegionName, entry: Entry) -> Result<(), Inadmissible> {
         let mark = self.staged_marks.get(entry.origin);
         if entry.sequence != mark.sequence.next() {
             return Err(Inadmissible::Early(
@@ -197,20 +190,29 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let body = Body::decode(&entry.body)
             .map_err(|error| Inadmissible::Wrong(format!("entry {}: {error}", entry.sequence)))?;
-        self.admissible(&entry, &body)?;
+        let cut = self.road.closed.get(&entry.origin);
+        if cut.is_some_and(|cut| entry.hlc > *cut) {
+            return Err(Inadmissible::Wrong(format!(
+                "entry {} of origin {} is beyond the cut of an incarnation that has gone",
+                entry.sequence, entry.origin
+            )));
+        }
+        self.admissible(peer, &entry, &body)?;
         self.clock.observe(entry.hlc);
         self.stage(now, entry, &body);
         Ok(())
     }
 
-    fn admissible(&self, entry: &Entry, body: &Body) -> Result<(), Inadmissible> {
+    fn admissible(
+        &self,
+        peer: &RegionName,
+        entry: &Entry,
+        body: &Body,
+    ) -> Result<(), Inadmissible> {
         match body {
             Body::Open { region } => {
-                let known = self
-                    .road
-                    .member(region)
-                    .filter(|known| *known != entry.origin);
-                if let Some(known) = known {
+                let known = self.road.founder(region);
+                if let Some(known) = known.filter(|known| *known != entry.origin) {
                     let (region, offered) = (region.clone(), entry.origin);
                     let refusal = Refusal::UnknownIncarnation {
                         region,
@@ -221,27 +223,57 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 }
                 if !self.config.regions.contains(region) {
                     return Err(Inadmissible::Wrong(format!(
-                        "region {region} is not in this region's topology"
+                        "region {region} founded itself instead of joining: it is not among the \
+                         founding regions of this dataset"
                     )));
                 }
                 Ok(())
             }
-            Body::Transaction(transaction) => {
-                if let Some(reason) = unstorable(transaction) {
-                    return Err(Inadmissible::Wrong(reason.to_owned()));
-                }
-                let mut needed = transaction.dependencies.iter();
-                if needed.all(|(origin, hlc)| self.staged_marks.get(origin).hlc >= hlc)
-                    || mutation::active(Mutation::NoDependencyCheck)
-                {
-                    Ok(())
-                } else {
-                    Err(Inadmissible::Early(
-                        "an entry came before one that it depends on",
-                    ))
-                }
+            Body::Transaction(transaction) | Body::Decision(Decision { transaction, .. }) => {
+                self.depends_on(&transaction.dependencies)
             }
             Body::Report(_) => Ok(()),
+            Body::Join { region, epoch } => {
+                // What a member took from it before, it may hand on; from the region itself only
+                // the incarnation that is expected now is taken.
+                if region == peer && !self.road.expects(region, entry.origin, *epoch) {
+                    return Err(Inadmissible::Wrong(format!(
+                        "region {region} joins, but no epoch expects this incarnation of it"
+                    )));
+                }
+                Ok(())
+            }
+            Body::Vote(vote) => {
+                if vote.is_the_proposers() && vote.ballot().origin != entry.origin {
+                    let what = format!("entry {}: a ballot of somebody else", entry.sequence);
+                    return Err(Inadmissible::Wrong(what));
+                }
+                Ok(())
+            }
+            Body::Adopt(adopt) => {
+                let number = adopt.epoch.number;
+                let known = self.road.decided.get(&number);
+                if known.is_some_and(|known| *known != adopt.epoch) {
+                    return Err(Inadmissible::Wrong(format!(
+                        "epoch {number} was decided differently there: both sides were set apart \
+                         by hand"
+                    )));
+                }
+                self.depends_on(&adopt.dependencies)
+            }
+        }
+    }
+
+    fn depends_on(&self, needed: &Vector) -> Result<(), Inadmissible> {
+        let mut needed = needed.iter();
+        if needed.all(|(origin, hlc)| self.staged_marks.get(origin).hlc >= hlc)
+            || mutation::active(Mutation::NoDependencyCheck)
+        {
+            Ok(())
+        } else {
+            Err(Inadmissible::Early(
+                "an entry came before one that it depends on",
+            ))
         }
     }
 

@@ -5,24 +5,42 @@
 //! streams this region's log to the peer. Disks and tables come in through traits, time through
 //! [`Now`]; the very same code runs in production and in the simulator.
 
+mod acknowledgement;
+mod ballots;
 pub mod compare;
 mod engine;
+mod epochs;
 mod error;
+mod identity;
 mod intake;
+mod letters;
+mod membership;
+mod presence;
+mod proposal;
+mod quorum;
 mod receiver;
 mod replica;
 mod resume;
 mod road;
 mod sender;
+mod snapshot;
+mod standing;
 mod status;
 mod time;
 mod upkeep;
 
-pub use engine::{Applying, Engine, EngineError, Executed};
+pub use acknowledgement::{Acknowledgements, Holdings, Shortfall};
+pub use engine::{Applying, Engine, EngineError, Executed, Records, SnapshotView};
 pub use error::{CommitError, OpenError, WriteError};
+pub use letters::Decided;
+pub use meridian_model::DecidedBy;
+pub use proposal::{Deciding, Proposal, ProposeError};
+pub use quorum::{Progress, StrongRead, has_reached};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};
 pub use sender::{Answer, Sender};
+pub use snapshot::{Joiner, Opened, Progress as JoinProgress, SnapshotRefusal};
+pub use standing::{Arrival, OwnStanding};
 pub use status::PeerStatus;
 pub use time::Now;

@@ -140,6 +140,12 @@ impl Receiver {
         self.enter(now, StreamState::Quarantined { reason });
     }
 
+    /// Whether entries or heartbeats keep coming.
+    pub(crate) fn is_flowing(&self, now: Now) -> bool {
+        let heard = self.last_heard.unwrap_or_default();
+        self.state == StreamState::Streaming && now.elapsed.saturating_sub(heard) < SILENCE_MAX
+    }
+
     /// Something arrived that cannot be used; the stream is asked for again.
     pub(crate) fn lost_step(&mut self, now: Now, reason: &str) {
         self.last_error = Some(reason.to_owned());

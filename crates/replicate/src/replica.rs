@@ -12,14 +12,20 @@
 //! - nothing leaves the region before it is durable there;
 //! - an origin's sequence and clock are never used twice.
 
+use crate::identity::identified;
+use crate::letters::Letters;
+use crate::membership::Deliberation;
 use crate::receiver::Receiver;
-use crate::resume::Halt;
+use crate::resume::Behind;
 use crate::road::Road;
-use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError};
+use crate::snapshot::Sponsor;
+use crate::{
+    Applying, Arrival, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError,
+};
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
-    Body, Clock, ClockError, Entry, Hlc, Marks, Message, OriginId, Position, Refusal, RegionName,
-    Sequence, Transaction, Version,
+    Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
+    RegionName, Sequence, Transaction, Version, WIRE_VERSION_MIN,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,8 +35,12 @@ use std::time::Duration;
 pub struct Config {
     /// This region.
     pub region: RegionName,
-    /// All regions of the topology, this one included.
+    /// The regions that founded the dataset.
     pub regions: Vec<RegionName>,
+    /// How this region's stream begins where there is none yet.
+    pub arrival: Arrival,
+    /// A member that was away for so long is evicted, if a majority agrees; never where `None`.
+    pub evict_after: Option<Duration>,
     /// Client writes are refused while the log takes more than this, in bytes.
     pub log_bytes_max: u64,
     /// Peers' entries are refused while the log takes more than this, in bytes.
@@ -41,6 +51,8 @@ pub struct Config {
     pub report_interval: Duration,
     /// How long client writes wait for the peers' word, after a restart, that no tail was lost.
     pub settle: Duration,
+    /// For how long the log keeps entries that everybody has, unless its budget runs short.
+    pub log_retention: Duration,
 }
 
 /// A message for a peer.
@@ -72,17 +84,22 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) report_due: bool,
     pub(crate) reported_at: Duration,
     pub(crate) collected_at: Duration,
-    staged: Vec<Entry>,
+    /// The snapshots given out, for which the log is kept.
+    pub(crate) sponsor: Sponsor<E::View>,
+    pub(crate) deliberation: Deliberation,
+    pub(crate) staged: Vec<Entry>,
     staged_bytes: u64,
     /// The road before this round, where the round changed it.
-    road_before: Option<Road>,
+    pub(crate) road_before: Option<Road>,
     pub(crate) visible: Vec<Visible>,
     /// Why client writes are refused for good.
-    stopped: Option<String>,
+    pub(crate) stopped: Option<String>,
     /// Why the tables no longer follow the log.
     pub(crate) tables_stopped: Option<String>,
-    /// A damaged row for which the tables wait.
-    pub(crate) halt: Option<Halt>,
+    /// Set while the tables stand at a position before the log's end.
+    pub(crate) behind: Option<Behind>,
+    /// Decisions about dead letters still to be applied.
+    pub(crate) letters: Letters,
     settled: bool,
     opened_at: Duration,
 }
@@ -96,43 +113,38 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     pub fn open(
         config: Config,
         log: Log<D>,
-        engine: E,
+        mut engine: E,
         fresh: OriginId,
         now: Now,
     ) -> Result<Self, OpenError> {
-        let road = match engine.road() {
-            None => Road::default(),
-            Some(bytes) => Road::decode(bytes).map_err(OpenError::Road)?,
-        };
         if engine.position() < log.start() {
             return Err(OpenError::TablesBehindLog {
                 tables: engine.position(),
                 log: log.start(),
             });
         }
-        let peers = config
-            .regions
-            .iter()
-            .filter(|region| **region != config.region);
-        let receivers = peers.map(|peer| (peer.clone(), Receiver::new())).collect();
+        let road = identified(&config, &log, &mut engine, fresh)?;
         let mut replica = Self {
-            origin: fresh,
+            origin: road.own.unwrap_or(fresh),
             clock: Clock::default(),
             staged_marks: log.marks().clone(),
-            receivers,
+            receivers: BTreeMap::new(),
             wire_versions: BTreeMap::new(),
             outgoing: Vec::new(),
             tables_dirty: false,
             report_due: true,
             reported_at: now.elapsed,
             collected_at: now.elapsed,
+            sponsor: Sponsor::new(),
+            deliberation: Deliberation::default(),
             staged: Vec::new(),
             staged_bytes: 0,
             road_before: None,
             visible: Vec::new(),
             stopped: None,
             tables_stopped: None,
-            halt: None,
+            behind: None,
+            letters: Letters::default(),
             settled: false,
             opened_at: now.elapsed,
             config,
@@ -141,7 +153,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             road,
         };
         replica.replay(now)?;
-        replica.take_identity(fresh, now)?;
+        let reached = replica.applied();
+        replica.engine.reaches(&reached);
+        replica.tables_dirty = true;
+        replica.begin(now)?;
+        replica.follow_epoch(now);
         Ok(replica)
     }
 
@@ -149,20 +165,44 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         for (_, mark) in self.log.marks().iter() {
             self.clock.observe(mark.hlc);
         }
+        self.replay_from_tables(now)?;
+        // What was decided about a letter stands behind it in the log.
+        self.leave_decided(now);
+        if let Some(behind) = &mut self.behind {
+            behind.is_fresh = false;
+        }
+        self.road_before = None;
+        self.visible.clear();
+        match self.tables_stopped.take() {
+            None => Ok(()),
+            Some(reason) => Err(OpenError::Replay {
+                position: self.engine.position(),
+                reason,
+            }),
+        }
+    }
+
+    /// Follows the log to its end, the tables as far as they can.
+    fn replay_from_tables(&mut self, now: Now) -> Result<(), OpenError> {
         let reader = self.log.reader();
         let mut position = self.engine.position();
         while position < self.log.end() {
             let batch = reader.read(position, 1 << 20).map_err(OpenError::Log)?;
-            for entry in &batch.entries {
+            for (index, entry) in batch.entries.iter().enumerate() {
                 let body = Body::decode(&entry.body).map_err(OpenError::Entry)?;
+                let was_blocked = self.blocked_by().is_some();
                 self.follow(position, entry, &body, now);
+                if !was_blocked && self.blocked_by().is_some() {
+                    self.miss_all(&batch.entries[..index]);
+                }
                 position = position.next();
             }
+            self.letters.logged();
             if let Some(reason) = self.tables_stopped.take() {
                 return Err(OpenError::Replay { position, reason });
             }
-            if self.halt.is_some() {
-                // The row is asked for once the region runs; the road is read to its end here.
+            if self.behind.is_some() {
+                self.commit_up_to_letter().map_err(OpenError::Tables)?;
                 continue;
             }
             let road = Some(self.road.encode());
@@ -170,17 +210,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 .commit(position, road)
                 .map_err(OpenError::Tables)?;
         }
-        self.road_before = None;
-        self.visible.clear();
         Ok(())
     }
 
-    fn take_identity(&mut self, fresh: OriginId, now: Now) -> Result<(), OpenError> {
-        if let Some(origin) = self.road.member(&self.config.region) {
-            self.origin = origin;
+    fn begin(&mut self, now: Now) -> Result<(), OpenError> {
+        if self.road.begun || self.config.arrival == Arrival::Joining {
             return Ok(());
         }
-        self.origin = fresh;
         let region = self.config.region.clone();
         let hlc = self.clock.tick(now.wall)?;
         self.stage_own(now, hlc, &Body::Open { region });
@@ -203,6 +239,17 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     #[must_use]
     pub fn road(&self) -> &Road {
         &self.road
+    }
+
+    /// Members and their reports as of the last commit, without what this round has changed.
+    pub(crate) fn committed_road(&self) -> &Road {
+        self.road_before.as_ref().unwrap_or(&self.road)
+    }
+
+    /// Why the tables don't follow the log, if so.
+    pub(crate) fn tables_stopped(&self) -> Option<&str> {
+        let behind = self.behind.as_ref().map(Behind::reason);
+        self.tables_stopped.as_deref().or(behind)
     }
 
     /// The log, for links.
@@ -245,9 +292,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// that failed, it goes on logging and relaying.
     #[must_use]
     pub fn stopped(&self) -> Option<&str> {
-        let halted = self.halt.as_ref().map(Halt::reason);
-        let stopped = self.stopped.as_deref();
-        stopped.or(self.tables_stopped.as_deref()).or(halted)
+        let expelled = self.road.expelled.as_ref();
+        self.stopped
+            .as_deref()
+            .or(self.tables_stopped())
+            .or(expelled.map(|expelled| expelled.reason.as_str()))
     }
 
     /// Whether client writes are taken. After a start this waits for the peers' word (or their
@@ -276,6 +325,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 reason: reason.to_owned(),
             });
         }
+        if let Some(reason) = self.unready() {
+            return Err(WriteError::NotServing { reason });
+        }
         let bytes = self.log.bytes() + self.staged_bytes;
         if bytes > self.config.log_bytes_max {
             return Err(WriteError::LogBudget {
@@ -294,6 +346,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             idempotency,
             reply,
         } = executed;
+        let kinds = changes.iter().map(|change| &change.operation);
+        let version = kinds.map(Operation::wire_version_min).max().unwrap_or(0);
+        if version > WIRE_VERSION_MIN {
+            self.all_speak(version)
+                .map_err(|region| WriteError::NotSpoken { region, version })?;
+        }
         // A key is remembered even where nothing changed, so that its retry changes nothing either.
         if !changes.is_empty() || idempotency.is_some() {
             let mut dependencies = self.staged_marks.vector();
@@ -325,19 +383,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Does what an entry says: the step that every entry takes once, when it is logged or, after
     /// a crash, replayed.
     fn follow(&mut self, position: Position, entry: &Entry, body: &Body, now: Now) {
-        let foreign = entry.origin != self.origin;
+        let is_news = !matches!(body, Body::Report(_) | Body::Vote(_));
+        self.report_due |= is_news && entry.origin != self.origin;
         match body {
-            Body::Open { region } => {
-                self.report_due |= foreign;
-                self.change_road(|road| road.open(region.clone(), entry.origin));
-            }
-            Body::Report(report) => {
-                self.change_road(|road| road.report(entry.origin, report.clone()));
-            }
             Body::Transaction(transaction) => {
-                self.report_due |= foreign;
                 self.apply(position, entry.version(), transaction, now);
             }
+            Body::Decision(decision) => {
+                self.follow_decision(position, entry.version(), decision, now);
+            }
+            _ => self.change_road(|road| road.follow(entry, body)),
         }
     }
 
@@ -349,6 +404,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         now: Now,
     ) {
         if !self.follows() {
+            self.miss(version);
             return;
         }
         if version.origin != self.origin {
@@ -364,9 +420,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             transaction,
             now: now.wall,
         };
-        if let Err(error) = self.engine.apply(&applying) {
+        if let Err(error) = self.apply_or_set_aside(&applying, None) {
             match error.damaged_row.clone() {
-                Some(row) => self.block(row),
+                Some(row) => self.block(row, version),
                 None => self.stop_tables(&error),
             }
         }
@@ -375,6 +431,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn change_road(&mut self, change: impl FnOnce(&mut Road)) {
         self.road_before.get_or_insert_with(|| self.road.clone());
         change(&mut self.road);
+    }
+
+    /// Keeps what is no entry's consequence: a round that is undone doesn't undo it.
+    pub(crate) fn note_in_road(&mut self, note: impl Fn(&mut Road)) {
+        note(&mut self.road);
+        match &mut self.road_before {
+            Some(before) => note(before),
+            before => *before = Some(self.road.clone()),
+        }
+        self.tables_dirty = true;
     }
 
     /// A peer holds entries of this region that this region's own log has lost, or knows it as
@@ -412,9 +478,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
             self.staged.clear();
             self.staged_bytes = 0;
+            self.letters.logged();
         }
         let outcome = if fresh || self.tables_dirty {
-            self.commit_tables(has_own)
+            self.commit_tables(now, has_own)
         } else {
             Ok(())
         };
@@ -422,9 +489,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         outcome
     }
 
-    fn commit_tables(&mut self, has_own: bool) -> Result<(), CommitError> {
+    fn commit_tables(&mut self, now: Now, has_own: bool) -> Result<(), CommitError> {
         self.tables_dirty = false;
-        if self.follows() {
+        if self.tables_stopped.is_none() && self.behind.is_some() {
+            self.road_before = None;
+            return self.commit_behind(now, has_own);
+        }
+        if self.tables_stopped.is_none() {
             let road = self.road_before.take().map(|_| self.road.encode());
             match self.engine.commit(self.log.end(), road) {
                 Ok(()) => return Ok(()),
@@ -434,15 +505,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.visible.clear();
         // The log has it, so nothing may undo it any more.
         self.road_before = None;
-        if self.halt.is_some() && !has_own {
-            // Peers' entries are durable; the tables come to them once the row is mended.
-            return Ok(());
-        }
-        let halted = self.halt.as_ref().map(Halt::reason);
-        let reason = self.tables_stopped.as_deref().or(halted);
-        Err(CommitError::Tables {
-            reason: reason.unwrap_or_default().to_owned(),
-        })
+        let reason = self.tables_stopped().unwrap_or_default().to_owned();
+        Err(CommitError::Tables { reason })
     }
 
     fn roll_back(&mut self, now: Now, error: &LogError) {
@@ -453,6 +517,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.road = road;
         }
         self.engine.discard();
+        self.behind_rolled_back();
         self.tables_dirty = false;
         self.visible.clear();
         self.report_due = true;

@@ -19,6 +19,8 @@ pub struct PeerStatus {
     pub lag_transactions: u64,
     /// What last went wrong.
     pub last_error: Option<String>,
+    /// The wire version last agreed on with it.
+    pub wire_version: Option<u16>,
     /// How far the peer's clock was ahead when it last sent.
     pub clock_ahead: Duration,
     /// Whether that is more than is allowed.

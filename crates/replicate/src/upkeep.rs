@@ -2,18 +2,20 @@
 //! things stand.
 
 use crate::{Engine, Now, PeerStatus, Replica};
-use meridian_log::{Disk, LogError};
-use meridian_model::{Body, Report, ReportedMark};
+use meridian_log::{Disk, Log, LogError};
+use meridian_model::{Body, Hlc, Mark, Marks, Micros, Report, ReportedMark};
 use std::time::Duration;
 
 const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<D: Disk, E: Engine> Replica<D, E> {
-    /// What is due by the time: subscriptions, reports, collection, retention.
+    /// What is due by the time: membership, subscriptions, reports, collection, retention.
     ///
     /// # Errors
     /// [`LogError`] when the log can't be trimmed.
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
+        self.deliberate(now);
+        self.settle_proposal();
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {
                 let message =
@@ -23,12 +25,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         self.report(now);
         self.collect(now);
-        self.trim()
+        self.trim(now)
     }
 
     fn report(&mut self, now: Now) {
         let pause = now.elapsed.saturating_sub(self.reported_at);
-        if !self.report_due || pause < self.config.report_interval || self.stopped().is_some() {
+        let is_due = self.report_due && pause >= self.config.report_interval;
+        if !is_due || !self.road.begun || self.stopped().is_some() {
             return;
         }
         self.report_due = false;
@@ -59,32 +62,72 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn collect(&mut self, now: Now) {
         let pause = now.elapsed.saturating_sub(self.collected_at);
-        if pause < COLLECT_INTERVAL || self.stopped().is_some() {
+        // Once a next epoch is known, somebody may rely on this region to count as it says.
+        let is_between = self.road.next_decided().is_some();
+        if pause < COLLECT_INTERVAL || is_between || self.stopped().is_some() {
             return;
         }
         self.collected_at = now.elapsed;
         let applied = self.staged_marks.vector();
-        let stable = self
-            .road
-            .stable(&self.config.region, &self.config.regions, &applied);
+        let stable = self.road.stable(self.origin, &applied);
         match self.engine.collect(&stable, now.wall) {
             Ok(()) => self.tables_dirty = true,
             Err(error) => self.stop_tables(&error),
         }
     }
 
-    fn trim(&mut self) -> Result<(), LogError> {
-        let held =
-            self.road
-                .held_by_all(&self.config.region, &self.config.regions, self.log.marks());
+    /// Entries go that every member has, the tables have applied, nobody who joins was promised and
+    /// that are old enough. Before the disk budget makes clients be refused, age gives way, and
+    /// then the promises: whoever joins begins again.
+    fn trim(&mut self, now: Now) -> Result<(), LogError> {
+        self.sponsor.expire(now.elapsed);
+        let held = self.road.held_by_all(self.origin, self.log.marks());
         if !self.log.would_trim(&held, self.engine.position()) {
             return Ok(());
         }
+        let spared = self.sponsor.spare(held.clone());
+        let old = self.without_what_is_young(now, spared.clone());
+        let budget = self.config.log_bytes_max;
+        self.trim_above(0, &old)?;
+        self.trim_above(budget / 4 * 3, &spared)?;
+        if self.trim_above(budget / 8 * 7, &held)? {
+            self.sponsor.give_up();
+        }
+        Ok(())
+    }
+
+    /// Removes what may go while the log takes more than `bytes`; whether there was any.
+    fn trim_above(&mut self, bytes: u64, held: &Marks) -> Result<bool, LogError> {
+        let position = self.engine.position();
+        let is_due = |log: &Log<D>| log.bytes() > bytes && log.would_trim(held, position);
+        if !is_due(&self.log) {
+            return Ok(false);
+        }
         if let Err(error) = self.engine.persist() {
             self.stop_tables(&error);
-            return Ok(());
+            return Ok(false);
         }
-        self.log.trim(&held, self.engine.position()).map(|_| ())
+        while is_due(&self.log) {
+            self.log.trim_oldest(held, position)?;
+        }
+        Ok(true)
+    }
+
+    /// Somebody may come for entries that every member has, to add them to a backup.
+    fn without_what_is_young(&self, now: Now, held: Marks) -> Marks {
+        let kept = self.config.log_retention;
+        if kept.is_zero() {
+            return held;
+        }
+        let kept = u64::try_from(kept.as_micros()).unwrap_or(u64::MAX);
+        let oldest = Hlc::at(Micros(now.wall.0.saturating_sub(kept)));
+        let old = |mark: Mark| Mark {
+            hlc: mark.hlc.min(oldest),
+            ..mark
+        };
+        held.iter()
+            .map(|(origin, mark)| (origin, old(mark)))
+            .collect()
     }
 
     /// How each peer's stream stands.
@@ -99,6 +142,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 lag: receiver.lag(now),
                 lag_transactions: receiver.remaining(),
                 last_error: receiver.last_error.clone(),
+                wire_version: self.wire_versions.get(region).copied(),
                 clock_ahead: receiver.clock_ahead,
                 drifts: receiver.clock_ahead > drift_max,
             })

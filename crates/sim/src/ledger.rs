@@ -22,6 +22,8 @@ struct Record {
     sequence: Sequence,
     fate: Fate,
     transaction: Committed,
+    /// Whether as many regions as were promised were known to hold it.
+    is_confirmed: bool,
 }
 
 /// Every client transaction of a run.
@@ -33,14 +35,17 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Notes a transaction that was staged.
     pub(crate) fn staged(&mut self, node: usize, entry: &Entry) {
-        let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) else {
-            return;
+        let transaction = match Body::decode(&entry.body) {
+            Ok(Body::Transaction(transaction)) => transaction,
+            Ok(Body::Decision(decision)) => decision.transaction,
+            _ => return,
         };
         self.records.push(Record {
             node,
             origin: entry.origin,
             sequence: entry.sequence,
             fate: Fate::Open,
+            is_confirmed: false,
             transaction: Committed {
                 version: entry.version(),
                 dependencies: transaction.dependencies,
@@ -104,8 +109,45 @@ impl Ledger {
         }
     }
 
+    /// A client was told that as many regions hold this entry as were promised.
+    pub(crate) fn confirmed(&mut self, origin: OriginId, sequence: Sequence) {
+        let mut records = self.records.iter_mut().rev();
+        let is_it = |record: &&mut Record| record.origin == origin && record.sequence == sequence;
+        if let Some(record) = records.find(is_it) {
+            record.is_confirmed = true;
+        }
+    }
+
+    /// How many transactions were confirmed.
+    pub(crate) fn confirmed_count(&self) -> usize {
+        self.records.iter().filter(|it| it.is_confirmed).count()
+    }
+
+    /// What was confirmed survives a node that is gone for good, of whose stream the others hold
+    /// `sequence`.
+    ///
+    /// # Errors
+    /// A confirmed transaction that nobody has.
+    pub(crate) fn check_confirmed(
+        &self,
+        node: usize,
+        region: &str,
+        sequence: Sequence,
+    ) -> Result<(), Violation> {
+        let mut own = self.records.iter().filter(|record| record.node == node);
+        match own.find(|record| record.is_confirmed && record.sequence > sequence) {
+            None => Ok(()),
+            Some(record) => Err(Violation::Lost {
+                region: region.to_owned(),
+                version: record.transaction.version.to_string(),
+            }),
+        }
+    }
+
     /// A node is gone for good, and the others hold its stream up to `sequence`: an asynchronous
     /// region may take what nobody else had with it.
+    ///
+    /// A region that came back counts as another node here.
     pub(crate) fn gone(&mut self, node: usize, sequence: Sequence) {
         for record in self.records.iter_mut().filter(|record| record.node == node) {
             let survived = record.fate != Fate::Dropped && record.sequence <= sequence;
@@ -115,6 +157,14 @@ impl Ledger {
                 Fate::Dropped
             };
         }
+    }
+
+    /// The incarnation under which this node wrote.
+    pub(crate) fn origin_of(&self, node: usize) -> Option<OriginId> {
+        let mut records = self.records.iter();
+        records
+            .find(|record| record.node == node)
+            .map(|record| record.origin)
     }
 
     /// The rows that all this must have led to.

@@ -8,7 +8,7 @@ use std::io::Write as _;
 /// Simulates regions under faults, from seeds.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this scenario: chaos, dying-origin, lying-disk or silent-damage.
+    /// Only this scenario; an unknown one is answered with the list.
     #[arg(long)]
     scenario: Option<String>,
     /// Only this seed.
@@ -27,9 +27,10 @@ fn main() -> anyhow::Result<()> {
     let scenarios = match &arguments.scenario {
         None => Scenario::ALL.to_vec(),
         Some(name) => vec![Scenario::from_name(name).with_context(|| {
+            let names: Vec<&str> = Scenario::ALL.iter().map(|known| known.name()).collect();
             format!(
-                "no scenario is called {name:?}: there are chaos, dying-origin, lying-disk and \
-                 silent-damage"
+                "no scenario is called {name:?}: there are {}",
+                names.join(", ")
             )
         })?],
     };

@@ -1,14 +1,19 @@
 //! One region of the world: the production machines over a disk and tables in memory.
 
+use crate::joining::Joining;
 use crate::repair::{Repair, Urgent};
-use meridian_check::{Action, ExpectedRow, RowKey, SnapshotChecker};
+use meridian_check::{
+    Action, ExpectedRow, FIELDS, RowKey, SETS, SIBLINGS, SWITCHED, SnapshotChecker,
+};
 use meridian_engine_kv::{
-    Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, Store as _,
-    TableReader, Tables, View as _,
+    Action as RowAction, Limits, MemoryStore, Order, Request, RowOperation, RowView, Store as _,
+    Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Answer, Micros, OriginId, Question, RegionName};
-use meridian_replicate::{CommitError, Config, Engine as _, Now, OpenError, Replica, Sender};
+use meridian_model::{Answer, Marks, Micros, OriginId, Question, RegionName, Strategy};
+use meridian_replicate::{
+    Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -16,6 +21,13 @@ use std::time::Duration;
 
 /// 2026-01-01, in microseconds: where the world's clocks begin.
 const EPOCH: u64 = 1_767_225_600_000_000;
+
+/// Small segments, so that logs are trimmed within a run; no threads.
+pub(crate) const LOG_CONFIG: LogConfig = LogConfig {
+    segment_bytes: 16 << 10,
+    tail_cache_bytes: 8 << 10,
+    prepare_ahead: false,
+};
 
 pub(crate) type SimReplica = Replica<MemoryDisk, Tables<MemoryStore>>;
 
@@ -33,8 +45,22 @@ pub(crate) struct Node {
     pub(crate) checker: SnapshotChecker,
     /// Destroyed, not to come back.
     pub(crate) is_gone: bool,
+    /// Stops applying at dead letters.
+    pub(crate) stops_at_letters: bool,
+    /// Which of the world's incarnations this is, counted from 0.
+    pub(crate) life: usize,
+    /// The number of this incarnation, once it has started.
+    pub(crate) origin: Option<OriginId>,
+    /// How its stream begins.
+    pub(crate) arrival: Arrival,
+    pub(crate) evict_after: Option<Duration>,
+    pub(crate) segment_bytes: u64,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
+    /// Set while it fetches a snapshot to begin with.
+    pub(crate) joining: Option<Joining>,
+    /// Clients are not let in before all of this has been applied.
+    pub(crate) must_apply: Marks,
     pub(crate) repair: Repair,
     /// The question for the row that its tables wait for.
     pub(crate) urgent: Option<Urgent>,
@@ -44,7 +70,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, life: usize) -> Self {
         Self {
             name: RegionName::new(name),
             disk: MemoryDisk::new(),
@@ -54,7 +80,15 @@ impl Node {
             clock_offset: 0,
             checker: SnapshotChecker::new(name),
             is_gone: false,
+            stops_at_letters: false,
+            life,
+            origin: None,
+            arrival: Arrival::Founding,
+            evict_after: None,
+            segment_bytes: 16 << 10,
             refused: None,
+            joining: None,
+            must_apply: Marks::default(),
             repair: Repair::default(),
             urgent: None,
             is_damaged: false,
@@ -81,24 +115,29 @@ impl Node {
         self.started = time;
         self.repair = Repair::default();
         self.urgent = None;
-        let tables = Tables::open(self.store.clone(), Limits::default())
-            .map_err(|error| StartError::Refused(error.to_string()))?;
+        let mut tables = Tables::open(self.store.clone(), Limits::default())
+            .map_err(|error| StartError::Refused(error.to_string()))?
+            .stopping_at_dead_letters(self.stops_at_letters);
+        tables.set_strategies(strategies(fresh));
         let log_config = LogConfig {
-            segment_bytes: 16 << 10,
-            tail_cache_bytes: 8 << 10,
-            prepare_ahead: false,
+            segment_bytes: self.segment_bytes,
+            ..LOG_CONFIG
         };
         let log = Log::open(self.disk.clone(), log_config, tables.position())?;
         let config = Config {
             region: self.name.clone(),
             regions: regions.to_vec(),
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: 8 << 20,
             log_bytes_limit: 16 << 20,
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_millis(500),
             settle: Duration::from_secs(1),
+            log_retention: Duration::ZERO,
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        self.origin = Some(replica.origin());
         self.replica = Some(replica);
         Ok(())
     }
@@ -132,7 +171,8 @@ impl Node {
 
     /// The answer to a question; `None` as long as what it needs is not applied.
     pub(crate) fn answer(&self, question: &Question) -> Option<Answer> {
-        let applied = self.replica.as_ref()?.applied()?;
+        let replica = self.replica.as_ref()?;
+        let applied = replica.follows().then(|| replica.applied())?;
         if question
             .covering()
             .is_some_and(|needed| !applied.covers(needed))
@@ -167,6 +207,7 @@ impl Node {
                     ExpectedRow {
                         version: row.version.latest,
                         document,
+                        siblings: siblings(&row),
                     },
                 );
             }
@@ -174,19 +215,49 @@ impl Node {
         rows
     }
 
-    /// How many records still wait to be collected.
+    /// How many records still wait to be collected, deleted rows that nothing waits for included.
     pub(crate) fn uncollected(&self) -> usize {
+        let rows = self.count(b"r", b"s");
+        self.count(b"q", b"r") + (rows - self.rows().len())
+    }
+
+    fn count(&self, start: &[u8], end: &[u8]) -> usize {
         let mut count = 0;
         let counted = self
             .store
             .view()
-            .visit(b"q", b"r", Order::Ascending, &mut |_, _| {
+            .visit(start, end, Order::Ascending, &mut |_, _| {
                 count += 1;
                 ControlFlow::Continue(())
             });
         counted.expect("the tables in memory are readable");
         count
     }
+}
+
+/// The strategies of a process: the table that switches has another one with each start, in each
+/// region by itself.
+fn strategies(fresh: u64) -> Strategies {
+    let switched = Strategy::ALL[(fresh % 4) as usize];
+    let tables = [
+        (FIELDS, Strategy::RegisterPerField),
+        (SETS, Strategy::AddWinsSet),
+        (SIBLINGS, Strategy::Siblings),
+        (SWITCHED, switched),
+    ];
+    let tables = tables.map(|(table, strategy)| (table.to_owned(), strategy));
+    Strategies {
+        default: Strategy::LastWriterWins,
+        tables: tables.into(),
+    }
+}
+
+/// The documents beside the newest.
+fn siblings(row: &RowView) -> Vec<Value> {
+    let others = row.siblings.iter().skip(1);
+    others
+        .map(|sibling| serde_json::from_str(&sibling.document).unwrap_or(Value::Null))
+        .collect()
 }
 
 /// Why a process didn't start.
@@ -232,6 +303,11 @@ pub(crate) fn request(actions: &[(String, String, Action)]) -> Request {
                 Action::Increment(field, by) => RowAction::Increment {
                     field: field.clone(),
                     by: *by,
+                },
+                Action::Members(field, add, remove) => RowAction::Members {
+                    field: field.clone(),
+                    add: add.clone(),
+                    remove: remove.clone(),
                 },
             },
         })

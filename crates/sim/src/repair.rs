@@ -67,7 +67,7 @@ impl World {
             return Ok(());
         }
         let own = node.name.clone();
-        let peers = self.regions().iter().filter(|region| **region != own);
+        let peers = self.regions.iter().filter(|region| **region != own);
         let plan = Plan {
             peers: peers.cloned().collect(),
             regions: self.nodes.len(),
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn ask(&mut self, index: usize, region: &RegionName, id: u64, question: Question) {
-        let Some(sender) = self.regions().iter().position(|known| known == region) else {
+        let Some(sender) = self.regions.iter().position(|known| known == region) else {
             return;
         };
         if sender != index
@@ -180,12 +180,11 @@ impl World {
         let Some(replica) = &mut node.replica else {
             return Ok(());
         };
-        let Some(applied) = replica.applied() else {
-            return Ok(());
-        };
+        let applied = replica.applied();
         if !mendings
             .iter()
             .all(|mending| applied.covers(&mending.as_of))
+            || !replica.follows()
         {
             return Ok(());
         }
@@ -236,12 +235,12 @@ impl World {
         let covering = replica.marks().vector();
         let names = vec![name];
         let peer = (index + self.random.usize(1..self.nodes.len())) % self.nodes.len();
-        let region = self.regions()[peer].clone();
+        let region = self.regions[peer].clone();
         self.ask(index, &region, id, Question::Fetch { names, covering });
     }
 
     /// A peer answered.
-    pub(crate) fn answered(
+    pub(crate) fn compared_with(
         &mut self,
         index: usize,
         peer: &RegionName,
@@ -299,7 +298,13 @@ impl World {
     }
 
     /// A peer asks; it is answered once what it needs is applied.
-    pub(crate) fn asked(&mut self, index: usize, link: Link, id: u64, question: Question) {
+    pub(crate) fn asked_about_rows(
+        &mut self,
+        index: usize,
+        link: Link,
+        id: u64,
+        question: Question,
+    ) {
         let deadline = self.time + PATIENCE / 2;
         self.nodes[index]
             .repair

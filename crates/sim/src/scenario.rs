@@ -1,14 +1,16 @@
 //! Runs: which faults strike, and what must hold in the end.
 
+use crate::joining;
+use crate::members;
 use crate::world::{Event, World};
 use meridian_check::{SnapshotChecker, Violation};
-use meridian_model::Sequence;
+use meridian_model::{Acknowledgement, Sequence};
 use meridian_replicate::StreamState;
 use std::time::Duration;
 
 pub(crate) const SAFETY: Duration = Duration::from_secs(8);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
-const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,17 @@ pub enum Scenario {
     /// A region's disk says that it has synced, and hasn't, when the power goes. Nothing can keep
     /// what is lost, but the region must notice and not go on as if nothing had happened.
     LyingDisk,
+    /// A region joins with a snapshot while clients write, logs are trimmed and faults strike.
+    Joining,
+    /// Transactions that no region can apply, and decisions about them, under every fault.
+    DeadLetters,
+    /// Every fault of chaos while clients count on acknowledgements, strong reads and sessions; then
+    /// as many regions are destroyed as the acknowledgement has to survive.
+    Promises,
+    /// Regions join, are evicted, come back and leave while faults strike.
+    Membership,
+    /// Two sides that don't hear each other both want others to count.
+    Split,
     /// Records of one region's tables change, vanish or come back behind its back, while all
     /// regions compare their tables and mend them.
     SilentDamage,
@@ -27,10 +40,15 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 9] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
+        Self::Joining,
+        Self::DeadLetters,
+        Self::Promises,
+        Self::Membership,
+        Self::Split,
         Self::SilentDamage,
     ];
 
@@ -41,6 +59,11 @@ impl Scenario {
             Self::Chaos => "chaos",
             Self::DyingOrigin => "dying-origin",
             Self::LyingDisk => "lying-disk",
+            Self::Joining => "joining",
+            Self::DeadLetters => "dead-letters",
+            Self::Promises => "promises",
+            Self::Membership => "membership",
+            Self::Split => "split",
             Self::SilentDamage => "silent-damage",
         }
     }
@@ -63,6 +86,10 @@ pub struct Report {
     pub events: u64,
     /// Conflicts recorded, in all regions.
     pub conflicts: u64,
+    /// Of the acknowledged ones, how many waited for other regions and were confirmed by them.
+    pub confirmed: usize,
+    /// Strong reads and reads of sessions that were answered.
+    pub answered: u64,
     /// Rows mended, in all regions.
     pub mended: u64,
 }
@@ -101,18 +128,32 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// The first promise that was broken, with the command that replays it.
 pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
-    let region_count = if seed.is_multiple_of(5) { 4 } else { 3 };
+    let level = Acknowledgement::ALL[(seed % 3) as usize];
+    let majority = scenario == Scenario::Promises && level == Acknowledgement::Majority;
+    let region_count = match scenario {
+        Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
+        Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
+        _ if majority || seed.is_multiple_of(5) => 4,
+        _ => 3,
+    };
     let mut world = World::new(seed, region_count);
     let outcome = match scenario {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
         Scenario::LyingDisk => lying_disk(&mut world),
+        Scenario::Joining => joining::joining(&mut world),
+        Scenario::DeadLetters => crate::letters::run(&mut world),
+        Scenario::Promises => promises(&mut world, level, seed.is_multiple_of(4)),
+        Scenario::Membership => members::membership(&mut world),
+        Scenario::Split => members::split(&mut world),
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
         events: world.events,
         conflicts,
+        confirmed: world.ledger.confirmed_count(),
+        answered: world.promises.as_ref().map_or(0, |it| it.answered),
         mended: world.mended,
     };
     match outcome {
@@ -219,6 +260,58 @@ fn dying_origin(world: &mut World) -> Result<(), Violation> {
     obey_the_law(world)
 }
 
+/// Clients are promised things under every fault; then the regions that the acknowledgement has to
+/// survive are cut off together, and destroyed.
+fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result<(), Violation> {
+    let any = world.random.usize(0..world.nodes.len());
+    world.promise(level, has_home.then_some(any));
+    world.plan(Duration::from_millis(700), Event::Fault);
+    let end = Duration::from_secs(6);
+    world.run_until(end, |world| {
+        let pause = Duration::from_millis(world.random.u64(50..900));
+        world.plan(pause, Event::Fault);
+        strike(world);
+    })?;
+    calm(world);
+    world.clients_act = true;
+    world.run_until(world.time + Duration::from_secs(4), |_| {})?;
+    let count = world.nodes.len();
+    let first = world.random.usize(0..count);
+    let lost = level.holders(count) - 1;
+    let dying: Vec<usize> = (0..lost).map(|step| (first + step) % count).collect();
+    for one in &dying {
+        for other in (0..count).filter(|other| !dying.contains(other)) {
+            world.network.cut(*one, other);
+            world.network.cut(other, *one);
+        }
+    }
+    world.run_until(world.time + Duration::from_secs(1), |_| {})?;
+    for one in &dying {
+        world.nodes[*one].is_gone = true;
+        world.kill(*one);
+    }
+    world.run_until(world.time + Duration::from_secs(1), |_| {})?;
+    calm(world);
+    converge(world)?;
+    for one in dying {
+        let held = held_by_survivors(world, one);
+        let region = world.nodes[one].name.to_string();
+        world.ledger.check_confirmed(one, &region, held)?;
+        world.ledger.gone(one, held);
+    }
+    obey_the_law(world)
+}
+
+/// How far the survivors hold the stream of a node that is gone.
+fn held_by_survivors(world: &World, index: usize) -> Sequence {
+    let origin = own_origin(world, index);
+    let held = survivors(world).map(|it| match (&world.nodes[it].replica, origin) {
+        (Some(replica), Some(origin)) => replica.marks().get(origin).sequence,
+        _ => Sequence(0),
+    });
+    held.max().unwrap_or_default()
+}
+
 fn own_origin(world: &World, index: usize) -> Option<meridian_model::OriginId> {
     let name = &world.nodes[index].name;
     survivors(world).find_map(|index| world.nodes[index].replica.as_ref()?.road().member(name))
@@ -279,7 +372,7 @@ fn lying_disk(world: &mut World) -> Result<(), Violation> {
     Ok(())
 }
 
-fn survivors(world: &World) -> impl Iterator<Item = usize> {
+pub(crate) fn survivors(world: &World) -> impl Iterator<Item = usize> {
     let nodes = world.nodes.iter().enumerate();
     nodes
         .filter(|(_, node)| !node.is_gone)

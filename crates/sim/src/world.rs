@@ -3,9 +3,12 @@
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
+use crate::promises::{Actor, Promises};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Envelope, Message, RegionName, RowName, WIRE_VERSION_MAX};
-use meridian_replicate::{CommitError, Sender};
+use meridian_model::{
+    Answer, Envelope, Message, Question, RegionName, RowName, Standing, WIRE_VERSION_MAX,
+};
+use meridian_replicate::{Arrival, CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -42,6 +45,19 @@ pub(crate) enum Event {
     Heal,
     /// A fault strikes.
     Fault,
+    /// What a node that begins with a snapshot does by the time.
+    Join(usize),
+    /// A question beside the streams arrives.
+    Asked {
+        from: usize,
+        to: usize,
+        id: u64,
+        question: Question,
+    },
+    /// Its answer arrives.
+    Answered { to: usize, id: u64, answer: Answer },
+    /// A client that holds the system to its promises acts.
+    Act(Actor),
     /// A node compares its tables with its peers', or goes on with it.
     Compare(usize),
 }
@@ -63,6 +79,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
+    pub(crate) promises: Option<Promises>,
     /// Nothing was damaged yet.
     pub(crate) is_undamaged: bool,
     /// Records that were damaged, and rows that were mended.
@@ -70,9 +87,16 @@ pub(crate) struct World {
     pub(crate) mended: u64,
     /// Records of a node from earlier.
     pub(crate) older: Vec<(RowName, Vec<u8>)>,
-    regions: Vec<RegionName>,
+    /// The regions' names, by node.
+    pub(crate) regions: Vec<RegionName>,
+    founders: Vec<RegionName>,
+    /// The epochs that any region went by, and which members each had.
+    epochs: BTreeMap<u64, Vec<(RegionName, Standing)>>,
+    /// A client acts at least once in this time.
+    pub(crate) client_pause_max: Duration,
+    pub(crate) lives: usize,
     workload: Workload,
-    links: BTreeMap<(usize, usize), u64>,
+    pub(crate) links: BTreeMap<(usize, usize), u64>,
     link_ids: u64,
     order: u64,
     agenda: BinaryHeap<Reverse<Due>>,
@@ -106,16 +130,25 @@ impl World {
         let mut world = Self {
             time: Duration::ZERO,
             random: fastrand::Rng::with_seed(seed),
-            nodes: names.iter().map(|name| Node::new(name)).collect(),
+            nodes: names
+                .iter()
+                .enumerate()
+                .map(|(life, name)| Node::new(name, life))
+                .collect(),
             network: Network::new(seed),
             ledger: Ledger::default(),
             clients_act: true,
             events: 0,
+            promises: None,
             is_undamaged: true,
             struck: 0,
             mended: 0,
             older: Vec::new(),
             regions: names.iter().map(|name| RegionName::new(name)).collect(),
+            founders: names.iter().map(|name| RegionName::new(name)).collect(),
+            epochs: BTreeMap::new(),
+            client_pause_max: Duration::from_millis(60),
+            lives: region_count,
             workload: Workload::new(seed),
             links: BTreeMap::new(),
             link_ids: 0,
@@ -123,15 +156,93 @@ impl World {
             agenda: BinaryHeap::new(),
         };
         for node in 0..region_count {
-            world.plan(Duration::ZERO, Event::Start(node));
-            world.plan(Duration::ZERO, Event::Tick(node));
-            world.plan(Duration::from_millis(5), Event::Client(node));
-            world.plan(Duration::from_millis(9), Event::Read(node));
+            world.bring_to_life(node);
             for peer in (0..region_count).filter(|peer| *peer != node) {
                 world.plan(Duration::from_millis(1), Event::Dial(node, peer));
             }
         }
         world
+    }
+
+    fn bring_to_life(&mut self, node: usize) {
+        self.plan(Duration::ZERO, Event::Start(node));
+        self.plan(Duration::ZERO, Event::Tick(node));
+        self.plan(Duration::from_millis(5), Event::Client(node));
+        self.plan(Duration::from_millis(9), Event::Read(node));
+    }
+
+    /// A region that is to join: a new one, or a new incarnation in place of an old one.
+    pub(crate) fn arrive(&mut self, region: &RegionName) {
+        let life = self.lives;
+        self.lives += 1;
+        let index = self.regions.iter().position(|name| name == region);
+        let mut node = Node::new(region.as_str(), life);
+        node.arrival = Arrival::Joining;
+        node.segment_bytes = self.nodes[0].segment_bytes;
+        node.evict_after = self.nodes[0].evict_after;
+        if let Some(index) = index {
+            self.kill(index);
+            self.nodes[index] = node;
+            return;
+        }
+        let index = self.nodes.len();
+        self.nodes.push(node);
+        self.regions.push(region.clone());
+        self.bring_to_life(index);
+        for peer in 0..index {
+            self.plan(Duration::from_millis(1), Event::Dial(index, peer));
+            self.plan(Duration::from_millis(1), Event::Dial(peer, index));
+        }
+    }
+
+    /// Ends the streams to those that count no more.
+    fn part_with_the_gone(&mut self, index: usize) {
+        let Some(replica) = &self.nodes[index].replica else {
+            return;
+        };
+        let subscribers = self.nodes[index].senders.keys().copied();
+        let gone: Vec<usize> = subscribers
+            .filter(|receiver| {
+                let origin = self.nodes[*receiver].origin;
+                origin.is_some_and(|it| replica.refusal(&self.regions[*receiver], it).is_some())
+            })
+            .collect();
+        for receiver in gone {
+            if let Some((_, stream)) = self.nodes[index].senders.get_mut(&receiver) {
+                stream.unsubscribe();
+            }
+        }
+    }
+
+    /// No two regions may go by different epochs of one number.
+    fn look_at_epoch(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(replica) = &self.nodes[index].replica else {
+            return Ok(());
+        };
+        let epoch = replica.epoch();
+        let members = || -> Vec<_> {
+            let members = epoch.members.iter();
+            members
+                .map(|(region, member)| (region.clone(), member.standing))
+                .collect()
+        };
+        let known = self.epochs.entry(epoch.number).or_insert_with(members);
+        let agrees = known.len() == epoch.members.len()
+            && known
+                .iter()
+                .zip(&epoch.members)
+                .all(|(known, found)| known.0 == *found.0 && known.1 == found.1.standing);
+        if agrees {
+            return Ok(());
+        }
+        Err(Violation::Broken {
+            region: self.regions[index].to_string(),
+            what: format!(
+                "epoch {} counts {:?} here and {known:?} elsewhere",
+                epoch.number,
+                members()
+            ),
+        })
     }
 
     pub(crate) fn plan(&mut self, after: Duration, event: Event) {
@@ -184,7 +295,8 @@ impl World {
                 message,
             } => self.deliver(from, to, link, message),
             Event::Client(node) => {
-                let pause = Duration::from_micros(self.random.u64(1_000..60_000));
+                let most = u64::try_from(self.client_pause_max.as_micros()).unwrap_or(u64::MAX);
+                let pause = Duration::from_micros(self.random.u64(1_000..most));
                 self.plan(pause, Event::Client(node));
                 self.client(node);
                 Ok(())
@@ -204,6 +316,22 @@ impl World {
                 Ok(())
             }
             Event::Fault => Ok(()),
+            Event::Join(node) => {
+                self.plan(TICK / 4, Event::Join(node));
+                self.join(node);
+                Ok(())
+            }
+            Event::Asked {
+                from,
+                to,
+                id,
+                question,
+            } => self.asked(from, to, id, question),
+            Event::Answered { to, id, answer } => self.answered(to, id, answer),
+            Event::Act(actor) => {
+                self.act(actor);
+                Ok(())
+            }
             Event::Compare(node) => self.compare(node),
         }
     }
@@ -214,7 +342,7 @@ impl World {
         if node.replica.is_some() || node.is_gone || node.refused.is_some() {
             return Ok(());
         }
-        match node.start(self.time, &self.regions, fresh) {
+        match node.start(self.time, &self.founders, fresh) {
             Ok(()) => {}
             Err(StartError::Again) => {
                 self.crash(index);
@@ -225,12 +353,14 @@ impl World {
                 return Ok(());
             }
         }
-        let Some(replica) = &node.replica else {
+        let now = node.now(self.time);
+        let Some(replica) = &mut node.replica else {
             return Ok(());
         };
+        replica.set_peers(now, &self.regions);
         let (origin, own) = (replica.origin(), replica.marks().get(replica.origin()));
         self.ledger
-            .recovered(index, node.name.as_str(), origin, own.sequence)
+            .recovered(node.life, node.name.as_str(), origin, own.sequence)
     }
 
     fn tick(&mut self, index: usize) -> Result<(), Violation> {
@@ -240,6 +370,7 @@ impl World {
         if let Some(replica) = &mut node.replica {
             // A log that can't be trimmed now is trimmed later, or the flush shows the fault.
             let _ = replica.tick(now);
+            self.part_with_the_gone(index);
             self.flush(index)?;
         }
         if let Some(replica) = &mut self.nodes[index].replica {
@@ -259,11 +390,16 @@ impl World {
         };
         match replica.flush(now) {
             Ok(()) => {
-                self.ledger.acknowledged(index);
+                self.ledger.acknowledged(node.life);
+                self.look_at_epoch(index)?;
                 self.send_outgoing(index);
                 self.poll_senders(index);
+                self.promises_committed(index)?;
             }
-            Err(CommitError::Log(error)) if error.is_full() => self.ledger.dropped(index),
+            Err(CommitError::Log(error)) if error.is_full() => {
+                self.ledger.dropped(node.life);
+                self.promises_dropped(index);
+            }
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
@@ -296,6 +432,7 @@ impl World {
     }
 
     fn went_down(&mut self, index: usize) {
+        self.promises_down(index);
         let time = self.time;
         self.links
             .retain(|(receiver, sender), _| *receiver != index && *sender != index);
@@ -384,10 +521,6 @@ impl World {
         }
     }
 
-    pub(crate) fn regions(&self) -> &[RegionName] {
-        &self.regions
-    }
-
     /// The connection that `receiver` has dialled to `sender`.
     pub(crate) fn link(&self, receiver: usize, sender: usize) -> Option<Link> {
         let id = *self.links.get(&(receiver, sender))?;
@@ -439,7 +572,9 @@ impl World {
         let now = self.nodes[to].now(self.time);
         if to == link.receiver {
             if let Message::Answer { id, answer } = message {
-                return self.answered(to, &peer, id, answer);
+                self.heard(to, from, id, &answer);
+                self.plan(Duration::ZERO, Event::Flush(to));
+                return self.compared_with(to, &peer, id, answer);
             }
             let Some(replica) = &mut self.nodes[to].replica else {
                 return Ok(());
@@ -451,7 +586,9 @@ impl World {
             return Ok(());
         }
         match message {
-            Message::Ask { id, question } => self.asked(to, link, id, question),
+            Message::Ask { id, question } if question.is_about_rows() => {
+                self.asked_about_rows(to, link, id, question);
+            }
             message => self.serve(to, link, &peer, message),
         }
         Ok(())
@@ -459,6 +596,12 @@ impl World {
 
     /// A subscriber said something to the sender of its stream.
     fn serve(&mut self, index: usize, link: Link, peer: &RegionName, message: Message) {
+        if let Message::Ask { id, .. } = message {
+            if let Some(answer) = self.answer(index, id) {
+                self.send(index, link.receiver, link, answer);
+            }
+            return;
+        }
         let now = self.nodes[index].now(self.time);
         let node = &mut self.nodes[index];
         let (Some(replica), Some((_, stream))) =
@@ -476,8 +619,22 @@ impl World {
                 if let Some(member) = replica.road().member(peer) {
                     replica.holds(member, &held);
                 }
+                if self.promises.is_some() {
+                    self.plan(Duration::ZERO, Event::Flush(index));
+                }
             }
             message => {
+                if let Message::Subscribe {
+                    session, origin, ..
+                } = &message
+                    && let Some(reason) = replica.refusal(peer, *origin)
+                {
+                    stream.unsubscribe();
+                    let session = *session;
+                    let refused = Message::Refuse { session, reason };
+                    self.send(index, link.receiver, link, refused);
+                    return;
+                }
                 let known = replica.road().member(peer);
                 if let Ok(Some(answer)) = stream.subscribe(now, known, message) {
                     if let Some(reason) = &answer.disowned {
@@ -510,7 +667,7 @@ impl World {
         let Some(replica) = &mut node.replica else {
             return;
         };
-        if !replica.is_settled(now) {
+        if !replica.is_settled(now) || !replica.marks().covers(&node.must_apply) {
             return;
         }
         let before = replica.staged().len();
@@ -518,7 +675,7 @@ impl World {
         // A refusal (budget, overflow) is an answer like any other; nothing is staged then.
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
         if let Some(entry) = replica.staged().get(before) {
-            self.ledger.staged(index, entry);
+            self.ledger.staged(node.life, entry);
         }
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));

@@ -61,6 +61,51 @@ fn collected_by_plain_watermark() {
 }
 
 #[test]
+fn removal_of_unseen_additions() {
+    is_caught(Mutation::RemovalOfUnseenAdditions, Scenario::Chaos);
+}
+
+#[test]
+fn snapshot_without_tail() {
+    is_caught(Mutation::SnapshotWithoutTail, Scenario::Joining);
+}
+
+#[test]
+fn token_ignored() {
+    is_caught(Mutation::TokenIgnored, Scenario::Promises);
+}
+
+#[test]
+fn acknowledgement_counted_twice() {
+    is_caught(Mutation::AcknowledgementCountedTwice, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_asks_nobody() {
+    is_caught(Mutation::StrongReadAsksNobody, Scenario::Promises);
+}
+
+#[test]
+fn strong_read_not_held() {
+    is_caught(Mutation::StrongReadNotHeld, Scenario::Promises);
+}
+
+#[test]
+fn evicted_by_minority() {
+    is_caught(Mutation::EvictedByMinority, Scenario::Split);
+}
+
+#[test]
+fn collected_early() {
+    is_caught(Mutation::CollectedEarly, Scenario::Membership);
+}
+
+#[test]
+fn taken_beyond_the_cut() {
+    is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
+}
+
+#[test]
 fn repair_resurrects_delete() {
     is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
 }

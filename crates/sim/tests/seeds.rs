@@ -24,10 +24,42 @@ fn a_dying_origin_leaves_its_last_transactions_to_all() {
 }
 
 #[test]
+fn promises_to_clients_are_kept() {
+    let (mut confirmed, mut answered) = (0, 0);
+    for seed in 0..60 {
+        let report = run(Scenario::Promises, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        confirmed += report.confirmed;
+        answered += report.answered;
+    }
+    assert!(confirmed > 3_000, "only {confirmed} writes were confirmed");
+    assert!(answered > 3_000, "only {answered} reads were answered");
+}
+
+#[test]
 fn a_lying_disk_is_noticed() {
     for seed in 0..100 {
         run(Scenario::LyingDisk, seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
+}
+
+#[test]
+fn a_region_joins_under_load() {
+    all_pass(Scenario::Joining, 0..100);
+}
+
+#[test]
+fn dead_letters_part_nobody() {
+    all_pass(Scenario::DeadLetters, 0..150);
+}
+
+#[test]
+fn regions_come_and_go() {
+    all_pass(Scenario::Membership, 0..200);
+}
+
+#[test]
+fn a_minority_decides_nothing() {
+    all_pass(Scenario::Split, 0..200);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
+use crate::promises::Promises;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,10 +21,24 @@ pub struct Dataset {
     pub table_rules: BTreeMap<TableName, TableRules>,
     /// How much of everything.
     pub limits: Limits,
+    /// What it promises to clients.
+    pub promises: Promises,
+    /// What a transaction does to the dataset that no region can apply.
+    pub dead_letters: DeadLetters,
     /// How often its rows are compared with those of the other regions; never where it is zero.
     pub compare_every: Duration,
     /// How many rows a second such a comparison reads at most.
     pub compare_rows_per_second_max: u64,
+}
+
+/// What a transaction does to its dataset that no region can apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// It is set aside, and applying goes on.
+    #[default]
+    SetAside,
+    /// Applying stops at it until it is decided about.
+    Stop,
 }
 
 /// How often rows are compared, unless a dataset says otherwise.
@@ -42,6 +57,8 @@ impl Dataset {
             tables: None,
             table_rules: BTreeMap::new(),
             limits: Limits::default(),
+            promises: Promises::default(),
+            dead_letters: DeadLetters::default(),
             compare_every: COMPARE_EVERY,
             compare_rows_per_second_max: COMPARE_ROWS_PER_SECOND_MAX,
         }
@@ -71,12 +88,7 @@ pub enum Engine {
     Embedded,
 }
 
-/// How a conflict is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// The higher version wins the row; incremented fields merge.
-    LastWriterWins,
-}
+pub use meridian_model::Strategy;
 
 /// What one table has different from its dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +112,8 @@ pub struct Limits {
     pub log_reserve_bytes: u64,
     /// How many conflict records are kept.
     pub conflicts_max: u64,
+    /// For how long the log keeps entries that every region has, within its budget.
+    pub log_retention: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +125,7 @@ impl Default for Limits {
             log_bytes_max: 4 << 30,
             log_reserve_bytes: 256 << 20,
             conflicts_max: 100_000,
+            log_retention: Duration::ZERO,
         }
     }
 }

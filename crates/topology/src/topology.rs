@@ -55,6 +55,21 @@ pub struct Region {
     pub(crate) position: Option<Position>,
 }
 
+impl Region {
+    /// A region that no file names, without addresses yet.
+    #[must_use]
+    pub fn new(name: &str, place: Place) -> Self {
+        Self {
+            name: RegionName::new(name),
+            place,
+            api: None,
+            link: None,
+            data_dir: None,
+            position: None,
+        }
+    }
+}
+
 /// What is expected of the regions' clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {

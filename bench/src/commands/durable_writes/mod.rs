@@ -7,7 +7,8 @@
 //! acknowledges what it has not handed to the kernel fails here.
 
 mod candidates;
-mod install;
+pub mod floor;
+pub mod install;
 mod report;
 
 use crate::Common;
@@ -39,6 +40,8 @@ pub enum System {
     Etcd,
     /// Redis with `appendonly yes` and `appendfsync always`
     Redis,
+    /// No store: the product's HTTP library answering a constant, the bound of this protocol
+    HttpFloor,
 }
 
 /// Options of `durable-writes`.
@@ -64,7 +67,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "meridian,etcd,redis"
+        default_value = "meridian,etcd,redis,http-floor"
     )]
     systems: Vec<System>,
 }
@@ -90,6 +93,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<bool> {
             System::Meridian => check_binary(&meridian.program)?,
             System::Etcd => install::ensure("etcd", "etcd-server").await?,
             System::Redis => install::ensure("redis-server", "redis-server").await?,
+            System::HttpFloor => {}
         }
     }
     let mut figures = Vec::new();
@@ -98,6 +102,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<bool> {
             System::Meridian => meridian.version()?,
             System::Etcd => Etcd.version()?,
             System::Redis => Redis.version()?,
+            System::HttpFloor => "a constant reply, nothing stored".to_owned(),
         };
         figures.push(SystemFigures::new(*system, version));
     }
@@ -115,6 +120,7 @@ pub async fn run(common: &Common, options: &Options) -> Result<bool> {
             System::Meridian => measure(&meridian, directory.path(), options).await,
             System::Etcd => measure(&Etcd, directory.path(), options).await,
             System::Redis => measure(&Redis, directory.path(), options).await,
+            System::HttpFloor => floor::measure(directory.path(), options).await,
         };
         let measured = measured.with_context(|| format!("measure {system:?}"))?;
         talk(&format!("  {}", measured.in_words()));

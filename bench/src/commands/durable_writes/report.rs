@@ -1,6 +1,7 @@
 //! The report of `durable-writes`: medians of the rounds, ratios, and what they stand on.
 
 use super::{Options, System};
+use clap::ValueEnum;
 use meridian_bench::latency::{LatencySummary, median};
 use meridian_bench::load::LoadOutcome;
 use meridian_bench::machine::Machine;
@@ -37,6 +38,12 @@ impl Round {
             client_microseconds_per_write: per_write(client),
             keys_verified: keys,
         }
+    }
+
+    /// The same where nothing was stored that could be counted.
+    pub fn unverified(mut self) -> Self {
+        self.keys_verified = 0;
+        self
     }
 
     /// One line.
@@ -89,7 +96,7 @@ impl SystemFigures {
     fn medians(&self, meridian: Option<f64>) -> SystemReport {
         let writes_per_second = self.median(|round| round.writes_per_second);
         SystemReport {
-            system: format!("{:?}", self.system).to_lowercase(),
+            system: name(self.system),
             version: self.version.clone(),
             writes_per_second,
             p50_ms: self.median(|round| round.latency.p50_ms),
@@ -100,6 +107,11 @@ impl SystemFigures {
             rounds: self.rounds.clone(),
         }
     }
+}
+
+fn name(system: System) -> String {
+    let value = system.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// A figure by somebody else's tool.

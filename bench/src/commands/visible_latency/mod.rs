@@ -10,7 +10,7 @@
 
 mod observer;
 mod open_loop;
-mod report;
+pub mod report;
 
 use crate::Common;
 use crate::output::{talk, workplace};
@@ -61,6 +61,23 @@ pub struct Options {
     p99_ms_max: Option<f64>,
 }
 
+impl Options {
+    /// The defaults but for these.
+    pub fn brief(rate: u32, seconds: u64, value_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            rates: vec![rate],
+            seconds,
+            clients: 64,
+            samples_per_second: 100,
+            observers: 8,
+            poll_interval_microseconds: 100,
+            value_bytes: u32::try_from(value_bytes).context("the value is too long")?,
+            base_port: None,
+            p99_ms_max: None,
+        })
+    }
+}
+
 /// Runs the benchmark and prints its report.
 pub async fn run(common: &Common, options: &Options) -> Result<bool> {
     let (directory, machine) = workplace(&common.data_parent)?;
@@ -96,7 +113,8 @@ async fn measure_all(regions: &[Region], options: &Options) -> Result<Vec<RateRe
     Ok(rates)
 }
 
-async fn measure(regions: &[Region], rate: u32, options: &Options) -> Result<RateReport> {
+/// Writes at a rate into the first region and watches some of the writes in the others.
+pub async fn measure(regions: &[Region], rate: u32, options: &Options) -> Result<RateReport> {
     let table = format!("visible-{rate}");
     let (writer, others) = regions.split_first().context("there are no regions")?;
     let observers = Arc::new(Observers::start(

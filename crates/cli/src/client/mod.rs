@@ -162,7 +162,7 @@ impl Api {
             self.agent.run(request)
         };
         let response = response.map_err(|error| no_answer(reply::reason(&error)))?;
-        Reply::read(response, self.place(), &what).map_err(|error| no_answer(reply::reason(&error)))
+        Reply::of(response, self.place(), &what).map_err(|error| no_answer(reply::reason(&error)))
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Reply {
     pub status: u16,
     /// The row's version, where there is one.
     pub version: Option<String>,
+    /// What the region says that its client has seen.
+    pub session: Option<String>,
     /// The body.
     pub body: Vec<u8>,
     place: String,
@@ -68,7 +70,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(super) fn read(
+    pub(super) fn of(
         mut response: Response<Body>,
         place: String,
         what: &str,
@@ -77,7 +79,10 @@ impl Reply {
         let version = etag
             .and_then(|etag| etag.to_str().ok())
             .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
+        let session = response.headers().get("meridian-session");
+        let session = session.and_then(|token| Some(token.to_str().ok()?.to_owned()));
         Ok(Self {
+            session,
             status: response.status().as_u16(),
             version,
             body: response
@@ -112,11 +117,15 @@ impl Reply {
 
     /// The body of a successful reply, read as JSON.
     pub fn json<T: DeserializeOwned>(self) -> CliResult<T> {
-        let reply = self.success()?;
-        serde_json::from_slice(&reply.body).map_err(|error| {
+        self.success()?.read()
+    }
+
+    /// The body, whatever the status, read as JSON.
+    pub fn read<T: DeserializeOwned>(&self) -> CliResult<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
             CliError::failure(format!(
                 "{} replied to {} with something else than was expected",
-                reply.place, reply.what
+                self.place, self.what
             ))
             .because(&error)
             .hint("the region may be of another version than this program")
@@ -167,6 +176,7 @@ mod tests {
         Reply {
             status,
             version: None,
+            session: None,
             body: body.into(),
             place: "region eu-west-1".to_owned(),
             what: "GET /v1/status".to_owned(),

@@ -1,5 +1,6 @@
 //! `meridian tables checksum`: whether regions hold the same rows.
 
+use super::promises::Reading;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, table, thousands};
@@ -17,6 +18,8 @@ pub struct Options {
     /// The table
     #[arg(value_name = "TABLE")]
     table: String,
+    #[command(flatten)]
+    reading: Reading,
     #[command(flatten)]
     target: Target,
 }
@@ -41,7 +44,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         .target
         .all()?
         .into_iter()
-        .map(|api| read(&api, &options.table).map(|checksum| (api, checksum)))
+        .map(|api| read(&api, options).map(|checksum| (api, checksum)))
         .collect::<CliResult<Vec<_>>>()?;
     let is_equal = found.windows(2).all(|pair| pair[0].1 == pair[1].1);
     match format {
@@ -66,9 +69,9 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     )
 }
 
-fn read(api: &Api, table: &str) -> CliResult<Checksum> {
-    let path = format!("/v1/tables/{}/checksum", encode(table));
-    api.get(&path)?.json()
+fn read(api: &Api, options: &Options) -> CliResult<Checksum> {
+    let path = format!("/v1/tables/{}/checksum", encode(&options.table));
+    options.reading.get(api, &path)?.json()
 }
 
 fn print(found: &[(Api, Checksum)], is_equal: bool) -> CliResult {

@@ -6,13 +6,13 @@ use crate::output::{self, Format, thousands};
 use crate::target::Target;
 use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::io::{self, BufWriter, Write};
 
 /// `meridian tables export`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "JSON lines are the documents, or with --output json objects with key, version and document. In\nCSV the columns are the fields of the first document; a field that turns up later is an error,\nand one that is missing is empty.\n\nExample:\n  meridian tables export orders > orders.jsonl"
+    after_help = "JSON lines are the documents, or with --output json objects with key, version and document (and\nsiblings, where a row has any; else the newest of them is the document). In\nCSV the columns are the fields of the first document; a field that turns up later is an error,\nand one that is missing is empty.\n\nExample:\n  meridian tables export orders > orders.jsonl"
 )]
 pub struct Options {
     /// The table
@@ -39,11 +39,13 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let api = options.target.one()?;
     let stdout = BufWriter::with_capacity(256 << 10, io::stdout().lock());
     let mut rows = 0;
+    let mut with_siblings = 0;
     match options.format {
         FileFormat::Jsonl => {
             let mut out = stdout;
             each_row(&api, &options.table, None, None, |row| {
                 rows += 1;
+                with_siblings += u64::from(!row.siblings.is_empty());
                 write_line(&mut out, &row, format)
             })?;
             out.flush()?;
@@ -55,12 +57,19 @@ pub fn run(options: &Options, format: Format) -> CliResult {
             };
             each_row(&api, &options.table, None, None, |row| {
                 rows += 1;
+                with_siblings += u64::from(!row.siblings.is_empty());
                 sheet.write(&row)
             })?;
             sheet.out.flush()?;
         }
     }
     output::talk(&format!("exported {} rows", thousands(rows)));
+    if with_siblings > 0 {
+        output::talk(&format!(
+            "{} of them have siblings: the newest of each was written as the document",
+            thousands(with_siblings)
+        ));
+    }
     Ok(())
 }
 
@@ -68,9 +77,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 fn write_line(out: &mut impl Write, row: &Row, format: Format) -> CliResult {
     let text = match format {
         Format::Text => one_line(&row.document)?,
-        Format::Json => {
-            json!({ "key": row.key, "version": row.version, "document": row.document }).to_string()
-        }
+        Format::Json => row.as_json().to_string(),
     };
     out.write_all(text.as_bytes())?;
     Ok(out.write_all(b"\n")?)
@@ -132,6 +139,7 @@ mod tests {
             key: "k".to_owned(),
             version: "1".to_owned(),
             document: RawValue::from_string(document.to_owned()).unwrap(),
+            siblings: Vec::new(),
         }
     }
 

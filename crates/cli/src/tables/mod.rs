@@ -4,6 +4,8 @@ mod checksum;
 mod compare;
 mod export;
 mod import;
+mod members;
+mod promises;
 mod rows;
 
 use crate::error::CliResult;
@@ -30,6 +32,8 @@ pub enum Verb {
     Import(Box<import::Options>),
     /// Write a table's rows to stdout
     Export(export::Options),
+    /// Add members to a field that is a set, and remove others
+    Members(members::Members),
     /// Compare rows between all regions, one by one, and mend those that differ
     Compare(compare::Options),
 }
@@ -43,6 +47,7 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Checksum(options) => checksum::run(options, format),
         Verb::Import(options) => import::run(options, format),
         Verb::Export(options) => export::run(options, format),
+        Verb::Members(options) => members::run(options, format),
         Verb::Compare(options) => compare::run(options, format),
     }
 }

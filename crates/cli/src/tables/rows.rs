@@ -1,13 +1,14 @@
 //! Single rows, and lists of them.
 
-use crate::client::{Api, encode};
+use super::promises::{self, Reading, Seen};
+use crate::client::{Api, Reply, encode};
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format};
 use crate::target::Target;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::io::{self, Read};
 
 /// How many rows a page has when all are wanted.
@@ -16,7 +17,7 @@ const PAGE_ROWS: u64 = 1000;
 /// `meridian tables get`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\n\nExample:\n  meridian tables get orders 1 --region eu-west-1"
+    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\nOf a row with siblings it prints each one's version and document, and the exit code is 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
 )]
 pub struct Get {
     /// The table
@@ -26,13 +27,15 @@ pub struct Get {
     #[arg(value_name = "KEY")]
     key: String,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     target: Target,
 }
 
 /// `meridian tables put`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  meridian tables put orders 1 '{\"item\": \"tea\"}'\n  meridian tables put orders 2 - < order.json"
+    after_help = "Exit code 6 if the write is done, but not confirmed by as many regions as the dataset promises.\n\nExamples:\n  meridian tables put orders 1 '{\"item\": \"tea\"}'\n  meridian tables put orders 2 - < order.json\n\nA row with siblings is resolved by a document, with all of their versions in --if-match."
 )]
 pub struct Put {
     /// The table
@@ -44,6 +47,11 @@ pub struct Put {
     /// The document, any JSON; - reads it from stdin
     #[arg(value_name = "DOCUMENT", allow_hyphen_values = true)]
     document: String,
+    /// Only if the row is in this version; may be given several times
+    #[arg(long, value_name = "VERSION")]
+    if_match: Vec<String>,
+    #[command(flatten)]
+    seen: Seen,
     #[command(flatten)]
     target: Target,
 }
@@ -59,13 +67,15 @@ pub struct Delete {
     #[arg(value_name = "KEY")]
     key: String,
     #[command(flatten)]
+    seen: Seen,
+    #[command(flatten)]
     target: Target,
 }
 
 /// `meridian tables list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\n\nExample:\n  meridian tables list orders --limit 10"
+    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\nA row with siblings has a line for each.\n\nExample:\n  meridian tables list orders --limit 10"
 )]
 pub struct List {
     /// The table
@@ -90,6 +100,39 @@ pub struct Row {
     pub version: String,
     /// The document as the region wrote it.
     pub document: Box<RawValue>,
+    /// All documents that stand, newest first, where there are several.
+    #[serde(default)]
+    pub siblings: Vec<Sibling>,
+}
+
+/// One of several documents of a row.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Sibling {
+    version: String,
+    document: Box<RawValue>,
+}
+
+impl Row {
+    /// The row as programs are told of it.
+    pub fn as_json(&self) -> serde_json::Value {
+        let Self {
+            key,
+            version,
+            document,
+            siblings,
+        } = self;
+        let mut row = json!({ "key": key, "version": version, "document": document });
+        if !siblings.is_empty() {
+            row["siblings"] = json!(siblings);
+        }
+        row
+    }
+}
+
+/// A row with siblings, as a region shows it.
+#[derive(Debug, Deserialize)]
+struct Siblings {
+    siblings: Vec<Sibling>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,13 +141,14 @@ struct Page {
     next: Option<String>,
 }
 
-fn row_path(table: &str, key: &str) -> String {
+pub fn row_path(table: &str, key: &str) -> String {
     format!("/v1/tables/{}/rows/{}", encode(table), encode(key))
 }
 
 pub fn get(options: &Get, format: Format) -> CliResult {
     let api = options.target.one()?;
-    let reply = api.get(&row_path(&options.table, &options.key))?;
+    let path = row_path(&options.table, &options.key);
+    let reply = options.reading.get(&api, &path)?;
     if reply.status == 404 && reply.problem().ends_with("row-not-found") {
         return Err(CliError::new(
             Exit::NotFound,
@@ -116,15 +160,53 @@ pub fn get(options: &Get, format: Format) -> CliResult {
             ),
         ));
     }
+    if reply.status == 300 {
+        return show_siblings(options, &reply, format);
+    }
     let reply = reply.success()?;
-    let version = reply.version.clone();
+    let (version, session) = (reply.version.clone(), reply.session.clone());
     let document: Box<RawValue> = reply.json()?;
     match format {
         Format::Text => output::line(document.get()),
         Format::Json => {
-            output::json(&json!({ "key": options.key, "version": version, "document": document }))
+            let mut row = json!({ "key": options.key, "version": version, "document": document });
+            tell_session(&mut row, session);
+            output::json(&row)
         }
     }
+}
+
+fn show_siblings(options: &Get, reply: &Reply, format: Format) -> CliResult {
+    let Siblings { siblings } = reply.read()?;
+    match format {
+        Format::Text => {
+            for Sibling { version, document } in &siblings {
+                output::line(&format!("{version}\t{}", one_line(document.get())))?;
+            }
+        }
+        Format::Json => output::json(
+            &json!({ "key": options.key, "version": reply.version, "siblings": siblings }),
+        )?,
+    }
+    let versions: Vec<_> = siblings
+        .iter()
+        .map(|sibling| format!("--if-match {}", sibling.version))
+        .collect();
+    Err(CliError::new(
+        Exit::Siblings,
+        format!(
+            "row {:?} of table {} has {} siblings",
+            options.key,
+            options.table,
+            siblings.len()
+        ),
+    )
+    .hint(format!(
+        "choose or merge, and write it: meridian tables put {} {} DOCUMENT {}",
+        options.table,
+        options.key,
+        versions.join(" ")
+    )))
 }
 
 pub fn put(options: &Put, format: Format) -> CliResult {
@@ -145,21 +227,43 @@ pub fn put(options: &Put, format: Format) -> CliResult {
     }
     let api = options.target.one()?;
     let path = row_path(&options.table, &options.key);
-    let reply = api.send("PUT", &path, document.as_bytes())?.success()?;
-    written(&options.key, reply.version.as_deref(), format)
+    let tags: Vec<_> = options
+        .if_match
+        .iter()
+        .map(|version| format!("\"{version}\""))
+        .collect();
+    let tags = tags.join(", ");
+    let headers = [("if-match", tags.as_str())];
+    let headers = if tags.is_empty() { &[][..] } else { &headers };
+    let body = document.as_bytes();
+    let reply = promises::write(&api, "PUT", &path, &options.seen, headers, body)?;
+    written(&api, &options.key, &reply, format)
 }
 
 pub fn delete(options: &Delete, format: Format) -> CliResult {
     let api = options.target.one()?;
     let path = row_path(&options.table, &options.key);
-    let reply = api.send("DELETE", &path, &[])?.success()?;
-    written(&options.key, reply.version.as_deref(), format)
+    let reply = promises::write(&api, "DELETE", &path, &options.seen, &[], &[])?;
+    written(&api, &options.key, &reply, format)
 }
 
-fn written(key: &str, version: Option<&str>, format: Format) -> CliResult {
+pub fn written(api: &Api, key: &str, reply: &Reply, format: Format) -> CliResult {
+    let version = reply.version.as_deref();
     match format {
-        Format::Text => output::line(version.unwrap_or("done")),
-        Format::Json => output::json(&json!({ "key": key, "version": version })),
+        Format::Text => output::line(version.unwrap_or("done"))?,
+        Format::Json => {
+            let mut row = json!({ "key": key, "version": version });
+            tell_session(&mut row, reply.session.clone());
+            output::json(&row)?;
+        }
+    }
+    promises::confirmed(api, reply)
+}
+
+/// What to bring along next time, where the region says so.
+fn tell_session(row: &mut Value, session: Option<String>) {
+    if let Some(session) = session {
+        row["session"] = session.into();
     }
 }
 
@@ -172,15 +276,21 @@ pub fn list(options: &List, format: Format) -> CliResult {
         after,
         options.limit,
         |row| match format {
-            Format::Text => output::line(&format!(
+            Format::Text if row.siblings.is_empty() => output::line(&format!(
                 "{}\t{}\t{}",
                 one_line(&row.key),
                 row.version,
                 one_line(row.document.get())
             )),
-            Format::Json => output::json_line(
-                &json!({ "key": row.key, "version": row.version, "document": row.document }),
-            ),
+            Format::Text => row.siblings.iter().try_for_each(|sibling| {
+                output::line(&format!(
+                    "{}\t{}\t{}",
+                    one_line(&row.key),
+                    sibling.version,
+                    one_line(sibling.document.get())
+                ))
+            }),
+            Format::Json => output::json_line(&row.as_json()),
         },
     )
 }

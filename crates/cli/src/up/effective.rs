@@ -3,7 +3,9 @@
 //! Children read a file like any production region, so the topology of `up` (addresses on this
 //! machine, certificates of its own) is written out. A test holds writing and reading together.
 
-use meridian_topology::{Dataset, Engine, Region, Strategy, Topology};
+use meridian_topology::{
+    Dataset, DeadLetters, Engine, Promises, Region, Strategy, Topology, Writes,
+};
 use toml::{Table, Value};
 
 /// The `[tls]` paths, which the topology has per region and the file with `{region}`.
@@ -78,6 +80,11 @@ fn dataset(dataset: &Dataset) -> Value {
         let names = tables.iter().map(|name| Value::from(name.to_string()));
         entries.insert("tables".into(), Value::Array(names.collect()));
     }
+    let dead_letters = match dataset.dead_letters {
+        DeadLetters::SetAside => "set-aside",
+        DeadLetters::Stop => "stop",
+    };
+    entries.insert("dead-letters".into(), dead_letters.into());
     let limits = &dataset.limits;
     let limits = [
         ("document-bytes-max", limits.document_bytes_max),
@@ -89,7 +96,12 @@ fn dataset(dataset: &Dataset) -> Value {
     ];
     // They came out of TOML integers, or of strings that stand for as many bytes.
     let limits = limits.map(|(key, limit)| (key, i64::try_from(limit).unwrap_or(i64::MAX).into()));
-    entries.insert("limits".into(), table(limits));
+    let mut limits = table(limits);
+    if let Value::Table(limits) = &mut limits {
+        let kept_ms = dataset.limits.log_retention.as_millis();
+        limits.insert("log-retention".into(), format!("{kept_ms}ms").into());
+    }
+    entries.insert("limits".into(), limits);
     let every = format!("{}us", dataset.compare_every.as_micros());
     entries.insert("compare-every".into(), every.into());
     let pace = i64::try_from(dataset.compare_rows_per_second_max).unwrap_or(i64::MAX);
@@ -101,13 +113,33 @@ fn dataset(dataset: &Dataset) -> Value {
         });
         entries.insert("table".into(), Value::Table(rules.collect()));
     }
+    promises(&mut entries, &dataset.promises);
     Value::Table(entries)
 }
 
-fn strategy(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::LastWriterWins => "last-writer-wins",
+fn promises(entries: &mut Table, promises: &Promises) {
+    let timeout = format!("{}us", promises.acknowledgement_timeout.as_micros());
+    for (key, value) in [
+        ("consistency", promises.consistency.name().into()),
+        ("acknowledgement", promises.acknowledgement.name().into()),
+        ("acknowledgement-timeout", timeout.into()),
+        ("writes", promises.writes.name().into()),
+    ] {
+        entries.insert(key.into(), value);
     }
+    match &promises.writes {
+        Writes::Home(home) => {
+            entries.insert("home".into(), home.as_str().into());
+        }
+        Writes::ActiveActive { read_replicas } => {
+            let names = read_replicas.iter().map(|name| name.as_str().into());
+            entries.insert("read-replicas".into(), Value::Array(names.collect()));
+        }
+    }
+}
+
+fn strategy(strategy: Strategy) -> &'static str {
+    strategy.name()
 }
 
 #[cfg(test)]
@@ -163,11 +195,22 @@ mod tests {
             document-bytes-max = "2MiB"
             conflicts-max = 7
             [dataset.table.orders]
-            strategy = "last-writer-wins"
+            strategy = "add-wins-set"
             [[dataset]]
             name = "other"
             engine = "embedded"
+            dead-letters = "stop"
             tables = ["inventory_*", "stock"]
+            consistency = "strong"
+            acknowledgement = "one-remote"
+            acknowledgement-timeout = "1500ms"
+            read-replicas = ["eu-west-1"]
+            [[dataset]]
+            name = "at-home"
+            engine = "embedded"
+            tables = ["home"]
+            writes = "home"
+            home = "nowhere"
             [clock]
             drift-max = "250us"
         "#;

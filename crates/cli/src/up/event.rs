@@ -1,6 +1,7 @@
 //! What happens to the regions of an `up`.
 
 use crate::reading::Reading;
+use crate::regions::reading::Regions;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -35,6 +36,12 @@ pub enum Happened {
     },
     /// It said how it stands, or did not answer.
     Read(Option<Box<Reading>>),
+    /// It said who the members are, other than before.
+    Members(Box<Regions>),
+    /// It has joined the system that runs, and is about to be started.
+    Admitted,
+    /// It has left the system, and is about to be stopped.
+    Left,
 }
 
 /// The end of a process that nobody asked for.

@@ -103,7 +103,8 @@ fn addresses(state: &State) -> String {
     )
 }
 
-fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
+/// What happened, for people, where it is for them.
+pub fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
     let name = &state.region.name;
     Some(match happened {
         Happened::Started { process_id } => format!("{name} started (process {process_id})"),
@@ -113,7 +114,12 @@ fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
         Happened::Stopped { was_killed: true } => {
             format!("{name} did not stop in 10 s and was killed")
         }
-        Happened::Read(_) => return None,
+        Happened::Admitted => format!("{name} joins: {}", state.region.api),
+        Happened::Left => format!(
+            "{name} has left; its data stays in {}",
+            state.region.data_dir.display()
+        ),
+        Happened::Read(_) | Happened::Members(_) => return None,
     })
 }
 
@@ -156,7 +162,9 @@ fn event_json(happened: &Happened, state: &RegionState) -> Option<Value> {
         Happened::Stopped { was_killed } => {
             json!({ "event": "stopped", "region": name, "was_killed": was_killed })
         }
-        Happened::Read(_) => return None,
+        Happened::Admitted => json!({ "event": "joins", "region": state.region }),
+        Happened::Left => json!({ "event": "left", "region": name }),
+        Happened::Read(_) | Happened::Members(_) => return None,
     })
 }
 

@@ -18,10 +18,12 @@
 mod certificates;
 mod effective;
 mod event;
+mod grow;
 mod lines;
 mod poll;
 mod prepare;
 mod region;
+mod roster;
 mod state;
 mod supervise;
 mod tail;
@@ -55,6 +57,9 @@ pub struct Options {
     /// Leave a region that dies dead
     #[arg(long)]
     pub no_restart: bool,
+    /// Let regions take faults over the API, for drills
+    #[arg(long)]
+    pub allow_faults: bool,
 }
 
 pub fn run(options: Options, format: Format) -> CliResult {

@@ -3,6 +3,7 @@
 use super::Options;
 use super::certificates;
 use super::effective::{CertificatePaths, render};
+use super::roster::Roster;
 use crate::config::load;
 use crate::error::{CliError, CliResult};
 use crate::system::{System, SystemRegion, replace};
@@ -23,6 +24,12 @@ pub struct Prepared {
     pub data_dir: PathBuf,
     /// Held as long as the system runs.
     pub lock: File,
+    /// The topology as the user gave it, its addresses on this machine.
+    pub given: Topology,
+    /// The regions of the data directory.
+    pub roster: Roster,
+    /// The authority and every region's certificate.
+    pub certificates: PathBuf,
 }
 
 /// Makes everything that the regions need, and checks everything that they will want.
@@ -31,7 +38,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         Some(file) => load(file)?,
         None => Topology::built_in(),
     };
-    let mut topology = topology
+    let mut given = topology
         .on_this_machine(options.base_port)
         .map_err(crate::config::rendered)?;
     make_data_dir(&options.data_dir)?;
@@ -39,21 +46,25 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
     let data_dir = fs::canonicalize(&options.data_dir)
         .map_err(|error| no_data_dir(&options.data_dir, &error))?;
     let lock = take_lock(&data_dir, &options.data_dir)?;
-    check_ports(&topology)?;
+    let roster = Roster::open(&data_dir, &given)?;
     let certificates = data_dir.join(CERTIFICATES);
-    certificates::ensure(&certificates, &topology)?;
-    topology.tls = Some(Tls::new(
+    given.tls = Some(Tls::new(
         certificates.join("authority.pem"),
         certificates.join("{region}.pem"),
         certificates.join("{region}.key.pem"),
     ));
+    let topology = roster.apply(&given, options.base_port)?;
+    check_ports(&topology)?;
+    certificates::ensure(&certificates, &topology)?;
     let file = write_topology(&topology, &data_dir)?;
+    roster.save()?;
     let regions = topology.regions.iter();
     let regions = regions.map(|region| describe(region, &data_dir));
     let system = System {
         process_id: std::process::id(),
         topology: file,
         regions: regions.collect(),
+        next: roster.next(options.base_port),
     };
     for region in &system.regions {
         make_data_dir(&region.data_dir)?;
@@ -62,10 +73,14 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         system,
         data_dir,
         lock,
+        given,
+        roster,
+        certificates,
     })
 }
 
-fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRegion {
+/// The region as other verbs find it.
+pub fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRegion {
     let address = |endpoint: &Option<meridian_topology::Endpoint>| {
         let endpoint = endpoint.as_ref();
         let endpoint = endpoint.expect("on_this_machine gave every region its addresses");
@@ -88,7 +103,8 @@ fn no_data_dir(path: &Path, error: &io::Error) -> CliError {
         .hint("name another with --data-dir DIR")
 }
 
-fn make_data_dir(path: &Path) -> CliResult {
+/// Makes a region's directory.
+pub fn make_data_dir(path: &Path) -> CliResult {
     fs::create_dir_all(path).map_err(|error| no_data_dir(path, &error))
 }
 
@@ -141,7 +157,8 @@ fn check_port(address: SocketAddr, what: &str, region: &str) -> CliResult {
     .hint("choose other ports with --base-port N"))
 }
 
-fn write_topology(topology: &Topology, data_dir: &Path) -> CliResult<PathBuf> {
+/// Writes the topology that the regions read.
+pub fn write_topology(topology: &Topology, data_dir: &Path) -> CliResult<PathBuf> {
     let path = data_dir.join("meridian.toml");
     // Relative to the file, so that the data directory can be moved.
     let text = render(
@@ -170,6 +187,7 @@ mod tests {
             base_port,
             wan: WanChoice::None,
             no_restart: false,
+            allow_faults: false,
         }
     }
 

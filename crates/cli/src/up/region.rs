@@ -38,6 +38,10 @@ pub struct Keeper {
     pub wan: WanChoice,
     /// Whether it is started again when it dies.
     pub restart: bool,
+    /// Whether it takes faults over its API.
+    pub allow_faults: bool,
+    /// Whether it joins a system that runs already.
+    pub joins: bool,
     /// Where events go.
     pub events: UnboundedSender<Event>,
 }
@@ -136,6 +140,8 @@ impl Keeper {
             .arg("--data-dir")
             .arg(&self.region.data_dir)
             .args(["--wan", wan, "--watch-stdin"])
+            .args(self.allow_faults.then_some("--allow-faults"))
+            .args(self.joins.then_some("--join"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

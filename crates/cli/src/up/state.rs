@@ -28,12 +28,14 @@ pub struct RegionState {
     /// Clients' writes a second, between the last two readings.
     pub writes_per_second: Option<f64>,
     read_at: Option<Instant>,
+    /// Whether it has left the system, so that its end is no surprise.
+    has_left: bool,
 }
 
 /// Where a region is in its life.
 ///
 /// ```text
-/// Starting ─▶ Ready ─▶ Down ─▶ Starting …      Stopped and Dead are final
+/// Starting ─▶ Ready ─▶ Down ─▶ Starting …      Stopped, Gone and Dead are final
 ///     └─────────────────▲ └──▶ Dead
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +55,14 @@ pub enum Phase {
     Dead,
     /// It was asked to end, and did.
     Stopped,
+    /// It has left the system.
+    Gone,
 }
 
 impl Phase {
     /// Whether nothing more will happen to the region.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Dead | Self::Stopped)
+        matches!(self, Self::Dead | Self::Stopped | Self::Gone)
     }
 
     /// For people.
@@ -73,6 +77,7 @@ impl Phase {
             }
             Self::Dead => "dead".to_owned(),
             Self::Stopped => "stopped".to_owned(),
+            Self::Gone => "gone".to_owned(),
         }
     }
 }
@@ -80,18 +85,22 @@ impl Phase {
 impl State {
     /// Nothing has happened yet.
     pub fn new(system: &System) -> Self {
-        let regions = system.regions.iter().map(|region| RegionState {
-            region: region.clone(),
-            phase: Phase::Starting,
-            restarts: 0,
-            last_death: None,
-            reading: None,
-            writes_per_second: None,
-            read_at: None,
-        });
+        let regions = system.regions.iter().cloned().map(RegionState::new);
         Self {
             regions: regions.collect(),
         }
+    }
+
+    /// One more region, or one that had left and is back; returns its index.
+    pub fn admit(&mut self, region: SystemRegion) -> usize {
+        let mut known = self.regions.iter();
+        let at = known.position(|state| state.region.name == region.name);
+        let at = at.unwrap_or(self.regions.len());
+        match self.regions.get_mut(at) {
+            Some(state) => *state = RegionState::new(region),
+            None => self.regions.push(RegionState::new(region)),
+        }
+        at
     }
 
     /// Takes an event in.
@@ -115,14 +124,21 @@ impl State {
                 });
                 state.last_death = Some(death.clone());
             }
-            Happened::Stopped { .. } => state.end(Phase::Stopped),
+            Happened::Stopped { .. } => state.end(if state.has_left {
+                Phase::Gone
+            } else {
+                Phase::Stopped
+            }),
+            Happened::Left => state.has_left = true,
+            Happened::Members(_) | Happened::Admitted => {}
             Happened::Read(reading) => state.read(reading.as_deref(), now),
         }
     }
 
     /// Whether every region serves.
     pub fn is_serving(&self) -> bool {
-        self.regions.iter().all(|state| state.phase == Phase::Ready)
+        let mut here = self.regions.iter().filter(|it| it.phase != Phase::Gone);
+        here.all(|state| state.phase == Phase::Ready)
     }
 
     /// Whether nothing more will happen.
@@ -132,6 +148,19 @@ impl State {
 }
 
 impl RegionState {
+    fn new(region: SystemRegion) -> Self {
+        Self {
+            region,
+            phase: Phase::Starting,
+            restarts: 0,
+            last_death: None,
+            reading: None,
+            writes_per_second: None,
+            read_at: None,
+            has_left: false,
+        }
+    }
+
     fn end(&mut self, phase: Phase) {
         self.phase = phase;
         self.region.process_id = None;
@@ -183,6 +212,7 @@ pub mod tests {
             process_id: 1,
             topology: "meridian.toml".into(),
             regions: vec![region("us-east-1", 7000), region("eu-west-1", 7010)],
+            next: None,
         })
     }
 
@@ -238,5 +268,25 @@ pub mod tests {
         assert_eq!(state.regions[0].writes_per_second, Some(1000.0));
         state.take(&event(0, reading(5)), later + after);
         assert_eq!(state.regions[0].writes_per_second, None);
+    }
+
+    #[test]
+    fn a_region_joins_leaves_and_may_come_back() {
+        let (mut state, now) = (state(), Instant::now());
+        let after = Duration::from_secs(1);
+        for region in 0..2 {
+            state.take(&event(region, Happened::Ready { after }), now);
+        }
+        let mut third = state.regions[0].region.clone();
+        third.name = "third".to_owned();
+        assert_eq!(state.admit(third.clone()), 2);
+        assert!(!state.is_serving());
+        state.take(&event(2, Happened::Ready { after }), now);
+        state.take(&event(2, Happened::Left), now);
+        state.take(&event(2, Happened::Stopped { was_killed: false }), now);
+        assert_eq!(state.regions[2].phase, Phase::Gone);
+        assert!(state.is_serving() && !state.is_over());
+        assert_eq!(state.admit(third), 2);
+        assert_eq!(state.regions[2].phase, Phase::Starting);
     }
 }

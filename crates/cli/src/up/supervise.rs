@@ -2,21 +2,19 @@
 
 use super::Options;
 use super::event::{Event, Happened};
-use super::lines::{Lines, death_text};
-use super::poll::poll;
+use super::grow::{Fleet, has_left};
+use super::lines::{Lines, death_text, event_text};
 use super::prepare::Prepared;
-use super::region::Keeper;
-use super::state::State;
+use super::state::{Phase, State};
 use super::view::View;
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format};
-use crate::system::System;
+use crate::regions::reading::Regions;
+use crate::system::{System, SystemRegion};
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the live view is drawn and the regions are asked for it.
@@ -41,8 +39,18 @@ pub fn run(prepared: Prepared, options: &Options, format: Format) -> CliResult {
         system,
         data_dir,
         lock,
+        given,
+        roster,
+        certificates,
     } = prepared;
-    let result = runtime.block_on(supervise(&system, &data_dir, options, format));
+    let is_live = format == Format::Text && io::stdout().is_terminal();
+    let every = if is_live { VIEW_EVERY } else { SUMMARY_EVERY };
+    let (events, inbox) = unbounded_channel();
+    let directories = (data_dir.clone(), certificates);
+    let given = (given, roster);
+    let fleet = Fleet::new(given, directories, options.base_port, (events, every));
+    let supervised = supervise(system, fleet, inbox, options, format);
+    let result = runtime.block_on(supervised);
     System::remove(&data_dir);
     // A poll that still waits for its reply must not keep the process.
     runtime.shutdown_background();
@@ -51,8 +59,9 @@ pub fn run(prepared: Prepared, options: &Options, format: Format) -> CliResult {
 }
 
 async fn supervise(
-    system: &System,
-    data_dir: &Path,
+    mut system: System,
+    mut fleet: Fleet,
+    mut events: UnboundedReceiver<Event>,
     options: &Options,
     format: Format,
 ) -> CliResult {
@@ -62,8 +71,8 @@ async fn supervise(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    let mut state = State::new(system);
-    write_system(system, &state, data_dir);
+    let mut state = State::new(&system);
+    write_system(&system, &state, &fleet);
     let is_live = format == Format::Text && io::stdout().is_terminal();
     let (quit, mut quits) = unbounded_channel();
     let mut screen = if is_live {
@@ -74,17 +83,22 @@ async fn supervise(
     if let Screen::Lines(lines) = &screen {
         lines.introduce(&state);
     }
-    let (stop, stopping) = watch::channel(false);
-    let every = if is_live { VIEW_EVERY } else { SUMMARY_EVERY };
-    let mut events = start(system, options, &stopping, every);
-    let mut ticks = interval(every);
+    for (index, region) in system.regions.iter().enumerate() {
+        fleet.start(index, region, &system, options);
+    }
+    let mut was_asked = false;
+    let mut ticks = interval(fleet.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     while !state.is_over() {
         let ends = tokio::select! {
             event = events.recv() => {
                 if let Some(event) = event {
-                    follow(&event, &mut state, &mut screen, (system, data_dir));
+                    if let Happened::Members(said) = &event.happened && !was_asked {
+                        let mut up = Up { system: &mut system, fleet: &mut fleet, state: &mut state, options };
+                        up.take_members(event.region, said, &mut screen);
+                    }
+                    follow(&event, &mut state, &mut screen, (&system, &fleet));
                 }
                 false
             }
@@ -97,45 +111,65 @@ async fn supervise(
             _ = hang_up.recv() => true,
             Some(()) = quits.recv() => true,
         };
-        if ends && !*stop.borrow() {
+        if ends && !was_asked {
             screen.stopping();
-            stop.send_replace(true);
+            fleet.stop_all();
+            was_asked = true;
         }
     }
-    let was_asked = *stop.borrow();
     // The terminal is itself again before anything is said.
     drop(screen);
     ended(&state, was_asked)
 }
 
-/// Starts what keeps each region running and what asks how it stands.
-fn start(
-    system: &System,
-    options: &Options,
-    stopping: &watch::Receiver<bool>,
-    every: Duration,
-) -> UnboundedReceiver<Event> {
-    let (events, inbox): (UnboundedSender<Event>, _) = unbounded_channel();
-    for (index, region) in system.regions.iter().enumerate() {
-        let keeper = Keeper {
-            index,
-            region: region.clone(),
-            topology: system.topology.clone(),
-            wan: options.wan,
-            restart: !options.no_restart,
-            events: events.clone(),
-        };
-        tokio::spawn(keeper.keep(stopping.clone()));
-        tokio::spawn(poll(index, region.api.clone(), every, events.clone()));
-    }
-    inbox
+/// An `up` at work.
+struct Up<'a> {
+    system: &'a mut System,
+    fleet: &'a mut Fleet,
+    state: &'a mut State,
+    options: &'a Options,
 }
 
-fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System, &Path)) {
+impl Up<'_> {
+    /// Starts the regions that are new among the members, and stops one that has left.
+    fn take_members(&mut self, index: usize, said: &Regions, screen: &mut Screen) {
+        match self.fleet.admit(said) {
+            Ok(admitted) => {
+                for region in admitted {
+                    self.start(region, screen);
+                }
+            }
+            Err(error) => screen.note(&format!("a region can't be started: {error}")),
+        }
+        let Some(state) = self.state.regions.get(index) else {
+            return;
+        };
+        if has_left(said) && !state.phase.is_final() {
+            let name = state.region.name.clone();
+            self.tell(index, Happened::Left, screen);
+            if let Err(error) = self.fleet.stop(index, &name) {
+                screen.note(&error.to_string());
+            }
+        }
+    }
+
+    fn start(&mut self, region: SystemRegion, screen: &mut Screen) {
+        let index = self.state.admit(region.clone());
+        self.tell(index, Happened::Admitted, screen);
+        self.fleet.start(index, &region, self.system, self.options);
+    }
+
+    fn tell(&mut self, region: usize, happened: Happened, screen: &mut Screen) {
+        let event = Event { region, happened };
+        follow(&event, self.state, screen, (self.system, self.fleet));
+    }
+}
+
+fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System, &Fleet)) {
     state.take(event, Instant::now());
     if !matches!(event.happened, Happened::Read(_)) {
-        let (system, data_dir) = place;
-        write_system(system, state, data_dir);
+        let (system, fleet) = place;
+        write_system(system, state, fleet);
     }
     match screen {
         Screen::Lines(lines) => lines.event(event, state),
@@ -143,6 +177,10 @@ fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System
             if let Happened::Died(death) = &event.happened {
                 let region = &state.regions[event.region];
                 view.note(death_text(death, region));
+            }
+            let region = state.regions.get(event.region);
+            if let (Happened::Admitted | Happened::Left, Some(region)) = (&event.happened, region) {
+                view.note(event_text(&event.happened, region).unwrap_or_default());
             }
             view.draw(state);
         }
@@ -157,6 +195,14 @@ impl Screen {
         }
     }
 
+    /// Says something that a person should know.
+    fn note(&mut self, text: &str) {
+        match self {
+            Self::View(view) => view.note(text.to_owned()),
+            Self::Lines(_) => output::talk(text),
+        }
+    }
+
     fn stopping(&mut self) {
         match self {
             Self::View(view) => view.note("stopping".to_owned()),
@@ -166,10 +212,12 @@ impl Screen {
 }
 
 /// Tells other verbs where the regions are. That it can't is no reason to stop the regions.
-fn write_system(system: &System, state: &State, data_dir: &Path) {
-    let regions = state.regions.iter().map(|state| state.region.clone());
+fn write_system(system: &System, state: &State, fleet: &Fleet) {
+    let here = state.regions.iter().filter(|it| it.phase != Phase::Gone);
+    let data_dir = &fleet.data_dir;
     let now = System {
-        regions: regions.collect(),
+        regions: here.map(|state| state.region.clone()).collect(),
+        next: fleet.roster.next(fleet.base_port),
         ..system.clone()
     };
     if let Err(error) = now.write(data_dir) {

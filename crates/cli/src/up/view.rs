@@ -144,7 +144,7 @@ fn regions_table(state: &State, now: Instant) -> Table<'static> {
 fn region_row(state: &RegionState, now: Instant) -> Row<'static> {
     let colour = match state.phase {
         Phase::Ready => Color::Green,
-        Phase::Starting | Phase::Stopped | Phase::Silent => Color::Yellow,
+        Phase::Starting | Phase::Stopped | Phase::Gone | Phase::Silent => Color::Yellow,
         Phase::Down { .. } | Phase::Dead => Color::Red,
     };
     let reading = state.reading.as_ref();

@@ -3,11 +3,20 @@
 //! Each region is a `meridian serve` of its own, with its own topology file, so that every
 //! directed link can be led through a proxy and cut alone.
 
+mod acknowledgement;
+mod backup;
+mod consistency;
 mod damage;
 mod dying;
+mod faults;
 mod kills;
+mod letters;
 mod limits;
 mod links;
+mod members;
 mod proxy;
 mod repair;
+mod strategies;
 mod system;
+mod topology;
+mod upgrade;

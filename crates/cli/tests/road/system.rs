@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
+pub const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,8 +21,11 @@ pub struct System {
     pub directory: TempDir,
     agent: ureq::Agent,
     apis: Vec<SocketAddr>,
+    links: Vec<SocketAddr>,
     processes: Vec<Option<Child>>,
     proxies: BTreeMap<(usize, usize), Proxy>,
+    /// What else regions are started with.
+    pub arguments: Vec<&'static str>,
 }
 
 /// What the API said.
@@ -30,6 +33,7 @@ pub struct System {
 pub struct Reply {
     pub status: u16,
     pub etag: Option<String>,
+    pub session: Option<String>,
     pub body: String,
 }
 
@@ -111,6 +115,7 @@ impl System {
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .max_redirects(0)
             .timeout_global(Some(Duration::from_secs(20)))
             .timeout_connect(Some(Duration::from_secs(2)))
             .max_idle_connections_per_host(0)
@@ -122,8 +127,10 @@ impl System {
             directory,
             agent,
             apis,
+            links: links.clone(),
             processes,
             proxies,
+            arguments: Vec::new(),
         };
         for own in 0..system.names.len() {
             let text = system.topology_of(own, &links, dataset);
@@ -181,17 +188,30 @@ impl System {
 
     /// Starts a region on another data directory than its own.
     pub fn start_region_in(&mut self, region: usize, data_dir: &Path) {
+        self.start_release(region, Path::new(MERIDIAN), &[], data_dir);
+    }
+
+    /// Starts a region with a release of its own and more arguments.
+    pub fn start_release(
+        &mut self,
+        region: usize,
+        binary: &Path,
+        arguments: &[&str],
+        data_dir: &Path,
+    ) {
         let mut talk = File::options();
         let talk = talk
             .create(true)
             .append(true)
             .open(self.talk_path(region))
             .expect("a file");
-        let child = Command::new(MERIDIAN)
+        let child = Command::new(binary)
             .args(["serve", "--region", &self.names[region], "--config"])
             .arg(self.topology_path(region))
             .arg("--data-dir")
             .arg(data_dir)
+            .args(arguments)
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(talk)
@@ -199,10 +219,33 @@ impl System {
         self.processes[region] = Some(child.expect("meridian starts"));
     }
 
+    /// Starts a region that joins the others.
+    pub fn start_joining(&mut self, region: usize) {
+        let data_dir = self.data_dir(region);
+        self.start_release(region, Path::new(MERIDIAN), &["--join"], &data_dir);
+    }
+
+    pub fn api(&self, region: usize) -> SocketAddr {
+        self.apis[region]
+    }
+
+    pub fn link(&self, region: usize) -> SocketAddr {
+        self.links[region]
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self, region: usize) {
         if let Some(mut child) = self.processes[region].take() {
             child.kill().expect("a signal");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self, region: usize) {
+        if let Some(mut child) = self.processes[region].take() {
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a signal");
             child.wait().expect("its end");
         }
     }
@@ -332,7 +375,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.api)
     }
 
@@ -344,12 +387,62 @@ impl Client {
         self.get(&format!("/v1/tables/rows/rows/{key}"))
     }
 
+    /// Reads a row with these headers.
+    pub fn row_with(&self, key: &str, headers: &[(&str, &str)]) -> Result<Reply, ureq::Error> {
+        let request = self
+            .agent
+            .get(self.url(&format!("/v1/tables/rows/rows/{key}")));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        read(request.call()?)
+    }
+
+    /// Writes a row with these headers.
+    pub fn put_with(
+        &self,
+        key: &str,
+        headers: &[(&str, &str)],
+        document: &str,
+    ) -> Result<Reply, ureq::Error> {
+        let request = self
+            .agent
+            .put(self.url(&format!("/v1/tables/rows/rows/{key}")));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        read(request.send(document)?)
+    }
+
     pub fn put(&self, key: &str, document: &str) -> Result<Reply, ureq::Error> {
         self.put_at(&format!("/v1/tables/rows/rows/{key}"), document)
     }
 
     pub fn put_at(&self, path: &str, document: &str) -> Result<Reply, ureq::Error> {
         read(self.agent.put(self.url(path)).send(document)?)
+    }
+
+    pub fn put_if_match(
+        &self,
+        key: &str,
+        document: &str,
+        tags: &str,
+    ) -> Result<Reply, ureq::Error> {
+        let url = self.url(&format!("/v1/tables/rows/rows/{key}"));
+        read(
+            self.agent
+                .put(url)
+                .header("If-Match", tags)
+                .send(document)?,
+        )
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.post(self.url(path)).send(body)?)
+    }
+
+    pub fn delete_at(&self, path: &str) -> Result<Reply, ureq::Error> {
+        read(self.agent.delete(self.url(path)).call()?)
     }
 
     pub fn delete(&self, key: &str) -> Result<Reply, ureq::Error> {
@@ -373,10 +466,13 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::E
         .get("etag")
         .and_then(|etag| etag.to_str().ok());
     let etag = etag.map(|etag| etag.trim_matches('"').to_owned());
+    let session = response.headers().get("meridian-session");
+    let session = session.and_then(|token| Some(token.to_str().ok()?.to_owned()));
     let status = response.status().as_u16();
     Ok(Reply {
         status,
         etag,
+        session,
         body: response.body_mut().read_to_string()?,
     })
 }

@@ -221,6 +221,16 @@ pub fn increment(key: &str, field: &str, by: i64) -> RowOperation {
     operation("t", key, Action::Increment { field, by })
 }
 
+pub fn change_members(
+    key: &str,
+    field: &str,
+    add: Vec<String>,
+    remove: Vec<String>,
+) -> RowOperation {
+    let field = field.to_owned();
+    operation("t", key, Action::Members { field, add, remove })
+}
+
 /// A test for each store.
 #[macro_export]
 macro_rules! on_both_stores {

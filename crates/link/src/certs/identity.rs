@@ -44,6 +44,13 @@ impl IdentityPaths {
     }
 }
 
+/// What the three files hold.
+pub(crate) struct Pem {
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) authority: Vec<u8>,
+}
+
 /// A region's name with the certificates and the key that prove it.
 #[derive(Debug)]
 pub struct Identity {
@@ -60,11 +67,26 @@ impl Identity {
         paths: &IdentityPaths,
         now: SystemTime,
     ) -> Result<Self, IdentityError> {
+        let pem = Pem {
+            certificate: read(&paths.certificate)?,
+            key: read(&paths.key)?,
+            authority: read(&paths.authority)?,
+        };
+        Self::from_pem(region, paths, &pem, now)
+    }
+
+    /// As [`Identity::load`], of files that have been read; `paths` are for the errors.
+    pub(crate) fn from_pem(
+        region: &str,
+        paths: &IdentityPaths,
+        pem: &Pem,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
         let identity = Self {
             region: region.to_owned(),
-            chain: read_certificates(&paths.certificate)?,
-            key: read_key(&paths.key)?,
-            roots: Arc::new(read_roots(&paths.authority)?),
+            chain: certificates(&paths.certificate, &pem.certificate)?,
+            key: key(&paths.key, &pem.key)?,
+            roots: Arc::new(roots(&paths.authority, &pem.authority)?),
         };
         identity.check_key(paths)?;
         identity.check_certificate(paths, now)?;
@@ -175,13 +197,12 @@ fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     })
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let pem = read(path)?;
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let not_pem = || IdentityError::NotPem {
         path: path.to_owned(),
         expected: "certificate",
     };
-    let certificates = CertificateDer::pem_slice_iter(&pem)
+    let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| not_pem())?;
     if certificates.is_empty() {
@@ -190,16 +211,16 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Identi
     Ok(certificates)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| IdentityError::NotPem {
+fn key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| IdentityError::NotPem {
         path: path.to_owned(),
         expected: "private key",
     })
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, IdentityError> {
+fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, IdentityError> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(path)? {
+    for certificate in certificates(path, pem)? {
         roots
             .add(certificate)
             .map_err(|source| IdentityError::Unusable {

@@ -14,6 +14,8 @@ mod identity_error;
 
 pub use authority::{Authority, CertificateError, Issued};
 pub use files::{FileError, PemKind, write_pem};
+#[cfg(feature = "fuzzing")]
+pub(crate) use identity::Pem;
 pub use identity::{Identity, IdentityPaths};
 pub use identity_error::IdentityError;
 

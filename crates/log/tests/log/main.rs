@@ -1,5 +1,6 @@
 //! What a log must stand: crashes, damage, a full disk, a lying disk.
 
+mod beginning;
 mod damage;
 mod directory;
 mod failures;

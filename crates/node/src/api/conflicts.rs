@@ -3,18 +3,18 @@
 //! Datasets follow one another by name, so a page's end is a dataset and a place in its list:
 //! `DATASET:POSITION-INDEX`, or `DATASET:` for the beginning of a dataset's list.
 
+use super::consistency::Read;
 use super::incoming::{Incoming, page_limit};
-use super::json::{Json, SESSION, hex};
+use super::json::{Json, hex};
 use super::listing::read;
 use super::problem::{Kind, Problem};
-use super::session::Session;
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use meridian_engine_kv::{ConflictCounts, ConflictId};
-use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName};
+use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName, Strategy};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::Xxh3;
@@ -46,9 +46,11 @@ pub(crate) struct ConflictRecord {
     aggregate_id: String,
     /// The two writes, the older first.
     conflicting_events: Vec<ConflictEvent>,
-    /// `LastWriterWins`.
+    /// Where a field is decided by itself: which one.
+    field: Option<String>,
+    /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`.
     resolution_strategy: String,
-    /// The `eventId` of the write whose value stands.
+    /// The `eventId` of the write whose value stands; of siblings, which all stand, the newer.
     resolved_event: String,
     /// When this region resolved it (RFC 3339).
     resolved_at: String,
@@ -65,7 +67,7 @@ pub(crate) struct ConflictEvent {
     region: String,
     /// When (RFC 3339).
     timestamp: String,
-    /// Its document; null for a delete.
+    /// Its document, or its value of the field; null where it removed it.
     data: serde_json::Value,
 }
 
@@ -78,10 +80,11 @@ pub(crate) struct ConflictEvent {
         ("after" = Option<String>, Query, description = "The last page's `next`."),
         ("limit" = Option<u16>, Query, description = "The most conflicts of a page: 1 to 1000, 100 unless given."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "A page.", body = ConflictsReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -94,14 +97,13 @@ pub(crate) async fn list(
     let [after, limit] = incoming.query(["after", "limit"])?;
     let limit = page_limit(limit.as_deref())?;
     let cursor = after.map(|after| parse_cursor(&after)).transpose()?;
-    let session = Session::read(&state, incoming.headers())?;
+    let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut json = Json::default();
     json.raw("{\"conflicts\":[");
     let mut counts = ConflictCounts::default();
     let mut listed = 0;
     let mut next = None;
     for dataset in state.running() {
-        session.wait(dataset).await?;
         let counted = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
         counts.total += counted.total;
         counts.kept += counted.kept;
@@ -131,9 +133,7 @@ pub(crate) async fn list(
         counts.total, counts.kept
     ));
     let mut response = json.reply();
-    response
-        .headers_mut()
-        .insert(SESSION, session.token_of_all(state.running()));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 
@@ -188,17 +188,22 @@ fn write(
         winner,
         loser,
         resolved_at,
+        strategy,
+        field,
     } = conflict;
     let (older, newer) = if loser.version < winner.version {
         (loser, winner)
     } else {
         (winner, loser)
     };
-    let id = conflict_id(dataset, table, key, [older, newer]);
+    let id = conflict_id(dataset, table, key, field.as_deref(), [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
     json.raw(",\"conflictType\":").string(conflict_type(*kind));
     json.raw(",\"aggregateId\":")
         .string(&format!("{table}/{key}"));
+    if let Some(field) = field {
+        json.raw(",\"field\":").string(field);
+    }
     json.raw(",\"conflictingEvents\":");
     json.list([older, newer], |json, event| {
         json.raw("{\"eventId\":").version(Some(event.version));
@@ -213,11 +218,22 @@ fn write(
             .document(event.document.as_deref())
             .raw("}");
     });
-    json.raw(",\"resolutionStrategy\":\"LastWriterWins\",\"resolvedEvent\":");
+    json.raw(",\"resolutionStrategy\":")
+        .string(strategy_name(*strategy));
+    json.raw(",\"resolvedEvent\":");
     json.version(Some(winner.version));
     json.raw(",\"resolvedAt\":")
         .string(&rfc_3339(*resolved_at))
         .raw("}");
+}
+
+fn strategy_name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::LastWriterWins => "LastWriterWins",
+        Strategy::RegisterPerField => "RegisterPerField",
+        Strategy::AddWinsSet => "AddWinsSet",
+        Strategy::Siblings => "Siblings",
+    }
 }
 
 fn conflict_type(kind: ConflictKind) -> &'static str {
@@ -229,9 +245,15 @@ fn conflict_type(kind: ConflictKind) -> &'static str {
 }
 
 /// A name that every region comes to by itself, whichever of the writes it saw first.
-fn conflict_id(dataset: &str, table: &str, key: &str, events: [&ConflictingWrite; 2]) -> String {
+fn conflict_id(
+    dataset: &str,
+    table: &str,
+    key: &str,
+    field: Option<&str>,
+    events: [&ConflictingWrite; 2],
+) -> String {
     let mut hasher = Xxh3::new();
-    for part in [dataset, table, key] {
+    for part in [dataset, table, key].into_iter().chain(field) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
@@ -272,6 +294,8 @@ mod tests {
             winner,
             loser,
             resolved_at,
+            strategy: Strategy::LastWriterWins,
+            field: None,
         };
         let mut json = Json::default();
         write(&mut json, "main", &regions, &conflict);

@@ -15,14 +15,24 @@ pub(crate) async fn guard(State(state): State<ApiState>, request: Request, next:
         .extensions()
         .get::<MatchedPath>()
         .map_or("other", route_class);
+    guarded(&state, route, request, |request| next.run(request)).await
+}
+
+/// Has `answer` see to a request of this route if it may pass, and counts it.
+pub(crate) async fn guarded<A: Future<Output = Response>>(
+    state: &ApiState,
+    route: &'static str,
+    request: Request,
+    answer: impl FnOnce(Request) -> A,
+) -> Response {
     let started = Instant::now();
-    let response = match refusal(&state, route, request.headers()) {
+    let response = match refusal(state, route, request.headers()) {
         Some(problem) => {
             // Reads the body away, so that the client sees the reply.
             drop(Incoming::new(request));
             problem.into_response()
         }
-        None => next.run(request).await,
+        None => answer(request).await,
     };
     state
         .http()

@@ -66,7 +66,8 @@ impl Incoming {
         Ok(bytes)
     }
 
-    /// The path's segments after `/v1/tables`, as they came: table, `rows` or so, key.
+    /// The path's segments after `/v1/tables` (or another such word), as they came: table, `rows`
+    /// or so, key.
     fn segment(&self, index: usize) -> &str {
         self.parts
             .uri
@@ -81,9 +82,19 @@ impl Incoming {
         decode("table", self.segment(0))
     }
 
+    /// The dataset that the path names.
+    pub(crate) fn dataset(&self) -> Result<Cow<'_, str>, Problem> {
+        decode("dataset", self.segment(0))
+    }
+
     /// The row's key that the path names.
     pub(crate) fn key(&self) -> Result<Cow<'_, str>, Problem> {
         decode("key", self.segment(2))
+    }
+
+    /// The id that the path names, behind `/v1/…/`.
+    pub(crate) fn id(&self) -> Result<Cow<'_, str>, Problem> {
+        decode("id", self.segment(0))
     }
 
     /// The query's parameters of these names; any other is an error.

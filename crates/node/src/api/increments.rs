@@ -40,6 +40,7 @@ pub(crate) struct Increment {
     responses(
         (status = 200, description = "The row's document now.", body = serde_json::Value,
             headers(("ETag" = String), ("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),

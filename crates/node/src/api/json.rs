@@ -68,7 +68,7 @@ impl Json {
         self.raw("]")
     }
 
-    #[cfg(test)]
+    /// What was written.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

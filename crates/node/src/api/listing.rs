@@ -1,9 +1,10 @@
 //! Tables as a whole: their names, their rows page by page, their checksums.
 
+use super::consistency::Read;
 use super::incoming::{Incoming, page_limit};
-use super::json::{Json, SESSION, serialized};
+use super::json::{Json, serialized};
 use super::problem::{Kind, Problem};
-use super::session::Session;
+use super::rows::{SiblingRecord, write_siblings};
 use super::state::{ApiState, DatasetState};
 use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
@@ -34,8 +35,10 @@ pub(crate) struct ListedRow {
     key: String,
     /// Its version.
     version: String,
-    /// Its document: any JSON.
+    /// Its document: any JSON. Of a row with siblings the newest.
     document: serde_json::Value,
+    /// Only of a row that has siblings: all of them, newest first.
+    siblings: Option<Vec<SiblingRecord>>,
 }
 
 /// What a table holds, in short.
@@ -71,10 +74,13 @@ pub(crate) struct TablesOfDataset {
     get,
     path = "/v1/tables",
     tag = "tables",
-    params(("Meridian-Session" = Option<String>, Header, description = "What the client has seen.")),
+    params(
+        ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
+    ),
     responses(
         (status = 200, description = "The tables.", body = TablesReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -85,17 +91,15 @@ pub(crate) async fn tables(
 ) -> Result<Response, Problem> {
     let incoming = Incoming::new(request);
     let [] = incoming.query([])?;
-    let session = Session::read(&state, incoming.headers())?;
-    for dataset in state.running() {
-        session.wait(dataset).await?;
-    }
+    let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut datasets = Vec::new();
-    for (name, dataset) in &state.api().datasets {
+    for (name, dataset) in state.datasets() {
         let (tables, error) = match dataset {
             DatasetState::Running(handle) => {
                 (read(handle.tables(), TableReader::tables).await?, None)
             }
             DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
+            DatasetState::Opening | DatasetState::Joining(_) => (Vec::new(), dataset.absence()),
         };
         datasets.push(TablesOfDataset {
             dataset: name.clone(),
@@ -104,9 +108,7 @@ pub(crate) async fn tables(
         });
     }
     let mut response = serialized(StatusCode::OK, &TablesReply { datasets });
-    response
-        .headers_mut()
-        .insert(SESSION, session.token_of_all(state.running()));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 
@@ -120,10 +122,11 @@ pub(crate) async fn tables(
         ("after" = Option<String>, Query, description = "The key after which the page begins."),
         ("limit" = Option<u16>, Query, description = "The most rows of a page: 1 to 1000, 100 unless given."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "A page; it may have fewer rows than asked for, or none, and \
-            yet not be the last.", body = RowsReply, headers(("Meridian-Session" = String))),
+            yet not be the last.", body = RowsReply, headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -141,26 +144,29 @@ pub(crate) async fn rows(
     if let Some(after) = &after {
         target.check_key(after)?;
     }
-    let session = Session::read(&state, incoming.headers())?;
-    session.wait(target.dataset).await?;
+    let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
     let page = read_rows(target.dataset, move |tables| {
         tables.page(&table, after.as_deref(), limit, PAGE_BYTES_MAX)
     })
     .await?;
-    let shown = page.rows.iter().map(|(_, row)| row.version.latest);
-    let token = session.token(target.dataset, shown);
+    let stamp = reading.end().await?;
     let mut json = Json::default();
     json.raw("{\"rows\":");
     json.list(&page.rows, |json, (key, row)| {
         json.raw("{\"key\":").string(key);
         json.raw(",\"version\":").version(Some(row.version));
-        json.raw(",\"document\":").raw(&row.document).raw("}");
+        json.raw(",\"document\":").raw(&row.document);
+        if !row.siblings.is_empty() {
+            json.raw(",\"siblings\":");
+            write_siblings(json, &row.siblings);
+        }
+        json.raw("}");
     });
     json.raw(",\"next\":")
         .optional(page.next.as_deref())
         .raw("}");
     let mut response = json.reply();
-    response.headers_mut().insert(SESSION, token);
+    stamp.on(response.headers_mut());
     Ok(response)
 }
 
@@ -172,10 +178,11 @@ pub(crate) async fn rows(
     params(
         ("table" = String, Path, description = "The table."),
         ("Meridian-Session" = Option<String>, Header, description = "What the client has seen."),
+        super::openapi::ReadParameters,
     ),
     responses(
         (status = 200, description = "The checksum.", body = ChecksumReply,
-            headers(("Meridian-Session" = String))),
+            headers(("Meridian-Session" = String), ("Meridian-Consistency" = String))),
         super::openapi::ReadProblems,
         super::openapi::ServerProblems,
     ),
@@ -188,17 +195,14 @@ pub(crate) async fn checksum(
     let table = incoming.table()?.into_owned();
     let target = state.target(&table)?;
     let [] = incoming.query([])?;
-    let session = Session::read(&state, incoming.headers())?;
-    session.wait(target.dataset).await?;
+    let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
     let checksum = read_rows(target.dataset, move |tables| tables.checksum(&table)).await?;
     let reply = ChecksumReply {
         rows: checksum.rows,
         checksum: checksum.checksum,
     };
     let mut response = serialized(StatusCode::OK, &reply);
-    response
-        .headers_mut()
-        .insert(SESSION, session.token(target.dataset, []));
+    reading.end().await?.on(response.headers_mut());
     Ok(response)
 }
 

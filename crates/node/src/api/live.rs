@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use meridian_replicate::OwnStanding;
 
 /// Whether the process answers.
 #[utoipa::path(
@@ -34,8 +35,7 @@ pub(crate) async fn livez() -> Response {
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
     let faults: Vec<_> = state
-        .api()
-        .datasets
+        .datasets()
         .iter()
         .filter_map(|(name, dataset)| fault(dataset).map(|fault| format!("{name}: {fault}")))
         .collect();
@@ -47,15 +47,24 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
 
 fn fault(dataset: &DatasetState) -> Option<String> {
     match dataset {
-        DatasetState::Failed { reason } => Some(format!("could not be opened: {reason}")),
+        DatasetState::Opening | DatasetState::Joining(_) | DatasetState::Failed { .. } => {
+            dataset.absence()
+        }
         DatasetState::Running(handle) => {
+            let membership = handle.membership();
+            if let OwnStanding::Joining { .. } | OwnStanding::Leaving = membership.standing {
+                return Some("takes no writes: the region is joining or leaving".to_owned());
+            }
             let status = handle.status();
             match condition(&status) {
                 DatasetCondition::Running => None,
                 DatasetCondition::Settling => {
                     Some("waits for its peers' word that nothing of it is lost".to_owned())
                 }
-                DatasetCondition::Stopped | DatasetCondition::Failed => Some(format!(
+                DatasetCondition::Stopped
+                | DatasetCondition::Failed
+                | DatasetCondition::Opening
+                | DatasetCondition::Joining => Some(format!(
                     "takes no writes: {}",
                     status.stopped.unwrap_or_default()
                 )),

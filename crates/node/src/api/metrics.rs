@@ -7,6 +7,7 @@ use super::listing::read;
 use super::problem::{Kind, Problem};
 use super::sampling::resident_memory_bytes;
 use super::state::{ApiState, DatasetState};
+use crate::faults::Fault;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -143,8 +144,9 @@ impl Collector for Region {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.datasets(&mut encoder)?;
         self.peers(&mut encoder)?;
-        self.integrity(&mut encoder)?;
-        self.process(&mut encoder)
+        self.process(&mut encoder)?;
+        self.faults(&mut encoder)?;
+        self.integrity(&mut encoder)
     }
 }
 
@@ -152,6 +154,7 @@ impl Region {
     fn datasets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (mut transactions, mut commits, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut bytes, mut budget) = (Vec::new(), Vec::new());
+        let (mut letters, mut waiting) = (Vec::new(), Vec::new());
         for dataset in self.state.running() {
             let status = dataset.status();
             let name = || vec![("dataset", dataset.name().to_owned())];
@@ -163,6 +166,8 @@ impl Region {
                 name(),
                 self.conflicts.get(dataset.name()).copied().unwrap_or(0),
             ));
+            letters.push((name(), status.letters.total));
+            waiting.push((name(), signed(status.letters.waiting)));
             bytes.push((name(), signed(status.log_bytes)));
             budget.push((name(), signed(status.log_bytes_max)));
         }
@@ -180,6 +185,10 @@ impl Region {
             "Conflicts resolved here",
             &conflicts,
         )?;
+        let what = "Transactions set aside here because no region can apply them";
+        counters(encoder, "meridian_dead_letters", what, &letters)?;
+        let what = "Dead letters that wait for a decision";
+        gauges(encoder, "meridian_dead_letters_waiting", what, &waiting)?;
         gauges(
             encoder,
             "meridian_log_bytes",
@@ -197,12 +206,14 @@ impl Region {
     }
 
     fn stopped(&self) -> Samples<i64> {
-        let datasets = self.state.api().datasets.iter();
+        let datasets = self.state.datasets().iter();
         datasets
             .map(|(name, state)| {
                 let stopped = match state {
                     DatasetState::Running(handle) => handle.status().stopped.is_some(),
-                    DatasetState::Failed { .. } => true,
+                    DatasetState::Opening
+                    | DatasetState::Joining(_)
+                    | DatasetState::Failed { .. } => true,
                 };
                 (vec![("dataset", name.clone())], i64::from(stopped))
             })
@@ -261,6 +272,21 @@ impl Region {
         )?;
         let what = "Time from a commit at the peer to its visibility here";
         gauges(encoder, "meridian_visible_delay_seconds", what, &visible)
+    }
+
+    /// Nothing where no faults are allowed.
+    fn faults(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(faults) = &self.state.api().faults else {
+            return Ok(());
+        };
+        let active = faults.list();
+        let count = |kind| active.iter().filter(|it| it.fault.kind() == kind).count();
+        let samples: Samples<i64> = Fault::KINDS
+            .into_iter()
+            .map(|kind| (vec![("kind", kind.to_owned())], signed(count(kind) as u64)))
+            .collect();
+        let what = "Faults at work, asked for over the API";
+        gauges(encoder, "meridian_faults_active", what, &samples)
     }
 
     fn integrity(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

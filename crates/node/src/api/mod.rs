@@ -12,9 +12,21 @@
 //!
 //! A dataset that could not be opened answers 503 with the reason; the others go on.
 
+mod acknowledged;
+mod aside;
+mod backups;
 mod conflicts;
+mod consistency;
+mod dead_letters;
 mod documents;
+mod door;
 mod exposition;
+mod fault_request;
+mod faults;
+mod forwarded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod incoming;
 mod increments;
@@ -22,10 +34,13 @@ mod integrity;
 mod json;
 mod listing;
 mod live;
+mod members;
 mod metrics;
 mod openapi;
 mod preconditions;
 mod problem;
+mod region_requests;
+mod regions;
 mod replication;
 mod routes;
 mod rows;
@@ -39,6 +54,8 @@ mod timestamp;
 mod transactions;
 mod writes;
 
+pub use door::Door;
+pub(crate) use forwarded::carry_out;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

@@ -1,7 +1,7 @@
 //! The API's description of itself (OpenAPI 3.1), made from the handlers.
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
 /// An error reply (RFC 9457).
 #[derive(ToSchema)]
@@ -18,6 +18,19 @@ pub(crate) struct Problem {
     detail: String,
     /// What can be done about it.
     hint: Option<String>,
+}
+
+/// How much a read is sure to show, and how long it may wait for it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers that are read otherwise")]
+pub(crate) struct ReadParameters {
+    /// `eventual`, `session`, `causal` or `strong`; the dataset's own unless given.
+    #[param(rename = "Meridian-Consistency", inline)]
+    consistency: Option<String>,
+    /// How long to wait for what that demands: `500ms`, say; 5s unless given, at most 60s.
+    #[param(rename = "Meridian-Timeout", inline)]
+    timeout: Option<String>,
 }
 
 /// What may be wrong with reading a row.
@@ -51,6 +64,9 @@ pub(crate) enum WriteProblems {
     /// The body took too long.
     #[response(status = 408, content_type = "application/problem+json")]
     Timeout(#[to_schema] Problem),
+    /// The row has siblings, and the request would change one document.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] Problem),
     /// The row is in another version than the preconditions demand.
     #[response(status = 412, content_type = "application/problem+json")]
     PreconditionFailed(#[to_schema] Problem),
@@ -60,6 +76,9 @@ pub(crate) enum WriteProblems {
     /// The request is understood and can't be carried out.
     #[response(status = 422, content_type = "application/problem+json")]
     Unprocessable(#[to_schema] Problem),
+    /// The write was handed on to another region, and what became of it is unknown.
+    #[response(status = 504, content_type = "application/problem+json")]
+    OutcomeUnknown(#[to_schema] Problem),
     /// The disk or its budget is used up; nothing was written.
     #[response(status = 507, content_type = "application/problem+json")]
     InsufficientStorage(#[to_schema] Problem),
@@ -80,6 +99,24 @@ pub(crate) enum ReadProblems {
     Unprocessable(#[to_schema] Problem),
 }
 
+/// What may be wrong with a request that has a body and is no write of rows.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum BodyProblems {
+    /// Path, query or the body can't be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(#[to_schema] Problem),
+    /// The body took too long.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Timeout(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The request is understood and can't be carried out.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
+}
+
 /// What may be wrong with the region.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described, never made")]
@@ -90,7 +127,8 @@ pub(crate) enum ServerProblems {
     /// Something failed in the region.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(#[to_schema] Problem),
-    /// The dataset, or the region for now, doesn't serve this.
+    /// The dataset, or the region for now, doesn't serve this; or what was asked for can't be had
+    /// from other regions in time.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] Problem),
 }
@@ -128,10 +166,28 @@ impl Modify for BearerToken {
         super::metrics::metrics,
         super::live::livez,
         super::live::readyz,
+        super::members::change,
+        super::backups::backup,
         super::integrity::integrity,
         super::integrity::compare,
         super::integrity::comparison,
         describe,
+        super::faults::list,
+        super::faults::begin,
+        super::faults::lift,
+        super::dead_letters::list,
+        super::dead_letters::show,
+        super::dead_letters::drop_it,
+        super::dead_letters::retry,
+        super::dead_letters::edit,
+        super::aside::list,
+        super::aside::show,
+        super::aside::resubmit,
+        super::aside::discard,
+        super::regions::list,
+        super::regions::add,
+        super::regions::remove,
+        super::regions::evict,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),

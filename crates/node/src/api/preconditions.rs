@@ -2,7 +2,7 @@
 
 use super::problem::{Kind, Problem};
 use axum::http::{HeaderMap, HeaderName, header};
-use meridian_engine_kv::{Precondition, PreconditionKind, RowVersion, Tags};
+use meridian_engine_kv::{Precondition, PreconditionKind, RowView, Tags};
 
 /// What a request's headers demand of its row.
 pub(crate) fn of_row(
@@ -34,12 +34,10 @@ pub(crate) fn if_none_match(headers: &HeaderMap) -> Result<Option<Tags>, Problem
     tags(headers, &header::IF_NONE_MATCH, |_, tag| Some(tag))
 }
 
-/// Whether a row in this version has one of the tags.
-pub(crate) fn include(tags: &Tags, version: RowVersion) -> bool {
-    match tags {
-        Tags::Any => true,
-        Tags::Versions(tags) => tags.iter().any(|tag| version.is(tag)),
-    }
+/// Whether the tags name a row's content.
+pub(crate) fn include(tags: &Tags, row: &RowView) -> bool {
+    let siblings = row.siblings.iter().map(|sibling| sibling.version);
+    tags.name(row.version, &siblings.collect::<Vec<_>>())
 }
 
 fn tags(

@@ -26,6 +26,10 @@ macro_rules! kinds {
                 match self { $(Self::$kind => StatusCode::$status),* }
             }
 
+            fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$kind),)* _ => None }
+            }
+
             pub(crate) fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title),* }
             }
@@ -38,6 +42,7 @@ kinds! {
     BadQuery = ("bad-query", BAD_REQUEST, "The query can't be read"),
     BadHeader = ("bad-header", BAD_REQUEST, "A header can't be read"),
     BadSession = ("bad-session", BAD_REQUEST, "The session token can't be read"),
+    SessionRequired = ("session-required", BAD_REQUEST, "A session token is needed"),
     BrokenBody = ("broken-body", BAD_REQUEST, "The body did not arrive"),
     MalformedJson = ("malformed-json", BAD_REQUEST, "The body is not JSON"),
     Unauthorized = ("unauthorized", UNAUTHORIZED, "The token is missing or wrong"),
@@ -68,12 +73,40 @@ kinds! {
     Internal = ("internal", INTERNAL_SERVER_ERROR, "Something went wrong in the region"),
     DatasetUnavailable = ("dataset-unavailable", SERVICE_UNAVAILABLE, "The dataset could not be opened"),
     DatasetStopped = ("dataset-stopped", SERVICE_UNAVAILABLE, "The dataset takes no writes"),
+    NoWriter = ("no-writer", SERVICE_UNAVAILABLE, "No region that takes the write can be reached"),
+    OutcomeUnknown = ("outcome-unknown", GATEWAY_TIMEOUT, "Whether the write happened is unknown"),
+    ReplyTooLarge = ("reply-too-large", INTERNAL_SERVER_ERROR, "The write is done and can't be shown"),
     NotReady = ("not-ready", SERVICE_UNAVAILABLE, "The region does not serve reads and writes"),
     SessionNotReached = ("session-not-reached", SERVICE_UNAVAILABLE, "This region has not caught up"),
+    StrongReadUnavailable = (
+        "strong-read-unavailable", SERVICE_UNAVAILABLE, "A strong read is not possible now"
+    ),
     TooBusy = ("too-busy", SERVICE_UNAVAILABLE, "The region is busy"),
     ShuttingDown = ("shutting-down", SERVICE_UNAVAILABLE, "The region is shutting down"),
     LogBudget = ("log-budget", INSUFFICIENT_STORAGE, "The log has used up its disk budget"),
     DiskFull = ("disk-full", INSUFFICIENT_STORAGE, "The disk is full"),
+    NotASet = ("not-a-set", UNPROCESSABLE_ENTITY, "The field holds no array"),
+    RowHasSiblings = ("row-has-siblings", CONFLICT, "The row has siblings"),
+    FaultsNotAllowed = ("faults-not-allowed", FORBIDDEN, "Faults are not allowed here"),
+    FaultNotFound = ("fault-not-found", NOT_FOUND, "The fault is not at work"),
+    FaultOverlaps = ("fault-overlaps", CONFLICT, "Another fault does that already"),
+    LetterNotFound = ("dead-letter-not-found", NOT_FOUND, "The dead letter is not there"),
+    LetterAgain = ("dead-letter-again", UNPROCESSABLE_ENTITY, "It would be a dead letter again"),
+    BadFault = ("bad-fault", UNPROCESSABLE_ENTITY, "The fault can't be"),
+    DatasetNotServed = ("dataset-not-served", NOT_FOUND, "The dataset doesn't run here"),
+    BackupGone = ("backup-gone", GONE, "What the backup goes on from is gone"),
+    RegionEvicted = ("region-evicted", SERVICE_UNAVAILABLE, "The region counts no more"),
+    RegionNotServing = ("region-not-serving", SERVICE_UNAVAILABLE, "The region takes no writes now"),
+    UnknownRegion = ("unknown-region", NOT_FOUND, "There is no such region"),
+    AlreadyMember = ("already-member", CONFLICT, "The region is a member already"),
+    NeedsMajority = ("needs-majority", CONFLICT, "A majority of the regions has to decide"),
+    LastRegion = ("last-region", CONFLICT, "The last region can't go"),
+    MembershipBusy = ("membership-busy", CONFLICT, "Another change of the regions is under way"),
+    MembershipRefused = ("membership-refused", CONFLICT, "The regions can't be changed so"),
+    AsideNotFound = ("aside-not-found", NOT_FOUND, "Nothing of this id was set aside"),
+    AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
+    AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
+    DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
 }
 
 /// An error reply.
@@ -107,6 +140,10 @@ impl Problem {
             Some((detail, hint)) => Self::new(kind, detail).hint(hint),
             None => Self::new(kind, text),
         }
+    }
+
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.0.kind == kind
     }
 
     #[cfg(test)]
@@ -163,6 +200,13 @@ impl Problem {
             ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail).hint(
                 "see the region's log and /v1/status; reads go on, other regions take writes",
             ),
+            ExecuteError::Evicted { .. } => Self::new(Kind::RegionEvicted, detail).hint(
+                "write to another region; `meridian regions rejoin NAME` lets this one join anew, \
+                 and what it alone held is kept",
+            ),
+            ExecuteError::NotServing { .. } => Self::new(Kind::RegionNotServing, detail)
+                .hint("send it to another region, or again a little later")
+                .retry_after(1),
             ExecuteError::LogBudget { bytes, bytes_max } => Self::new(Kind::LogBudget, detail)
                 .hint("a peer has been away for long: bring it back, or give the log more disk")
                 .member("log_bytes", bytes)
@@ -204,9 +248,43 @@ impl Problem {
             Rejection::NotAnObject { .. } => Kind::NotAnObject,
             Rejection::NotAnInteger { .. } => Kind::NotAnInteger,
             Rejection::OutOfRange { .. } => Kind::OutOfRange,
+            Rejection::NotASet { .. } => Kind::NotASet,
+            Rejection::HasSiblings { .. } => Kind::RowHasSiblings,
+            Rejection::LetterNotFound { .. } => Kind::LetterNotFound,
+            Rejection::LetterAgain { .. } => Kind::LetterAgain,
             Rejection::Tables(error) => return Self::tables(error),
         };
         Self::of(kind, rejection)
+    }
+
+    /// What another region needs to tell its client: the body, and when to try again.
+    pub(crate) fn write(&self) -> (Vec<u8>, Option<u16>) {
+        let retry_after = self.0.headers.get(header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|it| it.to_str().ok()?.parse().ok());
+        (self.body(), seconds)
+    }
+
+    /// Another region's problem.
+    pub(crate) fn read(body: &[u8], retry_after_seconds: Option<u16>) -> Self {
+        let mut members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut take = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let name = take("type").unwrap_or_default();
+        let name = name.strip_prefix("/problems/").unwrap_or_default();
+        let (_title, detail, hint) = (take("title"), take("detail"), take("hint"));
+        members.remove("status");
+        let mut problem = Self::new(
+            Kind::from_name(name).unwrap_or(Kind::Internal),
+            detail.unwrap_or_else(|| "the region that took the write did not say why".to_owned()),
+        );
+        problem.0.hint = hint;
+        problem.0.members = members;
+        match retry_after_seconds {
+            Some(seconds) => problem.retry_after(seconds),
+            None => problem,
+        }
     }
 
     fn body(&self) -> Vec<u8> {
@@ -268,6 +346,20 @@ mod tests {
                 "n": 7,
             })
         );
+    }
+
+    #[test]
+    fn another_regions_problem_is_told_as_it_was() {
+        let problem = Problem::new(Kind::LogBudget, "full")
+            .hint("wait")
+            .member("log_bytes", 7)
+            .retry_after(3);
+        let (body, seconds) = problem.write();
+        let again = Problem::read(&body, seconds);
+        assert_eq!(again.body(), body);
+        assert_eq!(again.write().1, Some(3));
+        let strange = Problem::read(br#"{"type":"/problems/of-a-later-release"}"#, None);
+        assert_eq!(strange.kind(), Kind::Internal);
     }
 
     #[test]

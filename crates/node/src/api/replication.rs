@@ -32,6 +32,8 @@ pub(crate) struct PeerStream {
     /// How many transactions are missing here, as far as is known.
     lag_transactions: u64,
     last_error: Option<String>,
+    /// The wire version last agreed on with the peer since the process started.
+    wire_version: Option<u16>,
     /// How far the peer's clock was ahead when it last sent.
     clock_ahead_seconds: f64,
     /// Whether that is more than is allowed.
@@ -104,6 +106,7 @@ fn stream(dataset: &str, report: PeerReport) -> PeerStream {
         lag_seconds: status.lag.as_secs_f64(),
         lag_transactions: status.lag_transactions,
         last_error: status.last_error,
+        wire_version: status.wire_version,
         clock_ahead_seconds: status.clock_ahead.as_secs_f64(),
         drift_alert: status.drifts,
         visible: VisibleDelays {

@@ -4,66 +4,79 @@ use super::guard::guard;
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
-use super::transactions;
 use super::{
-    conflicts, increments, integrity, listing, live, metrics, openapi, replication, rows, status,
+    aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
+    metrics, openapi, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
+use std::sync::LazyLock;
 
-/// Every path of the API.
-pub(crate) const PATHS: [&str; 15] = [
-    "/v1/tables",
-    "/v1/tables/{table}/rows",
-    "/v1/tables/{table}/rows/{key}",
-    "/v1/tables/{table}/rows/{key}/increment",
-    "/v1/tables/{table}/checksum",
-    "/v1/transactions",
-    "/v1/status",
-    "/v1/replication",
-    "/v1/conflicts",
-    "/metrics",
-    "/openapi.json",
-    "/livez",
-    "/readyz",
-    "/v1/integrity",
-    "/v1/integrity/comparisons",
-];
+/// A row's path.
+pub(crate) const ROW: &str = "/v1/tables/{table}/rows/{key}";
+
+/// Every path of the API, and what answers there.
+fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
+    let row = get(rows::get).put(rows::put).delete(rows::delete);
+    vec![
+        ("/v1/tables", get(listing::tables)),
+        ("/v1/tables/{table}/rows", get(listing::rows)),
+        (ROW, row),
+        (
+            "/v1/tables/{table}/rows/{key}/increment",
+            post(increments::increment),
+        ),
+        (
+            "/v1/tables/{table}/rows/{key}/members",
+            post(members::change),
+        ),
+        ("/v1/tables/{table}/checksum", get(listing::checksum)),
+        ("/v1/transactions", post(transactions::execute)),
+        ("/v1/status", get(status::status)),
+        ("/v1/replication", get(replication::replication)),
+        ("/v1/conflicts", get(conflicts::list)),
+        ("/v1/faults", get(faults::list).post(faults::begin)),
+        ("/v1/faults/{id}", delete(faults::lift)),
+        ("/v1/dead-letters", get(dead_letters::list)),
+        (
+            "/v1/dead-letters/{id}",
+            get(dead_letters::show).delete(dead_letters::drop_it),
+        ),
+        ("/v1/dead-letters/{id}/retry", post(dead_letters::retry)),
+        ("/v1/dead-letters/{id}/edit", post(dead_letters::edit)),
+        ("/v1/datasets/{dataset}/backup", get(backups::backup)),
+        ("/v1/aside", get(aside::list)),
+        ("/v1/aside/{id}", get(aside::show).delete(aside::discard)),
+        ("/v1/aside/{id}/resubmit", post(aside::resubmit)),
+        ("/v1/regions", get(regions::list).post(regions::add)),
+        ("/v1/regions/{name}", delete(regions::remove)),
+        ("/v1/regions/{name}/evict", post(regions::evict)),
+        ("/metrics", get(metrics::metrics)),
+        ("/openapi.json", get(openapi::describe)),
+        ("/livez", get(live::livez)),
+        ("/readyz", get(live::readyz)),
+        ("/v1/integrity", get(integrity::integrity)),
+        (
+            "/v1/integrity/comparisons",
+            get(integrity::comparison).post(integrity::compare),
+        ),
+    ]
+}
+
+/// The paths alone.
+pub(crate) static PATHS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| routes().into_iter().map(|(path, _)| path).collect());
 
 /// The API's router.
 pub fn router(state: ApiState) -> Router {
-    let [
-        tables,
-        listed,
-        row,
-        increment,
-        checksum,
-        transaction,
-        rest @ ..,
-    ] = PATHS;
-    let [region, streams, conflict, scrape, description, rest @ ..] = rest;
-    let [lives, ready, integrities, comparisons] = rest;
-    Router::new()
-        .route(tables, get(listing::tables))
-        .route(listed, get(listing::rows))
-        .route(row, get(rows::get).put(rows::put).delete(rows::delete))
-        .route(increment, post(increments::increment))
-        .route(checksum, get(listing::checksum))
-        .route(transaction, post(transactions::execute))
-        .route(region, get(status::status))
-        .route(streams, get(replication::replication))
-        .route(conflict, get(conflicts::list))
-        .route(scrape, get(metrics::metrics))
-        .route(description, get(openapi::describe))
-        .route(lives, get(live::livez))
-        .route(ready, get(live::readyz))
-        .route(integrities, get(integrity::integrity))
-        .route(
-            comparisons,
-            get(integrity::comparison).post(integrity::compare),
-        )
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, answer)| {
+            router.route(path, answer)
+        });
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::disable())

@@ -1,7 +1,7 @@
-//! Serving a router on a socket: connections, their limits, and their end.
+//! Serving the API on a socket: connections, their limits, and their end.
 //!
 //! ```text
-//! accept ─▶ (TLS handshake) ─▶ HTTP/1.1 or HTTP/2 ─▶ router
+//! accept ─▶ (TLS handshake) ─▶ HTTP/1.1 or HTTP/2 ─▶ door
 //!    └─ waits while too many connections are open; the system's backlog holds the rest
 //! ```
 //!
@@ -10,12 +10,13 @@
 //! the first request is kept here and not by the HTTP library, which waits without end for a
 //! client to show which HTTP it speaks.
 
+use super::door::Door;
 use super::stalled::WriteDeadline;
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tower::Service as _;
 
 /// How long to wait after the system would give no connection: for want of file descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -62,28 +62,28 @@ impl Default for ServeLimits {
     }
 }
 
-/// Serves `router` until `stop` becomes true, under the default limits.
+/// Serves what is behind `door` until `stop` becomes true, under the default limits.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    door: impl Into<Door>,
     tls: Option<Arc<ServerConfig>>,
     stop: watch::Receiver<bool>,
 ) {
-    serve_within(ServeLimits::default(), listener, router, tls, stop).await;
+    serve_within(ServeLimits::default(), listener, door, tls, stop).await;
 }
 
-/// Serves `router` until `stop` becomes true or its sender is gone; then requests under way are
+/// Serves what is behind `door` until `stop` becomes true or its sender is gone; then requests under way are
 /// finished, as far as there is time.
 pub async fn serve_within(
     limits: ServeLimits,
     listener: TcpListener,
-    router: Router,
+    door: impl Into<Door>,
     tls: Option<Arc<ServerConfig>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let server = Server {
         limits,
-        router,
+        door: door.into(),
         tls: tls.map(TlsAcceptor::from),
         stop: stop.clone(),
     };
@@ -147,7 +147,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 #[derive(Clone)]
 struct Server {
     limits: ServeLimits,
-    router: Router,
+    door: Door,
     tls: Option<TlsAcceptor>,
     stop: watch::Receiver<bool>,
 }
@@ -169,7 +169,7 @@ impl Server {
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self {
             limits,
-            router,
+            door,
             mut stop,
             ..
         } = self;
@@ -178,7 +178,8 @@ impl Server {
             let spoke = spoke.clone();
             service_fn(move |request: hyper::Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
-                router.clone().call(request)
+                let door = door.clone();
+                async move { Ok::<_, Infallible>(door.answer(request).await) }
             })
         };
         let builder = builder(limits.header_timeout);

@@ -4,22 +4,23 @@
 //! A token is the hexadecimal form of a format byte and the postcard encoding of dataset names and
 //! vectors. What it says of datasets other than the request's is carried over unchanged.
 //!
-//! A row may be read in the instant between its commit and the publication of what has been
-//! applied. So the versions of the rows shown raise the token too; a region that has applied a
-//! version has applied all that it depends on.
+//! A token says at least what its reply showed: what the tables said after they were read, and what
+//! the request's own token said. It may say a little more, which costs another region a moment of
+//! waiting and can't be wrong: the region that gave it shows all of it.
 
 use super::json::{SESSION, hex, unhex};
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use crate::dataset::DatasetHandle;
 use axum::http::{HeaderMap, HeaderValue};
-use meridian_model::{Vector, Version};
+use meridian_model::Vector;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const FORMAT: u8 = 1;
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a write waits for what its client has seen.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What a client has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,25 +43,43 @@ impl Session {
 
     fn raise(&mut self, dataset: &str, seen: &Vector) {
         match self.0.get_mut(dataset) {
-            Some(held) => seen
-                .iter()
-                .for_each(|(origin, hlc)| held.raise(origin, hlc)),
+            Some(held) => held.raise_all(seen),
             None => drop(self.0.insert(dataset.to_owned(), seen.clone())),
         }
     }
 
+    /// The client has seen this of a dataset, and all that the region says it has applied.
+    pub(crate) fn note(&mut self, dataset: &DatasetHandle, seen: &Vector) {
+        self.raise(dataset.name(), &dataset.applied());
+        self.raise(dataset.name(), seen);
+    }
+
+    /// The client has seen this of a dataset, in another region.
+    pub(crate) fn saw(&mut self, dataset: &DatasetHandle, seen: &Vector) {
+        self.raise(dataset.name(), seen);
+    }
+
+    /// What the client has seen of a dataset.
+    pub(crate) fn seen(&self, dataset: &str) -> Option<&Vector> {
+        self.0.get(dataset)
+    }
+
     /// Waits until the dataset has seen here what the client has seen of it.
-    pub(crate) async fn wait(&self, dataset: &DatasetHandle) -> Result<(), Problem> {
-        let Some(seen) = self.0.get(dataset.name()) else {
+    pub(crate) async fn wait(
+        &self,
+        dataset: &DatasetHandle,
+        timeout: Duration,
+    ) -> Result<(), Problem> {
+        let Some(seen) = self.seen(dataset.name()) else {
             return Ok(());
         };
-        if dataset.applied().covers(seen) || dataset.wait_for(seen, WAIT_MAX).await {
+        if dataset.wait_for(seen, timeout).await {
             return Ok(());
         }
-        let seconds = WAIT_MAX.as_secs();
+        let ms = timeout.as_millis();
         Err(Problem::new(
             Kind::SessionNotReached,
-            format!("after {seconds} s this region has not yet seen all that the session has"),
+            format!("after {ms} ms this region has not yet seen all that the session has"),
         )
         .hint(
             "send it again, or to the region where the session began; /v1/replication has the lag",
@@ -69,36 +88,10 @@ impl Session {
         .retry_after(1))
     }
 
-    /// The token of a reply: what is applied now, and the versions shown.
-    pub(crate) fn token(
-        &self,
-        dataset: &DatasetHandle,
-        shown: impl IntoIterator<Item = Version>,
-    ) -> HeaderValue {
-        let mut seen = Vector::clone(&dataset.applied());
-        for version in shown {
-            seen.raise(version.origin, version.hlc);
-        }
-        let others = self.0.iter().filter(|(name, _)| *name != dataset.name());
-        let all = others.map(|(name, seen)| (name.as_str(), seen));
-        encode(&all.chain([(dataset.name(), &seen)]).collect())
-    }
-
-    /// The token of a reply that spans datasets.
-    pub(crate) fn token_of_all<'a>(
-        mut self,
-        datasets: impl Iterator<Item = &'a DatasetHandle>,
-    ) -> HeaderValue {
-        for dataset in datasets {
-            self.raise(dataset.name(), &dataset.applied());
-        }
-        encode(
-            &self
-                .0
-                .iter()
-                .map(|(name, seen)| (name.as_str(), seen))
-                .collect(),
-        )
+    /// The token.
+    pub(crate) fn token(&self) -> HeaderValue {
+        let all = self.0.iter().map(|(name, seen)| (name.as_str(), seen));
+        encode(&all.collect())
     }
 }
 
@@ -114,6 +107,16 @@ fn decode(token: &str) -> Option<BTreeMap<String, Vector>> {
     let bytes = unhex(token.trim())?;
     let (seen, rest) = postcard::take_from_bytes(bytes.strip_prefix(&[FORMAT])?).ok()?;
     rest.is_empty().then_some(seen)
+}
+
+/// A token that is understood is written as it was meant.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reads_back(token: &str) {
+    let Some(seen) = decode(token) else { return };
+    let borrowed = seen.iter().map(|(name, seen)| (name.as_str(), seen));
+    let again = encode(&borrowed.collect());
+    let again = again.to_str().expect("hexadecimal digits are text");
+    assert_eq!(decode(again), Some(seen));
 }
 
 fn malformed() -> Problem {

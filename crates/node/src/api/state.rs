@@ -3,13 +3,17 @@
 use super::integrity::Comparisons;
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
+use crate::aside::Shelves;
 use crate::dataset::DatasetHandle;
+use crate::faults::Faults;
+use crate::known::Known;
+pub use crate::registry::DatasetState;
+use crate::registry::{Datasets, Registry};
 use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
 use meridian_topology::{Limits, TableName, Topology};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -30,30 +34,38 @@ pub struct Api {
     /// Which table belongs to which dataset, and under which limits.
     pub topology: Arc<Topology>,
     /// Every dataset of the topology, by name.
-    pub datasets: BTreeMap<String, DatasetState>,
+    pub datasets: Registry,
     /// The bearer token that clients must send; without it none is asked for.
     pub token: Option<String>,
     /// Who was turned away at the link, where there is one.
     pub rejections: Option<Rejections>,
+    /// What an evicted incarnation of this region alone held.
+    pub shelves: Shelves,
+    /// The regions that are known, and where they are reached.
+    pub known: Known,
     /// When the region started.
     pub started: Instant,
-}
-
-/// A dataset, as the API finds it.
-#[derive(Clone)]
-pub enum DatasetState {
-    /// It runs.
-    Running(DatasetHandle),
-    /// It could not be opened.
-    Failed {
-        /// Why.
-        reason: String,
-    },
+    /// Faults on purpose, where the region was started with them allowed.
+    pub faults: Option<Faults>,
 }
 
 /// The API's state; clones are cheap and share it.
-#[derive(Clone)]
-pub struct ApiState(Arc<Shared>);
+///
+/// Each request has a clone of its own, and with it one view of the datasets: what it finds first
+/// it keeps to its end, though a dataset may be replaced meanwhile.
+pub struct ApiState {
+    shared: Arc<Shared>,
+    datasets: OnceLock<Arc<Datasets>>,
+}
+
+impl Clone for ApiState {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            datasets: OnceLock::new(),
+        }
+    }
+}
 
 struct Shared {
     api: Api,
@@ -74,47 +86,49 @@ impl ApiState {
     #[must_use]
     pub fn new(api: Api) -> Self {
         let writes = Semaphore::new(WRITES_KIB_MAX);
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             api,
             writes,
             http: HttpMetrics::default(),
             comparisons: Arc::default(),
-        }))
+        });
+        Self {
+            shared,
+            datasets: OnceLock::new(),
+        }
     }
 
     pub(crate) fn api(&self) -> &Api {
-        &self.0.api
+        &self.shared.api
     }
 
     pub(crate) fn http(&self) -> &HttpMetrics {
-        &self.0.http
+        &self.shared.http
     }
 
     pub(crate) fn comparisons(&self) -> &Arc<Comparisons> {
-        &self.0.comparisons
+        &self.shared.comparisons
     }
 
     pub(crate) fn has_dataset(&self, name: &str) -> bool {
-        self.0.api.datasets.contains_key(name)
+        self.datasets().contains_key(name)
+    }
+
+    /// Every dataset, as this request sees them.
+    pub(crate) fn datasets(&self) -> &Datasets {
+        self.datasets.get_or_init(|| self.shared.api.datasets.now())
     }
 
     /// The datasets that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &DatasetHandle> {
-        self.0
-            .api
-            .datasets
-            .values()
-            .filter_map(|state| match state {
-                DatasetState::Running(handle) => Some(handle),
-                DatasetState::Failed { .. } => None,
-            })
+        self.datasets().values().filter_map(DatasetState::running)
     }
 
     /// The running dataset that a table belongs to.
     pub(crate) fn target(&self, table: &str) -> Result<Target<'_>, Problem> {
         TableName::new(table)
             .map_err(|error| Problem::new(Kind::BadTable, error.reason).hint(error.hint))?;
-        let Some(dataset) = self.0.api.topology.dataset_of_table(table) else {
+        let Some(dataset) = self.shared.api.topology.dataset_of_table(table) else {
             return Err(Problem::new(
                 Kind::TableNotServed,
                 format!("no dataset takes table {table:?}"),
@@ -122,19 +136,20 @@ impl ApiState {
             .hint("add the table to a dataset of the topology"));
         };
         let dataset_name = dataset.name.as_str();
-        match self.0.api.datasets.get(dataset_name) {
+        match self.datasets().get(dataset_name) {
             Some(DatasetState::Running(handle)) => Ok(Target {
                 dataset: handle,
                 limits: &dataset.limits,
             }),
             Some(DatasetState::Failed { reason }) => Err(unavailable(dataset_name, reason)),
+            Some(state) => Err(absent(dataset_name, &state.absence().unwrap_or_default())),
             None => Err(unavailable(dataset_name, "it is not one of this region's")),
         }
     }
 
     /// The most bytes that the body of a transaction may have.
     pub(crate) fn transaction_body_bytes_max(&self) -> usize {
-        let datasets = &self.0.api.topology.datasets;
+        let datasets = &self.shared.api.topology.datasets;
         let largest = datasets
             .iter()
             .map(|dataset| dataset.limits.transaction_bytes_max)
@@ -146,7 +161,7 @@ impl ApiState {
     pub(crate) fn admit_write(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
         let kib = bytes.div_ceil(1024).clamp(WRITE_KIB_MIN, WRITES_KIB_MAX);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        self.0.writes.try_acquire_many(kib).map_err(|_| {
+        self.shared.writes.try_acquire_many(kib).map_err(|_| {
             Problem::new(
                 Kind::TooBusy,
                 "too many writes are under way in this region",
@@ -182,6 +197,15 @@ impl Target<'_> {
     pub(crate) fn increment_bytes_max(&self) -> usize {
         INCREMENT_BYTES_MAX.min(bytes(self.limits.transaction_bytes_max))
     }
+
+    /// The most bytes that the body of a change of members may have: a document's worth to add,
+    /// and one to remove.
+    pub(crate) fn members_bytes_max(&self) -> usize {
+        let documents = bytes(self.limits.document_bytes_max).saturating_mul(2);
+        documents
+            .saturating_add(INCREMENT_BYTES_MAX)
+            .min(bytes(self.limits.transaction_bytes_max))
+    }
 }
 
 fn bytes(limit: u64) -> usize {
@@ -195,6 +219,15 @@ fn unavailable(dataset: &str, reason: &str) -> Problem {
     )
     .hint("mend what the reason names and restart the region; its other datasets run")
     .member("dataset", dataset)
+}
+
+/// A dataset that doesn't run yet.
+fn absent(dataset: &str, reason: &str) -> Problem {
+    let detail = format!("dataset {dataset:?} doesn't run in this region yet: {reason}");
+    Problem::new(Kind::DatasetNotYet, detail)
+        .hint("send it to another region, or again a little later")
+        .member("dataset", dataset)
+        .retry_after(1)
 }
 
 /// The value of a header that may come once.

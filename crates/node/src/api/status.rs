@@ -1,5 +1,6 @@
 //! How this region stands, for people.
 
+use super::faults::{FaultReport, at_work};
 use super::incoming::Incoming;
 use super::json::serialized;
 use super::listing::read;
@@ -12,7 +13,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use meridian_link::Rejections;
-use meridian_model::Micros;
+use meridian_model::{Micros, RegionName};
+use meridian_topology::Promises;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
@@ -32,6 +34,9 @@ pub(crate) struct StatusReply {
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
+    /// The faults at work, where faults are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<FaultReport>>,
 }
 
 /// How a dataset stands.
@@ -41,8 +46,44 @@ pub(crate) struct DatasetReport {
     state: DatasetCondition,
     /// Why it is stopped or could not be opened.
     reason: Option<String>,
+    promises: PromisesReport,
     #[serde(flatten)]
     running: Option<RunningReport>,
+}
+
+/// What a dataset promises, by the topology.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PromisesReport {
+    /// How much a read shows that doesn't ask for a level of its own.
+    consistency: &'static str,
+    /// How many regions hold a write when it is acknowledged.
+    acknowledgement: &'static str,
+    /// How long a write waits for the other regions.
+    acknowledgement_timeout_ms: u64,
+    /// `active-active` or `home`.
+    writes: &'static str,
+    /// The region that takes all writes, where there is one.
+    home: Option<String>,
+    /// The regions that take no writes where others do.
+    read_replicas: Vec<String>,
+    /// Whether this region takes writes itself.
+    takes_writes: bool,
+}
+
+impl PromisesReport {
+    fn of(promises: &Promises, region: &RegionName) -> Self {
+        let timeout_ms = promises.acknowledgement_timeout.as_millis();
+        let replicas = promises.writes.read_replicas();
+        Self {
+            consistency: promises.consistency.name(),
+            acknowledgement: promises.acknowledgement.name(),
+            acknowledgement_timeout_ms: u64::try_from(timeout_ms).unwrap_or(u64::MAX),
+            writes: promises.writes.name(),
+            home: promises.writes.home().map(ToString::to_string),
+            read_replicas: replicas.iter().map(ToString::to_string).collect(),
+            takes_writes: promises.writes.takes(region),
+        }
+    }
 }
 
 /// Whether a dataset is at work.
@@ -57,6 +98,10 @@ pub(crate) enum DatasetCondition {
     Stopped,
     /// It could not be opened.
     Failed,
+    /// Its files are being opened.
+    Opening,
+    /// It is being brought up from its peers.
+    Joining,
 }
 
 /// What is known of a dataset that was opened.
@@ -77,6 +122,8 @@ pub(crate) struct RunningReport {
     commits: u64,
     /// Conflicts resolved here, ever.
     conflicts: u64,
+    /// Dead letters that wait for a decision.
+    dead_letters: u64,
     /// The members' incarnations.
     members: BTreeMap<String, String>,
     /// The tables that have rows.
@@ -147,15 +194,26 @@ pub(crate) async fn status(
     let [] = Incoming::new(request).query([])?;
     let api = state.api();
     let mut datasets = Vec::new();
-    for (name, dataset) in &api.datasets {
+    for (name, dataset) in state.datasets() {
+        let declared = api.topology.datasets.iter();
+        let declared = declared.filter(|it| it.name.as_str() == name);
+        let promises = declared.map(|it| it.promises.clone()).next();
+        let promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
+        let absent = |state, reason, promises| DatasetReport {
+            dataset: name.clone(),
+            state,
+            reason: Some(reason),
+            promises,
+            running: None,
+        };
+        let why = dataset.absence().unwrap_or_default();
         datasets.push(match dataset {
-            DatasetState::Running(handle) => running(handle).await?,
-            DatasetState::Failed { reason } => DatasetReport {
-                dataset: name.clone(),
-                state: DatasetCondition::Failed,
-                reason: Some(reason.clone()),
-                running: None,
-            },
+            DatasetState::Running(handle) => running(handle, promises).await?,
+            DatasetState::Opening => absent(DatasetCondition::Opening, why, promises),
+            DatasetState::Joining(_) => absent(DatasetCondition::Joining, why, promises),
+            DatasetState::Failed { reason } => {
+                absent(DatasetCondition::Failed, reason.clone(), promises)
+            }
         });
     }
     let reply = StatusReply {
@@ -166,6 +224,7 @@ pub(crate) async fn status(
         memory_bytes: resident_memory_bytes(),
         datasets,
         rejected_diallers: api.rejections.as_ref().map(rejected),
+        faults: at_work(&state),
     };
     Ok(serialized(StatusCode::OK, &reply))
 }
@@ -179,7 +238,10 @@ pub(crate) fn condition(status: &DatasetStatus) -> DatasetCondition {
     }
 }
 
-async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
+async fn running(
+    handle: &DatasetHandle,
+    promises: PromisesReport,
+) -> Result<DatasetReport, Problem> {
     let (tables, conflicts) = read(handle.tables(), |tables| {
         Ok((tables.tables()?, tables.conflict_counts()?))
     })
@@ -197,6 +259,7 @@ async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
             transactions_remote: status.transactions_remote,
             commits: status.commits,
             conflicts: conflicts.total,
+            dead_letters: status.letters.waiting,
             members: status
                 .members
                 .iter()
@@ -206,6 +269,7 @@ async fn running(handle: &DatasetHandle) -> Result<DatasetReport, Problem> {
             integrity: integrity(handle),
         }),
         reason: status.stopped,
+        promises,
     })
 }
 

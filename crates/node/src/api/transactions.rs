@@ -3,6 +3,7 @@
 use super::documents;
 use super::incoming::Incoming;
 use super::json::Json;
+use super::members::{self, Texts};
 use super::problem::{Kind, Problem};
 use super::state::{ApiState, Target};
 use super::writes::{self, Write};
@@ -32,6 +33,8 @@ struct Operation<'a> {
     document: Option<&'a RawValue>,
     field: Option<String>,
     by: Option<i64>,
+    add: Option<Texts>,
+    remove: Option<Texts>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -40,6 +43,7 @@ enum Op {
     Put,
     Delete,
     Increment,
+    Members,
 }
 
 /// A transaction.
@@ -82,6 +86,19 @@ pub(crate) enum OperationBody {
         /// The amount.
         by: i64,
     },
+    /// Add members to a field that is a set, and remove others.
+    Members {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The field.
+        field: String,
+        /// What is added: any JSON.
+        add: Option<Vec<serde_json::Value>>,
+        /// What is removed, as far as it was seen here.
+        remove: Option<Vec<serde_json::Value>>,
+    },
 }
 
 /// What a transaction did.
@@ -121,6 +138,7 @@ pub(crate) struct TransactionRow {
     responses(
         (status = 200, description = "It is committed.", body = TransactionReply,
             headers(("Meridian-Session" = String), ("Idempotency-Replayed" = String))),
+        super::acknowledged::Unconfirmed,
         super::openapi::WriteProblems,
         super::openapi::ServerProblems,
     ),
@@ -154,7 +172,7 @@ pub(crate) async fn execute(
     .await
 }
 
-fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Vec<RowOperation>, Problem> {
     let Operations { operations } = documents::object(text)?;
     let indexed = operations.into_iter().enumerate();
     indexed
@@ -171,8 +189,17 @@ fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
         document,
         field,
         by,
+        add,
+        remove,
     } = operation;
+    if let (Op::Members, None, Some(field), None) = (op, document, &field, by) {
+        let (add, remove) = (add.unwrap_or_default(), remove.unwrap_or_default());
+        let action = members::action(field.clone(), add, remove)?;
+        return Ok(RowOperation { table, key, action });
+    }
+    let others = add.or(remove);
     let action = match (op, document, field, by) {
+        (op, ..) if others.is_some() => return Err(wrong_members(op)),
         (Op::Put, Some(document), None, None) => {
             documents::check(document.get())?;
             Action::Put {
@@ -181,19 +208,22 @@ fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
         }
         (Op::Delete, None, None, None) => Action::Delete,
         (Op::Increment, None, Some(field), Some(by)) => Action::Increment { field, by },
-        (op, ..) => {
-            let members = match op {
-                Op::Put => "a put has op, table, key and document",
-                Op::Delete => "a delete has op, table and key",
-                Op::Increment => "an increment has op, table, key, field and by",
-            };
-            return Err(Problem::new(
-                Kind::BadBody,
-                format!("{members}, all of them and no others"),
-            ));
-        }
+        (op, ..) => return Err(wrong_members(op)),
     };
     Ok(RowOperation { table, key, action })
+}
+
+fn wrong_members(op: Op) -> Problem {
+    let members = match op {
+        Op::Put => "a put has op, table, key and document",
+        Op::Delete => "a delete has op, table and key",
+        Op::Increment => "an increment has op, table, key, field and by",
+        Op::Members => "a change of members has op, table, key, field, and add or remove or both",
+    };
+    Problem::new(
+        Kind::BadBody,
+        format!("{members}, all of them and no others"),
+    )
 }
 
 /// Also a document that is `null` is one.
@@ -207,7 +237,7 @@ fn locate(problem: Problem, index: usize) -> Problem {
         .member("operation", index)
 }
 
-fn common_target<'a>(
+pub(super) fn common_target<'a>(
     state: &'a ApiState,
     operations: &[RowOperation],
 ) -> Result<Target<'a>, Problem> {
@@ -243,7 +273,7 @@ fn common_target<'a>(
     })
 }
 
-fn shown(outcome: &Outcome) -> Response {
+pub(super) fn shown(outcome: &Outcome) -> Response {
     let mut json = Json::default();
     json.raw("{\"version\":")
         .version(outcome.version)

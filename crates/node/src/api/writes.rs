@@ -3,13 +3,14 @@
 use super::incoming::Incoming;
 use super::json::{REPLAYED, SESSION};
 use super::problem::{Kind, Problem};
-use super::session::Session;
+use super::session::{Session, WAIT_MAX};
 use super::state::{ApiState, single};
+use super::{acknowledged, forwarded};
 use crate::dataset::DatasetHandle;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use meridian_engine_kv::{Outcome, Request};
-use meridian_model::IdempotencyKey;
+use meridian_model::{IdempotencyKey, Vector};
 use tokio::sync::SemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -55,13 +56,26 @@ pub(crate) async fn execute(
     request: Request,
     reply: impl FnOnce(Outcome) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
-    session.wait(dataset).await?;
-    let executed = dataset.execute(request).await;
-    let token = session.token(dataset, []);
-    let outcome =
-        executed.map_err(|error| Problem::execute(error).header(SESSION, token.clone()))?;
-    let replayed = outcome.replayed;
-    let mut response = reply(outcome)?;
+    let mut session = session.clone();
+    let executed = if dataset.takes_writes() {
+        session.wait(dataset, WAIT_MAX).await?;
+        let executed = dataset.execute(request).await;
+        session.note(dataset, &Vector::default());
+        executed.map_err(Problem::execute)
+    } else {
+        let handed_on = forwarded::hand_on(dataset, &session, request).await;
+        handed_on.map(|(written, applied)| {
+            session.saw(dataset, &applied);
+            written
+        })
+    };
+    let token = session.token();
+    let written = executed.map_err(|problem| problem.header(SESSION, token.clone()))?;
+    let replayed = written.outcome.replayed;
+    let mut response = reply(written.outcome)?;
+    if let Some(shortfall) = &written.shortfall {
+        response = acknowledged::accepted(response, shortfall).await;
+    }
     response.headers_mut().insert(SESSION, token);
     if replayed {
         response

@@ -1,6 +1,7 @@
 //! Says once, when it begins, what somebody should look at; monitoring sees it for as long as it
 //! lasts.
 
+use meridian_engine_kv::LetterCounts;
 use meridian_model::RegionName;
 use meridian_replicate::{PeerStatus, StreamState};
 use std::collections::BTreeSet;
@@ -11,6 +12,8 @@ pub(super) struct Alarms {
     drifting: BTreeSet<RegionName>,
     quarantined: BTreeSet<RegionName>,
     stopped: bool,
+    /// How many dead letters there had been when somebody was last told, and how many waited.
+    letters: LetterCounts,
 }
 
 impl Alarms {
@@ -31,6 +34,22 @@ impl Alarms {
             _ => {}
         }
         self.stopped = stopped.is_some();
+    }
+
+    /// Looks at the dead letters and reports those that are new, and that none is left.
+    pub(super) fn look_at_letters(&mut self, dataset: &str, letters: LetterCounts) {
+        let LetterCounts { total, waiting } = letters;
+        let before = std::mem::replace(&mut self.letters, letters);
+        if waiting > 0 && (total > before.total || before.waiting == 0) {
+            tracing::error!(
+                dataset,
+                waiting,
+                hint = "`meridian dead-letters list` shows them; each waits for a decision",
+                "a transaction that no region can apply is set aside as a dead letter"
+            );
+        } else if waiting == 0 && before.waiting > 0 {
+            tracing::info!(dataset, "no dead letter is left");
+        }
     }
 
     fn look_at_clock(&mut self, dataset: &str, peer: &PeerStatus) {

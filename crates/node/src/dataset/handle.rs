@@ -1,15 +1,23 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
 use super::repair::Repairs;
-use super::{AskError, DelaySummary, Integrity, Questions};
+use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Snapshot, Store, TableReader};
-use meridian_log::{Directory, Reader};
-use meridian_model::{
-    Answer, Message, OriginId, Position, Question, Refusal, RegionName, RowName, Sequence, Vector,
+use meridian_engine_kv::{
+    FjallStore, LetterCounts, Outcome, Rejection, Request, Snapshot, Store, TableReader,
+    TablesView, Verdict,
 };
-use meridian_replicate::PeerStatus;
+use meridian_log::Reader;
+use meridian_model::{
+    Answer, Epoch, Message, OriginId, Position, Question, Refusal, RegionName, RowName, Sequence,
+    SnapshotId, Vector, Version,
+};
 use meridian_replicate::compare::{Mended, Mending};
+use meridian_replicate::{
+    Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
+    StrongRead, has_reached,
+};
+use meridian_topology::Promises;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -20,7 +28,13 @@ pub(crate) enum Input {
     /// Execute a client's transaction.
     Execute {
         request: Request,
-        reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
+        reply: oneshot::Sender<Result<Written, ExecuteError>>,
+    },
+    /// Decide about a dead letter.
+    Decide {
+        letter: Version,
+        verdict: Verdict,
+        reply: oneshot::Sender<Result<Written, ExecuteError>>,
     },
     /// A dialled connection to a peer stands; messages for the peer go into `outbox`.
     Connected {
@@ -39,6 +53,23 @@ pub(crate) enum Input {
         member: OriginId,
         held: Vec<(OriginId, Sequence)>,
     },
+    /// Say when enough regions hold what is durable here now.
+    Barrier {
+        reply: oneshot::Sender<Result<(), Shortfall>>,
+    },
+    /// Begin to decide about another membership.
+    Propose {
+        proposal: Proposal,
+        reply: oneshot::Sender<Result<(), ProposeError>>,
+    },
+    /// Whether a region may subscribe, under this incarnation.
+    Refusal {
+        region: RegionName,
+        origin: OriginId,
+        reply: oneshot::Sender<Option<Refusal>>,
+    },
+    /// Where to listen before this region's own stream begins.
+    Sponsors { peers: Vec<RegionName> },
     /// Take these rows over from another region, as part of the round.
     Mend {
         mendings: Vec<Mending>,
@@ -61,7 +92,24 @@ pub(crate) enum Input {
     },
     /// Commit what waits, then end.
     Shutdown,
+    /// A snapshot is read, from its beginning or on.
+    Snapshot {
+        id: SnapshotId,
+        is_beginning: bool,
+        reply: oneshot::Sender<Result<OpenedSnapshot, SnapshotRefusal>>,
+    },
 }
+
+/// A client's transaction that is durable here.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Set where fewer regions are known to hold it than the dataset promises.
+    pub shortfall: Option<Shortfall>,
+}
+/// A snapshot of a dataset's tables that stands open.
+pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>;
 
 /// One state of the tables, and all that it has applied, no more and no less.
 pub(crate) type ExactView = (Snapshot<<FjallStore as Store>::View>, Vector);
@@ -75,6 +123,18 @@ pub enum ExecuteError {
     /// The dataset takes no writes until somebody has looked.
     #[error("the dataset takes no writes: {reason}")]
     Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// This incarnation of the region counts no more.
+    #[error("the region doesn't count any more: {reason}")]
+    Evicted {
+        /// How this came.
+        reason: String,
+    },
+    /// The region takes no writes of clients yet, or no more.
+    #[error("{reason}")]
+    NotServing {
         /// Why.
         reason: String,
     },
@@ -143,6 +203,21 @@ pub struct DatasetStatus {
     pub members: BTreeMap<RegionName, OriginId>,
     /// Each peer.
     pub peers: Vec<PeerReport>,
+    /// The dead letters.
+    pub letters: LetterCounts,
+}
+
+/// Who counts, as this region sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The members.
+    pub epoch: Epoch,
+    /// How this region stands.
+    pub standing: OwnStanding,
+    /// By member the epoch that it is known to go by.
+    pub adopted: BTreeMap<RegionName, u64>,
+    /// What is being decided.
+    pub deciding: Option<Deciding>,
 }
 
 /// A handle to a running dataset; clones are cheap.
@@ -152,11 +227,15 @@ pub struct DatasetHandle {
     pub(super) origin: OriginId,
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
-    pub(super) log: Reader<Directory>,
+    pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
+    pub(super) promises: Arc<Promises>,
     pub(super) region: RegionName,
+    /// The other regions, the nearest first.
+    pub(super) nearest: Arc<[RegionName]>,
+    pub(super) membership: watch::Receiver<Arc<Membership>>,
     pub(super) repairs: Repairs,
 }
 
@@ -192,15 +271,16 @@ impl DatasetHandle {
     /// `timeout`.
     pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
         let mut applied = self.applied.clone();
-        let waited = applied.wait_for(|applied| applied.covers(seen));
+        let waited = applied.wait_for(|applied| has_reached(applied, seen));
         matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
     }
 
-    /// Executes a client's transaction. It is durable here when this returns `Ok`.
+    /// Executes a client's transaction. When this returns `Ok` it is durable here, and in as many
+    /// other regions as the dataset promises, unless there is a shortfall.
     ///
     /// # Errors
     /// [`ExecuteError`].
-    pub async fn execute(&self, request: Request) -> Result<Outcome, ExecuteError> {
+    pub async fn execute(&self, request: Request) -> Result<Written, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         if self.inbox.send(Input::Execute { request, reply }).is_err() {
             return Err(ExecuteError::ShuttingDown);
@@ -208,6 +288,69 @@ impl DatasetHandle {
         answer.await.unwrap_or_else(|_| {
             let reason = "the dataset ended before it could answer".to_owned();
             Err(ExecuteError::LogFailed { reason })
+        })
+    }
+
+    /// Decides about a dead letter. The decision is durable here when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn decide(&self, letter: Version, verdict: Verdict) -> Result<Written, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Decide {
+            letter,
+            verdict,
+            reply,
+        };
+        if self.inbox.send(input).is_err() {
+            return Err(ExecuteError::ShuttingDown);
+        }
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset ended before it could answer".to_owned();
+            Err(ExecuteError::LogFailed { reason })
+        })
+    }
+
+    /// What the dataset promises to its clients.
+    #[must_use]
+    pub fn promises(&self) -> &Promises {
+        &self.promises
+    }
+
+    /// The other regions that count.
+    pub(crate) fn others(&self) -> Vec<RegionName> {
+        let membership = self.membership.borrow();
+        let voters = membership.epoch.voters().map(|(region, _)| region);
+        voters
+            .filter(|region| **region != self.region)
+            .cloned()
+            .collect()
+    }
+
+    /// A strong read, which begins now.
+    pub(crate) fn strong_read(&self) -> StrongRead {
+        let held = self.log.marks().vector();
+        match self.promises.writes.home() {
+            Some(home) if *home == self.region => StrongRead::at_home(held),
+            Some(home) => StrongRead::of_home(home),
+            None => StrongRead::of_members(self.promises.acknowledgement, held, &self.others()),
+        }
+    }
+
+    /// Waits until as many regions hold all that is durable here now as hold an acknowledged write.
+    ///
+    /// # Errors
+    /// [`Shortfall`] when it takes too long.
+    pub(crate) async fn wait_held(&self) -> Result<(), Shortfall> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Barrier { reply });
+        answer.await.unwrap_or_else(|_| {
+            Err(Shortfall {
+                level: self.promises.acknowledgement,
+                needed: 0,
+                holders: Vec::new(),
+                waited: Duration::ZERO,
+            })
         })
     }
 
@@ -224,6 +367,65 @@ impl DatasetHandle {
         self.questions
             .ask(&self.name, peer, question, timeout)
             .await
+    }
+
+    /// Who counts.
+    #[must_use]
+    pub fn membership(&self) -> Arc<Membership> {
+        self.membership.borrow().clone()
+    }
+
+    /// Who counts, whenever that changes.
+    #[must_use]
+    pub fn membership_changes(&self) -> watch::Receiver<Arc<Membership>> {
+        self.membership.clone()
+    }
+
+    /// Asks for another membership; it has begun to be decided when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; nothing has begun then.
+    pub async fn propose(&self, proposal: Proposal) -> Result<(), ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Propose { proposal, reply });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the dataset is shutting down".to_owned();
+            Err(ProposeError::Stopped { reason })
+        })
+    }
+
+    /// Why a region gets nothing from here under this incarnation, if so.
+    pub(crate) async fn refusal(&self, region: &RegionName, origin: OriginId) -> Option<Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Refusal {
+            region: region.clone(),
+            origin,
+            reply,
+        });
+        answer.await.ok().flatten()
+    }
+
+    /// Whether no other handle to this incarnation is held, by a request or a link.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.name) == 1
+    }
+
+    /// The snapshot of this number, which is opened where `is_beginning`.
+    pub(crate) async fn snapshot(
+        &self,
+        id: SnapshotId,
+        is_beginning: bool,
+    ) -> Result<OpenedSnapshot, SnapshotRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Snapshot {
+            id,
+            is_beginning,
+            reply,
+        });
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the region is shutting down".to_owned();
+            Err(SnapshotRefusal::Stopped { reason })
+        })
     }
 
     /// How its rows compare with those of the peers.
@@ -281,7 +483,7 @@ impl DatasetHandle {
         self.origin
     }
 
-    pub(crate) fn log(&self) -> Reader<Directory> {
+    pub(crate) fn log(&self) -> Reader<LogDisk> {
         self.log.clone()
     }
 

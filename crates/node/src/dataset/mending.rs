@@ -12,8 +12,9 @@ impl Worker {
     /// The committed tables and all that they have applied. Nobody else writes, so the two belong
     /// together, whatever is staged at this moment.
     pub(super) fn view(&self) -> Option<ExactView> {
-        let applied = self.replica.applied()?;
-        Some((self.replica.engine().reader().snapshot(), applied))
+        let snapshot = self.replica.engine().reader().snapshot();
+        let follows = self.replica.follows();
+        follows.then(|| (snapshot, self.replica.applied()))
     }
 
     /// The state of the row that stops the tables. What a good copy must have seen is all that the
@@ -76,9 +77,6 @@ impl Worker {
 
     /// Tells readers what is applied, and streams that there is more in the log.
     pub(super) fn publish_applied(&mut self) {
-        match self.replica.applied() {
-            Some(applied) => drop(self.publish.send_replace(Arc::new(applied))),
-            None => self.publish.send_modify(|_| {}),
-        }
+        self.publish.send_replace(Arc::new(self.replica.applied()));
     }
 }

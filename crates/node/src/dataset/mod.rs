@@ -10,26 +10,39 @@
 //! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
+use crate::faults::FaultyDisk;
+use meridian_log::Directory;
+
 mod alarms;
+mod bootstrap;
 mod clock;
 mod delays;
+mod forwarding;
 mod handle;
 mod mending;
 mod open;
+mod postman;
 mod questions;
 mod repair;
+mod replies;
 mod room;
 mod thread;
 
-pub use clock::MachineClock;
+pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
+pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
-pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, PeerReport};
+pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerReport, Written};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
 pub use thread::Running;
 
+/// The disk under a dataset's log.
+pub type LogDisk = FaultyDisk<Directory>;
+
+pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
 pub(crate) use handle::Input;
+pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
 pub(crate) use repair::{Request as CompareRequest, answer, look_after, run as compare};
 pub(crate) use thread::describe;

@@ -1,12 +1,14 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
 use super::repair::Repairs;
-use super::thread::{self, Running};
-use super::{DatasetHandle, MachineClock, RepairConfig};
-use meridian_engine_kv::{FjallStore, Limits, StoreError, Tables, TablesError};
+use super::thread::{self, Running, Surroundings};
+use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
+use crate::faults::{DiskLevers, FaultyDisk};
+use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
-use meridian_model::OriginId;
+use meridian_model::{OriginId, RegionName};
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_topology::Promises;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -18,8 +20,18 @@ pub struct DatasetConfig {
     pub directory: PathBuf,
     /// Regions, budgets, intervals.
     pub replica: Config,
+    /// What its clients are promised, and which regions take writes.
+    pub promises: Promises,
+    /// The other regions, the nearest first.
+    pub nearest: Vec<RegionName>,
     /// What a client's transaction may be.
     pub limits: Limits,
+    /// What becomes of clients' writes that had not seen each other.
+    pub strategies: Strategies,
+    /// Whether applying stops at a dead letter until it is decided about.
+    pub stop_at_dead_letters: bool,
+    /// How the log's disk is made worse, for drills.
+    pub disk: DiskLevers,
     /// How it is compared with its peers in the background.
     pub repair: RepairConfig,
 }
@@ -48,6 +60,9 @@ pub enum OpenDatasetError {
     /// Log and tables don't go together.
     #[error("the dataset can't be recovered")]
     Replica(#[from] OpenError),
+    /// It should begin with a copy of a peer's tables, and there is no peer.
+    #[error("there is no other region to copy the tables from")]
+    NobodyToCopyFrom,
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
@@ -61,33 +76,47 @@ pub fn open(
     config: DatasetConfig,
     clock: MachineClock,
 ) -> Result<(DatasetHandle, Running), OpenDatasetError> {
+    open_asking(config, clock, Questions::default())
+}
+
+/// The same with questions that were there before: peers may be connected already.
+pub(crate) fn open_asking(
+    config: DatasetConfig,
+    clock: MachineClock,
+    questions: Questions,
+) -> Result<(DatasetHandle, Running), OpenDatasetError> {
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
-    let tables = Tables::open(store, config.limits)?;
+    let mut tables =
+        Tables::open(store, config.limits)?.stopping_at_dead_letters(config.stop_at_dead_letters);
+    tables.set_strategies(config.strategies);
     let log_at = config.directory.join("log");
     create(&log_at)?;
     let disk = Directory::open(&log_at).map_err(|source| OpenDatasetError::Directory {
         path: log_at,
         source,
     })?;
+    let disk = FaultyDisk::new(disk, config.disk);
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
-    let region = config.replica.region.clone();
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    let repairs = Repairs::new(config.repair);
-    thread::start(
+    let started = thread::start(
         config.name,
-        region,
         config.directory,
+        Surroundings {
+            promises: config.promises,
+            nearest: config.nearest,
+            repairs: Repairs::new(config.repair),
+        },
         replica,
         clock,
-        repairs,
-    )
-    .map_err(OpenDatasetError::Thread)
+        questions,
+    );
+    started.map_err(OpenDatasetError::Thread)
 }
 
-fn create(path: &Path) -> Result<(), OpenDatasetError> {
+pub(super) fn create(path: &Path) -> Result<(), OpenDatasetError> {
     std::fs::create_dir_all(path).map_err(|source| OpenDatasetError::Directory {
         path: path.to_owned(),
         source,
@@ -96,7 +125,7 @@ fn create(path: &Path) -> Result<(), OpenDatasetError> {
 
 /// Segments small enough that a budget is kept to within an eighth, and that a client's last one
 /// leaves most of the reserve to peers' entries.
-fn log_config(config: &Config) -> LogConfig {
+pub(super) fn log_config(config: &Config) -> LogConfig {
     let default = LogConfig::default();
     let reserve = config.log_bytes_limit.saturating_sub(config.log_bytes_max);
     let most = (config.log_bytes_max / 8).min(reserve / 4).max(64 << 10);

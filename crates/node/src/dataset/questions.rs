@@ -122,7 +122,13 @@ impl Questions {
         }
     }
 
-    fn send(
+    /// Nobody waits for this answer any more.
+    pub(crate) fn forget(&self, id: u64) {
+        self.state().waiting.remove(&id);
+    }
+
+    /// Sends a question; the answer comes unless the connection ends.
+    pub(crate) fn send(
         &self,
         dataset: &str,
         peer: &RegionName,

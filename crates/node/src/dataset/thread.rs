@@ -1,16 +1,20 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::handle::{DatasetHandle, DatasetStatus, ExecuteError, Input, PeerReport};
+use super::handle::{
+    DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
+};
+use super::postman::Postman;
 use super::repair::Repairs;
+use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
-use super::{Delays, MachineClock, Questions};
+use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Outcome, Rejection, Request, Tables};
-use meridian_log::Directory;
-use meridian_model::{Envelope, OriginId, RegionName, Vector};
+use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
+use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
 use meridian_replicate::compare::Mended;
-use meridian_replicate::{CommitError, Now, Replica, WriteError};
+use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
+use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -25,8 +29,14 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// … or when it has staged this much.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
 
-type Reply = oneshot::Sender<Result<Outcome, ExecuteError>>;
-type EmbeddedReplica = Replica<Directory, Tables<FjallStore>>;
+/// What a dataset's handles tell beside what its thread does.
+pub(super) struct Surroundings {
+    pub(super) promises: Promises,
+    pub(super) nearest: Vec<RegionName>,
+    pub(super) repairs: Repairs,
+}
+
+type EmbeddedReplica = Replica<LogDisk, Tables<FjallStore>>;
 
 /// A dataset's running thread.
 #[derive(Debug)]
@@ -44,23 +54,35 @@ impl Running {
 
 pub(super) fn start(
     name: String,
-    region: RegionName,
     directory: PathBuf,
+    surroundings: Surroundings,
     replica: EmbeddedReplica,
     clock: MachineClock,
-    repairs: Repairs,
+    questions: Questions,
 ) -> std::io::Result<(DatasetHandle, Running)> {
+    let Surroundings {
+        promises,
+        nearest,
+        repairs,
+    } = surroundings;
     let (inbox, inputs) = mpsc::channel();
-    let (publish, applied) = watch::channel(Arc::new(replica.applied().unwrap_or_default()));
+    let (publish, applied) = watch::channel(Arc::new(replica.applied()));
+    let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
         name: name.clone(),
-        clock,
+        clock: clock.clone(),
         publish,
+        publish_membership,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
         mended: Vec::new(),
         repairs: repairs.clone(),
+        postman: Postman::start(),
+        acknowledgements: Acknowledgements::new(
+            promises.acknowledgement,
+            promises.acknowledgement_timeout,
+        ),
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
@@ -80,8 +102,11 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
-        questions: Questions::default(),
-        region,
+        questions,
+        membership,
+        promises: Arc::new(promises),
+        region: worker.replica.region().clone(),
+        nearest: nearest.into(),
         repairs,
     };
     let thread = std::thread::Builder::new()
@@ -113,20 +138,32 @@ impl Drop for Epitaph {
     }
 }
 
+/// What a client asks for.
+enum Job {
+    /// A transaction.
+    Execute(Request),
+    /// A decision about a dead letter.
+    Decide(Version, Verdict),
+}
+
 pub(super) struct Worker {
     name: String,
     pub(super) replica: EmbeddedReplica,
     clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
+    publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
     /// Client transactions that came before the dataset had settled.
-    waiting: VecDeque<(Request, Reply)>,
+    waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
-    replies: Vec<(Outcome, Reply)>,
+    replies: Vec<Staged>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     pub(super) repairs: Repairs,
+    postman: Postman,
+    /// Replies that wait for other regions.
+    acknowledgements: Acknowledgements<Pending>,
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
@@ -152,7 +189,9 @@ impl Worker {
             self.tick(now);
             self.commit(now);
             self.go_on(now);
+            self.acknowledge(now);
             if !running {
+                self.end(now);
                 return;
             }
         }
@@ -164,7 +203,14 @@ impl Worker {
         for input in std::iter::once(first).chain(rest).take(ROUND_INPUTS_MAX) {
             let now = self.clock.now();
             match input {
-                Input::Execute { request, reply } => self.execute(now, request, reply),
+                Input::Execute { request, reply } => {
+                    self.execute(now, Job::Execute(request), reply);
+                }
+                Input::Decide {
+                    letter,
+                    verdict,
+                    reply,
+                } => self.execute(now, Job::Decide(letter, verdict), reply),
                 Input::Connected {
                     peer,
                     wire_version,
@@ -184,6 +230,24 @@ impl Worker {
                 }
                 Input::Disown { reason } => self.replica.disown(&reason),
                 Input::Holds { member, held } => self.replica.holds(member, &held),
+                Input::Barrier { reply } => {
+                    let marks = self.replica.marks().clone();
+                    let pending = Pending::Barrier(reply);
+                    self.acknowledgements.wait_for_all(now, marks, pending);
+                }
+                Input::Propose { proposal, reply } => {
+                    // Whoever asked may have given up; what has begun goes on.
+                    let _ = reply.send(self.replica.propose(now, proposal));
+                }
+                Input::Refusal {
+                    region,
+                    origin,
+                    reply,
+                } => {
+                    // The link may have ended.
+                    let _ = reply.send(self.replica.refusal(&region, origin));
+                }
+                Input::Sponsors { peers } => self.replica.set_peers(now, &peers),
                 Input::Mend { mendings, reply } => self.mend(&mendings, reply),
                 Input::Unblock { mending, reply } => {
                     // Whoever asked may be gone; the tables go on all the same.
@@ -196,6 +260,14 @@ impl Worker {
                     let _ = reply.send(self.blocked_copy(&row));
                 }
                 Input::Shutdown => return false,
+                Input::Snapshot {
+                    id,
+                    is_beginning,
+                    reply,
+                } => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
+                }
             }
             if self.replica.staged_bytes() > ROUND_BYTES_MAX {
                 break;
@@ -204,37 +276,65 @@ impl Worker {
         true
     }
 
-    fn execute(&mut self, now: Now, request: Request, reply: Reply) {
+    fn execute(&mut self, now: Now, job: Job, reply: Reply) {
         if reply.is_closed() {
             // Whoever asked has given up; the write never was.
             return;
         }
         if self.replica.is_settled(now) {
-            self.write(now, &request, reply);
+            self.write(now, &job, reply);
         } else {
-            self.waiting.push_back((request, reply));
+            self.waiting.push_back((job, reply));
         }
     }
 
-    fn write(&mut self, now: Now, request: &Request, reply: Reply) {
+    fn write(&mut self, now: Now, job: &Job, reply: Reply) {
         if let Some(reason) = self.room.shortage() {
             let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
             return;
         }
-        let written = self
-            .replica
-            .write(now, |tables, version| tables.execute(version, request));
-        match written {
-            Ok(outcome) => self.replies.push((outcome, reply)),
-            Err(error) => {
-                if let WriteError::Rejected(Rejection::Tables(tables)) = &error
-                    && let Some(row) = tables.damaged_row()
-                {
-                    self.repairs.mend_soon(row);
-                }
-                // Whoever asked may have gone; then nobody waits for the answer.
-                let _ = reply.send(Err(refused(error)));
+        let before = self.replica.staged().len();
+        let written = match job {
+            Job::Execute(request) => self
+                .replica
+                .write(now, |tables, version| tables.execute(version, request)),
+            Job::Decide(letter, verdict) => self.replica.decide(now, *letter, |tables, version| {
+                tables.decide(version, *letter, verdict)
+            }),
+        };
+        if let Err(WriteError::Rejected(Rejection::Tables(error))) = &written
+            && let Some(row) = error.damaged_row()
+        {
+            self.repairs.mend_soon(row);
+        }
+        let sequence = self.replica.staged().get(before).map(|it| it.sequence);
+        // A refusal waits for the round too: it may tell of what the round has yet to make durable.
+        self.replies.push(Staged {
+            outcome: written.map_err(|error| self.refused(error)),
+            sequence,
+            reply,
+        });
+    }
+
+    /// Lets replies out that have waited for other regions, or too long.
+    fn acknowledge(&mut self, now: Now) {
+        for (pending, outcome) in self.acknowledgements.due(now, self.replica.holdings()) {
+            pending.settle(outcome);
+        }
+    }
+
+    /// Nobody will be waited for any more: what is written stands, and its clients are told.
+    fn end(&mut self, now: Now) {
+        self.acknowledgements.end_waiting();
+        self.acknowledge(now);
+    }
+
+    fn refused(&self, error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
+        match (self.replica.standing(), error) {
+            (OwnStanding::Evicted { reason, .. }, WriteError::Stopped { .. }) => {
+                ExecuteError::Evicted { reason }
             }
+            (_, error) => refused(error),
         }
     }
 
@@ -245,13 +345,21 @@ impl Worker {
         self.ticked_at = now.elapsed;
         self.room.look();
         if !self.waiting.is_empty() && self.replica.is_settled(now) {
-            for (request, reply) in std::mem::take(&mut self.waiting) {
-                self.write(now, &request, reply);
+            for (job, reply) in std::mem::take(&mut self.waiting) {
+                self.write(now, &job, reply);
             }
         }
         if let Err(error) = self.replica.tick(now) {
             tracing::warn!(dataset = self.name, %error, "cannot trim the log");
         }
+        let membership = membership_of(&self.replica);
+        self.publish_membership.send_if_modified(|known| {
+            let is_new = **known != membership;
+            if is_new {
+                *known = Arc::new(membership);
+            }
+            is_new
+        });
         let status = self.describe(now);
         if let Some(shared) = &self.status {
             *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -268,7 +376,7 @@ impl Worker {
             self.count_visible();
             self.publish_applied();
         }
-        self.answer(&committed);
+        self.answer(now, &committed);
         self.answer_mended(committed.is_ok());
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
@@ -289,22 +397,50 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, committed: &Result<(), CommitError>) {
-        for (outcome, reply) in std::mem::take(&mut self.replies) {
-            let answer = match committed {
-                Ok(()) => {
-                    self.counts.local += u64::from(outcome.version.is_some());
-                    Ok(outcome)
+    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>) {
+        let mut round = Vec::with_capacity(self.replies.len());
+        for staged in std::mem::take(&mut self.replies) {
+            let Staged {
+                outcome,
+                sequence,
+                reply,
+            } = staged;
+            let outcome = match (outcome, committed) {
+                (Ok(outcome), Ok(())) => outcome,
+                (Ok(_), Err(error)) => {
+                    round.push((Err(failed(error)), reply));
+                    continue;
                 }
-                Err(error) => Err(failed(error)),
+                (Err(error), _) => {
+                    round.push((Err(error), reply));
+                    continue;
+                }
             };
-            let _ = reply.send(answer);
+            self.counts.local += u64::from(outcome.version.is_some());
+            if self.acknowledgements.is_local() {
+                let written = Written {
+                    outcome,
+                    shortfall: None,
+                };
+                round.push((Ok(written), reply));
+                continue;
+            }
+            let pending = Pending::Write(outcome, reply);
+            if let Some(sequence) = sequence {
+                self.acknowledgements.wait_for_write(now, sequence, pending);
+            } else {
+                let marks = self.replica.marks().clone();
+                self.acknowledgements.wait_for_all(now, marks, pending);
+            }
         }
+        self.postman.bring(round);
     }
 
     fn describe(&mut self, now: Now) -> DatasetStatus {
         let peers = self.replica.peers(now);
         self.alarms.look(&self.name, self.replica.stopped(), &peers);
+        let letters = self.replica.engine().letter_counts();
+        self.alarms.look_at_letters(&self.name, letters);
         let peers = peers.into_iter().map(|status| {
             let delays = status.origin.and_then(|origin| self.delays.get(&origin));
             PeerReport {
@@ -314,6 +450,7 @@ impl Worker {
         });
         DatasetStatus {
             peers: peers.collect(),
+            letters,
             origin: self.replica.origin(),
             stopped: self.replica.stopped().map(str::to_owned),
             settled: self.replica.is_settled(now),
@@ -333,11 +470,24 @@ impl Worker {
     }
 }
 
+fn membership_of(replica: &EmbeddedReplica) -> Membership {
+    Membership {
+        epoch: replica.epoch().clone(),
+        standing: replica.standing(),
+        adopted: replica.adopted(),
+        deciding: replica.proposal(),
+    }
+}
+
 fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
     match error {
         WriteError::Rejected(rejection) => ExecuteError::Rejected(rejection),
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
+        WriteError::NotServing { reason } => ExecuteError::NotServing { reason },
+        error @ WriteError::NotSpoken { .. } => ExecuteError::Stopped {
+            reason: error.to_string(),
+        },
         WriteError::Clock(error) => ExecuteError::Stopped {
             reason: error.to_string(),
         },

@@ -1,26 +1,37 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
-use crate::dataset::DatasetHandle;
+use crate::api::carry_out;
+use crate::dataset::{DatasetHandle, describe};
+use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
-use meridian_model::{Answer, Envelope, Message, Question};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Questions of one peer that are worked on at once; more are turned away.
 const AT_ONCE_MAX: usize = 64;
+/// A part of a snapshot is this large at most, in bytes, unless one record is larger.
+const PART_BYTES: usize = 1 << 20;
+/// Writes that one peer has handed on and that are under way at once; they may all wait for one
+/// commit, or for other regions.
+const WRITES_AT_ONCE_MAX: usize = 4096;
 
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
+    peer: RegionName,
     tasks: JoinSet<()>,
+    writes: JoinSet<()>,
 }
 
 impl Answers {
-    pub(super) fn new(link: Arc<Mutex<LinkSender>>) -> Self {
+    pub(super) fn new(link: Arc<Mutex<LinkSender>>, peer: RegionName) -> Self {
         Self {
             link,
+            peer,
             tasks: JoinSet::new(),
+            writes: JoinSet::new(),
         }
     }
 
@@ -32,14 +43,18 @@ impl Answers {
         id: u64,
         question: Question,
     ) {
-        while self.tasks.try_join_next().is_some() {}
-        let is_busy = self.tasks.len() >= AT_ONCE_MAX;
-        let link = self.link.clone();
-        self.tasks.spawn(async move {
+        let (tasks, most) = match question {
+            Question::Write(_) => (&mut self.writes, WRITES_AT_ONCE_MAX),
+            _ => (&mut self.tasks, AT_ONCE_MAX),
+        };
+        while tasks.try_join_next().is_some() {}
+        let is_busy = tasks.len() >= most;
+        let (link, peer) = (self.link.clone(), self.peer.clone());
+        tasks.spawn(async move {
             let answer = match dataset {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
                 None => unavailable("the dataset doesn't run there"),
-                Some(dataset) => answer(&dataset, question).await,
+                Some(dataset) => answer(&dataset, &peer, question).await,
             };
             let message = Message::Answer { id, answer };
             let envelope = Envelope {
@@ -58,12 +73,46 @@ fn unavailable(reason: &str) -> Answer {
     }
 }
 
-async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
+/// Why a region doesn't get a copy of the tables: only for a member whose stream has yet to begin
+/// is everything kept that comes after the copy.
+fn unexpected(dataset: &DatasetHandle, peer: &RegionName) -> Option<String> {
+    let membership = dataset.membership();
+    let member = membership.epoch.members.get(peer);
+    let is_expected = member.is_some_and(|member| member.origin.is_none());
+    (!is_expected).then(|| format!("region {peer} isn't expected to join there"))
+}
+
+async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) -> Answer {
     match question {
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
+        Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
+        Question::Held => Answer::Held(dataset.log().marks().vector()),
+        Question::Snapshot { id, after } => match unexpected(dataset, peer) {
+            Some(reason) => unavailable(&reason),
+            None => snapshot(dataset, id, after).await,
+        },
+        Question::Epoch => Answer::Epoch(dataset.membership().epoch.clone()),
         about_rows @ (Question::Digests(_)
         | Question::Rows { .. }
         | Question::Look { .. }
         | Question::Fetch { .. }) => crate::dataset::answer(dataset, about_rows).await,
+    }
+}
+
+/// The dataset's thread only opens the view; it is read here, beside everything else.
+async fn snapshot(dataset: &DatasetHandle, id: SnapshotId, after: Option<Bytes>) -> Answer {
+    let opened = match dataset.snapshot(id, after.is_none()).await {
+        Ok(opened) => opened,
+        Err(refusal) => return refusal.answer(),
+    };
+    let read = move || opened.part(after.as_deref(), PART_BYTES);
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(part)) => Answer::Snapshot(part),
+        Ok(Err(error)) => {
+            let reason = describe(&error);
+            tracing::error!(dataset = dataset.name(), reason, "cannot give a snapshot");
+            unavailable(&reason)
+        }
+        Err(error) => unavailable(&error.to_string()),
     }
 }

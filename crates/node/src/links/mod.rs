@@ -10,10 +10,11 @@
 //! that stands still doesn't hold up the others.
 
 mod answers;
+mod peers;
 mod receive;
 mod serve;
 
-pub(crate) use receive::receive;
+pub(crate) use peers::{Nudges, PeerAddress, Peers, Supervisor};
 pub(crate) use serve::{Streams, accept};
 
 #[cfg(test)]

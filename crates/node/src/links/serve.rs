@@ -1,10 +1,14 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
 use super::answers::Answers;
-use crate::dataset::{DatasetHandle, Input, MachineClock, describe};
+use super::peers::Nudges;
+use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
+use crate::registry::{DatasetState, Registry};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
-use meridian_log::{Directory, LogError};
-use meridian_model::{Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId};
+use meridian_log::LogError;
+use meridian_model::{
+    Acknowledgement, Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId,
+};
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +25,8 @@ const INBOX_MESSAGES_MAX: usize = 1024;
 pub(crate) struct Streams {
     pub(crate) region: RegionName,
     pub(crate) clock: MachineClock,
-    pub(crate) datasets: Vec<DatasetHandle>,
-    /// The datasets that could not be opened, and why.
-    pub(crate) failed: Arc<BTreeMap<String, String>>,
+    pub(crate) registry: Registry,
+    pub(crate) nudges: Nudges,
 }
 
 /// Accepts connections and serves them for as long as it is polled.
@@ -32,6 +35,7 @@ pub(crate) async fn accept(mut listener: Listener, streams: Streams) {
     loop {
         tokio::select! {
             connection = listener.accept() => {
+                streams.nudges.lives(&RegionName::new(&connection.peer));
                 connections.spawn(serve(connection, streams.clone()));
             }
             Some(_) = connections.join_next() => {}
@@ -49,28 +53,21 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
     let peer = RegionName::new(&connection.peer);
     let (sender, mut receiver) = connection.split();
     let link = Arc::new(Mutex::new(sender));
-    let mut answers = Answers::new(link.clone());
-    let mut tasks = JoinSet::new();
-    let mut inboxes = BTreeMap::new();
-    for dataset in &streams.datasets {
-        let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
-        inboxes.insert(dataset.name().to_owned(), inbox);
-        let stream = Stream {
-            sender: Sender::new(streams.region.clone(), dataset.origin(), dataset.log()),
-            dataset: dataset.clone(),
-            peer: peer.clone(),
-            clock: streams.clock,
-            link: link.clone(),
-            session: SessionId::default(),
-            held: None,
-        };
-        tasks.spawn(stream.run(messages));
-    }
+    let mut answers = Answers::new(link.clone(), peer.clone());
+    let mut running = RunningStreams {
+        peer,
+        link: link.clone(),
+        inboxes: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
     loop {
         tokio::select! {
-            Some(ended) = tasks.join_next() => {
-                return ended.unwrap_or_else(|error| error.to_string());
-            }
+            Some(ended) = running.tasks.join_next() => match ended {
+                // The dataset has ended; the others go on.
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return reason,
+                Err(error) => return error.to_string(),
+            },
             received = receiver.recv() => {
                 let bytes = match received {
                     Ok(Some(bytes)) => bytes,
@@ -80,18 +77,55 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                 let Ok(Envelope { dataset, message }) = Envelope::decode(&bytes) else {
                     return "it sent something unreadable".to_owned();
                 };
+                let handle = streams.registry.running(&dataset);
                 if let Message::Ask { id, question } = message {
-                    let asked = streams.datasets.iter().find(|known| known.name() == dataset);
-                    answers.begin(dataset, asked.cloned(), id, question);
-                } else if let Some(inbox) = inboxes.get(&dataset) {
-                    if inbox.send(message).await.is_err() {
-                        return "the dataset has ended".to_owned();
-                    }
+                    answers.begin(dataset, handle, id, question);
+                } else if let Some(handle) = handle {
+                    // A stream whose dataset ends just now takes nothing any more; the peer asks
+                    // again.
+                    let _ = running.inbox(handle, streams).send(message).await;
                 } else if let Err(reason) = refuse(&link, streams, dataset, message).await {
                     return reason;
                 }
             }
         }
+    }
+}
+
+/// The streams of one connection: one for each dataset that the peer has said something about.
+struct RunningStreams {
+    peer: RegionName,
+    link: Arc<Mutex<LinkSender>>,
+    inboxes: BTreeMap<String, (OriginId, mpsc::Sender<Message>)>,
+    tasks: JoinSet<Result<(), String>>,
+}
+
+impl RunningStreams {
+    /// Where the dataset's stream takes messages; it begins with the first, and again when the
+    /// dataset runs under another incarnation.
+    fn inbox(&mut self, dataset: DatasetHandle, streams: &Streams) -> &mpsc::Sender<Message> {
+        let name = dataset.name().to_owned();
+        let origin = dataset.origin();
+        if self
+            .inboxes
+            .get(&name)
+            .is_none_or(|known| known.0 != origin)
+        {
+            let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
+            let stream = Stream {
+                sender: Sender::new(streams.region.clone(), origin, dataset.log()),
+                dataset,
+                peer: self.peer.clone(),
+                clock: streams.clock.clone(),
+                link: self.link.clone(),
+                session: SessionId::default(),
+                held: None,
+                subscriber: None,
+            };
+            self.tasks.spawn(stream.run(messages));
+            self.inboxes.insert(name.clone(), (origin, inbox));
+        }
+        &self.inboxes[&name].1
     }
 }
 
@@ -105,8 +139,10 @@ async fn refuse(
     let Message::Subscribe { session, .. } = message else {
         return Ok(());
     };
-    let reason = match streams.failed.get(&dataset) {
-        Some(reason) => reason.clone(),
+    let reason = match streams.registry.now().get(&dataset) {
+        Some(DatasetState::Failed { reason }) => reason.clone(),
+        // It will run, and the peer asks again.
+        Some(_) => return Ok(()),
         None => "it is not in that region's topology".to_owned(),
     };
     let message = Message::Refuse {
@@ -123,7 +159,7 @@ async fn refuse(
 
 /// One dataset's stream to one subscriber.
 struct Stream {
-    sender: Sender<Directory>,
+    sender: Sender<LogDisk>,
     dataset: DatasetHandle,
     peer: RegionName,
     clock: MachineClock,
@@ -131,6 +167,8 @@ struct Stream {
     session: SessionId,
     /// What the subscriber last said that it holds, until the dataset has been told.
     held: Option<Vec<(OriginId, Sequence)>>,
+    /// Under which incarnation the peer has subscribed.
+    subscriber: Option<OriginId>,
 }
 
 /// Why a stream can't go on.
@@ -148,21 +186,25 @@ impl From<LogError> for StreamError {
 }
 
 impl Stream {
-    /// Runs until the link fails, and says why.
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> String {
+    /// Runs until the dataset ends or the link fails; says why it did.
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<(), String> {
         let mut committed = self.dataset.committed();
-        let mut is_running = true;
+        let mut members = self.dataset.membership_changes();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
             let stepped = tokio::select! {
                 message = messages.recv() => match message {
-                    None => return "the link is closing".to_owned(),
+                    None => return Ok(()),
                     Some(message) => self.take(message).await,
                 },
-                changed = committed.changed(), if is_running => {
-                    is_running = changed.is_ok();
-                    Ok(())
-                }
+                changed = committed.changed() => match changed {
+                    Ok(()) => Ok(()),
+                    Err(_) => return Ok(()),
+                },
+                changed = members.changed() => match changed {
+                    Ok(()) => self.look_at_members().await,
+                    Err(_) => return Ok(()),
+                },
                 _ = heartbeat.tick() => {
                     self.pass_on_held();
                     Ok(())
@@ -172,9 +214,7 @@ impl Stream {
                 Ok(()) => self.send_due().await,
                 Err(error) => Err(error),
             };
-            if let Err(reason) = self.survive(outcome).await {
-                return reason;
-            }
+            self.survive(outcome).await?;
         }
     }
 
@@ -217,6 +257,10 @@ impl Stream {
             } => {
                 self.sender.acknowledged(session, next, &held);
                 self.held = Some(held);
+                if self.dataset.promises().acknowledgement != Acknowledgement::Local {
+                    // Clients wait for it.
+                    self.pass_on_held();
+                }
                 Ok(())
             }
             Message::Subscribe {
@@ -241,6 +285,14 @@ impl Stream {
         message: Message,
         held: Vec<(OriginId, Sequence)>,
     ) -> Result<(), StreamError> {
+        let Message::Subscribe { origin, .. } = &message else {
+            return Ok(());
+        };
+        let origin = *origin;
+        self.subscriber = Some(origin);
+        if let Some(reason) = self.dataset.refusal(&self.peer, origin).await {
+            return self.turn_away(reason).await;
+        }
         let known = self.dataset.member(&self.peer);
         let now = self.clock.now();
         let answer = tokio::task::block_in_place(|| self.sender.subscribe(now, known, message))?;
@@ -255,6 +307,25 @@ impl Stream {
             _ => self.held = Some(held),
         }
         self.send(answer.message).await
+    }
+
+    /// A subscriber may have ceased to count, and has to hear of it.
+    async fn look_at_members(&mut self) -> Result<(), StreamError> {
+        let Some(origin) = self.subscriber else {
+            return Ok(());
+        };
+        match self.dataset.refusal(&self.peer, origin).await {
+            Some(reason) => self.turn_away(reason).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn turn_away(&mut self, reason: Refusal) -> Result<(), StreamError> {
+        tracing::warn!(peer = %self.peer, dataset = self.dataset.name(), %reason, "refused");
+        self.sender.unsubscribe();
+        self.subscriber = None;
+        let session = self.session;
+        self.send(Message::Refuse { session, reason }).await
     }
 
     /// Tells the dataset what the subscriber holds: its log may have grown to its limit, where only

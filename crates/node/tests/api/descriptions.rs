@@ -10,7 +10,10 @@ async fn the_description_has_every_method_of_every_path_and_no_other() {
     let description = region.get("/openapi.json").await.ok(200).json();
     let paths = description["paths"].as_object().unwrap();
     for (path, methods) in paths {
-        let uri = path.replace("{table}", "t").replace("{key}", "k");
+        let uri = path
+            .replace("{table}", "t")
+            .replace("{key}", "k")
+            .replace("{id}", "1");
         for method in [
             Method::GET,
             Method::PUT,

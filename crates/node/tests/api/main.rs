@@ -1,10 +1,15 @@
 //! The HTTP API of one region alone, on a real dataset in a directory of its own.
 
 mod auth;
+mod backup;
 mod bad_input;
 mod conditions;
 mod connections;
+mod consistency;
+mod dead_letters;
 mod descriptions;
+mod door;
+mod faults;
 mod idempotency;
 mod increments;
 mod keys;
@@ -13,5 +18,6 @@ mod problems;
 mod rows;
 mod sessions;
 mod sockets;
+mod strategies;
 mod support;
 mod transactions;

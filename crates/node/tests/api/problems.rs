@@ -12,7 +12,8 @@ async fn unknown_paths_are_named() {
         "/v1/tables/",
         "/v1/tables/t",
         "/v1/health",
-        "/v1/faults",
+        "/v1/fault",
+        "/v1/dead-letter",
         "/v1/tables/t/rows/a/b",
     ] {
         let problem = region.get(path).await.problem(404, "unknown-path");

@@ -4,12 +4,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
-use meridian_engine_kv::Limits;
-use meridian_model::RegionName;
+use meridian_engine_kv::{Limits, Strategies};
+use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
+use meridian_node::faults::{DiskLevers, Faults};
+use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
-use meridian_topology::Topology;
+use meridian_topology::{Promises, Topology};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,6 +28,11 @@ zone = "meridian.test"
 name = "us-east-1"
 api = "127.0.0.1:1"
 link = "127.0.0.1:2"
+
+[[region]]
+name = "eu-west-1"
+api = "127.0.0.1:3"
+link = "127.0.0.1:4"
 
 [[dataset]]
 name = "main"
@@ -57,6 +64,13 @@ pub struct Setting {
     pub log_bytes_max: u64,
     pub token: Option<String>,
     pub other: Option<&'static str>,
+    /// What becomes of concurrent writes.
+    pub strategy: Strategy,
+    /// What the tables of `main` hold before the region starts.
+    pub before: fn(&Path),
+    pub faults: Option<Faults>,
+    /// Done in the region's directory before it starts.
+    pub before_all: Option<fn(&Path)>,
 }
 
 impl Default for Setting {
@@ -65,6 +79,10 @@ impl Default for Setting {
             log_bytes_max: 1 << 30,
             token: None,
             other: None,
+            strategy: Strategy::LastWriterWins,
+            before: |_| {},
+            faults: None,
+            before_all: None,
         }
     }
 }
@@ -76,8 +94,11 @@ impl Region {
 
     pub fn with(setting: Setting) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let open =
-            |name: &str| DatasetState::Running(open(directory.path(), name, setting.log_bytes_max));
+        (setting.before)(&directory.path().join("main/tables"));
+        if let Some(before) = setting.before_all {
+            before(directory.path());
+        }
+        let open = |name: &str| DatasetState::Running(open(directory.path(), name, &setting));
         let other = match setting.other {
             None => open("other"),
             Some(reason) => DatasetState::Failed {
@@ -91,10 +112,18 @@ impl Region {
         let api = Api {
             region: RegionName::new("us-east-1"),
             topology: Arc::new(Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap()),
-            datasets: BTreeMap::from(datasets),
+            datasets: Registry::new(BTreeMap::from(datasets)),
             token: setting.token,
             rejections: Some(meridian_link::Rejections::default()),
+            known: Known::open(
+                &Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap(),
+                "us-east-1",
+                Wan::None,
+                None,
+            ),
+            shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
+            faults: setting.faults,
         };
         Self {
             router: router(ApiState::new(api.clone())),
@@ -104,11 +133,9 @@ impl Region {
     }
 
     /// The dataset `main`.
-    pub fn main(&self) -> &DatasetHandle {
-        match &self.api.datasets["main"] {
-            DatasetState::Running(handle) => handle,
-            DatasetState::Failed { reason } => panic!("{reason}"),
-        }
+    pub fn main(&self) -> DatasetHandle {
+        let running = self.api.datasets.running("main");
+        running.expect("the dataset runs")
     }
 
     pub async fn send(&self, request: Request<Body>) -> Reply {
@@ -190,7 +217,8 @@ impl Reply {
 }
 
 /// Opens a dataset of a region alone.
-fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
+fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
+    let log_bytes_max = setting.log_bytes_max;
     let region = RegionName::new("us-east-1");
     let config = DatasetConfig {
         name: name.to_owned(),
@@ -198,17 +226,28 @@ fn open(directory: &Path, name: &str, log_bytes_max: u64) -> DatasetHandle {
         replica: Config {
             regions: vec![region.clone()],
             region,
+            arrival: meridian_replicate::Arrival::Founding,
+            evict_after: None,
             log_bytes_max,
             log_bytes_limit: log_bytes_max,
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
+            log_retention: Duration::ZERO,
         },
+        promises: Promises::default(),
+        nearest: Vec::new(),
         limits: Limits {
             // As the topology has it.
             transaction_bytes_max: 4 << 20,
             ..Limits::default()
         },
+        strategies: Strategies {
+            default: setting.strategy,
+            ..Strategies::default()
+        },
+        stop_at_dead_letters: false,
+        disk: DiskLevers::default(),
         repair: RepairConfig::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();

@@ -1,6 +1,9 @@
 //! Two machines wired together by hand: what the random scenarios reach only by luck.
 
 mod backlog;
+mod letters;
+mod members;
 mod peers;
+mod retention;
 mod support;
 mod versions;

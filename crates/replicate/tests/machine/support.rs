@@ -6,7 +6,7 @@ use meridian_engine_kv::{
 use meridian_log::{Log, LogConfig, MemoryDisk};
 use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
-    Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
+    Arrival, Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
 };
 use std::time::Duration;
 
@@ -22,6 +22,11 @@ pub struct Region {
     pub log_bytes_max: u64,
     pub log_bytes_limit: u64,
     pub segment_bytes: u64,
+    pub stop_at_dead_letters: bool,
+    pub log_retention: Duration,
+    pub founders: Vec<RegionName>,
+    pub arrival: Arrival,
+    pub evict_after: Option<Duration>,
     pub machine: Option<Machine>,
 }
 
@@ -46,6 +51,11 @@ impl Region {
             log_bytes_max: 1 << 30,
             log_bytes_limit: 1 << 31,
             segment_bytes: 4096,
+            stop_at_dead_letters: false,
+            log_retention: Duration::ZERO,
+            founders: vec![RegionName::new("a"), RegionName::new("b")],
+            arrival: Arrival::Founding,
+            evict_after: None,
             machine: None,
         }
     }
@@ -59,6 +69,7 @@ impl Region {
 
     pub fn start(&mut self, origin: u64) {
         let tables = Tables::open(self.store.clone(), Limits::default()).expect("tables");
+        let tables = tables.stopping_at_dead_letters(self.stop_at_dead_letters);
         let config = LogConfig {
             segment_bytes: self.segment_bytes,
             tail_cache_bytes: 1024,
@@ -67,12 +78,15 @@ impl Region {
         let log = Log::open(self.disk.clone(), config, tables.position()).expect("a log");
         let config = Config {
             region: self.name.clone(),
-            regions: vec![RegionName::new("a"), RegionName::new("b")],
+            regions: self.founders.clone(),
+            arrival: self.arrival,
+            evict_after: self.evict_after,
             log_bytes_max: self.log_bytes_max,
             log_bytes_limit: self.log_bytes_limit,
             drift_max: Duration::from_millis(500),
             report_interval: Duration::from_millis(500),
             settle: seconds(2),
+            log_retention: self.log_retention,
         };
         let machine = Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)));
         self.machine = Some(machine.expect("a machine"));

@@ -1,9 +1,10 @@
 //! `[[dataset]]`: reading each, then the rules that hold among them.
 
-use super::schema;
 use super::section::{At, Section};
+use super::{promises, schema};
 use crate::dataset::{
-    COMPARE_EVERY, COMPARE_ROWS_PER_SECOND_MAX, Dataset, Engine, Limits, Strategy, TableRules,
+    COMPARE_EVERY, COMPARE_ROWS_PER_SECOND_MAX, Dataset, DeadLetters, Engine, Limits, Strategy,
+    TableRules,
 };
 use crate::fault::Faults;
 use crate::name::{DatasetName, TableName};
@@ -27,7 +28,6 @@ const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
 const ROWS_PER_SECOND_AT_MOST: u64 = 1_000_000_000;
 
 const EMBEDDED: &str = "embedded";
-const LAST_WRITER_WINS: &str = "last-writer-wins";
 /// Engines that a person may rightly expect one day.
 const ENGINES_OF_OTHERS: [&str; 6] = [
     "postgres",
@@ -46,6 +46,8 @@ pub(super) struct Draft<'d> {
     tables: Tables,
     table_rules: Vec<(At<TableName>, TableRules)>,
     limits: Limits,
+    promises: promises::Draft<'d>,
+    dead_letters: DeadLetters,
     compare_every: Duration,
     compare_rows_per_second_max: u64,
 }
@@ -80,6 +82,8 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
         tables: read_tables(&section, faults),
         table_rules: read_table_rules(&section, strategy, faults),
         limits: read_limits(&section, faults),
+        promises: promises::read(&section, faults),
+        dead_letters: read_dead_letters(&section, faults),
         compare_every: section
             .duration("compare-every", faults)
             .map_or(COMPARE_EVERY, |every| every.value),
@@ -91,6 +95,21 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
             )
             .map_or(COMPARE_ROWS_PER_SECOND_MAX, |rows| rows.value),
     }
+}
+
+fn read_dead_letters(section: &Section<'_>, faults: &mut Faults<'_>) -> DeadLetters {
+    let given = section.text("dead-letters", faults);
+    match given.as_ref().map(|given| given.value) {
+        None | Some("set-aside") => return DeadLetters::SetAside,
+        Some("stop") => return DeadLetters::Stop,
+        Some(_) => {}
+    }
+    if let Some(given) = given {
+        let reason = format!("{:?} is not what can become of a dead letter", given.value);
+        let hint = "use dead-letters = \"set-aside\", or \"stop\" to stop applying at it";
+        faults.report(given.at, reason, hint);
+    }
+    DeadLetters::SetAside
 }
 
 fn check_engine(section: &Section<'_>, faults: &mut Faults<'_>) {
@@ -111,11 +130,12 @@ fn check_engine(section: &Section<'_>, faults: &mut Faults<'_>) {
 
 fn read_strategy(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Strategy> {
     let strategy = section.text("strategy", faults)?;
-    if strategy.value == LAST_WRITER_WINS {
-        return Some(Strategy::LastWriterWins);
+    if let Some(known) = Strategy::from_name(strategy.value) {
+        return Some(known);
     }
-    let hint = nearest(strategy.value, [LAST_WRITER_WINS]).map_or_else(
-        || "this build has strategy = \"last-writer-wins\"".to_owned(),
+    let names = Strategy::ALL.map(Strategy::name);
+    let hint = nearest(strategy.value, names).map_or_else(
+        || format!("the strategies are {}", names.join(", ")),
         |near| format!("did you mean {near:?}?"),
     );
     let reason = format!("this build has no strategy {:?}", strategy.value);
@@ -215,6 +235,9 @@ fn read_limits(dataset: &Section<'_>, faults: &mut Faults<'_>) -> Limits {
         conflicts_max: section
             .count("conflicts-max", 1..=CONFLICTS_AT_MOST, faults)
             .map_or(defaults.conflicts_max, |count| count.value),
+        log_retention: section
+            .duration("log-retention", faults)
+            .map_or(defaults.log_retention, |duration| duration.value),
     };
     check_limits(&section, &limits, faults);
     limits
@@ -390,6 +413,13 @@ fn taker(datasets: &[Draft<'_>], table: &str) -> Option<usize> {
     })
 }
 
+/// The rules between datasets and regions.
+pub(super) fn check_promises(datasets: &[Draft<'_>], regions: &[&str], faults: &mut Faults<'_>) {
+    for dataset in datasets {
+        promises::check(&dataset.promises, regions, faults);
+    }
+}
+
 /// The datasets, or `None` if one of them is not whole.
 pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
     drafts
@@ -411,6 +441,8 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
                     .map(|(table, rules)| (table.value, rules))
                     .collect(),
                 limits: draft.limits,
+                promises: promises::finish(&draft.promises)?,
+                dead_letters: draft.dead_letters,
                 compare_every: draft.compare_every,
                 compare_rows_per_second_max: draft.compare_rows_per_second_max,
             })

@@ -6,6 +6,8 @@
 
 mod dataset;
 
+mod promises;
+
 pub use dataset::TRANSACTION_BYTES_AT_MOST;
 
 mod region;
@@ -95,6 +97,7 @@ fn read_root<'d>(
         faults,
     );
     dataset::check(&datasets, &root, faults);
+    dataset::check_promises(&datasets, &region::names(&regions), faults);
     Some(Topology {
         file,
         zone: zone?,

@@ -38,6 +38,12 @@ pub(super) fn read<'d>(root: &Section<'d>, base: &Path, faults: &mut Faults<'_>)
         .collect()
 }
 
+/// The regions' names, as far as they could be read.
+pub(super) fn names<'d>(drafts: &[Draft<'d>]) -> Vec<&'d str> {
+    let names = drafts.iter().filter_map(|draft| draft.name);
+    names.map(|name| name.value).collect()
+}
+
 fn read_one<'d>(table: At<&'d DeTable<'d>>, base: &Path, faults: &mut Faults<'_>) -> Draft<'d> {
     let section = Section::open(table, "[[region]]", schema::REGION, faults);
     let name = section.required_text("name", faults).filter(|name| {

@@ -44,6 +44,16 @@ pub(crate) const DATASET: &[Key] = &[
     key("tables", r#"tables = ["orders", "inv_*"]"#),
     key("table", "[dataset.table.orders]"),
     key("limits", "[dataset.limits]"),
+    key("consistency", r#"consistency = "session""#),
+    key("acknowledgement", r#"acknowledgement = "one-remote""#),
+    key(
+        "acknowledgement-timeout",
+        r#"acknowledgement-timeout = "2s""#,
+    ),
+    key("writes", r#"writes = "home""#),
+    key("home", r#"home = "us-east-1""#),
+    key("read-replicas", r#"read-replicas = ["eu-west-1"]"#),
+    key("dead-letters", r#"dead-letters = "set-aside""#),
     key("compare-every", r#"compare-every = "1h""#),
     key(
         "compare-rows-per-second-max",
@@ -60,6 +70,7 @@ pub(crate) const LIMITS: &[Key] = &[
     key("log-bytes-max", r#"log-bytes-max = "4GiB""#),
     key("log-reserve-bytes", r#"log-reserve-bytes = "256MiB""#),
     key("conflicts-max", "conflicts-max = 100000"),
+    key("log-retention", r#"log-retention = "0s""#),
 ];
 
 pub(crate) const CLOCK: &[Key] = &[key("drift-max", r#"drift-max = "500ms""#)];

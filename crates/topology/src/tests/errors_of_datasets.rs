@@ -41,7 +41,7 @@ fn strategies_this_build_lacks() {
             "strategy = \"newest\"\n[dataset.table.orders]\nstrategy = \"last-write-wins\"\n"
         ),
         r#"error: meridian.toml:7:12: this build has no strategy "newest"
-  hint: this build has strategy = "last-writer-wins"
+  hint: the strategies are last-writer-wins, register-per-field, add-wins-set, siblings
 error: meridian.toml:9:12: this build has no strategy "last-write-wins"
   hint: did you mean "last-writer-wins"?"#
     );
@@ -106,5 +106,16 @@ fn a_reserve_below_a_transaction() {
         errors_after_base("[dataset.limits]\nlog-reserve-bytes = \"1MiB\"\n"),
         r#"error: meridian.toml:8:21: `log-reserve-bytes` (1MiB) is below `transaction-bytes-max` (4MiB)
   hint: raise `log-reserve-bytes` or lower `transaction-bytes-max`"#
+    );
+}
+
+#[test]
+fn what_can_not_become_of_dead_letters() {
+    assert_eq!(
+        errors_of(&format!(
+            "zone = \"a.test\"\n{REGION}[[dataset]]\nname = \"a\"\nengine = \"embedded\"\ndead-letters = \"burn\"\n"
+        )),
+        r#"error: meridian.toml:7:16: "burn" is not what can become of a dead letter
+  hint: use dead-letters = "set-aside", or "stop" to stop applying at it"#
     );
 }

@@ -2,8 +2,8 @@
 
 use crate::read::schema;
 use crate::{
-    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, RegionName, Strategy, Tls,
-    Topology, init_template, round_trip,
+    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, Promises, RegionName,
+    Strategy, Tls, Topology, init_template, round_trip,
 };
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -40,13 +40,19 @@ data-dir = "/var/lib/meridian"
 [[dataset]]
 name = "shop"
 engine = "embedded"
-strategy = "last-writer-wins"
+strategy = "register-per-field"
 tables = ["orders", "inv_*"]
 
 [dataset.table.orders]
 strategy = "last-writer-wins"
 
 [dataset.table."inv_2024.q1"]
+strategy = "add-wins-set"
+
+[dataset.table.inv_1]
+strategy = "siblings"
+
+[dataset.table.inv_2]
 
 [dataset.limits]
 document-bytes-max = "8MiB"
@@ -55,6 +61,7 @@ key-bytes-max = 0x200
 log-bytes-max = "1GiB"
 log-reserve-bytes = "64MB"
 conflicts-max = 7
+log-retention = "36h"
 
 [[dataset]]
 name = "rest"
@@ -124,8 +131,16 @@ fn datasets_have_engine_rules_and_limits() {
     let topology = parse(FULL);
     let shop = &topology.datasets[0];
     assert_eq!(shop.engine, Engine::Embedded);
-    assert_eq!(shop.table_rules.len(), 2);
-    assert_eq!(shop.strategy_of("orders"), Strategy::LastWriterWins);
+    assert_eq!(shop.table_rules.len(), 4);
+    for (table, strategy) in [
+        ("orders", Strategy::LastWriterWins),
+        ("inv_2024.q1", Strategy::AddWinsSet),
+        ("inv_1", Strategy::Siblings),
+        ("inv_2", Strategy::RegisterPerField),
+        ("inv_3", Strategy::RegisterPerField),
+    ] {
+        assert_eq!(shop.strategy_of(table), strategy, "{table}");
+    }
     let expected = Limits {
         document_bytes_max: 8 << 20,
         transaction_bytes_max: 12 << 20,
@@ -133,6 +148,7 @@ fn datasets_have_engine_rules_and_limits() {
         log_bytes_max: 1 << 30,
         log_reserve_bytes: 64_000_000,
         conflicts_max: 7,
+        log_retention: Duration::from_hours(36),
     };
     assert_eq!(shop.limits, expected);
     let rest = Dataset::embedded(DatasetName::new("rest").unwrap());
@@ -170,6 +186,7 @@ fn defaults() {
     let topology = parse(text);
     assert_eq!(topology.clock.drift_max, Duration::from_millis(500));
     assert_eq!(topology.datasets[0].limits, Limits::default());
+    assert_eq!(topology.datasets[0].promises, Promises::default());
     assert!(topology.tls.is_none() && topology.api.token_file.is_none());
     let region = &topology.regions[0];
     assert!(region.api.is_none() && region.link.is_none() && region.data_dir.is_none());

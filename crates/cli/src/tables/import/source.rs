@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The longest line of JSON; a region takes no document near it.
@@ -94,6 +95,12 @@ pub struct CsvSource {
 impl CsvSource {
     fn open(file: File, options: &Options, from: Option<Place>) -> CliResult<Self> {
         let path = options.file.clone();
+        let marked = match from {
+            Some(from) => {
+                begins_with_mark(&file, from.offset).map_err(|error| unreadable(&path, &error))?
+            }
+            None => false,
+        };
         let mut reader = csv::ReaderBuilder::new()
             .buffer_capacity(256 << 10)
             .from_reader(file);
@@ -105,7 +112,16 @@ impl CsvSource {
             );
         }
         let layout = Layout::new(header, options)?;
-        if let Some(from) = from {
+        if let Some(from) = from.filter(|_| marked) {
+            // Where it is sent to, the reader would take the mark for the file's own and leave it
+            // out, so it goes there row by row.
+            let mut skipped = StringRecord::new();
+            for _ in 0..from.rows {
+                reader
+                    .read_record(&mut skipped)
+                    .map_err(|error| csv_error(&path, &error))?;
+            }
+        } else if let Some(from) = from {
             let mut to = csv::Position::new();
             to.set_byte(from.offset)
                 .set_line(from.line)
@@ -145,6 +161,14 @@ impl CsvSource {
         self.arrive(self.place.rows + 1);
         Ok(Some(Row { key, document }))
     }
+}
+
+/// Whether the bytes at an offset are a byte order mark.
+fn begins_with_mark(file: &File, offset: u64) -> std::io::Result<bool> {
+    const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+    let mut bytes = [0; MARK.len()];
+    let read = file.read_at(&mut bytes, offset)?;
+    Ok(bytes[..read] == MARK)
 }
 
 fn csv_error(path: &Path, error: &csv::Error) -> CliError {
@@ -246,5 +270,96 @@ fn key_part(name: &str, value: Option<&Value>) -> Result<String, String> {
             "the key field {name:?} is neither text nor a number"
         )),
         _ => Err(format!("the key field {name:?} has no value")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// What has a meaning in either format, and what has none in any.
+    const PIECES: &[&[u8]] = &[
+        b"a",
+        b"k",
+        b",",
+        b"\"",
+        b"\n",
+        b"\r\n",
+        b"{",
+        b"}",
+        b":",
+        b"1",
+        b"-",
+        b"e9",
+        b"null",
+        b"{\"k\":\"x\"}\n",
+        b"{\"k\":7,\"a\":[]}\n",
+        b"x,y\n",
+        b"\"a\nb\",2\n",
+        b"\\u00e9",
+        b"\xc3\xa9",
+        b"\xff",
+        b"\0",
+        b" ",
+        b"\t",
+        b"\xef\xbb\xbf",
+    ];
+
+    fn read(options: &Options, from: Option<Place>) -> (Vec<(String, String)>, Vec<Place>, bool) {
+        let (mut rows, mut places) = (Vec::new(), Vec::new());
+        let Ok(mut source) = Source::open(options, from) else {
+            return (rows, places, false);
+        };
+        loop {
+            places.push(source.place());
+            match source.next_row() {
+                Ok(Some(row)) => rows.push((row.key, row.document)),
+                Ok(None) => return (rows, places, true),
+                Err(_) => return (rows, places, false),
+            }
+        }
+    }
+
+    /// Whatever a file holds, reading ends, every document is JSON, and from the place after any row
+    /// the rest is read as if it had been read on.
+    #[test]
+    fn any_file_is_read_to_its_end_or_refused_and_from_any_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut read_in_full = 0;
+        for (name, header) in [("rows.csv", &b"k,a\n"[..]), ("rows.jsonl", b"")] {
+            let file = directory.path().join(name);
+            let words = ["import", "t", file.to_str().unwrap(), "--key", "k"];
+            let options = Command::parse_from(words).options;
+            for _ in 0..2000 {
+                let mut bytes = header.to_vec();
+                for _ in 0..random.usize(0..12) {
+                    bytes.extend_from_slice(random.choice(PIECES).unwrap());
+                }
+                std::fs::write(&file, &bytes).unwrap();
+                let (rows, places, whole) = read(&options, None);
+                assert!(rows.len() <= bytes.len());
+                for (_, document) in &rows {
+                    serde_json::from_str::<Map<String, Value>>(document).unwrap();
+                }
+                read_in_full += usize::from(whole && !rows.is_empty());
+                for (index, place) in places.iter().enumerate() {
+                    let (rest, _, ended) = read(&options, Some(*place));
+                    assert_eq!(
+                        (&rest[..], ended),
+                        (&rows[index..], whole),
+                        "{bytes:?} {place:?}"
+                    );
+                }
+            }
+        }
+        assert!(read_in_full > 100, "{read_in_full} files were read in full");
     }
 }

@@ -60,8 +60,7 @@ pub(super) async fn run_now(
         prefer,
         rows_per_second_max,
     } = request;
-    let peers = dataset.status().peers.into_iter();
-    let peers: Vec<RegionName> = peers.map(|peer| peer.status.region).collect();
+    let peers = peers(dataset);
     if peers.is_empty() {
         return Err(RunError::NoPeers);
     }
@@ -110,6 +109,14 @@ pub(super) async fn run_now(
     };
     conclude(dataset, &scope, &completed);
     Ok(completed)
+}
+
+/// The other regions that hold all rows.
+pub(super) fn peers(dataset: &DatasetHandle) -> Vec<RegionName> {
+    let membership = dataset.membership();
+    let voters = membership.epoch.voters().map(|(region, _)| region);
+    let others = voters.filter(|region| *region != dataset.region());
+    others.cloned().collect()
 }
 
 /// Notes what came of it, and says what somebody should look at.

@@ -1,8 +1,8 @@
 //! Damage that somebody has run into: it doesn't wait for the next comparison.
 
 use super::super::DatasetHandle;
-use super::run::{Request, ask_one, run_now};
-use meridian_model::{Answer, Question, RegionName, RowName};
+use super::run::{Request, ask_one, peers, run_now};
+use meridian_model::{Answer, Question, RowName};
 use meridian_replicate::compare::{Mending, Scope};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -61,9 +61,7 @@ async fn fetch_and_mend(dataset: &DatasetHandle, row: &RowName) -> bool {
     let Some((expected, covering)) = dataset.blocked_copy(row).await else {
         return false;
     };
-    let peers = dataset.status().peers.into_iter();
-    let peers: Vec<RegionName> = peers.map(|peer| peer.status.region).collect();
-    for peer in peers {
+    for peer in peers(dataset) {
         let question = Question::Fetch {
             names: vec![row.clone()],
             covering: covering.clone(),

@@ -1,0 +1,74 @@
+//! What a backup holds.
+
+use super::failed;
+use super::fetch::kind;
+use crate::error::CliResult;
+use crate::output::{self, Format, table, thousands};
+use meridian_backup::{BackupSet, FileRecord, format_time};
+use serde_json::json;
+use std::path::Path;
+
+pub fn list(directory: &Path, format: Format) -> CliResult {
+    let set = BackupSet::open(directory).map_err(|error| failed(&error))?;
+    let manifest = set.manifest();
+    if format == Format::Json {
+        let spans = manifest.coverage().into_iter().map(
+            |span| json!({ "from": format_time(span.from), "until": format_time(span.until) }),
+        );
+        return output::json(&json!({
+            "dataset": manifest.dataset,
+            "covers": spans.collect::<Vec<_>>(),
+            "files": manifest.files,
+        }));
+    }
+    let rows: Vec<_> = manifest.files.iter().map(row).collect();
+    output::line(&table(
+        &["file", "region", "count", "bytes", "until"],
+        &rows,
+    ))?;
+    for span in manifest.coverage() {
+        output::talk(&format!("dataset {} as of {span}", manifest.dataset));
+    }
+    Ok(())
+}
+
+fn row(record: &FileRecord) -> Vec<String> {
+    vec![
+        record.name.clone(),
+        record.region.clone(),
+        thousands(record.count),
+        thousands(record.bytes),
+        format_time(record.until),
+    ]
+}
+
+/// A file that was added.
+pub fn line(record: &FileRecord) -> String {
+    format!(
+        "{}: {} of {}, {} bytes, up to {}",
+        record.name,
+        thousands(record.count),
+        match kind(record) {
+            "snapshot" => "records",
+            other => other,
+        },
+        thousands(record.bytes),
+        format_time(record.until)
+    )
+}
+
+pub fn verify(directory: &Path, format: Format) -> CliResult {
+    let set = BackupSet::open(directory).map_err(|error| failed(&error))?;
+    let mut files = 0;
+    let each = |record: &FileRecord| {
+        files += 1;
+        if format == Format::Text {
+            output::talk(&format!("{}: whole", record.name));
+        }
+    };
+    set.verify(each).map_err(|error| failed(&error))?;
+    match format {
+        Format::Json => output::json(&json!({ "files": files, "verdict": "whole" })),
+        Format::Text => output::line(&format!("{files} files, all whole")),
+    }
+}

@@ -1,0 +1,222 @@
+//! `meridian regions add` and `rejoin`.
+
+use super::follow::{Change, Waiting, votes_everywhere};
+use crate::client::{Address, Api, read_token};
+use crate::error::{CliError, CliResult};
+use crate::output::Format;
+use crate::system::System;
+use crate::target::Target;
+use clap::Args;
+use meridian_topology::{Address as Endpoint, Location, check_region_name, well_known};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `meridian regions add`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Asks one region; a majority of the regions decides. Then the new region, started with\n`meridian serve --join`, copies what there is and catches up while everybody goes on. For a system\nthat `meridian up` runs, the name is enough: `up` makes the certificate and starts the process.\n\nExample:\n  meridian regions add eu-central-1\n  meridian regions add eu-central-1 --api 10.0.4.1:7000 --link 10.0.4.1:7001 --at https://10.0.1.1:7000"
+)]
+pub struct Options {
+    /// The region's name
+    name: String,
+    /// HOST:PORT at which clients will reach the region [default: what `meridian up` chooses]
+    #[arg(long = "api", value_name = "ADDR", id = "own_api", requires = "link")]
+    api: Option<Endpoint>,
+    /// HOST:PORT at which the other regions will reach it
+    #[arg(long, value_name = "ADDR", requires = "own_api")]
+    link: Option<Endpoint>,
+    /// Where it is: a cloud region's name, or LATITUDE,LONGITUDE [default: by the region's name]
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    location: Option<String>,
+    /// Join only this dataset; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    dataset: Vec<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Which running system it is to join. (`--api` is the new region's own.)
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Finding the system")]
+pub struct At {
+    /// The data directory given to `meridian up` [default: .meridian]
+    #[arg(long, value_name = "DIR", conflicts_with = "at")]
+    data_dir: Option<PathBuf>,
+    /// The URL of the API of a region that is a member, instead of a data directory
+    #[arg(long, value_name = "URL", requires = "own_api")]
+    at: Option<String>,
+    /// The region at that URL, whose certificate to expect with https
+    #[arg(long, value_name = "NAME", requires = "at")]
+    region: Option<String>,
+    /// The file with the API's token
+    #[arg(long, value_name = "FILE", requires = "at")]
+    token_file: Option<PathBuf>,
+    /// The certificate of the authority to trust for https (PEM)
+    #[arg(long, value_name = "FILE", requires = "at")]
+    authority: Option<PathBuf>,
+}
+
+/// `meridian regions rejoin`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and\njoins anew; what it alone held is written again for rows unchanged since, and the rest is shown by\n`meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
+)]
+pub struct Rejoin {
+    /// The evicted region's name
+    name: String,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl At {
+    fn target(&self) -> Target {
+        Target {
+            data_dir: self.data_dir.clone(),
+            api: self.at.iter().cloned().collect(),
+            region: self.region.clone(),
+            token_file: self.token_file.clone(),
+            authority: self.authority.clone(),
+        }
+    }
+}
+
+pub fn run(options: &Options, format: Format) -> CliResult {
+    check_region_name(&options.name)
+        .map_err(|error| CliError::usage(error.reason).hint(error.hint))?;
+    let target = options.at.target();
+    let (api, link) = match (&options.api, &options.link) {
+        (Some(api), Some(link)) => (api.to_string(), link.to_string()),
+        _ => addresses_of_up(&target)?,
+    };
+    let asked = target.one()?;
+    let mut body = json!({
+        "name": options.name,
+        "api": api,
+        "link": link,
+        "place": place(options)?,
+    });
+    if !options.dataset.is_empty() {
+        body["datasets"] = json!(options.dataset);
+    }
+    post(&asked, "/v1/regions", &body)?;
+    let is_up = target.data_dir().is_some();
+    let next = if is_up {
+        "meridian regions".to_owned()
+    } else {
+        format!(
+            "meridian serve --join --region {} --config FILE",
+            options.name
+        )
+    };
+    let change = Change {
+        done: format!("region {} has joined", options.name),
+        region: &options.name,
+        asked: &asked,
+        joiner: Some(joiner(&options.name, &api, &target)?),
+        next,
+    };
+    change.follow(&options.waiting, votes_everywhere, format)
+}
+
+pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
+    let asked = options.target.one()?;
+    post(&asked, "/v1/regions", &json!({ "name": options.name }))?;
+    let change = Change {
+        done: format!("region {} has joined again", options.name),
+        region: &options.name,
+        asked: &asked,
+        joiner: None,
+        next: "meridian regions aside list".to_owned(),
+    };
+    change.follow(&options.waiting, votes_everywhere, format)
+}
+
+/// Sends a wish; the region's reason for refusing is the error.
+pub fn post(api: &Api, path: &str, body: &Value) -> CliResult {
+    api.send("POST", path, body.to_string().as_bytes())?
+        .success()
+        .map(drop)
+}
+
+/// The addresses that a running `up` keeps ready for one more region.
+fn addresses_of_up(target: &Target) -> CliResult<(String, String)> {
+    let addresses = "give --api HOST:PORT and --link HOST:PORT, the new region's own addresses";
+    let Some(data_dir) = target.data_dir() else {
+        return Err(CliError::usage("the new region has no addresses").hint(addresses));
+    };
+    let system = System::read(&data_dir)?;
+    let next = system.next.ok_or_else(|| {
+        CliError::usage("that `meridian up` is of an earlier version, which starts no new regions")
+            .hint("stop it and start it again")
+    })?;
+    Ok((next.api, next.link))
+}
+
+/// Where the region is: as said, or as its name says.
+fn place(options: &Options) -> CliResult<Value> {
+    let text = options.location.as_deref().unwrap_or(&options.name);
+    if let Some(place) = well_known(text) {
+        let at = place.location;
+        return Ok(json!({ "latitude": at.latitude, "longitude": at.longitude }));
+    }
+    let degrees = text
+        .split_once(',')
+        .and_then(|(latitude, longitude)| {
+            let latitude = latitude.trim().parse().ok()?;
+            Location::new(latitude, longitude.trim().parse().ok()?)
+        })
+        .ok_or_else(|| {
+            CliError::usage(format!("{text:?} says nothing of where the region is"))
+                .hint("for example --location eu-central-1, or --location 50.1,8.7")
+        })?;
+    Ok(json!({ "latitude": degrees.latitude, "longitude": degrees.longitude }))
+}
+
+/// The new region's own API, to be asked how far it has come.
+fn joiner(name: &str, api: &str, target: &Target) -> CliResult<Api> {
+    let is_loopback = api.parse::<Endpoint>().is_ok_and(|api| api.is_loopback());
+    let scheme = if is_loopback { "http" } else { "https" };
+    let read = |path: &PathBuf| std::fs::read_to_string(path).ok();
+    let address = Address {
+        url: format!("{scheme}://{api}"),
+        region: Some(name.to_owned()),
+        token: target.token_file.as_deref().map(read_token).transpose()?,
+        authority_pem: target.authority.as_ref().and_then(read),
+    };
+    Api::new(address, PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn placed(arguments: &[&str]) -> CliResult<Value> {
+        let arguments = ["add"].iter().chain(arguments);
+        place(&Command::parse_from(arguments).options)
+    }
+
+    #[test]
+    fn a_region_is_where_it_says_or_where_its_name_says() {
+        let at = placed(&["eu-west-1"]).unwrap();
+        assert_eq!(at, placed(&["home", "--location", "eu-west-1"]).unwrap());
+        let at = placed(&["home", "--location", "-50.5, 8"]).unwrap();
+        assert_eq!(at, json!({ "latitude": -50.5, "longitude": 8.0 }));
+        for bad in [&["home"][..], &["home", "--location", "91,0"]] {
+            assert!(placed(bad).is_err(), "{bad:?}");
+        }
+    }
+}

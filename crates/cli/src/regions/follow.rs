@@ -1,0 +1,194 @@
+//! Follows a change of the regions until it is done.
+
+use super::reading::Regions;
+use crate::client::Api;
+use crate::error::{CliError, CliResult, Exit};
+use crate::interrupt;
+use crate::output::{self, Format};
+use clap::Args;
+use serde_json::json;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long to wait for it.
+#[derive(Clone, Debug, Args)]
+pub struct Waiting {
+    /// Return as soon as it has begun
+    #[arg(long)]
+    no_wait: bool,
+    /// Give up waiting after so many seconds; what was begun goes on
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+}
+
+/// A change that is under way.
+pub struct Change<'a> {
+    /// In words, for the end: `region eu-west-1 has joined`.
+    pub done: String,
+    /// The region it is about.
+    pub region: &'a str,
+    /// Who is asked how it goes.
+    pub asked: &'a Api,
+    /// The region itself, where it is one that joins.
+    pub joiner: Option<Api>,
+    /// What to type next.
+    pub next: String,
+}
+
+/// Whether the change is done, as the asked region says it.
+pub type IsDone = fn(&Regions, &str) -> bool;
+
+/// In every dataset a full member.
+pub fn votes_everywhere(regions: &Regions, region: &str) -> bool {
+    let mut standings = regions.standings(region).peekable();
+    standings.peek().is_some()
+        && standings.all(|(_, member)| member.is_some_and(|member| member.standing == "voting"))
+}
+
+/// In no dataset a member.
+pub fn counts_nowhere(regions: &Regions, region: &str) -> bool {
+    regions.members().all(|member| member.region != region)
+}
+
+impl Change<'_> {
+    /// Waits until it is done, saying what changes.
+    pub fn follow(&self, waiting: &Waiting, is_done: IsDone, format: Format) -> CliResult {
+        if waiting.no_wait {
+            return self.report(None, format);
+        }
+        let interrupts = interrupt::listen()?;
+        let until = Instant::now() + Duration::from_secs(waiting.timeout);
+        let mut said = String::new();
+        loop {
+            let regions = Regions::ask(self.asked);
+            if let Ok(regions) = &regions
+                && is_done(regions, self.region)
+                && self.joiner_runs()
+            {
+                return self.report(Some(regions), format);
+            }
+            let now = self.text(regions.as_ref());
+            if now != said {
+                output::talk(&now);
+                said = now;
+            }
+            if interrupts.came() {
+                return Err(CliError::new(Exit::Interrupted, "interrupted")
+                    .hint("it goes on; `meridian regions` shows how"));
+            }
+            if Instant::now() > until {
+                return Err(CliError::failure(format!(
+                    "not done in {} s; last seen: {said}",
+                    waiting.timeout
+                ))
+                .hint("it goes on; `meridian regions` shows how"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Whether the region that joins says itself that it has.
+    fn joiner_runs(&self) -> bool {
+        let Some(joiner) = &self.joiner else {
+            return true;
+        };
+        Regions::ask(joiner).is_ok_and(|own| own.datasets.iter().all(|it| it.state == "running"))
+    }
+
+    fn text(&self, regions: Result<&Regions, &CliError>) -> String {
+        let mut parts = match regions {
+            Err(error) => vec![error.message().to_owned()],
+            Ok(regions) => regions
+                .standings(self.region)
+                .map(|(dataset, member)| {
+                    let standing = member.map_or("no member", |member| member.standing.as_str());
+                    let vote = dataset.vote_text().map(|vote| format!(", {vote}"));
+                    format!(
+                        "{}: {standing}{}",
+                        dataset.dataset,
+                        vote.unwrap_or_default()
+                    )
+                })
+                .collect(),
+        };
+        parts.extend(self.joiner.as_ref().and_then(joiner_text));
+        format!("{}: {}", self.region, parts.join("; "))
+    }
+
+    fn report(&self, regions: Option<&Regions>, format: Format) -> CliResult {
+        let is_done = regions.is_some();
+        if format == Format::Json {
+            let datasets = regions.map(|regions| {
+                let standings = regions.standings(self.region);
+                let datasets = standings.map(|(dataset, member)| {
+                    json!({
+                        "dataset": dataset.dataset,
+                        "epoch": dataset.epoch,
+                        "standing": member.map(|member| &member.standing),
+                    })
+                });
+                datasets.collect::<Vec<_>>()
+            });
+            return output::json(&json!({
+                "region": self.region,
+                "done": is_done,
+                "datasets": datasets,
+            }));
+        }
+        if is_done {
+            output::line(&self.done)?;
+        } else {
+            output::line(&format!("region {}: begun", self.region))?;
+        }
+        output::talk(&format!("next: {}", self.next));
+        Ok(())
+    }
+}
+
+/// What a joining region says of itself.
+fn joiner_text(joiner: &Api) -> Option<String> {
+    let own = Regions::ask(joiner).ok()?;
+    let parts = own.datasets.iter().filter_map(|dataset| {
+        let progress = dataset.progress.as_deref()?;
+        Some(format!("{} there: {progress}", dataset.dataset))
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::{DatasetRegions, Member};
+    use super::*;
+
+    fn regions(standings: &[Option<&str>]) -> Regions {
+        let dataset = |standing: &Option<&str>| DatasetRegions {
+            members: standing
+                .iter()
+                .map(|standing| Member {
+                    region: "b".to_owned(),
+                    standing: (*standing).to_owned(),
+                    ..Member::default()
+                })
+                .collect(),
+            ..DatasetRegions::default()
+        };
+        Regions {
+            datasets: standings.iter().map(dataset).collect(),
+            ..Regions::default()
+        }
+    }
+
+    #[test]
+    fn it_is_done_when_it_is_done_in_every_dataset() {
+        let voting = Some("voting");
+        assert!(votes_everywhere(&regions(&[voting, voting]), "b"));
+        assert!(!votes_everywhere(&regions(&[voting, Some("joining")]), "b"));
+        assert!(!votes_everywhere(&regions(&[voting, None]), "b"));
+        assert!(!votes_everywhere(&regions(&[]), "b"));
+        assert!(counts_nowhere(&regions(&[None, None]), "b"));
+        assert!(!counts_nowhere(&regions(&[None, voting]), "b"));
+    }
+}

@@ -1,0 +1,100 @@
+//! `meridian regions remove` and `evict`.
+
+use super::add::post;
+use super::follow::{Change, Waiting, counts_nowhere};
+use crate::client::encode;
+use crate::error::{CliError, CliResult};
+use crate::output::Format;
+use crate::target::Target;
+use clap::Args;
+use serde_json::json;
+
+/// `meridian regions remove`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The region takes no more writes of clients and goes once every other region has what it holds, so\nnothing is lost; it has to be reachable. One that is gone for good is evicted instead.\n\nExample:\n  meridian regions remove eu-central-1"
+)]
+pub struct Remove {
+    /// The region's name
+    name: String,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `meridian regions evict`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a region that is gone, or away for too long: the others wait for it no more. A majority of the\nregions decides. What it alone held is not lost: it is set aside when it returns (`meridian regions\nrejoin`). With --operator-decides you decide in place of a majority that can't be had, as with two\nregions of which one is gone: make sure first that the evicted region takes no writes.\n\nExample:\n  meridian regions evict eu-central-1"
+)]
+pub struct Evict {
+    /// The region's name
+    name: String,
+    /// Decide this yourself, where no majority of the regions can be reached
+    #[arg(long, requires = "yes")]
+    operator_decides: bool,
+    /// You have made sure that the region takes no writes
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn remove(options: &Remove, format: Format) -> CliResult {
+    let asked = other_than(&options.name, &options.target)?;
+    asked.send("DELETE", &path(&options.name), &[])?.success()?;
+    let change = Change {
+        done: format!("region {} has left", options.name),
+        region: &options.name,
+        asked: &asked,
+        joiner: None,
+        next: "take it out of the topology file, and stop its process".to_owned(),
+    };
+    change.follow(&options.waiting, counts_nowhere, format)
+}
+
+pub fn evict(options: &Evict, format: Format) -> CliResult {
+    let asked = other_than(&options.name, &options.target)?;
+    let decided_by = if options.operator_decides {
+        "operator"
+    } else {
+        "majority"
+    };
+    let body = json!({ "decided_by": decided_by, "confirm": options.name });
+    post(&asked, &format!("{}/evict", path(&options.name)), &body)?;
+    let change = Change {
+        done: format!("region {} is evicted", options.name),
+        region: &options.name,
+        asked: &asked,
+        joiner: None,
+        next: format!("when it is back: meridian regions rejoin {}", options.name),
+    };
+    change.follow(&options.waiting, counts_nowhere, format)
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/regions/{}", encode(name))
+}
+
+/// A region to ask that isn't the one that goes, and that answers.
+fn other_than(name: &str, target: &Target) -> CliResult<crate::client::Api> {
+    if target.region.is_some() || !target.api.is_empty() {
+        return target.one();
+    }
+    let mut others = target.all()?;
+    others.retain(|api| api.name() != name);
+    let answering = others
+        .iter()
+        .position(|api| api.get("/livez").is_ok_and(|reply| reply.is_success()));
+    match answering {
+        Some(at) => Ok(others.swap_remove(at)),
+        None if others.is_empty() => Err(CliError::usage(format!(
+            "region {name} is the only one that `meridian up` runs"
+        ))
+        .hint("the last region can't go")),
+        None => Ok(others.swap_remove(0)),
+    }
+}

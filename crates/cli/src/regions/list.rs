@@ -1,0 +1,267 @@
+//! `meridian regions list`: which regions there are, how they stand and whether they answer.
+
+use super::reading::{Member, Regions};
+use crate::client::{Address, Api};
+use crate::config::{load, place};
+use crate::error::CliResult;
+use crate::output::{self, Format, table};
+use crate::system::System;
+use crate::target::Target;
+use clap::Args;
+use meridian_topology::Topology;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `meridian regions list`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at\ngiven URLs (--api). Standing and epoch are those that the first region which answers tells: joining\n(being brought up), voting (a full member), leaving, or none where it doesn't count.\n\nExample:\n  meridian regions --output json"
+)]
+pub struct List {
+    /// List the regions of this topology file; whether they answer is asked at their API addresses
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    name: String,
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    api: Option<String>,
+    link: Option<String>,
+    reachable: bool,
+    /// How it stands in each dataset, as far as a region told.
+    datasets: Vec<Standing>,
+    #[serde(skip)]
+    place: String,
+}
+
+/// How a region stands in a dataset.
+#[derive(Debug, PartialEq, Serialize)]
+struct Standing {
+    dataset: String,
+    epoch: Option<u64>,
+    standing: Option<String>,
+}
+
+pub fn run(options: &List, format: Format) -> CliResult {
+    let mut lines = match (&options.config, options.target.data_dir()) {
+        (Some(config), _) => of_topology(config, &options.target)?,
+        (None, Some(data_dir)) => of_topology(&System::read(&data_dir)?.topology, &options.target)?,
+        (None, None) => of_urls(&options.target)?,
+    };
+    if let Some(said) = membership(&options.target) {
+        stand(&mut lines, &said);
+    }
+    if let Some(wanted) = &options.target.region {
+        lines.retain(|line| line.name == *wanted);
+    }
+    match format {
+        Format::Json => output::json(&lines),
+        Format::Text => {
+            let rows: Vec<_> = lines.iter().map(row).collect();
+            let head = [
+                "region",
+                "location",
+                "api",
+                "link",
+                "reachable",
+                "standing",
+                "epoch",
+            ];
+            output::line(&table(&head, &rows))
+        }
+    }
+}
+
+fn row(line: &Line) -> Vec<String> {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let reachable = if line.reachable { "yes" } else { "no" };
+    vec![
+        line.name.clone(),
+        line.place.clone(),
+        or_dash(&line.api),
+        or_dash(&line.link),
+        reachable.to_owned(),
+        in_short(line, |it| {
+            let standing = it.standing.as_deref();
+            Some(standing.unwrap_or("none").to_owned())
+        }),
+        in_short(line, |it| it.epoch.map(|epoch| epoch.to_string())),
+    ]
+}
+
+/// What is so in each dataset: said once where it is the same in all.
+fn in_short(line: &Line, part: impl Fn(&Standing) -> Option<String>) -> String {
+    let said: Vec<_> = line
+        .datasets
+        .iter()
+        .map(|it| (&it.dataset, part(it).unwrap_or_else(|| "-".to_owned())))
+        .collect();
+    let Some((_, first)) = said.first() else {
+        return "-".to_owned();
+    };
+    if said.iter().all(|(_, text)| text == first) {
+        return first.clone();
+    }
+    let each = said
+        .iter()
+        .map(|(dataset, text)| format!("{dataset} {text}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// What the first region that answers says of the members.
+fn membership(target: &Target) -> Option<Regions> {
+    let asked = Target {
+        region: None,
+        ..target.clone()
+    };
+    let apis = asked.all_at_a_glance().ok()?;
+    apis.iter().find_map(|api| Regions::ask(api).ok())
+}
+
+/// Adds how each region stands, and the members that no topology names.
+fn stand(lines: &mut Vec<Line>, said: &Regions) {
+    for member in said.members() {
+        if lines.iter().all(|line| line.name != member.region) {
+            lines.push(of_member(member));
+        }
+    }
+    for line in lines {
+        let standings = said.standings(&line.name);
+        line.datasets = standings
+            .map(|(dataset, member)| Standing {
+                dataset: dataset.dataset.clone(),
+                epoch: dataset.epoch,
+                standing: member.map(|member| member.standing.clone()),
+            })
+            .collect();
+    }
+}
+
+fn of_member(member: &Member) -> Line {
+    let place = member.latitude.zip(member.longitude);
+    Line {
+        name: member.region.clone(),
+        latitude: member.latitude,
+        longitude: member.longitude,
+        api: member.api.clone(),
+        link: member.link.clone(),
+        reachable: false,
+        datasets: Vec::new(),
+        place: place.map_or_else(
+            || "-".to_owned(),
+            |(latitude, longitude)| format!("{latitude:.2}, {longitude:.2}"),
+        ),
+    }
+}
+
+/// The regions of a topology. An API speaks HTTPS unless it listens on loopback.
+fn of_topology(file: &Path, target: &Target) -> CliResult<Vec<Line>> {
+    let topology = load(file)?;
+    let described = topology.regions.iter().map(|region| {
+        let api = region.api.as_ref();
+        let url = api.map(|api| {
+            let scheme = if api.listen.is_loopback() {
+                "http"
+            } else {
+                "https"
+            };
+            format!("{scheme}://{}", api.address)
+        });
+        Line {
+            name: region.name.to_string(),
+            latitude: Some(region.place.location.latitude),
+            longitude: Some(region.place.location.longitude),
+            reachable: url
+                .as_ref()
+                .is_some_and(|url| answers(url, region.name.as_str(), &topology, target)),
+            api: url,
+            link: region.link.as_ref().map(|link| link.address.to_string()),
+            place: place(region),
+            datasets: Vec::new(),
+        }
+    });
+    Ok(described.collect())
+}
+
+/// Whether it says that it lives; for that no token is needed.
+fn answers(url: &str, region: &str, topology: &Topology, target: &Target) -> bool {
+    let authority = target.authority.as_ref();
+    let authority = authority.or_else(|| topology.tls.as_ref().map(|tls| &tls.authority));
+    let address = Address {
+        url: url.to_owned(),
+        region: Some(region.to_owned()),
+        token: None,
+        authority_pem: authority.and_then(|path| std::fs::read_to_string(path).ok()),
+    };
+    let api = Api::new(address, PATIENCE);
+    api.is_ok_and(|api| is_alive(&api))
+}
+
+fn is_alive(api: &Api) -> bool {
+    api.get("/livez").is_ok_and(|reply| reply.is_success())
+}
+
+fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
+    let line = |api: &Api| {
+        let said: Option<serde_json::Value> = api
+            .get("/v1/status")
+            .ok()
+            .and_then(|reply| reply.json().ok());
+        let said = said.as_ref().and_then(|status| status["region"].as_str());
+        Line {
+            name: said.unwrap_or(api.name()).to_owned(),
+            latitude: None,
+            longitude: None,
+            api: Some(api.url().to_owned()),
+            link: None,
+            reachable: said.is_some() || is_alive(api),
+            place: "-".to_owned(),
+            datasets: Vec::new(),
+        }
+    };
+    Ok(target.all_at_a_glance()?.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::DatasetRegions;
+    use super::*;
+
+    #[test]
+    fn members_that_no_topology_names_are_listed_too() {
+        let member = |region: &str, standing: &str| Member {
+            region: region.to_owned(),
+            standing: standing.to_owned(),
+            ..Member::default()
+        };
+        let said = Regions {
+            region: "a".to_owned(),
+            datasets: vec![
+                DatasetRegions {
+                    dataset: "main".to_owned(),
+                    epoch: Some(2),
+                    members: vec![member("a", "voting"), member("b", "joining")],
+                    ..DatasetRegions::default()
+                },
+                DatasetRegions {
+                    dataset: "other".to_owned(),
+                    epoch: Some(2),
+                    members: vec![member("a", "voting")],
+                    ..DatasetRegions::default()
+                },
+            ],
+        };
+        let mut lines = vec![of_member(&member("a", "voting"))];
+        stand(&mut lines, &said);
+        let texts: Vec<_> = lines.iter().map(|line| row(line)[5..].join("; ")).collect();
+        assert_eq!(texts, ["voting; 2", "main joining, other none; 2"]);
+    }
+}

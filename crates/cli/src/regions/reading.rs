@@ -1,0 +1,102 @@
+//! What a region says of the regions, as far as the CLI reads it.
+//!
+//! Read leniently: a region of a later version may say more.
+
+use crate::client::Api;
+use crate::error::CliResult;
+use serde::{Deserialize, Serialize};
+
+/// `/v1/regions`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Regions {
+    /// Who says it.
+    pub region: String,
+    /// Each dataset's members.
+    pub datasets: Vec<DatasetRegions>,
+}
+
+/// A dataset's members.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatasetRegions {
+    /// The dataset.
+    pub dataset: String,
+    /// Whether it runs there: `running`, `joining`, `opening` or `failed`.
+    pub state: String,
+    /// What it is doing, or why it doesn't run.
+    pub progress: Option<String>,
+    /// The number of the membership.
+    pub epoch: Option<u64>,
+    /// How the region itself stands.
+    pub standing: Option<String>,
+    /// Who counts.
+    pub members: Vec<Member>,
+    /// What is being decided.
+    pub proposal: Option<Proposal>,
+}
+
+/// A region that counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Member {
+    /// Its name.
+    pub region: String,
+    /// `joining`, `voting` or `leaving`.
+    pub standing: String,
+    /// Its incarnation.
+    pub origin: Option<String>,
+    /// `host:port` of its API, unless the topology says it.
+    pub api: Option<String>,
+    /// `host:port` of its link, unless the topology says it.
+    pub link: Option<String>,
+    /// Where it is, unless the topology says it.
+    pub latitude: Option<f64>,
+    /// Where it is, unless the topology says it.
+    pub longitude: Option<f64>,
+}
+
+/// What is being decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proposal {
+    /// In words, where it was asked for there: `add eu-west-1`.
+    pub what: Option<String>,
+    /// How many have accepted it.
+    pub accepted: u64,
+    /// How many votes decide.
+    pub needed: u64,
+}
+
+impl Regions {
+    /// Asks a region.
+    pub fn ask(api: &Api) -> CliResult<Self> {
+        api.get("/v1/regions")?.json()
+    }
+
+    /// How a region stands in each dataset: its standing, or nothing where it is no member.
+    pub fn standings<'a>(
+        &'a self,
+        region: &'a str,
+    ) -> impl Iterator<Item = (&'a DatasetRegions, Option<&'a Member>)> {
+        self.datasets.iter().map(move |dataset| {
+            let mut members = dataset.members.iter();
+            (dataset, members.find(|member| member.region == region))
+        })
+    }
+
+    /// Every region that is a member of anything.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.datasets.iter().flat_map(|dataset| &dataset.members)
+    }
+}
+
+impl DatasetRegions {
+    /// What is being decided about a region, for people.
+    pub fn vote_text(&self) -> Option<String> {
+        let proposal = self.proposal.as_ref()?;
+        let what = proposal.what.as_deref().unwrap_or("a change");
+        let (accepted, needed) = (proposal.accepted, proposal.needed);
+        Some(format!("{accepted} of {needed} votes to {what}"))
+    }
+}

@@ -1,0 +1,215 @@
+//! What differs between the rows of then and now: a walk along both, in the order of keys.
+
+use crate::client::{Api, encode};
+use crate::error::{CliError, CliResult};
+use meridian_engine_kv::{FjallStore, TableReader, TablesError};
+use meridian_topology::TablePattern;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{BTreeSet, VecDeque};
+
+const PAGE_ROWS: usize = 500;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A row that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub table: String,
+    pub key: String,
+    /// The version that it has now; `None` where it isn't there.
+    pub version: Option<String>,
+    /// What it was; `None` where it wasn't there.
+    pub document: Option<String>,
+}
+
+/// What is compared.
+pub struct Comparison<'a> {
+    pub api: &'a Api,
+    pub then: &'a TableReader<FjallStore>,
+    pub dataset: &'a str,
+    pub pattern: Option<&'a TablePattern>,
+}
+
+#[derive(Deserialize)]
+struct Tables {
+    datasets: Vec<TablesOfDataset>,
+}
+
+#[derive(Deserialize)]
+struct TablesOfDataset {
+    dataset: String,
+    tables: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    rows: Vec<LiveRow>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LiveRow {
+    key: String,
+    version: String,
+    document: Box<RawValue>,
+}
+
+impl Comparison<'_> {
+    /// Shows each difference.
+    pub fn each(&self, mut show: impl FnMut(Difference) -> CliResult) -> CliResult {
+        for table in self.tables()? {
+            self.table(&table, &mut show)?;
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> CliResult<BTreeSet<String>> {
+        let live: Tables = self.api.get("/v1/tables")?.success()?.json()?;
+        let live = live.datasets.into_iter();
+        let Some(live) = live.into_iter().find(|live| live.dataset == self.dataset) else {
+            return Err(CliError::usage(format!(
+                "{} has no dataset {}",
+                self.api.place(),
+                self.dataset
+            )));
+        };
+        let then = self.then.tables().map_err(|error| unreadable(&error))?;
+        let tables = live.tables.into_iter().chain(then);
+        let wanted = |table: &String| self.pattern.is_none_or(|pattern| pattern.matches(table));
+        Ok(tables.filter(wanted).collect())
+    }
+
+    fn table(&self, table: &str, show: &mut impl FnMut(Difference) -> CliResult) -> CliResult {
+        let mut then = Walk::new(|after| self.then_page(table, after));
+        let mut now = Walk::new(|after| self.live_page(table, after));
+        loop {
+            let (was, is) = (then.peek()?, now.peek()?);
+            let key = match (&was, &is) {
+                (None, None) => return Ok(()),
+                (Some(was), Some(is)) => (&was.0).min(&is.0).clone(),
+                (Some(only), None) => only.0.clone(),
+                (None, Some(only)) => only.0.clone(),
+            };
+            let was = was.is_some_and(|row| row.0 == key).then(|| then.take());
+            let is = is.is_some_and(|row| row.0 == key).then(|| now.take());
+            let (was, is) = (was.flatten(), is.flatten());
+            let document = was.map(|(_, row)| row.document);
+            let (version, live) = match is {
+                Some((_, row)) => (row.version, Some(row.document)),
+                None => (None, None),
+            };
+            if !is_same(document.as_deref(), live.as_deref()) {
+                show(Difference {
+                    table: table.to_owned(),
+                    key,
+                    version,
+                    document,
+                })?;
+            }
+        }
+    }
+
+    fn then_page(&self, table: &str, after: Option<&str>) -> CliResult<Rows> {
+        let page = self.then.page(table, after, PAGE_ROWS, PAGE_BYTES);
+        let page = page.map_err(|error| unreadable(&error))?;
+        let rows = page.rows.into_iter().map(|(key, row)| {
+            let document = row.document;
+            (
+                key,
+                Row {
+                    version: None,
+                    document,
+                },
+            )
+        });
+        Ok((rows.collect(), page.next))
+    }
+
+    fn live_page(&self, table: &str, after: Option<&str>) -> CliResult<Rows> {
+        let mut path = format!("/v1/tables/{}/rows?limit={PAGE_ROWS}", encode(table));
+        if let Some(after) = after {
+            path.push_str(&format!("&after={}", encode(after)));
+        }
+        let page: Page = self.api.get(&path)?.success()?.json()?;
+        let rows = page.rows.into_iter().map(|row| {
+            let document = row.document.get().to_owned();
+            let version = Some(row.version);
+            (row.key, Row { version, document })
+        });
+        Ok((rows.collect(), page.next))
+    }
+}
+
+fn unreadable(error: &TablesError) -> CliError {
+    CliError::failure("read the temporary tables").because(error)
+}
+
+/// Whether two documents say the same, however they are written.
+fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    if one == other {
+        return true;
+    }
+    let (Some(one), Some(other)) = (one, other) else {
+        return false;
+    };
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+#[derive(Debug)]
+struct Row {
+    version: Option<String>,
+    document: String,
+}
+
+type Rows = (VecDeque<(String, Row)>, Option<String>);
+
+/// A table's rows, page by page.
+struct Walk<F> {
+    read: F,
+    rows: VecDeque<(String, Row)>,
+    after: Option<String>,
+    is_begun: bool,
+}
+
+impl<F: FnMut(Option<&str>) -> CliResult<Rows>> Walk<F> {
+    fn new(read: F) -> Self {
+        Self {
+            read,
+            rows: VecDeque::new(),
+            after: None,
+            is_begun: false,
+        }
+    }
+
+    fn peek(&mut self) -> CliResult<Option<&(String, Row)>> {
+        while self.rows.is_empty() && (!self.is_begun || self.after.is_some()) {
+            let (rows, next) = (self.read)(self.after.as_deref())?;
+            self.is_begun = true;
+            self.rows = rows;
+            self.after = next;
+        }
+        Ok(self.rows.front())
+    }
+
+    fn take(&mut self) -> Option<(String, Row)> {
+        self.rows.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_the_same_by_what_they_say() {
+        assert!(is_same(None, None));
+        assert!(is_same(
+            Some(r#"{"a":1,"b":2}"#),
+            Some(r#"{ "b":2, "a":1 }"#)
+        ));
+        assert!(!is_same(Some("1"), None));
+        assert!(!is_same(Some("1"), Some("2")));
+    }
+}

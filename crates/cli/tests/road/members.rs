@@ -1,0 +1,280 @@
+//! Regions join, are evicted, come back and leave while the others are written to and read.
+#![allow(
+    clippy::print_stdout,
+    reason = "the delays are what somebody runs it for"
+)]
+
+use crate::proxy::Proxy;
+use crate::system::{Client, System, meridian};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Writers and readers at one region, all the time, and what they met.
+struct Load {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<Tally>>,
+    phase: Arc<AtomicU64>,
+}
+
+/// By phase the delays in microseconds.
+#[derive(Default)]
+struct Tally {
+    writes: Vec<(u64, u128)>,
+    reads: Vec<(u64, u128)>,
+    errors: Vec<String>,
+}
+
+impl Load {
+    fn start(clients: &[Client]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let phase = Arc::new(AtomicU64::new(0));
+        let worker = |(index, client): (usize, &Client)| {
+            let (stop, phase, client) = (stop.clone(), phase.clone(), client.clone());
+            std::thread::spawn(move || work(index, &client, &stop, &phase))
+        };
+        let workers = clients.iter().enumerate().map(worker).collect();
+        Self {
+            stop,
+            workers,
+            phase,
+        }
+    }
+
+    /// From now on the delays count for the next phase.
+    fn next_phase(&self) {
+        self.phase.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for worker in self.workers {
+            let tally = worker.join().expect("a worker");
+            all.writes.extend(tally.writes);
+            all.reads.extend(tally.reads);
+            all.errors.extend(tally.errors);
+        }
+        all
+    }
+}
+
+fn work(index: usize, client: &Client, stop: &AtomicBool, phase: &AtomicU64) -> Tally {
+    let mut tally = Tally::default();
+    let mut n = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        n += 1;
+        let (at, key) = (
+            phase.load(Ordering::Relaxed),
+            format!("load-{index}-{}", n % 500),
+        );
+        let started = Instant::now();
+        match client.put(&key, &n.to_string()) {
+            Ok(reply) if matches!(reply.status, 200 | 201) => {
+                tally.writes.push((at, started.elapsed().as_micros()));
+            }
+            other => tally.errors.push(format!("write: {other:?}")),
+        }
+        let started = Instant::now();
+        match client.row(&key) {
+            Ok(reply) if reply.body == n.to_string() => {
+                tally.reads.push((at, started.elapsed().as_micros()));
+            }
+            other => tally.errors.push(format!("read: {other:?}")),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    tally
+}
+
+fn p99_ms(delays: &[(u64, u128)], phase: u64) -> f64 {
+    let of_phase = delays.iter().filter(|(at, _)| *at == phase);
+    let mut sorted: Vec<_> = of_phase.map(|(_, micros)| *micros).collect();
+    sorted.sort_unstable();
+    let at = (sorted.len() * 99 / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, |micros| *micros as f64 / 1000.0)
+}
+
+/// A topology in which only the first `founders` regions are, and `own`.
+fn restrict(system: &System, own: usize, founders: usize) {
+    let path = system.topology_path(own);
+    let text = fs::read_to_string(&path).expect("a topology");
+    let (head, rest) = text.split_once("[[region]]").expect("regions");
+    let (regions, dataset) = rest.split_once("[[dataset]]").expect("a dataset");
+    let mut kept = head.to_owned();
+    for (index, region) in regions.split("[[region]]").enumerate() {
+        if index < founders || index == own {
+            kept.push_str("[[region]]");
+            kept.push_str(region);
+        }
+    }
+    fs::write(path, format!("{kept}[[dataset]]{dataset}")).expect("it is written");
+}
+
+fn members(system: &System, at: usize) -> Vec<(String, String)> {
+    let said = system.get(at, "/v1/regions").json();
+    let members = said["datasets"][0]["members"].as_array().cloned();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    members
+        .unwrap_or_default()
+        .iter()
+        .map(|member| (text(&member["region"]), text(&member["standing"])))
+        .collect()
+}
+
+fn standing(system: &System, at: usize) -> String {
+    let said = system.try_get(at, "/v1/regions").map(|reply| reply.json());
+    let said = said.unwrap_or_default();
+    said["datasets"][0]["standing"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Adds a region by its verb, which returns when it has joined.
+fn join(system: &mut System, region: usize, link: SocketAddr) {
+    let name = system.names[region].clone();
+    let api = system.api(region).to_string();
+    let link = link.to_string();
+    let at = format!("http://{}", system.api(0));
+    system.start_joining(region);
+    meridian(&[
+        "regions",
+        "add",
+        &name,
+        "--api",
+        &api,
+        "--link",
+        &link,
+        "--at",
+        &at,
+        "--location",
+        "0,0",
+        "--timeout",
+        "50",
+    ]);
+    system.wait_ready(region);
+}
+
+#[test]
+fn one_region_grows_to_four_one_is_evicted_and_returns_another_leaves_and_nobody_notices() {
+    let mut system = System::prepare(&["a", "b", "c", "d"], "");
+    for region in 0..4 {
+        restrict(&system, region, 1);
+    }
+    system.start_region(0);
+    system.wait_ready(0);
+    let load = Load::start(&[system.client(0), system.client(0)]);
+    let began = Instant::now();
+    system.until("the load runs", || began.elapsed() > Duration::from_secs(2));
+
+    load.next_phase();
+    let to_d = Proxy::start(system.link(3));
+    for region in 1..4 {
+        let link = if region == 3 {
+            to_d.address
+        } else {
+            system.link(region)
+        };
+        join(&mut system, region, link);
+    }
+    let everybody = ["a", "b", "c", "d"].map(|name| (name.to_owned(), "voting".to_owned()));
+    for region in 0..4 {
+        system.until("everybody counts everybody", || {
+            members(&system, region) == everybody
+        });
+    }
+
+    // Nothing of d gets out any more; it takes writes, dies, and is evicted by the others.
+    to_d.cut();
+    assert_eq!(system.put(3, "new", "\"d\"").status, 201);
+    assert_eq!(system.put(3, "contested", "\"d\"").status, 201);
+    system.kill(3);
+    assert_eq!(system.put(0, "contested", "0").status, 201);
+    let at = format!("http://{}", system.api(0));
+    let client = system.client(0);
+    let evict = |region: &str| {
+        let body = json!({ "decided_by": "majority", "confirm": region });
+        let path = format!("/v1/regions/{region}/evict");
+        let reply = client.post(&path, &body.to_string());
+        let reply = reply.expect("an answer");
+        assert!(matches!(reply.status, 202 | 409), "{reply:?}");
+        reply
+    };
+    system.until("a majority agrees that d is gone", || {
+        evict("d").status == 202
+    });
+    system.until("d doesn't count", || members(&system, 0).len() == 3);
+
+    // A minority evicts nobody.
+    system.kill(1);
+    system.kill(2);
+    system.until("a sees that it is alone", || {
+        let reply = evict("b");
+        reply.json()["type"] == "/problems/needs-majority"
+    });
+    for region in [1, 2] {
+        system.start_region(region);
+        system.wait_ready(region);
+    }
+    assert_eq!(members(&system, 0).len(), 3);
+
+    to_d.heal();
+    system.start_region(3);
+    system.until("d learns that it is evicted", || {
+        standing(&system, 3) == "evicted"
+    });
+    let refused = system.put(3, "late", "1");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(refused.json()["type"], "/problems/region-evicted");
+    meridian(&["regions", "rejoin", "d", "--api", &at, "--timeout", "50"]);
+    system.wait_ready(3);
+    system.until("what d alone held and nobody changed is everywhere", || {
+        system
+            .try_get(0, "/v1/tables/rows/rows/new")
+            .is_some_and(|row| row.body == "\"d\"")
+    });
+    let aside = system.get(3, "/v1/aside").json();
+    assert_eq!(aside["counts"]["resubmitted"], 1, "{aside}");
+    assert_eq!(aside["counts"]["waiting"], 1, "{aside}");
+    assert_eq!(aside["aside"][0]["rows"], json!(["rows/contested"]));
+    assert_eq!(
+        system.client(0).row("contested").expect("an answer").body,
+        "0"
+    );
+    let id = aside["aside"][0]["id"].as_str().expect("an id").to_owned();
+    let d = format!("http://{}", system.api(3));
+    meridian(&["regions", "aside", "resubmit", &id, "--api", &d]);
+    system.until("a person's decision is everywhere", || {
+        system
+            .client(0)
+            .row("contested")
+            .is_ok_and(|row| row.body == "\"d\"")
+    });
+
+    meridian(&["regions", "remove", "b", "--api", &at, "--timeout", "50"]);
+    system.until("b knows that it has left", || {
+        standing(&system, 1) == "removed"
+    });
+    load.next_phase();
+    let began = Instant::now();
+    system.until("the load runs on", || {
+        began.elapsed() > Duration::from_secs(2)
+    });
+
+    let tally = load.end();
+    for (phase, what) in [(0, "before"), (1, "during"), (2, "after")] {
+        println!(
+            "P99 {what}: writes {:.1} ms, reads {:.1} ms",
+            p99_ms(&tally.writes, phase),
+            p99_ms(&tally.reads, phase)
+        );
+    }
+    println!("{} writes, {} reads", tally.writes.len(), tally.reads.len());
+    assert!(tally.errors.is_empty(), "{:?}", &tally.errors[..1]);
+    system.wait_converged(&[0, 2, 3]);
+}

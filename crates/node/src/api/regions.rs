@@ -1,0 +1,385 @@
+//! Which regions there are, and how they join and leave.
+//!
+//! A change is asked of one region and decided by a majority; the reply says that it has begun, and
+//! `GET /v1/regions` how it goes.
+
+use super::incoming::Incoming;
+use super::json::serialized;
+use super::problem::{Kind, Problem};
+use super::region_requests::{self, AddRequest, EvictRequest};
+use super::state::{ApiState, DatasetState};
+use crate::dataset::{DatasetHandle, Membership};
+use crate::known::{Known, degrees};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use meridian_model::{DecidedBy, Member, RegionName, Standing};
+use meridian_replicate::{Deciding, OwnStanding, Proposal};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+const PATH: &str = "/v1/regions";
+
+/// Which regions there are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegionsReply {
+    /// Who says it.
+    region: String,
+    datasets: Vec<DatasetRegions>,
+}
+
+/// The members of a dataset.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetRegions {
+    dataset: String,
+    /// `running`, `joining`, `opening` or `failed`.
+    state: &'static str,
+    /// What it is doing, or why it doesn't run.
+    progress: Option<String>,
+    /// The number of the membership; it grows with each change.
+    epoch: Option<u64>,
+    /// How this region stands: `voting`, `joining`, `leaving`, `evicted` or `removed`.
+    standing: Option<&'static str>,
+    /// How it came that it counts no more.
+    reason: Option<String>,
+    members: Vec<MemberReport>,
+    /// What is being decided.
+    proposal: Option<ProposalReport>,
+}
+
+/// A region that counts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MemberReport {
+    region: String,
+    /// `joining`, `voting` or `leaving`.
+    standing: &'static str,
+    /// Its incarnation; null until its stream has begun.
+    origin: Option<String>,
+    /// `host:port` of its API.
+    api: Option<String>,
+    /// `host:port` of its link.
+    link: Option<String>,
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    /// The membership that it is known to go by.
+    adopted: Option<u64>,
+}
+
+/// A change that is being decided.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProposalReport {
+    /// In words, where it was asked for at this region.
+    what: Option<String>,
+    /// The number of the membership to come.
+    epoch: u64,
+    /// How many regions would follow.
+    promised: usize,
+    /// How many have accepted.
+    accepted: usize,
+    /// How many are needed.
+    needed: usize,
+}
+
+/// A change of the regions has begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegionsChange {
+    region: String,
+    /// The datasets in which it has.
+    datasets: Vec<String>,
+    /// Where to see how it goes.
+    see: &'static str,
+}
+
+/// Shows each dataset's members, as this region sees them.
+#[utoipa::path(
+    get,
+    path = "/v1/regions",
+    tag = "regions",
+    responses(
+        (status = 200, description = "The members.", body = RegionsReply),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let [] = Incoming::new(request).query([])?;
+    let known = &state.api().known;
+    let datasets = state.datasets().iter();
+    let reply = RegionsReply {
+        region: state.api().region.to_string(),
+        datasets: datasets
+            .map(|(name, found)| of_dataset(name, found, known))
+            .collect(),
+    };
+    Ok(serialized(StatusCode::OK, &reply))
+}
+
+/// Lets a region join, or an evicted one join anew.
+#[utoipa::path(
+    post,
+    path = "/v1/regions",
+    tag = "regions",
+    request_body = AddRequest,
+    responses(
+        (status = 202, description = "It is being decided.", body = RegionsChange),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn add(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked = region_requests::read_add(request, &state.api().known).await?;
+    let region = RegionName::new(&asked.name);
+    let datasets = chosen(&state, asked.datasets.as_deref())?;
+    let is_member = |dataset: &DatasetHandle| {
+        let membership = dataset.membership();
+        membership.epoch.members.contains_key(&region)
+    };
+    if datasets.iter().all(|dataset| is_member(dataset)) {
+        let detail = format!("region {region} is a member already");
+        return Err(Problem::new(Kind::AlreadyMember, detail)
+            .hint("nothing is to be done; `meridian regions` shows how it stands"));
+    }
+    let mut begun = Vec::new();
+    for dataset in datasets.into_iter().filter(|dataset| !is_member(dataset)) {
+        let proposal = Proposal::Add {
+            region: region.clone(),
+            address: asked.address.clone(),
+        };
+        propose(dataset, proposal, &mut begun).await?;
+    }
+    Ok(accepted(&region, begun))
+}
+
+/// Lets a region leave: it takes no more writes, and goes once everybody has what it holds.
+#[utoipa::path(
+    delete,
+    path = "/v1/regions/{name}",
+    tag = "regions",
+    params(("name" = String, Path, description = "The region.")),
+    responses(
+        (status = 202, description = "It is being decided.", body = RegionsChange),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn remove(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let region = RegionName::new(&name);
+    let mut begun = Vec::new();
+    for dataset in counting(&state, &region)? {
+        let proposal = Proposal::Remove {
+            region: region.clone(),
+        };
+        propose(dataset, proposal, &mut begun).await?;
+    }
+    Ok(accepted(&region, begun))
+}
+
+/// Counts a region no more that is gone.
+#[utoipa::path(
+    post,
+    path = "/v1/regions/{name}/evict",
+    tag = "regions",
+    params(("name" = String, Path, description = "The region.")),
+    request_body = EvictRequest,
+    responses(
+        (status = 202, description = "It is being decided.", body = RegionsChange),
+        super::openapi::ReadProblems,
+        super::openapi::ServerProblems,
+    ),
+)]
+pub(crate) async fn evict(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let decided_by = region_requests::read_evict(request, &name).await?;
+    let region = RegionName::new(&name);
+    let mut begun = Vec::new();
+    for dataset in counting(&state, &region)? {
+        let proposal = Proposal::Evict {
+            region: region.clone(),
+            decided_by,
+        };
+        propose(dataset, proposal, &mut begun).await?;
+    }
+    Ok(accepted(&region, begun))
+}
+
+async fn propose(
+    dataset: &DatasetHandle,
+    proposal: Proposal,
+    begun: &mut Vec<String>,
+) -> Result<(), Problem> {
+    let name = dataset.name();
+    let proposed = dataset.propose(proposal).await;
+    proposed.map_err(|error| {
+        region_requests::refused(&error, &dataset.membership()).at(&format!("dataset {name}"))
+    })?;
+    begun.push(name.to_owned());
+    Ok(())
+}
+
+fn accepted(region: &RegionName, datasets: Vec<String>) -> Response {
+    let change = RegionsChange {
+        region: region.to_string(),
+        datasets,
+        see: PATH,
+    };
+    let mut response = serialized(StatusCode::ACCEPTED, &change);
+    let see = HeaderValue::from_static(PATH);
+    response.headers_mut().insert(header::LOCATION, see);
+    response
+}
+
+/// The running datasets of these names, or all.
+fn chosen<'a>(
+    state: &'a ApiState,
+    names: Option<&[String]>,
+) -> Result<Vec<&'a DatasetHandle>, Problem> {
+    let Some(names) = names else {
+        return Ok(state.running().collect());
+    };
+    let find = |name: &String| {
+        let found = state.datasets().get(name).and_then(DatasetState::running);
+        found.ok_or_else(|| {
+            let detail = format!("no dataset {name:?} runs in this region");
+            Problem::new(Kind::BadBody, detail)
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// The datasets of which a region is a member.
+fn counting<'a>(
+    state: &'a ApiState,
+    region: &RegionName,
+) -> Result<Vec<&'a DatasetHandle>, Problem> {
+    let counts = |dataset: &&DatasetHandle| {
+        let membership = dataset.membership();
+        membership.epoch.members.contains_key(region)
+    };
+    let found: Vec<_> = state.running().filter(counts).collect();
+    if found.is_empty() {
+        let detail = format!("region {region} is a member of no dataset that runs here");
+        return Err(
+            Problem::new(Kind::UnknownRegion, detail).hint("`meridian regions` lists the members")
+        );
+    }
+    Ok(found)
+}
+
+fn of_dataset(name: &str, found: &DatasetState, known: &Known) -> DatasetRegions {
+    let mut report = DatasetRegions {
+        dataset: name.to_owned(),
+        state: match found {
+            DatasetState::Opening => "opening",
+            DatasetState::Joining(_) => "joining",
+            DatasetState::Running(_) => "running",
+            DatasetState::Failed { .. } => "failed",
+        },
+        progress: match found {
+            DatasetState::Joining(progress) => Some(progress.now()),
+            found => found.absence(),
+        },
+        epoch: None,
+        standing: None,
+        reason: None,
+        members: Vec::new(),
+        proposal: None,
+    };
+    if let Some(handle) = found.running() {
+        add_membership(&mut report, &handle.membership(), known);
+    }
+    report
+}
+
+fn add_membership(report: &mut DatasetRegions, membership: &Membership, known: &Known) {
+    let own = own_standing(membership, known);
+    report.epoch = Some(membership.epoch.number);
+    report.standing = Some(own);
+    match &membership.standing {
+        OwnStanding::Joining { waiting_for } => {
+            let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
+            report.state = "joining";
+            report.progress = Some(format!(
+                "catches up; not yet counted by {}",
+                names.join(", ")
+            ));
+        }
+        OwnStanding::Evicted { reason, .. } => report.reason = Some(reason.clone()),
+        OwnStanding::Voting | OwnStanding::Leaving => {}
+    }
+    let members = membership.epoch.members.iter();
+    report.members = members
+        .map(|(region, member)| of_member(region, member, membership, known))
+        .collect();
+    report.proposal = membership.deciding.as_ref().map(of_proposal);
+}
+
+/// A region that counts no more was removed if it was leaving.
+fn own_standing(membership: &Membership, known: &Known) -> &'static str {
+    let own = membership.epoch.members.get(known.own());
+    match &membership.standing {
+        OwnStanding::Voting => "voting",
+        OwnStanding::Joining { .. } => "joining",
+        OwnStanding::Leaving => "leaving",
+        OwnStanding::Evicted { .. } => match own.map(|member| member.standing) {
+            Some(Standing::Leaving) => "removed",
+            _ => "evicted",
+        },
+    }
+}
+
+fn of_member(
+    region: &RegionName,
+    member: &Member,
+    membership: &Membership,
+    known: &Known,
+) -> MemberReport {
+    let address = known.address(region).or_else(|| member.address.clone());
+    let place = address
+        .as_ref()
+        .and_then(|address| address.place)
+        .map(degrees);
+    MemberReport {
+        region: region.to_string(),
+        standing: match member.standing {
+            Standing::Joining => "joining",
+            Standing::Voting => "voting",
+            Standing::Leaving => "leaving",
+        },
+        origin: member.origin.map(|origin| origin.to_string()),
+        api: address.as_ref().map(|address| address.api.clone()),
+        link: address.map(|address| address.link),
+        latitude: place.map(|place| place.0),
+        longitude: place.map(|place| place.1),
+        adopted: membership.adopted.get(region).copied(),
+    }
+}
+
+fn of_proposal(deciding: &Deciding) -> ProposalReport {
+    let what = deciding.proposal.as_ref().map(|proposal| match proposal {
+        Proposal::Add { region, .. } => format!("add {region}"),
+        Proposal::Remove { region } => format!("remove {region}"),
+        Proposal::Evict {
+            region,
+            decided_by: DecidedBy::Majority | DecidedBy::Operator,
+        } => format!("evict {region}"),
+    });
+    ProposalReport {
+        what,
+        epoch: deciding.number,
+        promised: deciding.promised,
+        accepted: deciding.accepted,
+        needed: deciding.needed,
+    }
+}

@@ -1,0 +1,243 @@
+//! One dataset from its arrival on: how it joins, and how it joins anew when it was evicted.
+//!
+//! ```text
+//! founded ────────────────────────────────▶ voting ──▶ evicted, or removed
+//! joining: copy ─▶ open ─▶ expected, counted ─▶ │         │ the members expect it again
+//!   ▲                                                     ▼
+//!   └── old directory set aside ◀── closed ◀── own transactions to a shelf
+//! ```
+//!
+//! Each step leaves a state on disk from which a restart goes on (`arrival.rs`).
+
+use crate::arrival::Places;
+use crate::aside::{Resubmission, Shelf, Shelves, resubmit_all};
+use crate::dataset::{
+    BootstrapProgress, DatasetConfig, DatasetHandle, Input, bootstrap, describe, look_after,
+    needs_bootstrap,
+};
+use crate::joining::Progress;
+use crate::keeper::Keeper;
+use crate::links::Peers;
+use crate::registry::DatasetState;
+use meridian_model::{Answer, Question, RegionName, Standing};
+use meridian_replicate::{Arrival, OwnStanding};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often the members are asked whether they expect an evicted region again.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long requests under way may hold an evicted incarnation's files.
+const RELEASE_WITHIN: Duration = Duration::from_secs(60);
+/// Between attempts to write again what was set aside.
+const RESUBMIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What accompanies a dataset.
+pub(crate) struct Lifecycle {
+    pub(crate) region: RegionName,
+    pub(crate) keeper: Keeper,
+    pub(crate) config: DatasetConfig,
+    pub(crate) places: Places,
+    pub(crate) shelves: Shelves,
+    pub(crate) peers: watch::Receiver<Peers>,
+}
+
+/// Why a dataset can't go on by itself.
+type Trouble = String;
+
+impl Lifecycle {
+    /// Accompanies the dataset for as long as it is polled. `handle` is `None` where it joins.
+    pub(crate) async fn run(mut self, handle: Option<DatasetHandle>) {
+        if let Err(reason) = self.accompany(handle).await {
+            self.keeper.fail(&self.config.name, &reason);
+        }
+    }
+
+    async fn accompany(&mut self, handle: Option<DatasetHandle>) -> Result<(), Trouble> {
+        let mut handle = match handle {
+            Some(handle) => handle,
+            None => self.join().await?,
+        };
+        loop {
+            let mut company = JoinSet::new();
+            company.spawn(look_after(handle.clone()));
+            self.settle_in(&handle).await;
+            counts_no_more(&handle).await;
+            // What counts no more is no measure for others, and has nobody to be mended from.
+            company.shutdown().await;
+            self.expected_again(&handle).await;
+            self.set_aside(handle).await?;
+            handle = self.join().await?;
+        }
+    }
+
+    /// Fills the directory with a copy where it has none, and opens it.
+    async fn join(&mut self) -> Result<DatasetHandle, Trouble> {
+        let name = self.config.name.clone();
+        let progress = Progress::default();
+        progress.say("waits to be added by the members");
+        let registry = self.keeper.registry().clone();
+        registry.set(&name, DatasetState::Joining(progress.clone()));
+        self.places.clear().map_err(|error| {
+            format!("the evicted incarnation's directory can't be set aside: {error}")
+        })?;
+        let directory = self.config.directory.clone();
+        let needs_copy = tokio::task::spawn_blocking(move || needs_bootstrap(&directory))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| describe(&error))?;
+        let candidates = self.candidates().await;
+        if needs_copy {
+            let asked = (
+                Arc::from(name.as_str()),
+                registry.questions(&name).cloned().unwrap_or_default(),
+            );
+            let told = progress.clone();
+            let tell = move |at: BootstrapProgress| told.say(in_words(&at));
+            bootstrap(&self.config, &asked, candidates.clone(), tell)
+                .await
+                .map_err(|error| describe(&error))?;
+        }
+        progress.say("opens the copy");
+        let mut config = self.config.clone();
+        config.replica.arrival = Arrival::Joining;
+        let keeper = self.keeper.clone();
+        let opened = tokio::task::spawn_blocking(move || keeper.open(config)).await;
+        let opened = opened.map_err(|error| error.to_string())?;
+        let handle = opened.ok_or_else(|| "the copy can't be opened, see above".to_owned())?;
+        handle.send(Input::Sponsors { peers: candidates });
+        Ok(handle)
+    }
+
+    /// The regions that could give a copy, once there are any.
+    async fn candidates(&mut self) -> Vec<RegionName> {
+        // An error means that nobody will change them any more; then it is what it is.
+        let peers = self.peers.wait_for(|peers| !peers.dialled.is_empty()).await;
+        peers.map_or_else(
+            |_| Vec::new(),
+            |peers| peers.dialled.keys().cloned().collect(),
+        )
+    }
+
+    /// Once it counts, a dataset that joined is one like any other, and what an evicted
+    /// incarnation alone held is written again.
+    async fn settle_in(&self, handle: &DatasetHandle) {
+        let mut members = handle.membership_changes();
+        let settled = members.wait_for(|it| !matches!(it.standing, OwnStanding::Joining { .. }));
+        if !settled
+            .await
+            .is_ok_and(|it| it.standing == OwnStanding::Voting)
+        {
+            return;
+        }
+        drop(members);
+        if self.places.is_joining() {
+            tracing::info!(dataset = self.config.name, "the region has joined");
+            if let Err(error) = self.places.end() {
+                tracing::warn!(%error, "the mark of a joining dataset can't be removed");
+            }
+        }
+        let shelves = self.shelves.all().into_iter();
+        for shelf in shelves.filter(|shelf| shelf.dataset() == self.config.name) {
+            self.resubmit(&shelf, handle).await;
+        }
+    }
+
+    async fn resubmit(&self, shelf: &Arc<Shelf>, handle: &DatasetHandle) {
+        loop {
+            let standing = handle.membership().standing.clone();
+            if standing != OwnStanding::Voting {
+                return;
+            }
+            let error = match resubmit_all(shelf, handle).await {
+                Ok(()) => return,
+                Err(Resubmission::Execute(crate::dataset::ExecuteError::ShuttingDown)) => return,
+                Err(error) => error,
+            };
+            tracing::warn!(error = %describe(&error), "cannot write again what was set aside yet");
+            tokio::time::sleep(RESUBMIT_PAUSE).await;
+        }
+    }
+
+    /// Waits until the members expect this region anew.
+    async fn expected_again(&mut self, handle: &DatasetHandle) {
+        let number = handle.membership().epoch.number;
+        let name = &self.config.name;
+        tracing::error!(
+            dataset = name,
+            hint = format!("meridian regions rejoin {}", self.region),
+            "this region counts no more"
+        );
+        loop {
+            let peers: Vec<_> = self.peers.borrow().dialled.keys().cloned().collect();
+            for peer in peers {
+                let answer = handle.ask(&peer, Question::Epoch, ANSWER_WITHIN).await;
+                let Ok(Answer::Epoch(epoch)) = answer else {
+                    continue;
+                };
+                let member = epoch.members.get(&self.region);
+                let is_expected = member
+                    .is_some_and(|it| it.standing == Standing::Joining && it.origin.is_none());
+                if epoch.number > number && is_expected {
+                    return;
+                }
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Copies what it alone held to a shelf, ends the incarnation, and moves its directory away.
+    async fn set_aside(&self, handle: DatasetHandle) -> Result<(), Trouble> {
+        let membership = handle.membership();
+        let OwnStanding::Evicted { held, .. } = membership.standing else {
+            return Err("it was to join anew without having been evicted".to_owned());
+        };
+        let (origin, log) = (handle.origin(), handle.log());
+        let (directory, name) = (
+            self.shelves.directory().to_owned(),
+            self.config.name.clone(),
+        );
+        let fill = move || Shelf::fill(&directory, &name, (origin, held), &log);
+        let shelf = tokio::task::spawn_blocking(fill)
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| describe(&error))?;
+        tracing::info!(
+            dataset = self.config.name,
+            transactions = shelf.len(),
+            "set aside what the members don't hold"
+        );
+        self.shelves.add(shelf);
+        self.places
+            .begin(Some(origin))
+            .map_err(|error| format!("that it joins anew can't be written down: {error}"))?;
+        if self.keeper.close(handle, RELEASE_WITHIN).await {
+            return Ok(());
+        }
+        Err("requests still hold the evicted incarnation's files; restart the region".to_owned())
+    }
+}
+
+/// Waits until this incarnation counts no more.
+async fn counts_no_more(handle: &DatasetHandle) {
+    let mut members = handle.membership_changes();
+    let evicted = members.wait_for(|it| matches!(it.standing, OwnStanding::Evicted { .. }));
+    if evicted.await.is_err() {
+        // The dataset has ended with its region.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn in_words(at: &BootstrapProgress) -> String {
+    let copied = format!(
+        "copies from {}: {} records, {} bytes",
+        at.sponsor, at.records, at.bytes
+    );
+    match &at.last_error {
+        Some(error) if at.records == 0 => format!("waits to be added: {error}"),
+        Some(error) => format!("{copied} (attempt {}: {error})", at.attempt),
+        None => copied,
+    }
+}

@@ -1,0 +1,318 @@
+//! A dataset that begins with a copy of a peer's tables, over a real link, while the peer is written
+//! to; then it runs, and has everything.
+
+use meridian_engine_kv::{Limits, Strategies};
+use meridian_link::{
+    Authority, Connection, Dialer, Endpoint, Identity, IdentityPaths, WireVersions,
+};
+use meridian_model::{
+    Answer, Envelope, Message, Question, RegionName, WIRE_VERSION_MAX, WIRE_VERSION_MIN,
+};
+use meridian_node::dataset::{
+    AskError, AskPeers, BootstrapProgress, DatasetConfig, bootstrap, needs_bootstrap,
+};
+use meridian_node::faults::DiskLevers;
+use meridian_node::{Serve, Wan, serve};
+use meridian_replicate::Config;
+use meridian_topology::{Promises, Topology};
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address below those that the system gives to clients.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = u16::try_from(std::process::id() % 4_000).unwrap();
+    loop {
+        let port = 17_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 4_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+struct System {
+    directory: tempfile::TempDir,
+    topology: Topology,
+    apis: [SocketAddr; 2],
+    links: [SocketAddr; 2],
+}
+
+impl System {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let authority = Authority::create(SystemTime::now()).unwrap();
+        authority.write(at).unwrap();
+        for region in ["a", "b"] {
+            let issued = authority.issue(region, SystemTime::now()).unwrap();
+            issued.write(at).unwrap();
+        }
+        let apis = [free_address(), free_address()];
+        let links = [free_address(), free_address()];
+        let mut text = "zone = \"meridian.test\"\n[tls]\nauthority = \"authority.pem\"\n\
+                        certificate = \"{region}.pem\"\nkey = \"{region}.key.pem\"\n"
+            .to_owned();
+        for (index, region) in ["a", "b"].iter().enumerate() {
+            text += &format!(
+                "[[region]]\nname = \"{region}\"\nlocation = {{ latitude = 0.0, longitude = 0.0 }}\n\
+                 api = \"{}\"\nlink = \"{}\"\n",
+                apis[index], links[index]
+            );
+        }
+        text += "[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n";
+        Self {
+            topology: Topology::parse(&text, &at.join("meridian.toml")).unwrap(),
+            directory,
+            apis,
+            links,
+        }
+    }
+
+    fn start(&self, region: &str) -> Running {
+        let serving = Serve {
+            topology: self.topology.clone(),
+            region: region.to_owned(),
+            data_dir: self.directory.path().join(region),
+            wan: Wan::None,
+            wire_version_max: WIRE_VERSION_MAX,
+            allow_faults: false,
+            join: false,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let shutdown = async move { drop(stopped.await) };
+            serve(serving, shutdown).await.unwrap();
+        });
+        Running { stop, task }
+    }
+
+    /// The dataset of region b.
+    fn joining(&self) -> DatasetConfig {
+        DatasetConfig {
+            name: "main".to_owned(),
+            directory: self.directory.path().join("b/datasets/main"),
+            replica: Config {
+                region: RegionName::new("b"),
+                regions: ["a", "b"].map(RegionName::new).to_vec(),
+                arrival: meridian_replicate::Arrival::Founding,
+                evict_after: None,
+                log_bytes_max: 1 << 30,
+                log_bytes_limit: 1 << 31,
+                drift_max: Duration::from_millis(500),
+                report_interval: Duration::from_millis(500),
+                settle: Duration::ZERO,
+                log_retention: Duration::ZERO,
+            },
+            limits: Limits::default(),
+            promises: Promises::default(),
+            strategies: Strategies::default(),
+            disk: DiskLevers::default(),
+            stop_at_dead_letters: false,
+            repair: meridian_node::dataset::RepairConfig::default(),
+            nearest: Vec::new(),
+        }
+    }
+
+    /// A connection that b dials to a.
+    async fn link(&self) -> Link {
+        let at = self.directory.path();
+        let paths = IdentityPaths {
+            authority: at.join("authority.pem"),
+            certificate: at.join("b.pem"),
+            key: at.join("b.key.pem"),
+        };
+        let identity = Identity::load("b", &paths, SystemTime::now()).unwrap();
+        let endpoint = Endpoint {
+            versions: WireVersions {
+                lowest: WIRE_VERSION_MIN,
+                highest: WIRE_VERSION_MAX,
+            },
+            ..Endpoint::new(identity)
+        };
+        let dialer = Dialer::new(&endpoint).unwrap();
+        let connection = dialer.connect("a", &self.links[0].to_string()).await;
+        Link(Mutex::new((0, connection.unwrap())))
+    }
+
+    async fn wait_ready(&self, region: usize) {
+        self.until(async || {
+            let reply = try_http(self.apis[region], "GET", "/readyz", "").await;
+            reply.is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+    }
+
+    async fn until(&self, holds: impl AsyncFn() -> bool) {
+        let wait = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("in vain");
+    }
+
+    async fn get(&self, region: usize, path: &str) -> Value {
+        let (status, body) = try_http(self.apis[region], "GET", path, "").await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    async fn write(&self, operations: Vec<Value>) {
+        let body = json!({ "operations": operations }).to_string();
+        let reply = try_http(self.apis[0], "POST", "/v1/transactions", &body).await;
+        let (status, body) = reply.unwrap();
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.unwrap();
+    }
+}
+
+/// Questions over a connection of their own; only region a is there.
+struct Link(Mutex<(u64, Connection)>);
+
+impl AskPeers for Link {
+    async fn ask(
+        &self,
+        peer: &RegionName,
+        question: Question,
+        _timeout: Duration,
+    ) -> Result<Answer, AskError> {
+        if peer.as_str() != "a" {
+            return Err(AskError::Unreachable { peer: peer.clone() });
+        }
+        let mut link = self.0.lock().await;
+        let (last, connection) = &mut *link;
+        *last += 1;
+        let envelope = Envelope {
+            dataset: "main".to_owned(),
+            message: Message::Ask {
+                id: *last,
+                question,
+            },
+        };
+        connection.sender.send(envelope.encode()).await.unwrap();
+        loop {
+            let bytes = connection.receiver.recv().await.unwrap().unwrap();
+            match Envelope::decode(&bytes).unwrap().message {
+                Message::Answer { id, answer } if id == *last => return Ok(answer),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn try_http(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.ok()?;
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+fn put(key: usize, words: &str) -> Value {
+    let document = json!({ "n": key, "text": words.repeat(500) });
+    json!({ "op": "put", "table": "t", "key": format!("k{key:04}"), "document": document })
+}
+
+fn first_log_file(directory: &Path) -> String {
+    let files = std::fs::read_dir(directory.join("log")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".log")).min().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_begins_with_a_copy_and_gets_the_rest_by_the_stream() {
+    let system = System::new();
+    let a = system.start("a");
+    system.wait_ready(0).await;
+    for batch in 0..10 {
+        let rows = (0..100).map(|row| put(batch * 100 + row, "word "));
+        system.write(rows.collect()).await;
+    }
+    let deleted = json!({ "op": "delete", "table": "t", "key": "k0003" });
+    let counted = json!({ "op": "increment", "table": "t", "key": "c", "field": "n", "by": 5 });
+    system.write(vec![deleted, counted.clone()]).await;
+
+    let config = system.joining();
+    assert!(needs_bootstrap(&config.directory).unwrap());
+    let link = system.link().await;
+    // Given up in the middle: what is there is no dataset.
+    let candidates = ["c", "a"].map(RegionName::new).to_vec();
+    let has_some = AtomicBool::new(false);
+    let note = |progress: BootstrapProgress| {
+        has_some.fetch_or(progress.records > 0, Ordering::Relaxed);
+    };
+    tokio::select! {
+        done = bootstrap(&config, &link, candidates.clone(), note) => panic!("ended: {done:?}"),
+        () = system.until(async || has_some.load(Ordering::Relaxed)) => {}
+    }
+    // Written after that view, and under the second one.
+    system.write(vec![counted.clone(), put(7, "other ")]).await;
+    let has_released = async || needs_bootstrap(&config.directory).is_ok();
+    system.until(has_released).await;
+    assert!(needs_bootstrap(&config.directory).unwrap());
+
+    let mut attempts = 0;
+    let note = |progress: BootstrapProgress| attempts = progress.attempt;
+    let filled = bootstrap(&config, &link, candidates, note);
+    tokio::time::timeout(PATIENCE, filled)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(attempts, 2, "nobody is at c");
+    assert!(!needs_bootstrap(&config.directory).unwrap());
+    system.write(vec![counted, put(8, "tail ")]).await;
+    drop(link);
+
+    let b = system.start("b");
+    system.wait_ready(1).await;
+    let checksum = "/v1/tables/t/checksum";
+    let expected = system.get(0, checksum).await;
+    assert_eq!(expected["rows"], 1000);
+    system
+        .until(async || system.get(1, checksum).await == expected)
+        .await;
+    assert_eq!(
+        system.get(1, "/v1/tables/t/rows/c").await,
+        json!({ "n": 15 })
+    );
+    assert_ne!(
+        first_log_file(&config.directory),
+        "00000000000000000000.log",
+        "its log begins where the copy ends"
+    );
+    b.stop().await;
+    a.stop().await;
+}

@@ -1,0 +1,270 @@
+//! Who counts, as the log tells it: streams that begin, epochs adopted here and by others, and the
+//! cut of those that count no more.
+//!
+//! Everything here is a function of the entries followed so far, in their order.
+
+use crate::Road;
+use crate::ballots::Voters;
+use meridian_model::{
+    Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing, VOTES_SINCE, Vector,
+};
+use serde::{Deserialize, Serialize};
+
+/// How many decided epochs are kept to compare with what others adopted.
+const DECIDED_KEPT: usize = 16;
+
+/// A stream that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stream {
+    /// Whose it is.
+    pub(crate) region: RegionName,
+    /// The epoch in which it found itself expected; `None` for a founder.
+    pub(crate) joined: Option<u64>,
+}
+
+/// What a region adopted last, and where its stream says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Adopted {
+    pub(crate) number: u64,
+    pub(crate) sequence: Sequence,
+    pub(crate) hlc: Hlc,
+}
+
+/// An incarnation that counts no more; some of its entries may still be on their way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retiring {
+    pub(crate) region: RegionName,
+    pub(crate) origin: Option<OriginId>,
+    /// The highest reading of it that any adopter is known to have held.
+    pub(crate) cut: Hlc,
+}
+
+/// How this region learned that it counts no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expelled {
+    pub(crate) reason: String,
+    pub(crate) held: Sequence,
+}
+
+impl Road {
+    /// The founding regions are epoch 0, as long as no other was decided.
+    pub(crate) fn found(&mut self, regions: &[RegionName]) {
+        if self.epoch.number > 0 {
+            return;
+        }
+        let members = regions.iter().map(|region| {
+            let member = Member {
+                origin: self.member(region),
+                standing: Standing::Voting,
+                address: None,
+            };
+            (region.clone(), member)
+        });
+        self.epoch.members = members.collect();
+        self.fill();
+    }
+
+    /// A founder's stream begins.
+    pub(crate) fn open(&mut self, region: RegionName, origin: OriginId) {
+        self.begin(
+            origin,
+            Stream {
+                region,
+                joined: None,
+            },
+        );
+    }
+
+    /// The stream of a region that joins begins.
+    pub(crate) fn join(&mut self, region: RegionName, origin: OriginId, epoch: u64) {
+        if self.own == Some(origin) {
+            self.counted_from = epoch;
+        }
+        let joined = Some(epoch);
+        self.begin(origin, Stream { region, joined });
+    }
+
+    fn begin(&mut self, origin: OriginId, stream: Stream) {
+        self.begun |= self.own == Some(origin);
+        self.streams.insert(origin, stream);
+        self.fill();
+    }
+
+    /// The founding incarnation of a region, where its stream has begun.
+    pub(crate) fn founder(&self, region: &RegionName) -> Option<OriginId> {
+        let mut streams = self.streams.iter();
+        streams
+            .find(|(_, stream)| stream.region == *region && stream.joined.is_none())
+            .map(|(origin, _)| *origin)
+    }
+
+    /// Members that were expected get the incarnation that came.
+    fn fill(&mut self) {
+        for (region, member) in &mut self.epoch.members {
+            if member.origin.is_some() {
+                continue;
+            }
+            let since = self.since.get(region).copied().unwrap_or_default();
+            let is_meant = |stream: &Stream| {
+                stream.region == *region && stream.joined.unwrap_or_default() >= since
+            };
+            let mut streams = self.streams.iter();
+            member.origin = streams
+                .find(|(_, stream)| is_meant(stream))
+                .map(|(origin, _)| *origin);
+        }
+    }
+
+    /// Whether a stream that begins so is the one that is expected of `region`.
+    pub(crate) fn expects(&self, region: &RegionName, origin: OriginId, epoch: u64) -> bool {
+        let since = self.since.get(region).copied().unwrap_or_default();
+        self.epoch.members.get(region).is_some_and(|member| {
+            member.origin == Some(origin)
+                || (member.origin.is_none()
+                    && member.standing == Standing::Joining
+                    && epoch >= since)
+        })
+    }
+
+    /// Another's adoption, or this region's own.
+    pub(crate) fn follow_adopt(&mut self, entry: &Entry, adopt: &Adopt) {
+        let number = adopt.epoch.number;
+        let adopted = self.adopted.entry(entry.origin).or_default();
+        *adopted = Adopted {
+            number: number.max(adopted.number),
+            sequence: entry.sequence,
+            hlc: entry.hlc,
+        };
+        self.decided
+            .entry(number)
+            .or_insert_with(|| adopt.epoch.clone());
+        if self.own == Some(entry.origin) {
+            self.adopt(number, &adopt.dependencies);
+        }
+        // Before its own stream begins, a region goes by what the others adopt.
+        while !self.begun && self.decided.contains_key(&(self.epoch.number + 1)) {
+            self.adopt(self.epoch.number + 1, &adopt.dependencies);
+        }
+        for gone in &mut self.retiring {
+            let held = gone.origin.map(|origin| adopt.dependencies.get(origin));
+            gone.cut = gone.cut.max(held.unwrap_or_default());
+        }
+        self.close();
+    }
+
+    fn adopt(&mut self, number: u64, held: &Vector) {
+        let Some(mut next) = self.decided.get(&number).cloned() else {
+            return;
+        };
+        if number <= self.epoch.number {
+            return;
+        }
+        for (region, before) in &self.epoch.members {
+            match next.members.get_mut(region) {
+                // What this region knows of it, the proposer may not have known yet.
+                Some(member) => member.origin = member.origin.or(before.origin),
+                None => {
+                    self.since.remove(region);
+                    self.retiring.push(Retiring {
+                        region: region.clone(),
+                        origin: before.origin,
+                        cut: before.origin.map(|it| held.get(it)).unwrap_or_default(),
+                    });
+                }
+            }
+        }
+        for region in next.members.keys() {
+            if !self.epoch.members.contains_key(region) {
+                self.since.insert(region.clone(), number);
+            }
+        }
+        self.epoch = next;
+        self.fill();
+        self.ballots.retain(|about, _| *about > number);
+        while self.decided.len() > DECIDED_KEPT {
+            self.decided.pop_first();
+        }
+    }
+
+    /// The number of the latest epoch that this incarnation is known to go by.
+    pub(crate) fn adopted_by(&self, origin: OriginId) -> Adopted {
+        self.adopted.get(&origin).copied().unwrap_or_default()
+    }
+
+    /// Whether every member of this region's epoch is known to have adopted it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.epoch.members.values().all(|member| {
+            member
+                .origin
+                .is_some_and(|origin| self.adopted_by(origin).number >= self.epoch.number)
+        })
+    }
+
+    /// Once every member has adopted the epoch, nothing that is not held here can come of those who
+    /// count no more: each adoption came with all that its region held of them.
+    fn close(&mut self) {
+        if self.retiring.is_empty() || !self.is_complete() {
+            return;
+        }
+        for gone in std::mem::take(&mut self.retiring) {
+            if let Some(origin) = gone.origin {
+                self.closed.insert(origin, gone.cut);
+            }
+        }
+    }
+
+    /// The highest wire version that an incarnation is known to speak.
+    pub(crate) fn speaks(&self, origin: OriginId) -> u16 {
+        let joined = self.streams.get(&origin).and_then(|stream| stream.joined);
+        let implied = if joined.is_some() || self.adopted.contains_key(&origin) {
+            VOTES_SINCE
+        } else {
+            0
+        };
+        let seen = self.spoken.get(&origin).copied();
+        seen.unwrap_or_default().max(implied)
+    }
+
+    /// Whether this incarnation counted once and does no more.
+    pub(crate) fn has_gone(&self, origin: OriginId) -> bool {
+        let mut retiring = self.retiring.iter();
+        self.closed.contains_key(&origin) || retiring.any(|gone| gone.origin == Some(origin))
+    }
+
+    /// The epoch after this region's, where it is known to be decided.
+    pub(crate) fn next_decided(&self) -> Option<&Epoch> {
+        let number = self.epoch.number + 1;
+        let voted = || self.ballots.get(&number)?.decided(&Voters::of(&self.epoch));
+        self.decided.get(&number).or_else(voted)
+    }
+
+    /// Whether this region's incarnation counts in `next`, the epoch after its own.
+    pub(crate) fn counts_in(&self, next: &Epoch, region: &RegionName) -> bool {
+        let was_expected = self.epoch.members.contains_key(region);
+        next.members.get(region).is_some_and(|member| {
+            member.origin == self.own || (member.origin.is_none() && was_expected)
+        })
+    }
+
+    /// Whether `origin` votes on the next epoch.
+    pub(crate) fn is_voter(&self, origin: OriginId) -> bool {
+        let mut voters = self.epoch.voters();
+        voters.any(|(_, member)| member.origin == Some(origin))
+    }
+
+    /// Of the members that decide, those of whom it isn't known that they count this region. Each
+    /// keeps from its adoption on what this region needs, and all that it had done by then is
+    /// applied here.
+    pub(crate) fn uncounted_by(&self, own: &RegionName) -> Vec<RegionName> {
+        self.epoch
+            .voters()
+            .filter(|(region, member)| {
+                *region != own
+                    && member
+                        .origin
+                        .is_none_or(|origin| self.adopted_by(origin).number < self.counted_from)
+            })
+            .map(|(region, _)| region.clone())
+            .collect()
+    }
+}

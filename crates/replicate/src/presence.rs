@@ -1,0 +1,103 @@
+//! Who is there: whether a member is in touch, as this region sees it.
+
+use crate::{Engine, Now, Replica};
+use meridian_log::Disk;
+use meridian_model::{RegionName, Sequence, Standing};
+use std::time::Duration;
+
+/// A member from which nothing came for so long, or which took nothing new, is away.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a member must have been away before it is evicted because the log is full.
+const AWAY_AT_BUDGET: Duration = Duration::from_secs(10);
+
+/// When a member was last seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presence {
+    held: Sequence,
+    advanced: Duration,
+    touched: Duration,
+}
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// Looks who is there. A member is in touch while its stream flows and it takes this region's;
+    /// at first each gets the benefit of the doubt.
+    pub(crate) fn note_presence(&mut self, now: Now) {
+        let own = self.log.marks().get(self.origin).sequence;
+        let members = &self.road.epoch.members;
+        self.deliberation
+            .presence
+            .retain(|region, _| members.contains_key(region));
+        for (region, member) in members {
+            let seen = self.deliberation.presence.entry(region.clone());
+            let seen = seen.or_insert(Presence {
+                held: Sequence(0),
+                advanced: now.elapsed,
+                touched: now.elapsed,
+            });
+            let (Some(origin), Some(receiver)) = (member.origin, self.receivers.get(region)) else {
+                continue;
+            };
+            let held = self.road.held(origin, self.origin);
+            if held > seen.held || held >= own {
+                seen.held = held;
+                seen.advanced = now.elapsed;
+            }
+            let is_current = now.elapsed.saturating_sub(seen.advanced) < AWAY_AFTER;
+            if is_current && receiver.is_flowing(now) {
+                seen.touched = now.elapsed;
+            }
+        }
+    }
+
+    /// For how long a member has not been in touch.
+    pub(crate) fn away(&self, now: Now, region: &RegionName) -> Duration {
+        if *region == self.config.region {
+            return Duration::ZERO;
+        }
+        let seen = self.deliberation.presence.get(region);
+        seen.map_or(Duration::MAX, |seen| {
+            now.elapsed.saturating_sub(seen.touched)
+        })
+    }
+
+    /// Whether a member is in touch.
+    pub(crate) fn is_in_touch(&self, now: Now, region: &RegionName) -> bool {
+        self.away(now, region) < AWAY_AFTER
+    }
+
+    /// Whether this region would have an epoch without this member be decided: not while it is in
+    /// touch, unless it has left as planned or never counted.
+    pub(crate) fn objects_to(&self, now: Now, region: &RegionName) -> bool {
+        let Some(member) = self.road.epoch.members.get(region) else {
+            return false;
+        };
+        match member.standing {
+            Standing::Joining => false,
+            Standing::Leaving if self.has_left(region) => false,
+            Standing::Leaving | Standing::Voting => self.is_in_touch(now, region),
+        }
+    }
+
+    /// How many voters are in touch, this region among them.
+    pub(crate) fn voters_in_touch(&self, now: Now, except: Option<&RegionName>) -> usize {
+        let voters = self.road.epoch.voters();
+        voters
+            .filter(|(region, member)| member.origin.is_some() && Some(*region) != except)
+            .filter(|(region, _)| self.is_in_touch(now, region))
+            .count()
+    }
+
+    /// A member that has been away too long, while enough others are there to say so.
+    pub(crate) fn overdue(&self, now: Now) -> Option<&RegionName> {
+        let is_over_budget = self.log.bytes() > self.config.log_bytes_max;
+        let members = self.road.epoch.members.keys();
+        let mut others = members.filter(|region| **region != self.config.region);
+        others.find(|region| {
+            let away = self.away(now, region);
+            let is_overdue = self.config.evict_after.is_some_and(|after| away >= after);
+            (is_overdue || (is_over_budget && away >= AWAY_AT_BUDGET))
+                && self.voters_in_touch(now, Some(region)) >= self.road.epoch.majority()
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! What a read has to wait for.
+//!
+//! A *strong* read shows all that was acknowledged before it began. Of `n` members, `w` hold an
+//! acknowledged write ([`Acknowledgement::holders`]); whoever hears from `n - w + 1` what they hold
+//! has heard from one of these, since two such sets can't be disjoint. So the reader asks, takes the
+//! union, waits until it has applied that, and reads.
+//!
+//! What it then shows may be held by fewer than `w` members: a write whose client still waits. The
+//! next strong read, elsewhere, might miss it, and a reader would see time run backwards. So where
+//! `w` is more than one, the reply waits too until `w` members hold what was here when it was read:
+//! the second phase of the register by Attiya, Bar-Noy and Dolev (1995). Where a home takes all
+//! writes, to ask the home is enough: it holds every write that anybody can have seen.
+//!
+//! A region that doesn't answer is never counted; a read that can't hear from enough fails.
+//!
+//! [`Acknowledgement::holders`]: meridian_model::Acknowledgement::holders
+
+use meridian_model::mutation::{self, Mutation};
+use meridian_model::{Acknowledgement, RegionName, Vector};
+use std::collections::BTreeSet;
+
+/// Whether all that a reader has to see has been applied.
+#[must_use]
+pub fn has_reached(applied: &Vector, seen: &Vector) -> bool {
+    applied.covers(seen) || mutation::active(Mutation::TokenIgnored)
+}
+
+/// A strong read that asks what others hold.
+#[derive(Clone, Debug)]
+pub struct StrongRead {
+    /// Who was asked and has neither answered nor failed to.
+    open: BTreeSet<RegionName>,
+    /// How many answers are still needed.
+    missing: usize,
+    seen: Vector,
+    failures: Vec<String>,
+    /// Whether the reply waits until enough members hold what was read.
+    must_be_held: bool,
+}
+
+/// How a strong read stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Answers are still needed, and may come.
+    Asking,
+    /// Enough have answered: [`StrongRead::seen`] has to be applied.
+    Heard,
+    /// Too few are left who may answer.
+    Hopeless,
+}
+
+impl StrongRead {
+    /// A read of a dataset whose members take writes and acknowledge them at `level`. `held` is what
+    /// this region holds, `others` are the other members, all of whom are to be asked.
+    #[must_use]
+    pub fn of_members(level: Acknowledgement, held: Vector, others: &[RegionName]) -> Self {
+        let members = others.len() + 1;
+        let asks_nobody = mutation::active(Mutation::StrongReadAsksNobody);
+        Self {
+            open: others.iter().cloned().collect(),
+            missing: if asks_nobody {
+                0
+            } else {
+                level.answers(members) - 1
+            },
+            seen: held,
+            failures: Vec::new(),
+            must_be_held: level.holders(members) > 1
+                && !mutation::active(Mutation::StrongReadNotHeld),
+        }
+    }
+
+    /// A read of a dataset whose writes all go through `home`, another region, which is to be asked.
+    #[must_use]
+    pub fn of_home(home: &RegionName) -> Self {
+        Self {
+            open: BTreeSet::from([home.clone()]),
+            missing: 1,
+            seen: Vector::default(),
+            failures: Vec::new(),
+            must_be_held: false,
+        }
+    }
+
+    /// A read in the home itself, which holds `held`.
+    #[must_use]
+    pub fn at_home(held: Vector) -> Self {
+        Self {
+            open: BTreeSet::new(),
+            missing: 0,
+            seen: held,
+            failures: Vec::new(),
+            must_be_held: false,
+        }
+    }
+
+    /// Who has to be asked.
+    #[must_use]
+    pub fn asked(&self) -> Vec<RegionName> {
+        match self.missing {
+            0 => Vec::new(),
+            _ => self.open.iter().cloned().collect(),
+        }
+    }
+
+    /// A region says what it holds. It counts once.
+    pub fn answered(&mut self, region: &RegionName, held: &Vector) {
+        if self.open.remove(region) {
+            self.missing = self.missing.saturating_sub(1);
+            self.seen.raise_all(held);
+        }
+    }
+
+    /// A region doesn't answer.
+    pub fn failed(&mut self, region: &RegionName, reason: impl Into<String>) {
+        if self.open.remove(region) {
+            self.failures.push(reason.into());
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        if self.missing == 0 {
+            Progress::Heard
+        } else if self.open.len() < self.missing {
+            Progress::Hopeless
+        } else {
+            Progress::Asking
+        }
+    }
+
+    /// What has to be applied here before it reads.
+    #[must_use]
+    pub fn seen(&self) -> &Vector {
+        &self.seen
+    }
+
+    /// Why regions didn't answer.
+    #[must_use]
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// How many answers are still needed.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Whether its reply waits until enough members hold what was here when it read.
+    #[must_use]
+    pub fn must_be_held(&self) -> bool {
+        self.must_be_held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Hlc, OriginId};
+
+    fn regions(names: &[&str]) -> Vec<RegionName> {
+        names.iter().map(|name| RegionName::new(name)).collect()
+    }
+
+    fn holds(origin: u64, hlc: u64) -> Vector {
+        [(OriginId(origin), Hlc::from_raw(hlc))]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn the_more_hold_a_write_the_fewer_are_asked() {
+        let others = regions(&["b", "c", "d", "e"]);
+        let missing = |level| StrongRead::of_members(level, holds(1, 1), &others).missing();
+        assert_eq!(missing(Acknowledgement::Local), 4);
+        assert_eq!(missing(Acknowledgement::OneRemote), 3);
+        assert_eq!(missing(Acknowledgement::Majority), 2);
+    }
+
+    #[test]
+    fn it_has_to_see_all_that_anybody_said_and_nobody_counts_twice() {
+        let others = regions(&["b", "c"]);
+        let mut read = StrongRead::of_members(Acknowledgement::Local, holds(1, 5), &others);
+        read.answered(&others[0], &holds(2, 7));
+        read.answered(&others[0], &holds(2, 8));
+        assert_eq!(read.progress(), Progress::Asking);
+        read.answered(&others[1], &holds(1, 9));
+        assert_eq!(read.progress(), Progress::Heard);
+        assert!(read.seen().covers(&holds(2, 7)) && read.seen().covers(&holds(1, 9)));
+        assert!(!read.must_be_held(), "its own region is holder enough");
+    }
+
+    #[test]
+    fn it_gives_up_once_too_few_can_answer() {
+        let others = regions(&["b", "c"]);
+        let mut read = StrongRead::of_members(Acknowledgement::OneRemote, holds(1, 5), &others);
+        assert!(read.must_be_held());
+        read.failed(&others[0], "b is away");
+        assert_eq!(read.progress(), Progress::Asking);
+        read.failed(&others[1], "c is away");
+        read.answered(&others[1], &holds(1, 5));
+        assert_eq!(read.progress(), Progress::Hopeless, "too late");
+        assert_eq!(read.failures(), ["b is away", "c is away"]);
+    }
+
+    #[test]
+    fn a_home_alone_is_asked() {
+        let home = RegionName::new("a");
+        let mut read = StrongRead::of_home(&home);
+        assert_eq!(read.asked(), std::slice::from_ref(&home));
+        read.answered(&home, &holds(1, 5));
+        assert_eq!(read.progress(), Progress::Heard);
+        assert_eq!(StrongRead::at_home(holds(1, 5)).progress(), Progress::Heard);
+    }
+}

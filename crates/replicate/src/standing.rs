@@ -1,0 +1,156 @@
+//! How this region stands among the members, and whom it lets subscribe.
+
+use crate::{Engine, Replica, Road};
+use meridian_log::Disk;
+use meridian_model::{Epoch, OriginId, Refusal, RegionName, Sequence, Standing};
+use std::collections::BTreeMap;
+
+/// How a dataset's stream begins where the log has none of this region's own yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrival {
+    /// This region is one of the founders: it begins at once.
+    #[default]
+    Founding,
+    /// It joins a dataset that others founded: it begins once they expect it.
+    Joining,
+}
+
+/// What this region may do, as far as it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnStanding {
+    /// It takes writes and votes.
+    Voting,
+    /// It is being brought up.
+    Joining {
+        /// Those that have yet to begin counting it. When none is left it takes writes.
+        waiting_for: Vec<RegionName>,
+    },
+    /// It takes no more writes and goes when everybody has what it holds.
+    Leaving,
+    /// It doesn't count any more.
+    Evicted {
+        /// How this came.
+        reason: String,
+        /// The last of its entries that is known to be held elsewhere; 0 where nobody said.
+        held: Sequence,
+    },
+}
+
+impl Road {
+    /// The road as another region begins with it: without what is this region's own.
+    pub(crate) fn for_newcomer(&self) -> Self {
+        let mut road = self.clone();
+        road.own = None;
+        road.begun = false;
+        road.counted_from = 0;
+        road.expelled = None;
+        road
+    }
+}
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// By member the number of the epoch that it is known to go by.
+    #[must_use]
+    pub fn adopted(&self) -> BTreeMap<RegionName, u64> {
+        let members = self.road.epoch.members.iter();
+        let adopted = members.filter_map(|(region, member)| {
+            let number = self.road.adopted_by(member.origin?).number;
+            Some((region.clone(), number))
+        });
+        adopted.collect()
+    }
+
+    /// The epoch that this region goes by.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.road.epoch
+    }
+
+    /// How this region stands.
+    #[must_use]
+    pub fn standing(&self) -> OwnStanding {
+        if let Some(expelled) = &self.road.expelled {
+            return OwnStanding::Evicted {
+                reason: expelled.reason.clone(),
+                held: expelled.held,
+            };
+        }
+        let own = &self.config.region;
+        let waiting_for = || OwnStanding::Joining {
+            waiting_for: self.road.uncounted_by(own),
+        };
+        if !self.road.begun {
+            let voters = self.road.epoch.voters();
+            return OwnStanding::Joining {
+                waiting_for: voters
+                    .map(|(region, _)| region.clone())
+                    .filter(|region| region != own)
+                    .collect(),
+            };
+        }
+        match self.road.epoch.members.get(own).map(|it| it.standing) {
+            Some(Standing::Joining) => waiting_for(),
+            Some(Standing::Leaving) => OwnStanding::Leaving,
+            Some(Standing::Voting) | None => OwnStanding::Voting,
+        }
+    }
+
+    /// Why a region in this standing takes no client writes; `None` where it does.
+    pub(crate) fn unready(&self) -> Option<String> {
+        if !self.road.begun {
+            return Some("this region is joining and not expected by the others yet".to_owned());
+        }
+        match self.standing() {
+            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() => {
+                let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
+                let names = names.join(", ");
+                Some(format!("this region is joining and waits for {names}"))
+            }
+            OwnStanding::Leaving => Some("this region is leaving".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Why a subscriber gets nothing from here, if so: it counts no more, or not yet. To be asked
+    /// before a [`crate::Sender`] takes its subscription, and again after each change of the epoch.
+    #[must_use]
+    pub fn refusal(&self, region: &RegionName, origin: OriginId) -> Option<Refusal> {
+        let road = self.durable_road();
+        let epoch = road.epoch.number;
+        if road.has_gone(origin) {
+            return Some(Refusal::Evicted {
+                epoch,
+                held: self.log.marks().get(origin).sequence,
+            });
+        }
+        let region = region.clone();
+        (!road.epoch.members.contains_key(&region)).then_some(Refusal::NotMember { region, epoch })
+    }
+
+    /// The road as far as it is durable: what a refusal is based on must not be undone.
+    pub(crate) fn durable_road(&self) -> &Road {
+        self.road_before.as_ref().unwrap_or(&self.road)
+    }
+
+    /// Takes a member's word that this region is none; gives the reason to show.
+    pub(crate) fn told_to_go(&mut self, reason: &Refusal) -> String {
+        let (epoch, held) = match reason {
+            Refusal::Evicted { epoch, held } => (*epoch, *held),
+            Refusal::NotMember { epoch, .. } => (*epoch, Sequence(0)),
+            _ => return reason.to_string(),
+        };
+        if !self.road.begun {
+            return reason.to_string();
+        }
+        let own = self.road.epoch.number;
+        if epoch > own {
+            self.expel(format!("this region was evicted: {reason}"), held);
+        } else if epoch == own || matches!(reason, Refusal::Evicted { .. }) {
+            return format!(
+                "the members were decided differently there, up to epoch {epoch}; here they are at \
+                 epoch {own}: both sides were set apart by hand"
+            );
+        }
+        reason.to_string()
+    }
+}

@@ -1,0 +1,346 @@
+//! Regions that join, leave and are evicted.
+
+use crate::support::{Region, put, request, seconds};
+use meridian_model::{DecidedBy, Message, RegionName, Standing, WIRE_VERSION_MAX};
+use meridian_replicate::{Arrival, OwnStanding, Proposal, ProposeError, Sender, WriteError};
+use std::time::Duration;
+
+fn name(region: &str) -> RegionName {
+    RegionName::new(region)
+}
+
+fn region(own: &str, founders: &[&str]) -> Region {
+    let mut region = Region::new(own);
+    region.founders = founders.iter().map(|it| name(it)).collect();
+    // A newcomer reads the log from its beginning.
+    region.segment_bytes = 1 << 20;
+    if !founders.contains(&own) {
+        region.arrival = Arrival::Joining;
+    }
+    region
+}
+
+/// Founders, running; the first has origin 1, and so on.
+fn founded(names: &[&str]) -> Vec<Region> {
+    let mut regions: Vec<Region> = names.iter().map(|own| region(own, names)).collect();
+    for (region, origin) in regions.iter_mut().zip(1..) {
+        region.start(origin);
+    }
+    regions
+}
+
+/// `receiver` subscribes at `sender` and takes what it is given.
+fn deliver(sender: &mut Region, receiver: &mut Region, elapsed: Duration, wire_version: u16) {
+    let (sent_at, received_at) = (sender.now(elapsed), receiver.now(elapsed));
+    let (from, to) = (sender.name.clone(), receiver.name.clone());
+    let mut stream = sender.sender();
+    let machine = receiver.machine();
+    machine.set_peers(received_at, std::slice::from_ref(&from));
+    machine.connected(received_at, &from, wire_version);
+    serve(sender, receiver, &mut stream, elapsed);
+    while let Some(message) = stream.poll(sent_at).expect("a readable log") {
+        let taken = receiver.machine().message(received_at, &from, message);
+        taken.expect("a readable log");
+        serve(sender, receiver, &mut stream, elapsed);
+    }
+    // What it has to say to others is said when they meet.
+    let _ = receiver.machine().take_outgoing();
+    assert_eq!(to, receiver.name);
+}
+
+/// The sender hears what the receiver has to say, after a commit.
+fn serve(
+    sender: &mut Region,
+    receiver: &mut Region,
+    stream: &mut Sender<meridian_log::MemoryDisk>,
+    elapsed: Duration,
+) {
+    let (sent_at, received_at) = (sender.now(elapsed), receiver.now(elapsed));
+    let (from, to) = (sender.name.clone(), receiver.name.clone());
+    receiver.machine().flush(received_at).expect("a commit");
+    for (peer, message) in receiver.machine().take_outgoing() {
+        if peer != from {
+            continue;
+        }
+        let reply = match message {
+            Message::Ack { held, .. } => {
+                if let Some(member) = sender.machine().road().member(&to) {
+                    sender.machine().holds(member, &held);
+                }
+                None
+            }
+            Message::Subscribe {
+                session, origin, ..
+            } if sender.machine().refusal(&to, origin).is_some() => sender
+                .machine()
+                .refusal(&to, origin)
+                .map(|reason| Message::Refuse { session, reason }),
+            message => {
+                let known = sender.machine().road().member(&to);
+                let answer = stream.subscribe(sent_at, known, message);
+                answer.expect("a readable log").map(|answer| answer.message)
+            }
+        };
+        if let Some(reply) = reply {
+            let taken = receiver.machine().message(received_at, &from, reply);
+            taken.expect("a readable log");
+        }
+    }
+}
+
+/// All of them are connected for so many seconds.
+fn together(regions: &mut [Region], from: u64, to: u64) {
+    for step in from * 2..to * 2 {
+        let elapsed = Duration::from_millis(step * 500);
+        tick(regions, elapsed);
+        for receiver in 0..regions.len() {
+            for sender in (0..regions.len()).filter(|sender| *sender != receiver) {
+                let [one, other] = regions
+                    .get_disjoint_mut([sender, receiver])
+                    .expect("two of them");
+                deliver(one, other, elapsed, WIRE_VERSION_MAX);
+            }
+        }
+        tick(regions, elapsed);
+    }
+}
+
+fn tick(regions: &mut [Region], elapsed: Duration) {
+    for region in regions {
+        let now = region.now(elapsed);
+        region.machine().tick(now).expect("a tick");
+        region.machine().flush(now).expect("a commit");
+    }
+}
+
+/// Nobody hears anybody for so many seconds.
+fn apart(regions: &mut [Region], from: u64, to: u64) {
+    for second in from..to {
+        tick(regions, seconds(second));
+    }
+}
+
+fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), ProposeError> {
+    let now = region.now(seconds(at));
+    let outcome = region.machine().propose(now, proposal);
+    region.machine().flush(now).expect("a commit");
+    outcome
+}
+
+fn add(region: &str) -> Proposal {
+    Proposal::Add {
+        region: name(region),
+        address: None,
+    }
+}
+
+fn remove(region: &str) -> Proposal {
+    Proposal::Remove {
+        region: name(region),
+    }
+}
+
+fn evict(region: &str, decided_by: DecidedBy) -> Proposal {
+    Proposal::Evict {
+        region: name(region),
+        decided_by,
+    }
+}
+
+fn write(region: &mut Region, at: u64, key: &str) -> Result<(), String> {
+    region.run(seconds(at), &request(key, put("1"))).map(|_| ())
+}
+
+fn members(region: &mut Region) -> Vec<(String, Standing)> {
+    let members = &region.machine().epoch().members;
+    let named = members
+        .iter()
+        .map(|(region, member)| (region.to_string(), member.standing));
+    named.collect()
+}
+
+#[test]
+fn a_region_alone_grows_to_two() {
+    let mut regions = founded(&["a"]);
+    write(&mut regions[0], 1, "early").expect("it is alone and writes");
+    propose(&mut regions[0], 1, add("b")).expect("a proposal");
+    let mut b = region("b", &["a"]);
+    b.start(9);
+    let refused = b.put(seconds(1), "too-early");
+    assert!(
+        matches!(refused, Err(WriteError::NotServing { .. })),
+        "{refused:?}"
+    );
+    regions.push(b);
+    together(&mut regions, 1, 6);
+    let both = [
+        ("a".into(), Standing::Voting),
+        ("b".into(), Standing::Voting),
+    ];
+    for region in &mut regions {
+        assert_eq!(members(region), both);
+        assert_eq!(region.machine().standing(), OwnStanding::Voting);
+    }
+    regions[1].row("early");
+    write(&mut regions[1], 6, "from-b").expect("it takes writes");
+    together(&mut regions, 7, 8);
+    regions[0].row("from-b");
+}
+
+#[test]
+fn a_newcomer_that_never_shows_up_blocks_nobody() {
+    let mut regions = founded(&["a"]);
+    propose(&mut regions[0], 1, add("b")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    assert_eq!(members(&mut regions[0]).len(), 2);
+    write(&mut regions[0], 3, "k").expect("it goes on");
+    propose(&mut regions[0], 3, evict("b", DecidedBy::Majority)).expect("the one voter decides");
+    apart(&mut regions, 4, 6);
+    assert_eq!(members(&mut regions[0]), [("a".into(), Standing::Voting)]);
+}
+
+#[test]
+fn a_region_that_founds_itself_is_told_to_join() {
+    let mut regions = founded(&["a"]);
+    propose(&mut regions[0], 1, add("b")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    let mut b = region("b", &["a", "b"]);
+    b.start(9);
+    deliver(&mut b, &mut regions[0], seconds(3), WIRE_VERSION_MAX);
+    let reason = crate::support::quarantine_reason(&mut regions[0]);
+    assert!(
+        reason.contains("founded itself instead of joining"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn who_leaves_as_planned_takes_nothing_with_it() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    write(&mut regions[2], 3, "last-of-c").expect("a write");
+    propose(&mut regions[0], 3, remove("c")).expect("a proposal");
+    together(&mut regions, 3, 10);
+    let refused = write(&mut regions[2], 10, "too-late").expect_err("it has left");
+    assert!(refused.contains("has left"), "{refused}");
+    for region in &mut regions[..2] {
+        region.row("last-of-c");
+        let both = [
+            ("a".into(), Standing::Voting),
+            ("b".into(), Standing::Voting),
+        ];
+        assert_eq!(members(region), both);
+    }
+    assert!(matches!(
+        regions[2].machine().standing(),
+        OwnStanding::Evicted { .. }
+    ));
+}
+
+#[test]
+fn a_majority_evicts_who_is_away_and_nobody_who_is_there() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    let healthy = propose(&mut regions[0], 3, evict("c", DecidedBy::Majority));
+    assert_eq!(healthy, Err(ProposeError::InTouch { region: name("c") }));
+    let mut c = regions.pop().expect("three");
+    write(&mut c, 4, "only-at-c").expect("a write");
+    together(&mut regions, 4, 20);
+    propose(&mut regions[0], 20, evict("c", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 20, 24);
+    assert_eq!(members(&mut regions[1]).len(), 2);
+    // It comes back and hears of it from the first that it asks.
+    deliver(&mut regions[1], &mut c, seconds(24), WIRE_VERSION_MAX);
+    let OwnStanding::Evicted { reason, held } = c.machine().standing() else {
+        panic!("not evicted but {:?}", c.machine().standing());
+    };
+    assert!(reason.contains("doesn't count since epoch 1"), "{reason}");
+    assert!(held > meridian_model::Sequence(0), "they hold some of it");
+    let refused = write(&mut c, 24, "late").expect_err("for good");
+    assert!(refused.contains("evicted"), "{refused}");
+    tick(std::slice::from_mut(&mut c), seconds(24));
+    c.start(77);
+    let refused = write(&mut c, 25, "late").expect_err("after a restart too");
+    assert!(refused.contains("evicted"), "{refused}");
+}
+
+#[test]
+fn an_evicted_region_comes_back_as_another_incarnation() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    let mut old = regions.pop().expect("two");
+    apart(&mut regions, 3, 20);
+    let alone = propose(&mut regions[0], 20, evict("b", DecidedBy::Majority));
+    let (in_touch, needed) = (1, 2);
+    assert_eq!(alone, Err(ProposeError::NoMajority { in_touch, needed }));
+    propose(&mut regions[0], 20, add("c")).expect("begun, in vain");
+    propose(&mut regions[0], 20, evict("b", DecidedBy::Operator)).expect("a person may");
+    apart(&mut regions, 20, 22);
+    propose(&mut regions[0], 22, evict("c", DecidedBy::Majority)).expect("it was added by then");
+    apart(&mut regions, 22, 23);
+    propose(&mut regions[0], 22, add("b")).expect("a proposal");
+    apart(&mut regions, 22, 24);
+    let mut b = region("b", &["a", "b"]);
+    b.arrival = Arrival::Joining;
+    b.start(9);
+    regions.push(b);
+    together(&mut regions, 24, 30);
+    // Its log holds the opening of the incarnation before; it knows itself all the same.
+    regions[1].machine = None;
+    regions[1].start(10);
+    assert_eq!(regions[1].machine().origin().0, 9);
+    together(&mut regions, 30, 34);
+    write(&mut regions[1], 34, "again").expect("it counts");
+    // The old one is refused by its number, whatever name it has.
+    deliver(&mut regions[0], &mut old, seconds(34), WIRE_VERSION_MAX);
+    assert!(matches!(
+        old.machine().standing(),
+        OwnStanding::Evicted { .. }
+    ));
+}
+
+#[test]
+fn a_person_decides_only_where_a_majority_cannot() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    let by_hand = propose(&mut regions[0], 3, evict("c", DecidedBy::Operator));
+    assert_eq!(by_hand, Err(ProposeError::MajorityInTouch));
+}
+
+#[test]
+fn two_sides_that_were_set_apart_by_hand_notice() {
+    let mut regions = founded(&["a", "b", "c", "d"]);
+    together(&mut regions, 1, 3);
+    apart(&mut regions, 3, 20);
+    propose(&mut regions[0], 20, evict("d", DecidedBy::Operator)).expect("a person may");
+    propose(&mut regions[1], 20, evict("c", DecidedBy::Operator)).expect("a person may");
+    let [a, b, ..] = &mut regions[..] else {
+        panic!("four of them")
+    };
+    deliver(a, b, seconds(21), WIRE_VERSION_MAX);
+    let now = b.now(seconds(21));
+    let status = b.machine().peers(now);
+    let reason = format!("{:?}", status.iter().find(|peer| peer.region == name("a")));
+    assert!(reason.contains("decided differently"), "{reason}");
+}
+
+#[test]
+fn nothing_is_proposed_that_a_member_does_not_understand() {
+    let mut both = founded(&["a", "b"]);
+    let (mut b, mut a) = (both.remove(1), both.remove(0));
+    deliver(&mut b, &mut a, seconds(1), 1);
+    let now = a.now(seconds(2));
+    a.machine().tick(now).expect("a tick");
+    let refused = propose(&mut a, 2, add("c"));
+    assert_eq!(refused, Err(ProposeError::NotSpoken { region: name("b") }));
+    assert_eq!(a.machine().all_speak(2), Err(name("b")));
+    deliver(&mut b, &mut a, seconds(3), 2);
+    let now = a.now(seconds(4));
+    a.machine().tick(now).expect("a tick");
+    a.machine().flush(now).expect("a commit");
+    // It is remembered: the peer needn't be there when it matters.
+    a.machine = None;
+    a.start(1);
+    assert_eq!(a.machine().all_speak(2), Ok(()));
+    propose(&mut a, 5, add("c")).expect("now it does");
+}

@@ -1,0 +1,9 @@
+//! A row's document.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    meridian_node::api::fuzz::document(data);
+});

@@ -1,0 +1,9 @@
+//! A transaction's body.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    meridian_node::api::fuzz::transaction(data);
+});
