@@ -26,7 +26,9 @@
 
 use crate::{Applying, CommitError, Engine, EngineError, Executed, Now, Replica, WriteError};
 use meridian_log::Disk;
-use meridian_model::{Body, Decision, Hlc, OriginId, Position, Transaction, Vector, Version};
+use meridian_model::{
+    Body, DECISIONS_SINCE, Decision, Hlc, OriginId, Position, Transaction, Vector, Version,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a replica remembers about dead letters beside what the tables hold.
@@ -114,6 +116,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if bytes > bytes_max {
             return Err(WriteError::LogBudget { bytes, bytes_max });
         }
+        let version = DECISIONS_SINCE;
+        self.all_speak(version)
+            .map_err(|region| WriteError::NotSpoken { region, version })?;
         let hlc = self.clock.tick(now.wall).map_err(WriteError::Clock)?;
         let origin = self.origin;
         let decided =
