@@ -3,6 +3,9 @@
 use crate::{Transaction, Version};
 use serde::{Deserialize, Serialize};
 
+/// The lowest wire version in which there are decisions.
+pub const DECISIONS_SINCE: u16 = 2;
+
 /// A decision about a dead letter: the letter goes, in every region, and a transaction is made in
 /// its place, atomically with that.
 ///

@@ -165,7 +165,8 @@ impl Body {
     pub fn wire_version_min(&self) -> u16 {
         match self {
             Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
-            Self::Decision(_) | Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => 2,
+            Self::Decision(_) => crate::DECISIONS_SINCE,
+            Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => crate::VOTES_SINCE,
         }
     }
 

@@ -24,7 +24,7 @@ mod vote;
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
-pub use decision::Decision;
+pub use decision::{DECISIONS_SINCE, Decision};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use level::{Acknowledgement, Consistency};

@@ -216,6 +216,7 @@ mod tests {
             standing,
             adopted: BTreeMap::new(),
             deciding: None,
+            cuts: BTreeMap::new(),
         })
     }
 

@@ -57,7 +57,7 @@ impl<'a> Holdings<'a> {
     fn others(self) -> impl Iterator<Item = (&'a RegionName, &'a Member)> {
         let own = self.region;
         let voters = self.road.epoch.voters();
-        voters.filter(move |(region, _)| *region != own)
+        voters.filter(move |(region, _)| *region != own && self.road.counts_for_all(region))
     }
 
     /// The last sequence of `origin` that a member is known to hold durably. A region holds its own
@@ -381,5 +381,25 @@ mod tests {
         assert!(held(&mut waiting, &setting).is_empty(), "one is missing");
         setting.told(3, 5);
         assert_eq!(held(&mut waiting, &setting), [0], "b has its own");
+    }
+
+    #[test]
+    fn while_the_regions_change_only_those_of_both_epochs_count() {
+        let mut setting = Setting::of(3);
+        setting.road.epoch.number = 1;
+        let newcomer = setting.regions[2].clone();
+        setting.road.since.insert(newcomer, 1);
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(3, 1);
+        assert_eq!(
+            held(&mut waiting, &setting),
+            [],
+            "b may still ask without c"
+        );
+        for origin in 1..=3 {
+            let adopted = setting.road.adopted.entry(OriginId(origin)).or_default();
+            adopted.number = 1;
+        }
+        assert_eq!(held(&mut waiting, &setting), [1], "now everybody counts c");
     }
 }

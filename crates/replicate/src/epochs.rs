@@ -200,6 +200,23 @@ impl Road {
         })
     }
 
+    /// Whether what a region holds counts for acknowledgements. While not everybody is known to go
+    /// by this region's epoch, some may still ask by the one before it: who votes in both counts,
+    /// so that the holders of a write and those whom a strong read hears of always meet.
+    pub(crate) fn counts_for_all(&self, region: &RegionName) -> bool {
+        let Some(before) = self.epoch.number.checked_sub(1) else {
+            return true;
+        };
+        if self.is_complete() {
+            return true;
+        }
+        match self.decided.get(&before) {
+            Some(before) => before.voters().any(|(voter, _)| voter == region),
+            // Of the founding epoch it is only known who has counted ever since.
+            None => self.since.get(region).copied().unwrap_or_default() <= before,
+        }
+    }
+
     /// Once every member has adopted the epoch, nothing that is not held here can come of those who
     /// count no more: each adoption came with all that its region held of them.
     fn close(&mut self) {

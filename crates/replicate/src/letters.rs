@@ -28,7 +28,7 @@ use crate::resume::Cause;
 use crate::road::Road;
 use crate::{Applying, Engine, EngineError, Executed, Now, Replica, WriteError};
 use meridian_log::Disk;
-use meridian_model::{Body, Decision, Position, Transaction, Version};
+use meridian_model::{Body, DECISIONS_SINCE, Decision, Position, Transaction, Version};
 use std::collections::BTreeSet;
 
 /// What a replica remembers about dead letters beside what the tables hold.
@@ -93,6 +93,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if bytes > bytes_max {
             return Err(WriteError::LogBudget { bytes, bytes_max });
         }
+        let version = DECISIONS_SINCE;
+        self.all_speak(version)
+            .map_err(|region| WriteError::NotSpoken { region, version })?;
         let hlc = self.clock.tick(now.wall).map_err(WriteError::Clock)?;
         let origin = self.origin;
         let decided =

@@ -2,7 +2,7 @@
 
 use crate::{Engine, Replica, Road};
 use meridian_log::Disk;
-use meridian_model::{Epoch, OriginId, Refusal, RegionName, Sequence, Standing};
+use meridian_model::{Epoch, Hlc, OriginId, Refusal, RegionName, Sequence, Standing};
 use std::collections::BTreeMap;
 
 /// How a dataset's stream begins where the log has none of this region's own yet.
@@ -58,6 +58,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Some((region.clone(), number))
         });
         adopted.collect()
+    }
+
+    /// Of each incarnation that counts no more, the last clock reading of its stream that anybody
+    /// holds, or ever will.
+    #[must_use]
+    pub fn cuts(&self) -> BTreeMap<OriginId, Hlc> {
+        self.road.closed.clone()
     }
 
     /// The epoch that this region goes by.

@@ -403,7 +403,7 @@ impl World {
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
-                self.ledger.acknowledged(index);
+                self.ledger.acknowledged(node.life);
             }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();

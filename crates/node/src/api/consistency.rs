@@ -183,6 +183,10 @@ fn token_missing() -> Problem {
 /// Waits until all that was acknowledged before now has been applied here. Tells whether the reply
 /// waits too.
 async fn strong(dataset: &DatasetHandle, deadline: Instant) -> Result<bool, Problem> {
+    if !dataset.wait_for_agreement(left(deadline)).await {
+        let reason = "the regions are changing, and not all of them have said so yet".to_owned();
+        return Err(unavailable(dataset, reason));
+    }
     let mut read = dataset.strong_read();
     let mut asked = JoinSet::new();
     for peer in read.asked() {

@@ -9,8 +9,8 @@ use meridian_engine_kv::{
 };
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, Epoch, Message, OriginId, Position, Question, Refusal, RegionName, RowName, Sequence,
-    SnapshotId, Vector, Version,
+    Answer, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName, RowName,
+    Sequence, SnapshotId, Vector, Version,
 };
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
@@ -218,6 +218,29 @@ pub struct Membership {
     pub adopted: BTreeMap<RegionName, u64>,
     /// What is being decided.
     pub deciding: Option<Deciding>,
+    /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
+    pub cuts: BTreeMap<OriginId, Hlc>,
+}
+
+impl Membership {
+    /// Whether every member that votes is known to go by this region's epoch.
+    fn is_settled(&self) -> bool {
+        let number = self.epoch.number;
+        let mut voters = self.epoch.voters();
+        voters.all(|(region, _)| number == 0 || self.adopted.get(region) >= Some(&number))
+    }
+
+    /// What a client has seen, without what was lost with a region that was given up: nobody could
+    /// wait for that.
+    fn reachable(&self, seen: &Vector) -> Vector {
+        let reachable = seen
+            .iter()
+            .map(|(origin, hlc)| match self.cuts.get(&origin) {
+                Some(cut) => (origin, hlc.min(*cut)),
+                None => (origin, hlc),
+            });
+        reachable.collect()
+    }
 }
 
 /// A handle to a running dataset; clones are cheap.
@@ -271,7 +294,10 @@ impl DatasetHandle {
     /// `timeout`.
     pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
         let mut applied = self.applied.clone();
-        let waited = applied.wait_for(|applied| has_reached(applied, seen));
+        let waited = applied.wait_for(|applied| {
+            has_reached(applied, seen)
+                || has_reached(applied, &self.membership.borrow().reachable(seen))
+        });
         matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
     }
 
@@ -325,6 +351,15 @@ impl DatasetHandle {
             .filter(|region| **region != self.region)
             .cloned()
             .collect()
+    }
+
+    /// Waits until all that count are known to agree on who counts; `false` when it takes longer
+    /// than `timeout`. In between, a write may have been confirmed by a region that counts no more,
+    /// so that those who count now are no quorum for it.
+    pub(crate) async fn wait_for_agreement(&self, timeout: Duration) -> bool {
+        let mut membership = self.membership.clone();
+        let settled = membership.wait_for(|membership| membership.is_settled());
+        matches!(tokio::time::timeout(timeout, settled).await, Ok(Ok(_)))
     }
 
     /// A strong read, which begins now.

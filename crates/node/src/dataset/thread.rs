@@ -352,6 +352,14 @@ impl Worker {
         if let Err(error) = self.replica.tick(now) {
             tracing::warn!(dataset = self.name, %error, "cannot trim the log");
         }
+        self.tell_membership();
+        let status = self.describe(now);
+        if let Some(shared) = &self.status {
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        }
+    }
+
+    fn tell_membership(&self) {
         let membership = membership_of(&self.replica);
         self.publish_membership.send_if_modified(|known| {
             let is_new = **known != membership;
@@ -360,10 +368,6 @@ impl Worker {
             }
             is_new
         });
-        let status = self.describe(now);
-        if let Some(shared) = &self.status {
-            *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
-        }
     }
 
     fn commit(&mut self, now: Now) {
@@ -374,6 +378,10 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
+            if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
+                // Before others can learn of the adoption: a strong read here has to go by it then.
+                self.tell_membership();
+            }
             self.publish_applied();
         }
         self.answer(now, &committed);
@@ -476,6 +484,7 @@ fn membership_of(replica: &EmbeddedReplica) -> Membership {
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
+        cuts: replica.cuts(),
     }
 }
 

@@ -44,6 +44,8 @@ fn decide(
 ) -> Result<Outcome, WriteError<Rejection>> {
     let now = region.now(seconds(elapsed));
     let machine = region.machine();
+    // It is noted by the time which wire versions the members speak.
+    machine.tick(now).expect("a readable log");
     let outcome = machine.decide(now, letter, |tables, version| {
         tables.decide(version, letter, verdict)
     })?;
