@@ -292,8 +292,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             position = position.next();
         }
         if position == self.log.end() {
-            // Beside what entries say, this holds what was noted meanwhile.
-            road.clone_from(self.committed_road());
+            // Nothing is staged: this is as of the log's end, with what was noted beside entries.
+            road.clone_from(&self.road);
             let reached = self.log.marks().vector();
             self.engine.reaches(&reached);
         }
