@@ -347,6 +347,23 @@ impl World {
             .collect();
     }
 
+    /// How many of a node's tombstones damage has brought back, long after they were collected. They
+    /// show nothing and any write beats them, so no comparison finds them.
+    pub(crate) fn brought_back(&self, index: usize) -> usize {
+        let node = &self.nodes[index];
+        if !node.is_damaged {
+            return 0;
+        }
+        let shown = node.rows();
+        let is_back = |(name, earlier): &&(RowName, Vec<u8>)| {
+            let record = damage::record(&node.store, name);
+            let record = record.expect("the tables in memory are readable");
+            let key = (name.table.clone(), name.key.clone());
+            record.as_ref() == Some(earlier) && !shown.contains_key(&key)
+        };
+        self.older.iter().filter(is_back).count()
+    }
+
     /// Damages a few records of a node's tables, unknown to anybody.
     pub(crate) fn damage(&mut self, index: usize) {
         self.is_undamaged = false;

@@ -442,7 +442,7 @@ pub(crate) fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     for index in survivors(world) {
         let node = &world.nodes[index];
         law.check(node.name.as_str(), &node.rows())?;
-        let left = node.uncollected();
+        let left = node.uncollected() - world.brought_back(index);
         if everybody && left > 0 {
             let what = format!("{left} tombstones or increments were never collected");
             return Err(Violation::Broken {
