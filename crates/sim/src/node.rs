@@ -9,7 +9,7 @@ use meridian_engine_kv::{
     Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Marks, Micros, OriginId, RegionName, Strategy};
+use meridian_model::{Epoch, Micros, OriginId, RegionName, Strategy};
 use meridian_replicate::{
     Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
 };
@@ -58,8 +58,8 @@ pub(crate) struct Node {
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
     pub(crate) joining: Option<Joining>,
-    /// Clients are not let in before all of this has been applied.
-    pub(crate) must_apply: Marks,
+    /// The epoch that it goes by, as of its last commit.
+    pub(crate) published: Epoch,
     started: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Node {
             segment_bytes: 16 << 10,
             refused: None,
             joining: None,
-            must_apply: Marks::default(),
+            published: Epoch::default(),
             started: Duration::ZERO,
         }
     }
@@ -127,6 +127,7 @@ impl Node {
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
         self.origin = Some(replica.origin());
+        self.published = replica.epoch().clone();
         self.replica = Some(replica);
         Ok(())
     }
