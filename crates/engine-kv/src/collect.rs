@@ -32,12 +32,18 @@ pub(crate) struct Collector {
     due: BTreeMap<OriginId, Hlc>,
     conflicts: Vec<u8>,
     expiries: Hlc,
+    /// What was collected up to, since the tables were opened.
+    pub(crate) collected: Vector,
 }
 
 impl Collector {
     /// Forgets the cursors, since what was removed may not have been committed.
     pub(crate) fn restart(&mut self) {
-        *self = Self::default();
+        let collected = std::mem::take(&mut self.collected);
+        *self = Self {
+            collected,
+            ..Self::default()
+        };
     }
 
     /// Notes an expiry, which may lie before the cursor: keys arrive from several origins.
@@ -52,6 +58,8 @@ impl<S: Store> Tables<S> {
         stable: &Vector,
         now: Micros,
     ) -> Result<(), TablesError> {
+        self.collector.collected = stable.clone();
+        self.forget_taken(stable);
         let mut budget = RECORDS_MAX;
         for (origin, hlc) in stable.iter() {
             self.collect_origin(origin, hlc, stable, &mut budget)?;
@@ -74,9 +82,14 @@ impl<S: Store> Tables<S> {
         for at in records {
             let due = keys::decode_due(&at);
             let due = due.ok_or_else(|| TablesError::damaged("collect record", &at))?;
-            self.collect_record(&due, stable)?;
+            let collected = self.collect_record(&due, stable);
             self.collector.due.insert(origin, due.version.hlc);
-            self.staged.remove(at);
+            match collected {
+                Ok(()) => self.staged.remove(at),
+                // It stays due until the row is mended; everything else is collected meanwhile.
+                Err(error) if error.damaged_row().is_some() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

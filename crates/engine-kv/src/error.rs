@@ -1,6 +1,7 @@
 //! What can go wrong inside the tables.
 
-use crate::StoreError;
+use crate::{StoreError, keys};
+use meridian_model::RowName;
 use meridian_replicate::EngineError;
 
 /// The tables could not be opened, read or written.
@@ -31,6 +32,17 @@ pub enum TablesError {
         /// Its key, escaped.
         key: String,
     },
+    /// A record of a row that is no valid encoding: the other regions have a good one.
+    #[error(
+        "{row} is damaged in this region: its {kind} fails its checksum\n\nhint: it is mended from \
+         the other regions as soon as they answer, and they serve it; check this region's disk"
+    )]
+    DamagedRow {
+        /// The row.
+        row: RowName,
+        /// What kind of record.
+        kind: &'static str,
+    },
     /// A change that can't be stored under any key.
     #[error("a change in table {table:?} can't be stored: {reason}")]
     Unstorable {
@@ -58,9 +70,21 @@ pub enum TablesError {
 
 impl TablesError {
     pub(crate) fn damaged(kind: &'static str, key: &[u8]) -> Self {
-        Self::Damaged {
-            kind,
-            key: key.escape_ascii().to_string(),
+        match keys::row_of(key) {
+            Some(row) => Self::DamagedRow { row, kind },
+            None => Self::Damaged {
+                kind,
+                key: key.escape_ascii().to_string(),
+            },
+        }
+    }
+
+    /// The row whose damage is the cause, if that is it.
+    #[must_use]
+    pub fn damaged_row(&self) -> Option<&RowName> {
+        match self {
+            Self::DamagedRow { row, .. } => Some(row),
+            _ => None,
         }
     }
 
@@ -74,6 +98,7 @@ impl TablesError {
         EngineError {
             context: doing.to_owned(),
             disk_full: self.disk_full(),
+            damaged_row: self.damaged_row().cloned(),
             source: Box::new(self),
         }
     }

@@ -11,13 +11,14 @@
 //! e HLC:8 ORIGIN:8                            its transaction
 //! m NAME                                      meta: format, applied, road, conflicts, letters, seen,
 //!                                             unfinished
+//! a TABLE 00 KEY                              as of what a row was taken over from a peer
 //! ```
 //!
 //! Numbers are big-endian, so that keys sort as the numbers do. A table's name has no NUL, hence
 //! `TABLE 00` is no prefix of another table's. A row's key may hold any character, NUL too; it
 //! stands last, or behind its length.
 
-use meridian_model::{Hlc, OriginId, Position, Version};
+use meridian_model::{Hlc, OriginId, Position, RowName, Span, SpanEnd, Version};
 
 pub(crate) const FORMAT: &[u8] = b"mformat";
 pub(crate) const APPLIED: &[u8] = b"mapplied";
@@ -259,6 +260,69 @@ pub(crate) fn decode_expiry(bytes: &[u8]) -> Option<(Hlc, &str)> {
     Some((Hlc::from_raw(hlc), std::str::from_utf8(key).ok()?))
 }
 
+/// The rows of a span.
+pub(crate) fn rows_in(span: &Span) -> Range {
+    let behind = |name: &RowName| [&row(&name.table, &name.key)[..], &[0]].concat();
+    Range {
+        start: span.after.as_ref().map_or_else(|| b"r".to_vec(), behind),
+        end: match &span.to {
+            SpanEnd::Last => b"s".to_vec(),
+            SpanEnd::Row(name) => behind(name),
+            SpanEnd::Table(table) => after_table(table),
+        },
+    }
+}
+
+/// The version in the key of an increment kept apart.
+pub(crate) fn decode_kept(bytes: &[u8]) -> Option<(&str, &str, Version)> {
+    let rest = bytes.strip_prefix(b"k")?;
+    let nul = rest.iter().position(|byte| *byte == 0)?;
+    let (length, rest_of) = rest[nul + 1..].split_first_chunk()?;
+    let (key, version) = rest_of.split_at_checked(u16::from_be_bytes(*length).into())?;
+    let (hlc, origin) = take_u64(version)?;
+    let (origin, []) = take_u64(origin)? else {
+        return None;
+    };
+    let version = Version {
+        hlc: Hlc::from_raw(hlc),
+        origin: OriginId(origin),
+    };
+    Some((
+        std::str::from_utf8(&rest[..nul]).ok()?,
+        std::str::from_utf8(key).ok()?,
+        version,
+    ))
+}
+
+/// The row that a record is about, where it is a row's or an increment's.
+pub(crate) fn row_of(bytes: &[u8]) -> Option<RowName> {
+    let (table, key) =
+        decode_row(bytes).or_else(|| decode_kept(bytes).map(|(table, key, _)| (table, key)))?;
+    Some(RowName {
+        table: table.to_owned(),
+        key: key.to_owned(),
+    })
+}
+
+pub(crate) fn ahead(name: &RowName) -> Vec<u8> {
+    join(&[b"a", name.table.as_bytes(), &[0], name.key.as_bytes()])
+}
+
+pub(crate) fn all_ahead() -> Range {
+    Range {
+        start: b"a".to_vec(),
+        end: b"b".to_vec(),
+    }
+}
+
+pub(crate) fn decode_ahead(bytes: &[u8]) -> Option<RowName> {
+    let (table, key) = split_name(bytes.strip_prefix(b"a")?)?;
+    Some(RowName {
+        table: table.to_owned(),
+        key: key.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,15 +367,18 @@ mod tests {
             prop_assert_eq!(inside, one.0 == other.0 && other.1 > one.1);
             let increments = kept_of(&one.0, &one.1);
             let bytes = kept(&other.0, &other.1, version(hlc, origin));
+            let decoded = decode_kept(&bytes);
+            prop_assert_eq!(decoded, Some((&*other.0, &*other.1, version(hlc, origin))));
             prop_assert_eq!(increments.start <= bytes && bytes < increments.end, one == other);
         }
 
         #[test]
         fn no_bytes_make_a_decoder_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
-            prefix in prop::sample::select(b"rqcxd".to_vec()),
+            prefix in prop::sample::select(b"rqcxdka".to_vec()),
         ) {
             let bytes = [&[prefix][..], &bytes].concat();
+            let _ = (decode_kept(&bytes), decode_ahead(&bytes));
             let _ = (decode_row(&bytes), decode_due(&bytes));
             let _ = (decode_conflict(&bytes), decode_expiry(&bytes), decode_letter(&bytes));
         }
@@ -326,6 +393,31 @@ mod tests {
         };
         assert!(inside(3, 5) && inside(7, 5));
         assert!(!inside(2, 5) && !inside(8, 5) && !inside(5, 4) && !inside(5, 6));
+    }
+
+    #[test]
+    fn a_span_holds_what_is_after_its_start_up_to_its_end() {
+        let name = |table: &str, key: &str| RowName {
+            table: table.to_owned(),
+            key: key.to_owned(),
+        };
+        let inside = |span: &Span, table: &str, key: &str| {
+            let (range, at) = (rows_in(span), row(table, key));
+            range.start <= at && at < range.end
+        };
+        let span = Span {
+            after: Some(name("t", "b")),
+            to: SpanEnd::Row(name("u", "b")),
+        };
+        assert!(!inside(&span, "t", "b") && inside(&span, "t", "b\0") && inside(&span, "tt", "a"));
+        assert!(inside(&span, "u", "b") && !inside(&span, "u", "b\0"));
+        let table = Span::of_table("t");
+        assert!(
+            inside(&table, "t", "\0") && !inside(&table, "s", "z") && !inside(&table, "tt", "a")
+        );
+        assert!(
+            inside(&Span::default(), "a", "a") && inside(&span.behind(name("t", "c")), "t", "d")
+        );
     }
 
     #[test]

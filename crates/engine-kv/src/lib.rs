@@ -16,7 +16,10 @@
 
 mod changes;
 mod collect;
+mod compare;
 mod conflicts;
+#[cfg(feature = "damage")]
+pub mod damage;
 mod differences;
 mod error;
 mod execute;
@@ -28,6 +31,7 @@ pub mod fuzz;
 mod keys;
 mod letters;
 mod memory_store;
+mod mend;
 mod overlay;
 mod read;
 mod request;
@@ -37,6 +41,7 @@ mod strategies;
 mod tables;
 mod value;
 
+pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
 pub use letters::operations_of;

@@ -128,6 +128,10 @@ impl<S: Store> TableReader<S> {
         Self { store }
     }
 
+    pub(crate) fn view(&self) -> S::View {
+        self.store.view()
+    }
+
     /// A row; `None` where it isn't there.
     ///
     /// # Errors
@@ -321,7 +325,8 @@ fn next_table<V: View>(view: &V, last: Option<&str>) -> Result<Option<String>, T
 fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
     let mut found = false;
     try_visit(view, &keys::rows_of(table, None), |at, bytes| {
-        found = decode_live(at, bytes)?.is_some();
+        // Whatever a damaged record holds, the table is worth naming.
+        found = !matches!(decode_live(at, bytes), Ok(None));
         Ok(if found {
             ControlFlow::Break(())
         } else {

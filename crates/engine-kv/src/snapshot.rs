@@ -7,7 +7,9 @@
 //! What travels is told by a record's letter, and every letter says whether it does: a kind of
 //! record that nobody thought of would be missing in every region that joins. Local are the
 //! conflicts (each region lists those that it resolved) and meta (the position is one of the log's;
-//! the road travels beside the records, with the marks).
+//! the road travels beside the records, with the marks). Of a row that was taken over from a peer and
+//! is ahead of the position, the note that it is travels with it: whoever follows the log from there
+//! must leave out the same writes to it.
 //!
 //! Records travel as they are kept, checksums included, and are verified on both ends: a damaged
 //! one isn't spread, and one that was damaged on the way isn't taken. They come in the order of
@@ -20,7 +22,7 @@ use meridian_replicate::{EngineError, Records, SnapshotView};
 use std::ops::ControlFlow;
 
 /// The kinds of record that another region needs, by their letter, in order.
-const TRAVELLING: [u8; 7] = *b"deikqrx";
+const TRAVELLING: [u8; 8] = *b"adeikqrx";
 /// The kinds that are this region's own.
 const LOCAL: [u8; 2] = *b"cm";
 
@@ -101,6 +103,7 @@ impl<V: View> SnapshotView for TablesView<V> {
 /// Whether a record is whole, and one that may travel.
 fn verify(key: &[u8], value: &[u8]) -> Result<(), TablesError> {
     let kind = match key.first() {
+        Some(b'a') => "taken row",
         Some(b'r') => "row",
         Some(b'k') => "increment",
         Some(b'i') => "idempotency key",

@@ -4,6 +4,7 @@
 use crate::collect::Collector;
 use crate::keys::{self, Collectable};
 use crate::letters::{self, Letters};
+use crate::mend::Taken;
 use crate::overlay::Overlay;
 use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
@@ -40,6 +41,7 @@ pub struct Tables<S: Store> {
     pub(crate) strategies: Strategies,
     pub(crate) staged: Overlay,
     pub(crate) collector: Collector,
+    pub(crate) taken: Taken,
     /// With what is staged.
     pub(crate) conflicts: ConflictCounts,
     committed_conflicts: ConflictCounts,
@@ -81,6 +83,7 @@ impl<S: Store> Tables<S> {
         Ok(Self {
             position: meta(&store, keys::APPLIED)?.unwrap_or_default(),
             road: meta(&store, keys::ROAD)?,
+            taken: Taken::open(&store)?,
             store,
             limits,
             strategies: Strategies::default(),
@@ -124,6 +127,9 @@ impl<S: Store> Tables<S> {
         let mut conflicts = 0;
         for change in &applying.transaction.changes {
             check_storable(change)?;
+            if self.taken.includes(change, applying.version) {
+                continue;
+            }
             let (last, sibling) = (PutKind::LastWriterWins, PutKind::Sibling);
             let merged = match &change.operation {
                 Operation::Put { document } => {
@@ -313,6 +319,7 @@ impl<S: Store> Tables<S> {
         self.position = position;
         self.road = road.or_else(|| self.road.take());
         self.committed_conflicts = self.conflicts;
+        self.taken.committed();
         Ok(())
     }
 }
@@ -358,6 +365,7 @@ impl<S: Store> Engine for Tables<S> {
     fn discard(&mut self) {
         self.staged.clear();
         self.collector.restart();
+        self.taken.discard();
         self.conflicts = self.committed_conflicts;
         self.seen.clone_from(&self.committed_seen);
         self.letters.discard();

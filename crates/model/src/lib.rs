@@ -5,6 +5,7 @@
 //! none of them.
 
 mod clock;
+mod compare;
 mod conflict;
 mod decision;
 mod entry;
@@ -21,6 +22,7 @@ mod vector;
 mod vote;
 
 pub use clock::{Clock, ClockError, Hlc, Micros};
+pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
 pub use decision::{DECISIONS_SINCE, Decision};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};

@@ -40,6 +40,8 @@ pub enum Mutation {
     CollectedEarly,
     /// A region goes on taking an incarnation's stream after it adopted an epoch without it.
     TakenBeyondTheCut,
+    /// Repair takes a row from whoever still has it, whatever the majority says.
+    RepairResurrectsDelete,
 }
 
 #[cfg(feature = "mutations")]

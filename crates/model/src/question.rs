@@ -5,7 +5,7 @@
 //! that isn't answered in time may be asked again, since none changes anything, but for a write that
 //! is handed on: it leaves once, and only its answer tells what became of it.
 
-use crate::{Epoch, SnapshotId, SnapshotPart, Vector};
+use crate::{Epoch, Fetched, Looked, RowName, SnapshotId, SnapshotPart, Span, SpanDigest, Vector};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,29 @@ pub enum Question {
     Write(Bytes),
     /// "Who counts, as far as you know?"
     Epoch,
+    /// "What do these spans of rows hold, in short?"
+    Digests(Vec<Span>),
+    /// "Which rows do these spans show, with their digests?"
+    Rows {
+        /// Spans in ascending order, none overlapping another.
+        spans: Vec<Span>,
+        /// At most so many rows.
+        rows_max: u32,
+    },
+    /// "What do your copies of these rows hold, once you have applied all this?"
+    Look {
+        /// The rows.
+        names: Vec<RowName>,
+        /// What has to be applied first.
+        covering: Vector,
+    },
+    /// "Give me these rows, once you have applied all this."
+    Fetch {
+        /// The rows.
+        names: Vec<RowName>,
+        /// What has to be applied first.
+        covering: Vector,
+    },
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -53,4 +76,37 @@ pub enum Answer {
     Write(Bytes),
     /// Who counts there.
     Epoch(Epoch),
+    /// One digest for each span.
+    Digests(Vec<SpanDigest>),
+    /// Rows in order, with their digests.
+    Rows {
+        /// Names and digests; damaged records too, without one.
+        rows: Vec<(RowName, Option<u64>)>,
+        /// Whether these are all; else the last one says where to go on.
+        complete: bool,
+    },
+    /// The copies.
+    Looked(Looked),
+    /// The rows.
+    Fetched(Fetched),
+}
+
+impl Question {
+    /// Whether it is one of those that regions compare their rows with.
+    #[must_use]
+    pub fn is_about_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Digests(_) | Self::Rows { .. } | Self::Look { .. } | Self::Fetch { .. }
+        )
+    }
+
+    /// What the region that is asked must have applied before it answers.
+    #[must_use]
+    pub fn covering(&self) -> Option<&Vector> {
+        match self {
+            Self::Look { covering, .. } | Self::Fetch { covering, .. } => Some(covering),
+            _ => None,
+        }
+    }
 }

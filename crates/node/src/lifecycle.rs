@@ -12,7 +12,8 @@
 use crate::arrival::Places;
 use crate::aside::{Resubmission, Shelf, Shelves, resubmit_all};
 use crate::dataset::{
-    BootstrapProgress, DatasetConfig, DatasetHandle, Input, bootstrap, describe, needs_bootstrap,
+    BootstrapProgress, DatasetConfig, DatasetHandle, Input, bootstrap, describe, look_after,
+    needs_bootstrap,
 };
 use crate::joining::Progress;
 use crate::keeper::Keeper;
@@ -23,6 +24,7 @@ use meridian_replicate::{Arrival, OwnStanding};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How often the members are asked whether they expect an evicted region again.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -59,8 +61,12 @@ impl Lifecycle {
             None => self.join().await?,
         };
         loop {
+            let mut company = JoinSet::new();
+            company.spawn(look_after(handle.clone()));
             self.settle_in(&handle).await;
             counts_no_more(&handle).await;
+            // What counts no more is no measure for others, and has nobody to be mended from.
+            company.shutdown().await;
             self.expected_again(&handle).await;
             self.set_aside(handle).await?;
             handle = self.join().await?;

@@ -3,7 +3,9 @@
 use crate::api::{Api, ApiState, Door};
 use crate::arrival::Places;
 use crate::aside::{ShelfError, Shelves};
-use crate::dataset::{ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership};
+use crate::dataset::{
+    ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
+};
 use crate::faults::{DiskLevers, Faults};
 use crate::keeper::Keeper;
 use crate::known::Known;
@@ -358,6 +360,10 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
         },
         stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
         disk: disk.clone(),
+        repair: RepairConfig {
+            compare_every: dataset.compare_every,
+            rows_per_second_max: dataset.compare_rows_per_second_max,
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
 use meridian_model::{
-    Change, IdempotencyKey, Micros, Position, Record, Transaction, Vector, Version,
+    Change, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector, Version,
 };
 
 /// A dataset's tables. Effects are staged by [`Engine::apply`] and become visible, durable in the
@@ -141,6 +141,8 @@ pub struct EngineError {
     pub context: String,
     /// Whether the cause is a full disk.
     pub disk_full: bool,
+    /// The row whose damaged record is the cause, if that is it: other regions have a good one.
+    pub damaged_row: Option<RowName>,
     /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,

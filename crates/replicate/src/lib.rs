@@ -7,6 +7,7 @@
 
 mod acknowledgement;
 mod ballots;
+pub mod compare;
 mod engine;
 mod epochs;
 mod error;
@@ -19,6 +20,7 @@ mod proposal;
 mod quorum;
 mod receiver;
 mod replica;
+mod resume;
 mod road;
 mod sender;
 mod snapshot;

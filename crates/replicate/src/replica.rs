@@ -16,6 +16,7 @@ use crate::identity::identified;
 use crate::letters::Letters;
 use crate::membership::Deliberation;
 use crate::receiver::Receiver;
+use crate::resume::Behind;
 use crate::road::Road;
 use crate::snapshot::Sponsor;
 use crate::{
@@ -86,16 +87,18 @@ pub struct Replica<D: Disk, E: Engine> {
     /// The snapshots given out, for which the log is kept.
     pub(crate) sponsor: Sponsor<E::View>,
     pub(crate) deliberation: Deliberation,
-    staged: Vec<Entry>,
+    pub(crate) staged: Vec<Entry>,
     staged_bytes: u64,
     /// The road before this round, where the round changed it.
     pub(crate) road_before: Option<Road>,
-    visible: Vec<Visible>,
+    pub(crate) visible: Vec<Visible>,
     /// Why client writes are refused for good.
     pub(crate) stopped: Option<String>,
     /// Why the tables no longer follow the log.
     pub(crate) tables_stopped: Option<String>,
-    /// Dead letters that the tables stand at, and decisions still to be applied.
+    /// Set while the tables stand at a position before the log's end.
+    pub(crate) behind: Option<Behind>,
+    /// Decisions about dead letters still to be applied.
     pub(crate) letters: Letters,
     settled: bool,
     opened_at: Duration,
@@ -140,6 +143,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             visible: Vec::new(),
             stopped: None,
             tables_stopped: None,
+            behind: None,
             letters: Letters::default(),
             settled: false,
             opened_at: now.elapsed,
@@ -149,7 +153,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             road,
         };
         replica.replay(now)?;
-        let reached = replica.log.marks().vector();
+        let reached = replica.applied();
         replica.engine.reaches(&reached);
         replica.tables_dirty = true;
         replica.begin(now)?;
@@ -157,38 +161,49 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(replica)
     }
 
-    pub(crate) fn replay(&mut self, now: Now) -> Result<(), OpenError> {
+    fn replay(&mut self, now: Now) -> Result<(), OpenError> {
         for (_, mark) in self.log.marks().iter() {
             self.clock.observe(mark.hlc);
         }
         self.replay_from_tables(now)?;
         // What was decided about a letter stands behind it in the log.
-        while self.is_decided() {
-            self.leave_letter();
-            self.replay_from_tables(now)?;
+        self.leave_decided(now);
+        if let Some(behind) = &mut self.behind {
+            behind.is_fresh = false;
         }
         self.road_before = None;
         self.visible.clear();
-        Ok(())
+        match self.tables_stopped.take() {
+            None => Ok(()),
+            Some(reason) => Err(OpenError::Replay {
+                position: self.engine.position(),
+                reason,
+            }),
+        }
     }
 
+    /// Follows the log to its end, the tables as far as they can.
     fn replay_from_tables(&mut self, now: Now) -> Result<(), OpenError> {
         let reader = self.log.reader();
         let mut position = self.engine.position();
         while position < self.log.end() {
             let batch = reader.read(position, 1 << 20).map_err(OpenError::Log)?;
-            for entry in &batch.entries {
+            for (index, entry) in batch.entries.iter().enumerate() {
                 let body = Body::decode(&entry.body).map_err(OpenError::Entry)?;
+                let was_blocked = self.blocked_by().is_some();
                 self.follow(position, entry, &body, now);
+                if !was_blocked && self.blocked_by().is_some() {
+                    self.miss_all(&batch.entries[..index]);
+                }
                 position = position.next();
             }
             self.letters.logged();
-            if self.is_halted() {
-                self.commit_up_to_letter().map_err(OpenError::Tables)?;
-                continue;
-            }
             if let Some(reason) = self.tables_stopped.take() {
                 return Err(OpenError::Replay { position, reason });
+            }
+            if self.behind.is_some() {
+                self.commit_up_to_letter().map_err(OpenError::Tables)?;
+                continue;
             }
             let road = Some(self.road.encode());
             self.engine
@@ -231,9 +246,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.road_before.as_ref().unwrap_or(&self.road)
     }
 
-    /// Why the tables don't follow the log any more, if so.
+    /// Why the tables don't follow the log, if so.
     pub(crate) fn tables_stopped(&self) -> Option<&str> {
-        self.tables_stopped.as_deref()
+        let behind = self.behind.as_ref().map(Behind::reason);
+        self.tables_stopped.as_deref().or(behind)
     }
 
     /// The log, for links.
@@ -279,7 +295,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let expelled = self.road.expelled.as_ref();
         self.stopped
             .as_deref()
-            .or(self.tables_stopped.as_deref())
+            .or(self.tables_stopped())
             .or(expelled.map(|expelled| expelled.reason.as_str()))
     }
 
@@ -367,37 +383,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Does what an entry says: the step that every entry takes once, when it is logged or, after
     /// a crash, replayed.
     fn follow(&mut self, position: Position, entry: &Entry, body: &Body, now: Now) {
-        let foreign = entry.origin != self.origin;
+        let is_news = !matches!(body, Body::Report(_) | Body::Vote(_));
+        self.report_due |= is_news && entry.origin != self.origin;
         match body {
-            Body::Open { region } => {
-                self.report_due |= foreign;
-                self.change_road(|road| road.open(region.clone(), entry.origin));
-            }
-            Body::Report(report) => {
-                self.change_road(|road| road.report(entry.origin, report.clone()));
-            }
-            Body::Join { region, epoch } => {
-                self.report_due |= foreign;
-                self.change_road(|road| road.join(region.clone(), entry.origin, *epoch));
-            }
-            Body::Vote(vote) => self.change_road(|road| {
-                if vote.number() > road.epoch.number {
-                    let ballots = road.ballots.entry(vote.number()).or_default();
-                    ballots.follow(entry.origin, vote.clone());
-                }
-            }),
-            Body::Adopt(adopt) => {
-                self.report_due |= foreign;
-                self.change_road(|road| road.follow_adopt(entry, adopt));
-            }
             Body::Transaction(transaction) => {
-                self.report_due |= foreign;
                 self.apply(position, entry.version(), transaction, now);
             }
             Body::Decision(decision) => {
-                self.report_due |= foreign;
                 self.follow_decision(position, entry.version(), decision, now);
             }
+            _ => self.change_road(|road| road.follow(entry, body)),
         }
     }
 
@@ -408,8 +403,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         transaction: &Transaction,
         now: Now,
     ) {
-        if self.tables_stopped.is_some() {
-            self.letters.missed(version);
+        if !self.follows() {
+            self.miss(version);
             return;
         }
         if version.origin != self.origin {
@@ -425,8 +420,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             transaction,
             now: now.wall,
         };
-        if let Err(error) = self.apply_or_set_aside(&applying) {
-            self.stop_tables(&error);
+        if let Err(error) = self.apply_or_set_aside(&applying, None) {
+            match error.damaged_row.clone() {
+                Some(row) => self.block(row, version),
+                None => self.stop_tables(&error),
+            }
         }
     }
 
@@ -472,6 +470,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// [`CommitError`]: whether the round is undone, or durable but not visible.
     pub fn flush(&mut self, now: Now) -> Result<(), CommitError> {
         let fresh = !self.staged.is_empty();
+        let has_own = self.staged.iter().any(|entry| entry.origin == self.origin);
         if fresh {
             if let Err(error) = self.log.commit(&self.staged) {
                 self.roll_back(now, &error);
@@ -482,7 +481,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.letters.logged();
         }
         let outcome = if fresh || self.tables_dirty {
-            self.commit_tables(now)
+            self.commit_tables(now, has_own)
         } else {
             Ok(())
         };
@@ -490,11 +489,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         outcome
     }
 
-    fn commit_tables(&mut self, now: Now) -> Result<(), CommitError> {
+    fn commit_tables(&mut self, now: Now, has_own: bool) -> Result<(), CommitError> {
         self.tables_dirty = false;
-        if self.is_halted() {
+        if self.tables_stopped.is_none() && self.behind.is_some() {
             self.road_before = None;
-            return self.commit_halted(now);
+            return self.commit_behind(now, has_own);
         }
         if self.tables_stopped.is_none() {
             let road = self.road_before.take().map(|_| self.road.encode());
@@ -504,7 +503,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
         }
         self.visible.clear();
-        let reason = self.tables_stopped.clone().unwrap_or_default();
+        // The log has it, so nothing may undo it any more.
+        self.road_before = None;
+        let reason = self.tables_stopped().unwrap_or_default().to_owned();
         Err(CommitError::Tables { reason })
     }
 
@@ -516,7 +517,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.road = road;
         }
         self.engine.discard();
-        self.letters_rolled_back();
+        self.behind_rolled_back();
         self.tables_dirty = false;
         self.visible.clear();
         self.report_due = true;

@@ -8,8 +8,8 @@ use crate::ballots::Ballots;
 use crate::epochs::{Adopted, Expelled, Retiring, Stream};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Epoch, Hlc, Mark, Marks, Member, OriginId, RegionName, Report, ReportedMark, Sequence,
-    Standing, Vector,
+    Body, Entry, Epoch, Hlc, Mark, Marks, Member, OriginId, RegionName, Report, ReportedMark,
+    Sequence, Standing, Vector,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,6 +97,23 @@ impl Road {
             }
             Some((&ROAD_FORMAT, body)) => postcard::from_bytes(body),
             _ => Err(postcard::Error::DeserializeBadEncoding),
+        }
+    }
+
+    /// Does to this state what an entry says.
+    pub(crate) fn follow(&mut self, entry: &Entry, body: &Body) {
+        match body {
+            Body::Open { region } => self.open(region.clone(), entry.origin),
+            Body::Report(report) => self.report(entry.origin, report.clone()),
+            Body::Join { region, epoch } => self.join(region.clone(), entry.origin, *epoch),
+            Body::Vote(vote) => {
+                if vote.number() > self.epoch.number {
+                    let ballots = self.ballots.entry(vote.number()).or_default();
+                    ballots.follow(entry.origin, vote.clone());
+                }
+            }
+            Body::Adopt(adopt) => self.follow_adopt(entry, adopt),
+            Body::Transaction(_) | Body::Decision(_) => {}
         }
     }
 

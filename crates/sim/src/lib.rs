@@ -10,8 +10,11 @@
 //! What is modelled: message latency, reordering, duplication and loss, one-way and two-way cuts;
 //! processes killed; power cut in the middle of a write, with sectors torn and commits of the tables
 //! lost; disks that are full for a while or lie about syncs; clocks that are skewed and jump either
-//! way; a region that is gone for good; regions that join, leave, are evicted and come back.
+//! way; a region that is gone for good; regions that join, leave, are evicted and come back; records
+//! of one region's tables that change, vanish or come back behind its back, and are mended from the
+//! others.
 
+mod damage;
 mod joining;
 mod ledger;
 mod letters;
@@ -19,6 +22,7 @@ mod members;
 mod network;
 mod node;
 mod promises;
+mod repair;
 mod scenario;
 mod world;
 

@@ -1,6 +1,7 @@
 //! One region of the world: the production machines over a disk and tables in memory.
 
 use crate::joining::Joining;
+use crate::repair::{Repair, Urgent};
 use meridian_check::{
     Action, ExpectedRow, FIELDS, RowKey, SETS, SIBLINGS, SWITCHED, SnapshotChecker,
 };
@@ -9,7 +10,7 @@ use meridian_engine_kv::{
     Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Epoch, Micros, OriginId, RegionName, Strategy};
+use meridian_model::{Answer, Epoch, Micros, OriginId, Question, RegionName, Strategy};
 use meridian_replicate::{
     Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
 };
@@ -60,6 +61,11 @@ pub(crate) struct Node {
     pub(crate) joining: Option<Joining>,
     /// The epoch that it goes by, as of its last commit.
     pub(crate) published: Epoch,
+    pub(crate) repair: Repair,
+    /// The question for the row that its tables wait for.
+    pub(crate) urgent: Option<Urgent>,
+    /// Its tables were damaged, so that its readers may see anything until they are mended.
+    pub(crate) is_damaged: bool,
     started: Duration,
 }
 
@@ -83,6 +89,9 @@ impl Node {
             refused: None,
             joining: None,
             published: Epoch::default(),
+            repair: Repair::default(),
+            urgent: None,
+            is_damaged: false,
             started: Duration::ZERO,
         }
     }
@@ -104,6 +113,8 @@ impl Node {
         fresh: u64,
     ) -> Result<(), StartError> {
         self.started = time;
+        self.repair = Repair::default();
+        self.urgent = None;
         let mut tables = Tables::open(self.store.clone(), Limits::default())
             .map_err(|error| StartError::Refused(error.to_string()))?
             .stopping_at_dead_letters(self.stops_at_letters);
@@ -157,6 +168,23 @@ impl Node {
 
     pub(crate) fn tables(&self) -> TableReader<MemoryStore> {
         TableReader::new(self.store.clone())
+    }
+
+    /// The answer to a question; `None` as long as what it needs is not applied.
+    pub(crate) fn answer(&self, question: &Question) -> Option<Answer> {
+        let replica = self.replica.as_ref()?;
+        let applied = replica.follows().then(|| replica.applied())?;
+        if question
+            .covering()
+            .is_some_and(|needed| !applied.covers(needed))
+        {
+            return None;
+        }
+        let answer = self.tables().snapshot().answer(&applied, question);
+        answer.unwrap_or_else(|error| {
+            let reason = error.to_string();
+            Some(Answer::Unavailable { reason })
+        })
     }
 
     pub(crate) fn document(&self, table: &str, key: &str) -> Option<Value> {

@@ -33,11 +33,14 @@ pub enum Scenario {
     Membership,
     /// Two sides that don't hear each other both want others to count.
     Split,
+    /// Records of one region's tables change, vanish or come back behind its back, while all
+    /// regions compare their tables and mend them.
+    SilentDamage,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -46,6 +49,7 @@ impl Scenario {
         Self::Promises,
         Self::Membership,
         Self::Split,
+        Self::SilentDamage,
     ];
 
     /// The scenario's name.
@@ -60,6 +64,7 @@ impl Scenario {
             Self::Promises => "promises",
             Self::Membership => "membership",
             Self::Split => "split",
+            Self::SilentDamage => "silent-damage",
         }
     }
 
@@ -85,6 +90,8 @@ pub struct Report {
     pub confirmed: usize,
     /// Strong reads and reads of sessions that were answered.
     pub answered: u64,
+    /// Rows mended, in all regions.
+    pub mended: u64,
 }
 
 /// A run that broke a promise.
@@ -140,6 +147,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Promises => promises(&mut world, level, seed.is_multiple_of(4)),
         Scenario::Membership => members::membership(&mut world),
         Scenario::Split => members::split(&mut world),
+        Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -147,6 +155,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         conflicts,
         confirmed: world.ledger.confirmed_count(),
         answered: world.promises.as_ref().map_or(0, |it| it.answered),
+        mended: world.mended,
     };
     match outcome {
         Ok(()) => Ok(report(conflicts(&world))),

@@ -5,7 +5,9 @@ use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use crate::promises::{Actor, Promises};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
-use meridian_model::{Answer, Envelope, Message, Question, RegionName, Standing, WIRE_VERSION_MAX};
+use meridian_model::{
+    Answer, Envelope, Message, Question, RegionName, RowName, Standing, WIRE_VERSION_MAX,
+};
 use meridian_replicate::{Arrival, CommitError, Sender};
 use serde_json::json;
 use std::cmp::Reverse;
@@ -56,6 +58,8 @@ pub(crate) enum Event {
     Answered { to: usize, id: u64, answer: Answer },
     /// A client that holds the system to its promises acts.
     Act(Actor),
+    /// A node compares its tables with its peers', or goes on with it.
+    Compare(usize),
 }
 
 /// A connection, from the receiver of entries to their sender.
@@ -76,6 +80,13 @@ pub(crate) struct World {
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
     pub(crate) promises: Option<Promises>,
+    /// Nothing was damaged yet.
+    pub(crate) is_undamaged: bool,
+    /// Records that were damaged, and rows that were mended.
+    pub(crate) struck: u64,
+    pub(crate) mended: u64,
+    /// Records of a node from earlier.
+    pub(crate) older: Vec<(RowName, Vec<u8>)>,
     /// The regions' names, by node.
     pub(crate) regions: Vec<RegionName>,
     founders: Vec<RegionName>,
@@ -129,6 +140,10 @@ impl World {
             clients_act: true,
             events: 0,
             promises: None,
+            is_undamaged: true,
+            struck: 0,
+            mended: 0,
+            older: Vec::new(),
             regions: names.iter().map(|name| RegionName::new(name)).collect(),
             founders: names.iter().map(|name| RegionName::new(name)).collect(),
             epochs: BTreeMap::new(),
@@ -317,6 +332,7 @@ impl World {
                 self.act(actor);
                 Ok(())
             }
+            Event::Compare(node) => self.compare(node),
         }
     }
 
@@ -361,10 +377,15 @@ impl World {
             self.part_with_the_gone(index);
             self.flush(index)?;
         }
+        if let Some(replica) = &mut self.nodes[index].replica {
+            replica.catch_up(now);
+        }
+        self.answer_asked(index);
+        self.pursue(index)?;
         Ok(())
     }
 
-    fn flush(&mut self, index: usize) -> Result<(), Violation> {
+    pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
         let time = self.time;
         let node = &mut self.nodes[index];
         let now = node.now(time);
@@ -387,6 +408,10 @@ impl World {
                 self.promises_dropped(index);
             }
             Err(CommitError::Log(_)) => self.crash(index),
+            Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
+                // Durable, and visible once a damaged row is mended.
+                self.ledger.acknowledged(node.life);
+            }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
                 return Err(Violation::Broken { region, what });
@@ -513,6 +538,16 @@ impl World {
         }
     }
 
+    /// The connection that `receiver` has dialled to `sender`.
+    pub(crate) fn link(&self, receiver: usize, sender: usize) -> Option<Link> {
+        let id = *self.links.get(&(receiver, sender))?;
+        Some(Link {
+            receiver,
+            sender,
+            id,
+        })
+    }
+
     pub(crate) fn send(&mut self, from: usize, to: usize, link: Link, message: Message) {
         for delay in self.network.delays(from, to) {
             let message = message.clone();
@@ -553,10 +588,10 @@ impl World {
         let peer = self.regions[from].clone();
         let now = self.nodes[to].now(self.time);
         if to == link.receiver {
-            if let Message::Answer { id, answer } = &message {
-                self.heard(to, from, *id, answer);
+            if let Message::Answer { id, answer } = message {
+                self.heard(to, from, id, &answer);
                 self.plan(Duration::ZERO, Event::Flush(to));
-                return Ok(());
+                return self.compared_with(to, &peer, id, answer);
             }
             let Some(replica) = &mut self.nodes[to].replica else {
                 return Ok(());
@@ -567,7 +602,12 @@ impl World {
             self.plan(pause, Event::Flush(to));
             return Ok(());
         }
-        self.serve(to, link, &peer, message);
+        match message {
+            Message::Ask { id, question } if question.is_about_rows() => {
+                self.asked_about_rows(to, link, id, question);
+            }
+            message => self.serve(to, link, &peer, message),
+        }
         Ok(())
     }
 
@@ -660,7 +700,7 @@ impl World {
 
     fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
-        if node.replica.is_none() {
+        if node.replica.is_none() || node.is_damaged {
             return Ok(());
         }
         let mut checker = node.checker.clone();

@@ -104,3 +104,8 @@ fn collected_early() {
 fn taken_beyond_the_cut() {
     is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
 }
+
+#[test]
+fn repair_resurrects_delete() {
+    is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
+}

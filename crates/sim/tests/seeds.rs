@@ -63,6 +63,18 @@ fn a_minority_decides_nothing() {
 }
 
 #[test]
+fn silent_damage_is_found_and_mended_and_nothing_else_is_touched() {
+    let mut mended = 0;
+    for seed in 0..150 {
+        match run(Scenario::SilentDamage, seed) {
+            Ok(report) => mended += report.mended,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(mended > 150, "only {mended} rows had to be mended");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

@@ -25,6 +25,10 @@ pub struct Dataset {
     pub promises: Promises,
     /// What a transaction does to the dataset that no region can apply.
     pub dead_letters: DeadLetters,
+    /// How often its rows are compared with those of the other regions; never where it is zero.
+    pub compare_every: Duration,
+    /// How many rows a second such a comparison reads at most.
+    pub compare_rows_per_second_max: u64,
 }
 
 /// What a transaction does to its dataset that no region can apply.
@@ -36,6 +40,11 @@ pub enum DeadLetters {
     /// Applying stops at it until it is decided about.
     Stop,
 }
+
+/// How often rows are compared, unless a dataset says otherwise.
+pub(crate) const COMPARE_EVERY: Duration = Duration::from_hours(1);
+/// How many rows a second are compared, unless a dataset says otherwise.
+pub(crate) const COMPARE_ROWS_PER_SECOND_MAX: u64 = 50_000;
 
 impl Dataset {
     /// A dataset on the embedded engine that takes every table, with default limits.
@@ -50,6 +59,8 @@ impl Dataset {
             limits: Limits::default(),
             promises: Promises::default(),
             dead_letters: DeadLetters::default(),
+            compare_every: COMPARE_EVERY,
+            compare_rows_per_second_max: COMPARE_ROWS_PER_SECOND_MAX,
         }
     }
 

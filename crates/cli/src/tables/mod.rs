@@ -1,6 +1,7 @@
 //! `meridian tables`: rows read and written, whole tables in and out.
 
 mod checksum;
+mod compare;
 mod export;
 mod import;
 mod members;
@@ -33,6 +34,8 @@ pub enum Verb {
     Export(export::Options),
     /// Add members to a field that is a set, and remove others
     Members(members::Members),
+    /// Compare rows between all regions, one by one, and mend those that differ
+    Compare(compare::Options),
 }
 
 pub fn run(verb: &Verb, format: Format) -> CliResult {
@@ -45,5 +48,6 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Import(options) => import::run(options, format),
         Verb::Export(options) => export::run(options, format),
         Verb::Members(options) => members::run(options, format),
+        Verb::Compare(options) => compare::run(options, format),
     }
 }

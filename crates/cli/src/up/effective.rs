@@ -106,6 +106,10 @@ fn dataset(dataset: &Dataset) -> Value {
         }
     }
     entries.insert("limits".into(), limits);
+    let every = format!("{}us", dataset.compare_every.as_micros());
+    entries.insert("compare-every".into(), every.into());
+    let pace = i64::try_from(dataset.compare_rows_per_second_max).unwrap_or(i64::MAX);
+    entries.insert("compare-rows-per-second-max".into(), pace.into());
     if !dataset.table_rules.is_empty() {
         let rules = dataset.table_rules.iter().map(|(name, rules)| {
             let rules = table([("strategy", strategy(rules.strategy).into())]);

@@ -15,6 +15,7 @@ mod limits;
 mod links;
 mod members;
 mod proxy;
+mod repair;
 mod strategies;
 mod system;
 mod topology;

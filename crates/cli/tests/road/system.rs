@@ -68,6 +68,16 @@ pub fn meridian(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Runs `meridian` to its end; its exit code and what it printed.
+pub fn meridian_exit(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(MERIDIAN)
+        .args(arguments)
+        .output()
+        .expect("meridian starts");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    (output.status.code().expect("an exit"), printed)
+}
+
 /// Makes an authority with certificates for these regions.
 pub fn certificates(directory: &Path, names: &[String]) {
     let at = directory.to_str().expect("a text path");
@@ -279,6 +289,10 @@ impl System {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    pub fn api_url(&self, region: usize) -> String {
+        format!("http://{}", self.apis[region])
     }
 
     pub fn client(&self, region: usize) -> Client {

@@ -6,6 +6,7 @@ use super::json::{Json, serialized};
 use super::problem::{Kind, Problem};
 use super::rows::{SiblingRecord, write_siblings};
 use super::state::{ApiState, DatasetState};
+use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -144,7 +145,7 @@ pub(crate) async fn rows(
         target.check_key(after)?;
     }
     let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
-    let page = read(target.dataset.tables(), move |tables| {
+    let page = read_rows(target.dataset, move |tables| {
         tables.page(&table, after.as_deref(), limit, PAGE_BYTES_MAX)
     })
     .await?;
@@ -195,10 +196,7 @@ pub(crate) async fn checksum(
     let target = state.target(&table)?;
     let [] = incoming.query([])?;
     let reading = Read::begin(&state, incoming.headers(), [target.dataset]).await?;
-    let checksum = read(target.dataset.tables(), move |tables| {
-        tables.checksum(&table)
-    })
-    .await?;
+    let checksum = read_rows(target.dataset, move |tables| tables.checksum(&table)).await?;
     let reply = ChecksumReply {
         rows: checksum.rows,
         checksum: checksum.checksum,
@@ -213,16 +211,40 @@ pub(crate) async fn read<T: Send + 'static>(
     tables: &TableReader<FjallStore>,
     read: impl FnOnce(&TableReader<FjallStore>) -> Result<T, TablesError> + Send + 'static,
 ) -> Result<T, Problem> {
+    try_read(tables, read)
+        .await?
+        .map_err(|error| Problem::tables(&error))
+}
+
+/// The same of rows. One that is damaged is mended soon.
+async fn read_rows<T: Send + 'static>(
+    dataset: &DatasetHandle,
+    read: impl FnOnce(&TableReader<FjallStore>) -> Result<T, TablesError> + Send + 'static,
+) -> Result<T, Problem> {
+    try_read(dataset.tables(), read)
+        .await?
+        .map_err(|error| unreadable(dataset, &error))
+}
+
+/// Rows could not be read. Where one is damaged, it is mended soon.
+pub(crate) fn unreadable(dataset: &DatasetHandle, error: &TablesError) -> Problem {
+    if let Some(row) = error.damaged_row() {
+        dataset.repairs().mend_soon(row);
+    }
+    Problem::tables(error)
+}
+
+async fn try_read<T: Send + 'static>(
+    tables: &TableReader<FjallStore>,
+    read: impl FnOnce(&TableReader<FjallStore>) -> Result<T, TablesError> + Send + 'static,
+) -> Result<Result<T, TablesError>, Problem> {
     let tables = tables.clone();
     let reading = tokio::task::spawn_blocking(move || read(&tables));
-    match reading.await {
-        Ok(result) => result.map_err(|error| Problem::tables(&error)),
-        Err(error) => {
-            tracing::error!(%error, "a read of the tables was given up");
-            Err(Problem::new(
-                Kind::Internal,
-                "the read was given up; see the region's log",
-            ))
-        }
-    }
+    reading.await.map_err(|error| {
+        tracing::error!(%error, "a read of the tables was given up");
+        Problem::new(
+            Kind::Internal,
+            "the read was given up; see the region's log",
+        )
+    })
 }

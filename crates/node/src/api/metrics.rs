@@ -145,7 +145,8 @@ impl Collector for Region {
         self.datasets(&mut encoder)?;
         self.peers(&mut encoder)?;
         self.process(&mut encoder)?;
-        self.faults(&mut encoder)
+        self.faults(&mut encoder)?;
+        self.integrity(&mut encoder)
     }
 }
 
@@ -286,6 +287,42 @@ impl Region {
             .collect();
         let what = "Faults at work, asked for over the API";
         gauges(encoder, "meridian_faults_active", what, &samples)
+    }
+
+    fn integrity(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut rows, mut found, mut mended) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut waiting, mut share, mut at) = (Vec::new(), Vec::new(), Vec::new());
+        for dataset in self.state.running() {
+            let integrity = dataset.integrity();
+            let name = || vec![("dataset", dataset.name().to_owned())];
+            rows.push((name(), integrity.totals.rows));
+            found.push((name(), integrity.totals.found));
+            mended.push((name(), integrity.totals.mended));
+            let count = i64::try_from(integrity.waiting.len()).unwrap_or(i64::MAX);
+            waiting.push((name(), count));
+            for (peer, figures) in &integrity.peers {
+                let labels = [name(), vec![("peer", peer.to_string())]].concat();
+                share.push((labels.clone(), figures.equal_share()));
+                at.push((labels, signed(figures.compared_at.0 / 1_000_000)));
+            }
+        }
+        let what = "Rows compared with those of the peers";
+        counters(encoder, "meridian_integrity_rows_compared", what, &rows)?;
+        let what = "Rows found to differ";
+        counters(encoder, "meridian_integrity_differences", what, &found)?;
+        let what = "Rows mended here";
+        counters(encoder, "meridian_integrity_mended", what, &mended)?;
+        let what = "Rows that differ and are not mended";
+        gauges(encoder, "meridian_integrity_waiting", what, &waiting)?;
+        let what = "Share of rows equal to the peer's when they were last compared";
+        gauges(encoder, "meridian_integrity_equal_share", what, &share)?;
+        let what = "When all rows were last compared with the peer's, in seconds since 1970";
+        gauges(
+            encoder,
+            "meridian_integrity_compared_timestamp_seconds",
+            what,
+            &at,
+        )
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

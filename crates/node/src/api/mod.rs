@@ -30,6 +30,7 @@ pub mod fuzz;
 mod guard;
 mod incoming;
 mod increments;
+mod integrity;
 mod json;
 mod listing;
 mod live;

@@ -66,6 +66,7 @@ kinds! {
     NotAnObject = ("not-an-object", UNPROCESSABLE_ENTITY, "The document has no fields"),
     NotAnInteger = ("not-an-integer", UNPROCESSABLE_ENTITY, "The field holds no integer"),
     OutOfRange = ("out-of-range", UNPROCESSABLE_ENTITY, "The field would leave its range"),
+    RowDamaged = ("row-damaged", SERVICE_UNAVAILABLE, "The row is damaged in this region"),
     TablesFailed = ("tables-failed", INTERNAL_SERVER_ERROR, "The tables can't be read"),
     LogFailed = ("log-failed", INTERNAL_SERVER_ERROR, "Whether the write happened is unknown"),
     NotVisible = ("not-visible", INTERNAL_SERVER_ERROR, "The write is durable but not visible yet"),
@@ -177,6 +178,12 @@ impl Problem {
 
     /// The tables could not be read.
     pub(crate) fn tables(error: &TablesError) -> Self {
+        if let Some(row) = error.damaged_row() {
+            return Self::of(Kind::RowDamaged, error)
+                .member("table", row.table.as_str())
+                .member("key", row.key.as_str())
+                .retry_after(1);
+        }
         tracing::error!(error = %describe(error), "the tables can't be read");
         let kind = if error.disk_full() {
             Kind::DiskFull

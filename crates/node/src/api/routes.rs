@@ -5,8 +5,8 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    aside, backups, conflicts, dead_letters, faults, increments, listing, live, members, metrics,
-    openapi, regions, replication, rows, status, transactions,
+    aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
+    metrics, openapi, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -57,6 +57,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),
         ("/readyz", get(live::readyz)),
+        ("/v1/integrity", get(integrity::integrity)),
+        (
+            "/v1/integrity/comparisons",
+            get(integrity::comparison).post(integrity::compare),
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ use super::consistency::Read;
 use super::documents;
 use super::incoming::Incoming;
 use super::json::{Json, etag, reply};
+use super::listing::unreadable;
 use super::preconditions;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
@@ -54,7 +55,7 @@ pub(crate) async fn get(
         .dataset
         .tables()
         .get(&table, &key)
-        .map_err(|error| Problem::tables(&error))?;
+        .map_err(|error| unreadable(target.dataset, &error))?;
     let stamp = read.end().await?;
     let Some(row) = row else {
         let detail = format!("table {table:?} has no row {key:?}");

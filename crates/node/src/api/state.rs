@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use super::integrity::Comparisons;
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::aside::Shelves;
@@ -70,6 +71,7 @@ struct Shared {
     api: Api,
     writes: Semaphore,
     http: HttpMetrics,
+    comparisons: Arc<Comparisons>,
 }
 
 /// The dataset that a request is about.
@@ -88,6 +90,7 @@ impl ApiState {
             api,
             writes,
             http: HttpMetrics::default(),
+            comparisons: Arc::default(),
         });
         Self {
             shared,
@@ -101,6 +104,10 @@ impl ApiState {
 
     pub(crate) fn http(&self) -> &HttpMetrics {
         &self.shared.http
+    }
+
+    pub(crate) fn comparisons(&self) -> &Arc<Comparisons> {
+        &self.shared.comparisons
     }
 
     pub(crate) fn has_dataset(&self, name: &str) -> bool {

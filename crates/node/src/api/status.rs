@@ -128,6 +128,32 @@ pub(crate) struct RunningReport {
     members: BTreeMap<String, String>,
     /// The tables that have rows.
     tables: Vec<String>,
+    /// How the rows compare with those of the other regions.
+    integrity: IntegritySummary,
+}
+
+/// How the rows here compare with those of the other regions, in short.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IntegritySummary {
+    /// When all rows were last compared with the peer that was compared with the longest ago
+    /// (RFC 3339); null before the first time.
+    compared_at: Option<String>,
+    /// The least share of rows that were equal, over the peers.
+    equal_share: Option<f64>,
+    /// Rows that differ and are not mended.
+    waiting: usize,
+}
+
+fn integrity(handle: &DatasetHandle) -> IntegritySummary {
+    let integrity = handle.integrity();
+    let peers = integrity.peers.values();
+    let oldest = peers.clone().map(|peer| peer.compared_at).min();
+    let shares = peers.map(crate::dataset::PeerIntegrity::equal_share);
+    IntegritySummary {
+        compared_at: oldest.map(rfc_3339),
+        equal_share: shares.min_by(f64::total_cmp),
+        waiting: integrity.waiting.len(),
+    }
 }
 
 /// Who was turned away at the link.
@@ -240,6 +266,7 @@ async fn running(
                 .map(|(region, origin)| (region.to_string(), origin.to_string()))
                 .collect(),
             tables,
+            integrity: integrity(handle),
         }),
         reason: status.stopped,
         promises,

@@ -1,15 +1,18 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
-use super::{AskError, DelaySummary, LogDisk, Questions};
+use super::repair::Repairs;
+use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{
-    FjallStore, LetterCounts, Outcome, Rejection, Request, Store, TableReader, TablesView, Verdict,
+    FjallStore, LetterCounts, Outcome, Rejection, Request, Snapshot, Store, TableReader,
+    TablesView, Verdict,
 };
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName, Sequence,
-    SnapshotId, Vector, Version,
+    Answer, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName, RowName,
+    Sequence, SnapshotId, Vector, Version,
 };
+use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
     Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
     StrongRead, has_reached,
@@ -67,6 +70,26 @@ pub(crate) enum Input {
     },
     /// Where to listen before this region's own stream begins.
     Sponsors { peers: Vec<RegionName> },
+    /// Take these rows over from another region, as part of the round.
+    Mend {
+        mendings: Vec<Mending>,
+        reply: oneshot::Sender<Vec<Mended>>,
+    },
+    /// Take over the row that stops the tables.
+    Unblock {
+        mending: Mending,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Show one state of the tables, and all that it has applied. `None` while they don't follow
+    /// the log.
+    View {
+        reply: oneshot::Sender<Option<ExactView>>,
+    },
+    /// Show the state of the row that stops the tables, and all that the log holds.
+    Blocked {
+        row: RowName,
+        reply: oneshot::Sender<Option<(u64, Vector)>>,
+    },
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -87,6 +110,9 @@ pub struct Written {
 }
 /// A snapshot of a dataset's tables that stands open.
 pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>;
+
+/// One state of the tables, and all that it has applied, no more and no less.
+pub(crate) type ExactView = (Snapshot<<FjallStore as Store>::View>, Vector);
 
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -233,6 +259,7 @@ pub struct DatasetHandle {
     /// The other regions, the nearest first.
     pub(super) nearest: Arc<[RegionName]>,
     pub(super) membership: watch::Receiver<Arc<Membership>>,
+    pub(super) repairs: Repairs,
 }
 
 impl DatasetHandle {
@@ -434,6 +461,48 @@ impl DatasetHandle {
             let reason = "the region is shutting down".to_owned();
             Err(SnapshotRefusal::Stopped { reason })
         })
+    }
+
+    /// How its rows compare with those of the peers.
+    #[must_use]
+    pub fn integrity(&self) -> Integrity {
+        self.repairs.integrity()
+    }
+
+    pub(crate) fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
+    pub(crate) fn region(&self) -> &RegionName {
+        &self.region
+    }
+
+    async fn request<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(input(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// One state of the tables with all that it has applied; `None` while they don't follow the log.
+    pub(crate) async fn view(&self) -> Option<ExactView> {
+        self.request(|reply| Input::View { reply }).await?
+    }
+
+    /// The state of the row that stops the tables, and all that the log holds.
+    pub(crate) async fn blocked_copy(&self, row: &RowName) -> Option<(u64, Vector)> {
+        let row = row.clone();
+        self.request(|reply| Input::Blocked { row, reply }).await?
+    }
+
+    /// Takes rows over; `None` where the dataset has ended.
+    pub(crate) async fn mend(&self, mendings: Vec<Mending>) -> Option<Vec<Mended>> {
+        self.request(|reply| Input::Mend { mendings, reply }).await
+    }
+
+    /// Takes over the row that stops the tables; whether it was that.
+    pub(crate) async fn unblock(&self, mending: Mending) -> bool {
+        let unblocked = self.request(|reply| Input::Unblock { mending, reply });
+        unblocked.await.unwrap_or(false)
     }
 
     pub(crate) fn questions(&self) -> &Questions {

@@ -19,9 +19,11 @@ mod clock;
 mod delays;
 mod forwarding;
 mod handle;
+mod mending;
 mod open;
 mod postman;
 mod questions;
+mod repair;
 mod replies;
 mod room;
 mod thread;
@@ -32,6 +34,7 @@ pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerReport, Written};
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
+pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
 pub use thread::Running;
 
 /// The disk under a dataset's log.
@@ -41,4 +44,5 @@ pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
 pub(crate) use handle::Input;
 pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
+pub(crate) use repair::{Request as CompareRequest, answer, look_after, run as compare};
 pub(crate) use thread::describe;

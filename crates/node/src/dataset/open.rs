@@ -1,7 +1,8 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
+use super::repair::Repairs;
 use super::thread::{self, Running, Surroundings};
-use super::{DatasetHandle, MachineClock, Questions};
+use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
 use crate::faults::{DiskLevers, FaultyDisk};
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
@@ -31,6 +32,8 @@ pub struct DatasetConfig {
     pub stop_at_dead_letters: bool,
     /// How the log's disk is made worse, for drills.
     pub disk: DiskLevers,
+    /// How it is compared with its peers in the background.
+    pub repair: RepairConfig,
 }
 
 /// A dataset can't be opened; it stays stopped, and the others run.
@@ -104,6 +107,7 @@ pub(crate) fn open_asking(
         Surroundings {
             promises: config.promises,
             nearest: config.nearest,
+            repairs: Repairs::new(config.repair),
         },
         replica,
         clock,

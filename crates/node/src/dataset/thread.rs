@@ -5,12 +5,14 @@ use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
 };
 use super::postman::Postman;
+use super::repair::Repairs;
 use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
 use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
-use meridian_engine_kv::{FjallStore, Request, Tables, Verdict};
+use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
 use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
+use meridian_replicate::compare::Mended;
 use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +21,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc as async_mpsc, watch};
+use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
@@ -31,6 +33,7 @@ const ROUND_BYTES_MAX: u64 = 8 << 20;
 pub(super) struct Surroundings {
     pub(super) promises: Promises,
     pub(super) nearest: Vec<RegionName>,
+    pub(super) repairs: Repairs,
 }
 
 type EmbeddedReplica = Replica<LogDisk, Tables<FjallStore>>;
@@ -57,7 +60,11 @@ pub(super) fn start(
     clock: MachineClock,
     questions: Questions,
 ) -> std::io::Result<(DatasetHandle, Running)> {
-    let Surroundings { promises, nearest } = surroundings;
+    let Surroundings {
+        promises,
+        nearest,
+        repairs,
+    } = surroundings;
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
@@ -69,6 +76,8 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        mended: Vec::new(),
+        repairs: repairs.clone(),
         postman: Postman::start(),
         acknowledgements: Acknowledgements::new(
             promises.acknowledgement,
@@ -98,6 +107,7 @@ pub(super) fn start(
         promises: Arc::new(promises),
         region: worker.replica.region().clone(),
         nearest: nearest.into(),
+        repairs,
     };
     let thread = std::thread::Builder::new()
         .name(format!("dataset-{name}"))
@@ -136,11 +146,11 @@ enum Job {
     Decide(Version, Verdict),
 }
 
-struct Worker {
+pub(super) struct Worker {
     name: String,
-    replica: EmbeddedReplica,
+    pub(super) replica: EmbeddedReplica,
     clock: MachineClock,
-    publish: watch::Sender<Arc<Vector>>,
+    pub(super) publish: watch::Sender<Arc<Vector>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
@@ -148,6 +158,9 @@ struct Worker {
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<Staged>,
+    /// What became of rows that were to be mended, due likewise.
+    pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
+    pub(super) repairs: Repairs,
     postman: Postman,
     /// Replies that wait for other regions.
     acknowledgements: Acknowledgements<Pending>,
@@ -161,7 +174,13 @@ struct Worker {
 impl Worker {
     fn run(&mut self, inputs: &Receiver<Input>) {
         loop {
-            let running = match inputs.recv_timeout(TICK) {
+            // Catching up takes turns with what comes in, and waits for nothing else.
+            let pause = if self.replica.is_catching_up() {
+                Duration::ZERO
+            } else {
+                TICK
+            };
+            let running = match inputs.recv_timeout(pause) {
                 Ok(first) => self.round(first, inputs),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
@@ -169,6 +188,7 @@ impl Worker {
             let now = self.clock.now();
             self.tick(now);
             self.commit(now);
+            self.go_on(now);
             self.acknowledge(now);
             if !running {
                 self.end(now);
@@ -228,6 +248,17 @@ impl Worker {
                     let _ = reply.send(self.replica.refusal(&region, origin));
                 }
                 Input::Sponsors { peers } => self.replica.set_peers(now, &peers),
+                Input::Mend { mendings, reply } => self.mend(&mendings, reply),
+                Input::Unblock { mending, reply } => {
+                    // Whoever asked may be gone; the tables go on all the same.
+                    let _ = reply.send(self.unblock(&mending));
+                }
+                Input::View { reply } => {
+                    let _ = reply.send(self.view());
+                }
+                Input::Blocked { row, reply } => {
+                    let _ = reply.send(self.blocked_copy(&row));
+                }
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -271,6 +302,11 @@ impl Worker {
                 tables.decide(version, *letter, verdict)
             }),
         };
+        if let Err(WriteError::Rejected(Rejection::Tables(error))) = &written
+            && let Some(row) = error.damaged_row()
+        {
+            self.repairs.mend_soon(row);
+        }
         let sequence = self.replica.staged().get(before).map(|it| it.sequence);
         // A refusal waits for the round too: it may tell of what the round has yet to make durable.
         self.replies.push(Staged {
@@ -346,9 +382,10 @@ impl Worker {
                 // Before others can learn of the adoption: a strong read here has to go by it then.
                 self.tell_membership();
             }
-            self.publish.send_replace(Arc::new(self.replica.applied()));
+            self.publish_applied();
         }
         self.answer(now, &committed);
+        self.answer_mended(committed.is_ok());
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();

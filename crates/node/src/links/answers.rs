@@ -92,6 +92,10 @@ async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) 
             None => snapshot(dataset, id, after).await,
         },
         Question::Epoch => Answer::Epoch(dataset.membership().epoch.clone()),
+        about_rows @ (Question::Digests(_)
+        | Question::Rows { .. }
+        | Question::Look { .. }
+        | Question::Fetch { .. }) => crate::dataset::answer(dataset, about_rows).await,
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
-use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock};
+use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
 use meridian_node::faults::{DiskLevers, Faults};
 use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
@@ -248,6 +248,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
         },
         stop_at_dead_letters: false,
         disk: DiskLevers::default(),
+        repair: RepairConfig::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
     handle

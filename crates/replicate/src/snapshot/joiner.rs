@@ -95,7 +95,14 @@ impl Joiner {
                 self.another(&reason, fresh);
                 Progress::None
             }
-            Answer::Applied(_) | Answer::Held(_) | Answer::Write(_) | Answer::Epoch(_) => {
+            Answer::Applied(_)
+            | Answer::Held(_)
+            | Answer::Write(_)
+            | Answer::Epoch(_)
+            | Answer::Digests(_)
+            | Answer::Rows { .. }
+            | Answer::Looked(_)
+            | Answer::Fetched(_) => {
                 self.another("it answered another question", fresh);
                 Progress::None
             }

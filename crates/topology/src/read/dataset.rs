@@ -2,7 +2,10 @@
 
 use super::section::{At, Section};
 use super::{promises, schema};
-use crate::dataset::{Dataset, DeadLetters, Engine, Limits, Strategy, TableRules};
+use crate::dataset::{
+    COMPARE_EVERY, COMPARE_ROWS_PER_SECOND_MAX, Dataset, DeadLetters, Engine, Limits, Strategy,
+    TableRules,
+};
 use crate::fault::Faults;
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
@@ -23,6 +26,8 @@ const LOG_BYTES_AT_MOST: u64 = 1 << 50;
 /// A region is away for some seconds whenever it is restarted.
 const EVICT_AFTER_AT_LEAST: Duration = Duration::from_secs(10);
 const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
+/// Beyond this a limit on the pace is none.
+const ROWS_PER_SECOND_AT_MOST: u64 = 1_000_000_000;
 
 const EMBEDDED: &str = "embedded";
 /// Engines that a person may rightly expect one day.
@@ -45,6 +50,8 @@ pub(super) struct Draft<'d> {
     limits: Limits,
     promises: promises::Draft<'d>,
     dead_letters: DeadLetters,
+    compare_every: Duration,
+    compare_rows_per_second_max: u64,
 }
 
 enum Tables {
@@ -79,6 +86,16 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d
         limits: read_limits(&section, faults),
         promises: promises::read(&section, faults),
         dead_letters: read_dead_letters(&section, faults),
+        compare_every: section
+            .duration("compare-every", faults)
+            .map_or(COMPARE_EVERY, |every| every.value),
+        compare_rows_per_second_max: section
+            .count(
+                "compare-rows-per-second-max",
+                1..=ROWS_PER_SECOND_AT_MOST,
+                faults,
+            )
+            .map_or(COMPARE_ROWS_PER_SECOND_MAX, |rows| rows.value),
     }
 }
 
@@ -442,6 +459,8 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
                 limits: draft.limits,
                 promises: promises::finish(&draft.promises)?,
                 dead_letters: draft.dead_letters,
+                compare_every: draft.compare_every,
+                compare_rows_per_second_max: draft.compare_rows_per_second_max,
             })
         })
         .collect()

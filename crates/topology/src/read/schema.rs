@@ -54,6 +54,11 @@ pub(crate) const DATASET: &[Key] = &[
     key("home", r#"home = "us-east-1""#),
     key("read-replicas", r#"read-replicas = ["eu-west-1"]"#),
     key("dead-letters", r#"dead-letters = "set-aside""#),
+    key("compare-every", r#"compare-every = "1h""#),
+    key(
+        "compare-rows-per-second-max",
+        "compare-rows-per-second-max = 50000",
+    ),
 ];
 
 pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];
