@@ -333,7 +333,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
                 .map(|region| region.name.clone())
                 .collect(),
             arrival: meridian_replicate::Arrival::Founding,
-            evict_after: None,
+            evict_after: limits.evict_after,
             log_bytes_max: limits.log_bytes_max - limits.log_reserve_bytes,
             log_bytes_limit: limits.log_bytes_max,
             drift_max: serve.topology.clock.drift_max,

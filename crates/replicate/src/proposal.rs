@@ -283,10 +283,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             .or_else(|| self.without(now, self.overdue(now)?))
     }
 
-    /// Forgets what was asked for once it has come about, or can't any more.
-    pub(crate) fn settle_proposal(&mut self) {
+    /// Forgets what was asked for once it has come about, or can't any more. A region that is back
+    /// can't be evicted: a proposal that outlived its absence would keep every other one from being
+    /// decided, and strike when the region is away the next time.
+    pub(crate) fn settle_proposal(&mut self, now: Now) {
+        let is_moot = |proposal: &Proposal| match proposal {
+            Proposal::Evict { region, .. } => self.objects_to(now, region),
+            Proposal::Add { .. } | Proposal::Remove { .. } => false,
+        };
         let pending = self.deliberation.pending.as_ref();
-        if pending.is_some_and(|proposal| self.epoch_after(proposal).is_err()) {
+        if pending.is_some_and(|it| self.epoch_after(it).is_err() || is_moot(it)) {
             self.deliberation.pending = None;
         }
     }

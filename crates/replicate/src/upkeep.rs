@@ -15,7 +15,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// [`LogError`] when the log can't be trimmed.
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
         self.deliberate(now);
-        self.settle_proposal();
+        self.settle_proposal(now);
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {
                 let message =

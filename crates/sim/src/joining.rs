@@ -1,21 +1,23 @@
-//! A region that joins while the others are at work: it fetches a snapshot by the production
-//! machines, over the same bad network, and gets the rest by the streams.
+//! A region that joins while the others are at work and have trimmed their logs: it is added by a
+//! decision, fetches a snapshot by the production machines, over the same bad network, and gets the
+//! rest by the streams. Its own gate says when it takes writes.
 
+use crate::members::propose;
 use crate::node::LOG_CONFIG;
 use crate::scenario::{calm, converge, obey_the_law};
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::{Import, MemoryStore};
 use meridian_log::Log;
-use meridian_model::{Answer, Envelope, Marks, Message, Question, Record, SnapshotHead};
-use meridian_replicate::{JoinProgress as Progress, Joiner};
+use meridian_model::{Answer, Envelope, Message, Question, Record, RegionName, SnapshotHead};
+use meridian_replicate::{JoinProgress as Progress, Joiner, OwnStanding, Proposal};
 use std::time::Duration;
 
 /// Small parts, so that a snapshot takes many questions and the world goes on in between.
 const PART_BYTES: usize = 2 << 10;
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 const TRIMMED_WITHIN: Duration = Duration::from_secs(20);
-const JOINED_WITHIN: Duration = Duration::from_secs(40);
+const JOINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A node that begins with a snapshot.
 pub(crate) struct Joining {
@@ -23,7 +25,6 @@ pub(crate) struct Joining {
     import: Option<Import<MemoryStore>>,
     asked: Option<Asked>,
     ids: u64,
-    is_done: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -34,53 +35,42 @@ struct Asked {
 
 /// The founding regions work alone until they have trimmed their logs; then one more joins.
 pub(crate) fn joining(world: &mut World) -> Result<(), Violation> {
-    let joiner = world.nodes.len() - 1;
-    world.nodes[joiner].is_gone = true;
-    let name = world.regions.pop();
-    trim(world, joiner)?;
-    // Either everybody counts it before it begins, or a sponsor's promise is all it has.
-    let is_counted = world.random.bool();
-    if is_counted {
-        world.regions.extend(name.clone());
-        restart(world, joiner);
-    }
+    trim(world)?;
+    let joiner = world.nodes.len();
+    let region = RegionName::new(&format!("region-{joiner}"));
+    world.arrive(&region);
     begin(world, joiner);
     world.plan(Duration::ZERO, Event::Join(joiner));
     let loss = world.random.u32(0..25);
     world.network.degrade(loss, loss);
     world.plan(Duration::from_millis(100), Event::Fault);
-    world.run_until(world.time + Duration::from_secs(3), |world| {
+    let unrest = Duration::from_secs(world.random.u64(2..7));
+    world.run_until(world.time + unrest, |world| {
         let pause = Duration::from_millis(world.random.u64(50..700));
         world.plan(pause, Event::Fault);
-        strike(world, joiner, is_counted);
+        // Some time before it is added, it asks in vain.
+        if world.random.bool() {
+            add(world, &region);
+        }
+        strike(world, joiner);
     })?;
     world.network.heal();
-    fetch_to_the_end(world, joiner)?;
-    if !is_counted {
-        world.regions.extend(name);
-        restart(world, joiner);
-    }
-    let rest = world.time + Duration::from_secs(2);
-    world.run_until(rest, |_| {})?;
-    if world.random.bool() {
-        world.nodes[joiner].lose_power(&mut world.random);
-    }
-    world.nodes[joiner].is_gone = false;
-    world.plan(Duration::ZERO, Event::Start(joiner));
+    world.reconnect();
+    join_to_the_end(world, joiner, &region)?;
     // It takes writes of its own now.
-    let rest = world.time + Duration::from_secs(2);
-    world.run_until(rest, |_| {})?;
+    world.run_until(world.time + Duration::from_secs(2), |_| {})?;
     calm(world);
     converge(world)?;
+    has_written(world, joiner)?;
     obey_the_law(world)
 }
 
-/// Lets the founding regions work until one of them no longer holds the beginning.
-fn trim(world: &mut World, joiner: usize) -> Result<(), Violation> {
+/// Lets the founding regions work until none of them holds the beginning any more.
+fn trim(world: &mut World) -> Result<(), Violation> {
     while world.time < TRIMMED_WITHIN {
         let rest = world.time + Duration::from_millis(500);
         world.run_until(rest, |_| {})?;
-        let logs = world.nodes[..joiner].iter();
+        let logs = world.nodes.iter();
         let mut starts = logs.filter_map(|node| Some(node.replica.as_ref()?.reader().start().0));
         if starts.all(|start| start > 0) {
             return Ok(());
@@ -89,41 +79,27 @@ fn trim(world: &mut World, joiner: usize) -> Result<(), Violation> {
     Err(Violation::NotConverged("nothing was trimmed".to_owned()))
 }
 
-/// All processes but the joiner's begin anew and count the joiner. What they may have collected
-/// by then, the joiner must have applied before it writes: a write of its own that had not seen an
-/// increment would add on top of it, and they no longer keep that one apart.
-fn restart(world: &mut World, joiner: usize) {
-    let mut must_apply = Marks::default();
-    for node in &world.nodes[..joiner] {
-        for (origin, mark) in node
-            .replica
-            .iter()
-            .flat_map(|replica| replica.marks().iter())
-        {
-            if mark.sequence > must_apply.get(origin).sequence {
-                must_apply.set(origin, mark);
-            }
-        }
-    }
-    world.nodes[joiner].must_apply = must_apply;
-    for index in 0..joiner {
-        world.kill(index);
-    }
+/// A person asks for the region to be added, or asks again: what is refused is in progress or done.
+fn add(world: &mut World, region: &RegionName) {
+    let founder = world.random.usize(0..world.nodes.len() - 1);
+    let proposal = Proposal::Add {
+        region: region.clone(),
+        address: None,
+    };
+    let _ = propose(world, founder, proposal);
 }
 
-/// A fault that joining has to survive. A sponsor that only promised to keep its log, and dies,
-/// takes the promise along.
-fn strike(world: &mut World, joiner: usize, is_counted: bool) {
+/// A fault that joining has to survive. A sponsor that dies takes along what it promised to keep
+/// for the reader of a snapshot; that it counts the joiner, it remembers.
+fn strike(world: &mut World, joiner: usize) {
     let sponsor = world.random.usize(0..joiner);
-    match world.random.u32(0..7) {
+    match world.random.u32(0..8) {
         0 => world.network.cut(joiner, sponsor),
         1 => world.network.cut(sponsor, joiner),
         2 | 3 => world.network.heal(),
-        4 if is_counted => world.kill(sponsor),
-        5 => {
-            world.nodes[joiner].lose_power(&mut world.random);
-            begin(world, joiner);
-        }
+        4 => world.kill(sponsor),
+        5 => world.crash(sponsor),
+        6 => fail_power(world, joiner),
         _ => {
             let after = world.random.u64(0..8);
             world.nodes[joiner].disk.cut_power_after(after);
@@ -131,10 +107,20 @@ fn strike(world: &mut World, joiner: usize, is_counted: bool) {
     }
 }
 
-/// The joiner's process starts, on whatever its disk holds.
+/// The joiner's power goes, whatever it is at.
+fn fail_power(world: &mut World, joiner: usize) {
+    world.crash(joiner);
+    begin(world, joiner);
+}
+
+/// The joiner's process starts, on whatever its disk holds: where there are tables, it is a region
+/// like any other.
 fn begin(world: &mut World, joiner: usize) {
     let is_needed = Import::is_needed(&world.nodes[joiner].store);
-    let is_done = !is_needed.expect("the tables in memory are readable");
+    if !is_needed.expect("the tables in memory are readable") {
+        world.nodes[joiner].joining = None;
+        return;
+    }
     let fresh = world.random.u64(..);
     let mut candidates = world.regions[..joiner].to_vec();
     let first = world.random.usize(0..candidates.len());
@@ -145,25 +131,56 @@ fn begin(world: &mut World, joiner: usize) {
         asked: None,
         // Answers to an earlier process must not be taken for answers to this one.
         ids: fresh >> 1,
-        is_done,
     });
 }
 
-fn fetch_to_the_end(world: &mut World, joiner: usize) -> Result<(), Violation> {
+/// Runs until every region knows that the joiner votes.
+fn join_to_the_end(world: &mut World, joiner: usize, region: &RegionName) -> Result<(), Violation> {
     let deadline = world.time + JOINED_WITHIN;
-    loop {
-        let joining = world.nodes[joiner].joining.as_ref();
-        if joining.is_some_and(|joining| joining.is_done) {
-            world.nodes[joiner].joining = None;
-            return Ok(());
-        }
+    while let Some(reason) = unjoined(world, joiner) {
         if world.time >= deadline {
-            let error = joining.and_then(|joining| joining.machine.last_error());
-            let reason = format!("the snapshot never came: {error:?}");
             return Err(Violation::NotConverged(reason));
         }
-        let rest = world.time + Duration::from_millis(100);
-        world.run_until(rest, |_| {})?;
+        add(world, region);
+        world.run_until(world.time + Duration::from_millis(100), |_| {})?;
+    }
+    Ok(())
+}
+
+/// What is missing yet.
+fn unjoined(world: &World, joiner: usize) -> Option<String> {
+    if let Some(joining) = &world.nodes[joiner].joining {
+        let error = joining.machine.last_error();
+        return Some(format!("the snapshot never came: {error:?}"));
+    }
+    world.nodes.iter().find_map(|node| {
+        let Some(replica) = &node.replica else {
+            return Some(format!("{} is down: {:?}", node.name, node.refused));
+        };
+        let standing = replica.standing();
+        let voters = replica.epoch().voters().count();
+        let is_settled = standing == OwnStanding::Voting && voters == world.nodes.len();
+        let peers = || replica.peers(node.now(world.time));
+        (!is_settled).then(|| {
+            format!(
+                "{} is {standing:?} in {:?}, {:?} is being decided, its peers are {:?}",
+                node.name,
+                replica.epoch(),
+                replica.proposal(),
+                peers()
+            )
+        })
+    })
+}
+
+fn has_written(world: &World, joiner: usize) -> Result<(), Violation> {
+    let node = &world.nodes[joiner];
+    match world.ledger.origin_of(node.life) {
+        Some(_) => Ok(()),
+        None => Err(Violation::NotConverged(format!(
+            "{} never took a write",
+            node.name
+        ))),
     }
 }
 
@@ -174,7 +191,7 @@ impl World {
         let Some(joining) = &mut self.nodes[index].joining else {
             return;
         };
-        if joining.is_done || joining.asked.is_some_and(|asked| asked.until > time) {
+        if joining.asked.is_some_and(|asked| asked.until > time) {
             return;
         }
         if joining.asked.is_some() {
@@ -211,19 +228,28 @@ impl World {
         question: Question,
     ) -> Result<(), Violation> {
         let now = self.nodes[to].now(self.time);
+        let asker = self.regions[from].clone();
+        let node = &mut self.nodes[to];
         let (
             Some(replica),
             Question::Snapshot {
                 id: snapshot,
                 after,
             },
-        ) = (&mut self.nodes[to].replica, question)
+        ) = (&mut node.replica, question)
         else {
             return Ok(());
         };
-        let answer = match replica.snapshot(now, snapshot, after.is_none()) {
-            Err(refusal) => refusal.answer(),
-            Ok(opened) => match opened.part(after.as_deref(), PART_BYTES) {
+        // As in a server: only for a member that has yet to begin is everything kept.
+        let member = node.published.members.get(&asker);
+        let is_expected = member.is_some_and(|member| member.origin.is_none());
+        let opened = is_expected.then(|| replica.snapshot(now, snapshot, after.is_none()));
+        let answer = match opened {
+            None => Answer::Unavailable {
+                reason: format!("region {asker} isn't expected to join there"),
+            },
+            Some(Err(refusal)) => refusal.answer(),
+            Some(Ok(opened)) => match opened.part(after.as_deref(), PART_BYTES) {
                 Ok(part) => Answer::Snapshot(part),
                 Err(error) => return Err(self.broken(to, &error)),
             },
@@ -308,13 +334,16 @@ impl World {
         let log = Log::begin_anew(node.disk.clone(), LOG_CONFIG, head.position, &head.marks);
         if log.is_err() {
             // Only the power can fail it.
-            node.lose_power(&mut self.random);
-            begin(self, index);
+            fail_power(self, index);
             return Ok(());
         }
-        match import.finish(head.position, &head.road) {
-            Ok(()) => joining.is_done = true,
-            Err(error) => return Err(self.broken(index, &error)),
+        if let Err(error) = import.finish(head.position, &head.road) {
+            return Err(self.broken(index, &error));
+        }
+        node.joining = None;
+        match self.random.bool() {
+            true => self.crash(index),
+            false => self.plan(Duration::ZERO, Event::Start(index)),
         }
         Ok(())
     }

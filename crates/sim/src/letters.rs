@@ -147,7 +147,7 @@ fn decide(world: &mut World, index: usize) {
         tables.decide(version, letter, &verdict)
     });
     if let Some(entry) = replica.staged().get(before) {
-        world.ledger.staged(index, entry);
+        world.ledger.staged(node.life, entry);
     }
     world.plan(Duration::from_millis(1), Event::Flush(index));
 }

@@ -100,7 +100,11 @@ fn evict(region: RegionName, decided_by: DecidedBy) -> Proposal {
     Proposal::Evict { region, decided_by }
 }
 
-fn propose(world: &mut World, at: usize, proposal: Proposal) -> Result<(), ProposeError> {
+pub(crate) fn propose(
+    world: &mut World,
+    at: usize,
+    proposal: Proposal,
+) -> Result<(), ProposeError> {
     let now = world.nodes[at].now(world.time);
     let Some(replica) = &mut world.nodes[at].replica else {
         return Err(ProposeError::NoVote);
@@ -110,12 +114,14 @@ fn propose(world: &mut World, at: usize, proposal: Proposal) -> Result<(), Propo
     outcome
 }
 
-/// The latest epoch that anybody goes by.
+/// The latest epoch that anybody goes by, as told by who knows most of its members: who waits in
+/// vain to be let in has it from the founders' list, and knows none.
 fn latest(world: &World) -> Option<&Epoch> {
     let replicas = world.nodes.iter().filter_map(|node| node.replica.as_ref());
-    replicas
-        .map(SimReplica::epoch)
-        .max_by_key(|epoch| epoch.number)
+    replicas.map(SimReplica::epoch).max_by_key(|epoch| {
+        let known = epoch.members.values().filter(|it| it.origin.is_some());
+        (epoch.number, known.count())
+    })
 }
 
 /// Whether the incarnation that counts in `epoch` is the node's, and not destroyed.

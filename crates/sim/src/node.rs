@@ -10,7 +10,7 @@ use meridian_engine_kv::{
     Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Answer, Marks, Micros, OriginId, Question, RegionName, Strategy};
+use meridian_model::{Answer, Epoch, Micros, OriginId, Question, RegionName, Strategy};
 use meridian_replicate::{
     Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
 };
@@ -59,8 +59,8 @@ pub(crate) struct Node {
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
     pub(crate) joining: Option<Joining>,
-    /// Clients are not let in before all of this has been applied.
-    pub(crate) must_apply: Marks,
+    /// The epoch that it goes by, as of its last commit.
+    pub(crate) published: Epoch,
     pub(crate) repair: Repair,
     /// The question for the row that its tables wait for.
     pub(crate) urgent: Option<Urgent>,
@@ -88,7 +88,7 @@ impl Node {
             segment_bytes: 16 << 10,
             refused: None,
             joining: None,
-            must_apply: Marks::default(),
+            published: Epoch::default(),
             repair: Repair::default(),
             urgent: None,
             is_damaged: false,
@@ -138,6 +138,7 @@ impl Node {
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
         self.origin = Some(replica.origin());
+        self.published = replica.epoch().clone();
         self.replica = Some(replica);
         Ok(())
     }

@@ -188,7 +188,7 @@ impl World {
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
         let entry = replica.staged().get(before)?;
         let staged = (entry.origin, entry.sequence);
-        self.ledger.staged(index, entry);
+        self.ledger.staged(node.life, entry);
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));
         Some(staged)

@@ -133,6 +133,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
     let region_count = match scenario {
         Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
+        Scenario::Joining => 3,
         _ if majority || seed.is_multiple_of(5) => 4,
         _ => 3,
     };

@@ -342,6 +342,10 @@ impl World {
         if node.replica.is_some() || node.is_gone || node.refused.is_some() {
             return Ok(());
         }
+        if node.joining.is_some() {
+            // There are no tables to start with yet.
+            return Ok(());
+        }
         match node.start(self.time, &self.founders, fresh) {
             Ok(()) => {}
             Err(StartError::Again) => {
@@ -391,6 +395,9 @@ impl World {
         match replica.flush(now) {
             Ok(()) => {
                 self.ledger.acknowledged(node.life);
+                if node.published != *replica.epoch() {
+                    node.published = replica.epoch().clone();
+                }
                 self.look_at_epoch(index)?;
                 self.send_outgoing(index);
                 self.poll_senders(index);
@@ -429,6 +436,16 @@ impl World {
     pub(crate) fn kill(&mut self, index: usize) {
         self.nodes[index].kill();
         self.went_down(index);
+    }
+
+    /// All connections end and are made anew. A message that gets lost ends a connection in the
+    /// end; here the network only drops it, and a subscription that was dropped is not put again
+    /// for as long as the entries of the one before keep coming.
+    pub(crate) fn reconnect(&mut self) {
+        self.links.clear();
+        for node in &mut self.nodes {
+            node.senders.clear();
+        }
     }
 
     fn went_down(&mut self, index: usize) {
@@ -667,7 +684,7 @@ impl World {
         let Some(replica) = &mut node.replica else {
             return;
         };
-        if !replica.is_settled(now) || !replica.marks().covers(&node.must_apply) {
+        if !replica.is_settled(now) {
             return;
         }
         let before = replica.staged().len();

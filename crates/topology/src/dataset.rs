@@ -114,6 +114,9 @@ pub struct Limits {
     pub conflicts_max: u64,
     /// For how long the log keeps entries that every region has, within its budget.
     pub log_retention: Duration,
+    /// A region that has been away for so long is evicted by the others, if they are a majority;
+    /// `None`: only when it keeps the log at its budget.
+    pub evict_after: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -126,6 +129,7 @@ impl Default for Limits {
             log_reserve_bytes: 256 << 20,
             conflicts_max: 100_000,
             log_retention: Duration::ZERO,
+            evict_after: None,
         }
     }
 }

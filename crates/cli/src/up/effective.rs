@@ -100,6 +100,10 @@ fn dataset(dataset: &Dataset) -> Value {
     if let Value::Table(limits) = &mut limits {
         let kept_ms = dataset.limits.log_retention.as_millis();
         limits.insert("log-retention".into(), format!("{kept_ms}ms").into());
+        if let Some(after) = dataset.limits.evict_after {
+            let after = format!("{}ms", after.as_millis());
+            limits.insert("evict-after".into(), after.into());
+        }
     }
     entries.insert("limits".into(), limits);
     let every = format!("{}us", dataset.compare_every.as_micros());

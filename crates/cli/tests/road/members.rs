@@ -278,3 +278,21 @@ fn one_region_grows_to_four_one_is_evicted_and_returns_another_leaves_and_nobody
     assert!(tally.errors.is_empty(), "{:?}", &tally.errors[..1]);
     system.wait_converged(&[0, 2, 3]);
 }
+
+#[test]
+fn a_region_that_is_away_for_too_long_is_evicted_by_the_others() {
+    let limits = "[dataset.limits]\nevict-after = \"10s\"\n";
+    let mut system = System::start(&["a", "b", "c"], limits);
+    system.put(0, "row", "1");
+    system.wait_converged(&[0, 1, 2]);
+    system.kill(2);
+    let left = [("a", "voting"), ("b", "voting")].map(|(name, standing)| {
+        let (name, standing) = (name.to_owned(), standing.to_owned());
+        (name, standing)
+    });
+    for region in 0..2 {
+        system.until("c is given up", || members(&system, region) == left);
+    }
+    assert_eq!(system.put(1, "row", "2").status, 200, "the others go on");
+    system.wait_converged(&[0, 1]);
+}

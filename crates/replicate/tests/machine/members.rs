@@ -265,6 +265,30 @@ fn a_majority_evicts_who_is_away_and_nobody_who_is_there() {
 }
 
 #[test]
+fn an_eviction_that_came_to_nothing_is_not_asked_for_for_ever() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    let c = regions.pop().expect("three");
+    together(&mut regions, 3, 20);
+    propose(&mut regions[0], 20, evict("c", DecidedBy::Majority)).expect("a proposal");
+    // It is back, and takes what b has to give, before anybody has heard of the proposal.
+    let a = regions.remove(0);
+    regions.push(c);
+    write(&mut regions[0], 20, "news").expect("a write");
+    together(&mut regions, 20, 22);
+    regions.insert(0, a);
+    together(&mut regions, 22, 26);
+    assert_eq!(members(&mut regions[0]).len(), 3, "nobody evicts it now");
+    propose(&mut regions[0], 26, add("d")).expect("nothing else is being decided");
+    together(&mut regions, 26, 40);
+    let names: Vec<_> = members(&mut regions[1])
+        .into_iter()
+        .map(|it| it.0)
+        .collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn an_evicted_region_comes_back_as_another_incarnation() {
     let mut regions = founded(&["a", "b"]);
     together(&mut regions, 1, 3);

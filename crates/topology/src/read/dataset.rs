@@ -23,6 +23,8 @@ pub const TRANSACTION_BYTES_AT_MOST: u64 = 12 << 20;
 const KEY_BYTES_AT_MOST: u64 = 4096;
 /// Beyond this a number of bytes is a slip of the pen.
 const LOG_BYTES_AT_MOST: u64 = 1 << 50;
+/// A region is away for some seconds whenever it is restarted.
+const EVICT_AFTER_AT_LEAST: Duration = Duration::from_secs(10);
 const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
 /// Beyond this a limit on the pace is none.
 const ROWS_PER_SECOND_AT_MOST: u64 = 1_000_000_000;
@@ -238,9 +240,23 @@ fn read_limits(dataset: &Section<'_>, faults: &mut Faults<'_>) -> Limits {
         log_retention: section
             .duration("log-retention", faults)
             .map_or(defaults.log_retention, |duration| duration.value),
+        evict_after: read_evict_after(&section, faults),
     };
     check_limits(&section, &limits, faults);
     limits
+}
+
+fn read_evict_after(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Duration> {
+    let after = section.duration("evict-after", faults)?;
+    if after.value < EVICT_AFTER_AT_LEAST {
+        faults.report(
+            after.at,
+            "`evict-after` is too short: a restart would be taken for a loss",
+            "give at least 10s; days are usual, since coming back means copying everything",
+        );
+        return None;
+    }
+    Some(after.value)
 }
 
 /// A limit that must not be smaller than another: their keys and values.

@@ -71,6 +71,7 @@ pub(crate) const LIMITS: &[Key] = &[
     key("log-reserve-bytes", r#"log-reserve-bytes = "256MiB""#),
     key("conflicts-max", "conflicts-max = 100000"),
     key("log-retention", r#"log-retention = "0s""#),
+    key("evict-after", r#"evict-after = "72h""#),
 ];
 
 pub(crate) const CLOCK: &[Key] = &[key("drift-max", r#"drift-max = "500ms""#)];

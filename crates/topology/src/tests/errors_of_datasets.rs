@@ -119,3 +119,12 @@ fn what_can_not_become_of_dead_letters() {
   hint: use dead-letters = "set-aside", or "stop" to stop applying at it"#
     );
 }
+
+#[test]
+fn an_eviction_that_would_follow_a_restart() {
+    assert_eq!(
+        errors_after_base("[dataset.limits]\nevict-after = \"3s\"\n"),
+        r#"error: meridian.toml:8:15: `evict-after` is too short: a restart would be taken for a loss
+  hint: give at least 10s; days are usual, since coming back means copying everything"#
+    );
+}

@@ -62,6 +62,7 @@ log-bytes-max = "1GiB"
 log-reserve-bytes = "64MB"
 conflicts-max = 7
 log-retention = "36h"
+evict-after = "72h"
 
 [[dataset]]
 name = "rest"
@@ -149,6 +150,7 @@ fn datasets_have_engine_rules_and_limits() {
         log_reserve_bytes: 64_000_000,
         conflicts_max: 7,
         log_retention: Duration::from_hours(36),
+        evict_after: Some(Duration::from_hours(72)),
     };
     assert_eq!(shop.limits, expected);
     let rest = Dataset::embedded(DatasetName::new("rest").unwrap());
