@@ -40,7 +40,7 @@ pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};
 pub use sender::{Answer, Sender};
-pub use snapshot::{Joiner, Opened, Progress as JoinProgress, SnapshotRefusal};
+pub use snapshot::{JoinProgress, Joiner, Opened, SnapshotRefusal};
 pub use standing::{Arrival, OwnStanding};
 pub use status::PeerStatus;
 pub use time::Now;

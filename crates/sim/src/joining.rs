@@ -10,7 +10,7 @@ use meridian_check::Violation;
 use meridian_engine_kv::{Import, MemoryStore};
 use meridian_log::Log;
 use meridian_model::{Answer, Envelope, Message, Question, Record, RegionName, SnapshotHead};
-use meridian_replicate::{JoinProgress as Progress, Joiner, OwnStanding, Proposal};
+use meridian_replicate::{JoinProgress, Joiner, OwnStanding, Proposal};
 use std::time::Duration;
 
 /// Small parts, so that a snapshot takes many questions and the world goes on in between.
@@ -292,7 +292,7 @@ impl World {
             return Ok(());
         }
         joining.asked = None;
-        if let Progress::Records {
+        if let JoinProgress::Records {
             begins,
             records,
             end,

@@ -15,7 +15,7 @@ use super::{AskError, DatasetConfig, DatasetHandle, Questions, describe};
 use meridian_engine_kv::{FjallStore, Import, TablesError};
 use meridian_log::{Directory, Log};
 use meridian_model::{Answer, Question, Record, RegionName, SnapshotHead};
-use meridian_replicate::{JoinProgress as Progress, Joiner};
+use meridian_replicate::{JoinProgress, Joiner};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -167,8 +167,8 @@ impl Copying {
             }
         };
         match self.joiner.answered(answer, fresh) {
-            Progress::None => Ok(Taken::Nothing),
-            Progress::Records {
+            JoinProgress::None => Ok(Taken::Nothing),
+            JoinProgress::Records {
                 begins,
                 records,
                 end,

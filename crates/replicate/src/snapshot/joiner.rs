@@ -24,7 +24,7 @@ pub struct Joiner {
 
 /// What came of an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum JoinProgress {
     /// Nothing; the next question is due, after a pause.
     None,
     /// Records to take, after all that came before. `begins` is set with the first of a snapshot:
@@ -84,16 +84,16 @@ impl Joiner {
     }
 
     /// Takes the answer to the question that was last put.
-    pub fn answered(&mut self, answer: Answer, fresh: u64) -> Progress {
+    pub fn answered(&mut self, answer: Answer, fresh: u64) -> JoinProgress {
         match answer {
             Answer::Snapshot(part) => self.take(part, fresh),
             Answer::SnapshotGone => {
                 self.another("it doesn't know the snapshot any more", fresh);
-                Progress::None
+                JoinProgress::None
             }
             Answer::Unavailable { reason } => {
                 self.another(&reason, fresh);
-                Progress::None
+                JoinProgress::None
             }
             Answer::Applied(_)
             | Answer::Held(_)
@@ -104,24 +104,24 @@ impl Joiner {
             | Answer::Looked(_)
             | Answer::Fetched(_) => {
                 self.another("it answered another question", fresh);
-                Progress::None
+                JoinProgress::None
             }
         }
     }
 
-    fn take(&mut self, part: SnapshotPart, fresh: u64) -> Progress {
+    fn take(&mut self, part: SnapshotPart, fresh: u64) -> JoinProgress {
         let SnapshotPart { records, head: end } = part;
         match records.last() {
             Some(last) => self.after = Some(last.key.clone()),
             None if end.is_none() => {
                 self.another("it sent nothing", fresh);
-                return Progress::None;
+                return JoinProgress::None;
             }
             None => {}
         }
         self.unanswered = 0;
         let begins = !std::mem::replace(&mut self.is_begun, true);
-        Progress::Records {
+        JoinProgress::Records {
             begins,
             records,
             end,
@@ -174,8 +174,8 @@ mod tests {
         (joiner.sponsor().as_str(), id, joiner.after.as_deref())
     }
 
-    fn begins(progress: &Progress) -> bool {
-        matches!(progress, Progress::Records { begins: true, .. })
+    fn begins(progress: &JoinProgress) -> bool {
+        matches!(progress, JoinProgress::Records { begins: true, .. })
     }
 
     #[test]
@@ -186,14 +186,14 @@ mod tests {
         assert_eq!(asks(&joiner), ("a", 7, Some(&b"l"[..])));
         let last = joiner.answered(part(&["m"], true), 8);
         assert!(!begins(&last));
-        assert!(matches!(last, Progress::Records { end: Some(_), .. }));
+        assert!(matches!(last, JoinProgress::Records { end: Some(_), .. }));
     }
 
     #[test]
     fn empty_tables_are_a_snapshot_too() {
         let last = joiner().answered(part(&[], true), 8);
         assert!(begins(&last));
-        assert!(matches!(last, Progress::Records { end: Some(_), .. }));
+        assert!(matches!(last, JoinProgress::Records { end: Some(_), .. }));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         for answer in [Answer::SnapshotGone, part(&[], false)] {
             let mut joiner = joiner();
             joiner.answered(part(&["k"], false), 8);
-            assert_eq!(joiner.answered(answer, 9), Progress::None);
+            assert_eq!(joiner.answered(answer, 9), JoinProgress::None);
             assert_eq!(asks(&joiner), ("b", 9, None));
             assert_eq!(joiner.attempts(), 2);
         }

@@ -26,7 +26,7 @@
 mod joiner;
 mod sponsor;
 
-pub use joiner::{Joiner, Progress};
+pub use joiner::{JoinProgress, Joiner};
 pub use sponsor::{Opened, SnapshotRefusal};
 
 pub(crate) use sponsor::Sponsor;
