@@ -1,7 +1,7 @@
 //! Dead letters with real processes: one that was committed before the region's process began, by
 //! the same library, so that it reaches everybody the way any transaction does.
 
-use crate::system::{System, meridian};
+use crate::system::{System, meridian, meridian_exit};
 use meridian_engine_kv::{FjallStore, Limits, Tables};
 use meridian_log::{Directory, Log, LogConfig};
 use meridian_model::{Change, Micros, Operation, OriginId, RegionName, Version};
@@ -159,7 +159,9 @@ fn a_dataset_that_is_to_stop_at_letters_says_so_until_one_decides() {
     system.until("b answers", || system.try_get(1, "/livez").is_some());
     assert_eq!(letters(&system, 1), std::slice::from_ref(&letter));
     assert!(!has(&system, 1, "after"));
-    meridian(&["dead-letters", "drop", &letter, "--api", &api(&system, 1)]);
+    // After its crash it has to hear first which wire version the other speaks.
+    let drop = ["dead-letters", "drop", &letter, "--api", &api(&system, 1)];
+    system.until("b decides", || meridian_exit(&drop).0 == 0);
     assert!(has(&system, 1, "after") && has(&system, 1, "later"));
     assert_eq!(system.put(1, "own", "1").status, 201);
     system.until("the letter is gone", || letters(&system, 0).is_empty());

@@ -494,8 +494,8 @@ fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
         WriteError::Stopped { reason } => ExecuteError::Stopped { reason },
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
         WriteError::NotServing { reason } => ExecuteError::NotServing { reason },
-        error @ WriteError::NotSpoken { .. } => ExecuteError::Stopped {
-            reason: error.to_string(),
+        error @ WriteError::NotSpoken { .. } => ExecuteError::NotServing {
+            reason: format!("{error}; upgrade it, or wait until it is heard of"),
         },
         WriteError::Clock(error) => ExecuteError::Stopped {
             reason: error.to_string(),
