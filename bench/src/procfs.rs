@@ -115,6 +115,7 @@ fn stat_field(process: ProcessId, number: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::process::{Command, Stdio};
 
     #[test]
@@ -122,9 +123,12 @@ mod tests {
         let mut child = Command::new("cat")
             .arg("-u")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // A process that was just started may not be the new program yet; one that answers is.
+        child.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let id = ProcessId(child.id());
         assert!(descendants(ProcessId(std::process::id())).contains(&id));
         assert_eq!(command_line(id), ["cat", "-u"]);
