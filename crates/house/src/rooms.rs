@@ -27,6 +27,7 @@ pub const ROOMS: &[Room] = &[
     at("check", &["model"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
+    at("engine-postgres", &["model"]),
     at("sim", &["model", "log", "check", "replicate", "engine-kv"]),
     at("backup", &["model", "replicate", "engine-kv"]),
     at(

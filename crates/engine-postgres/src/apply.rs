@@ -1,0 +1,1 @@
+//! Writing a batch into the server, in one transaction.

@@ -1,0 +1,101 @@
+//! What a server says of its tables: columns, keys, constraints, identities.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A table's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TableName {
+    /// Its schema.
+    pub schema: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    /// `schema.name`, unquoted: the name of the table in the dataset.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// A table that replicates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// Its columns in the order of the table, without generated and dropped ones.
+    pub columns: Vec<Column>,
+    /// The columns of the primary key, as indices into `columns`, in the order of the key.
+    pub key: Vec<usize>,
+    /// Unique constraints and indexes beside the primary key.
+    pub unique: Vec<Unique>,
+    /// The foreign keys that point from this table to others.
+    pub references: Vec<ForeignKey>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type as `format_type` writes it with the modifier, schema-qualified where needed: what
+    /// a text is cast to.
+    pub type_name: String,
+    /// Whether it takes NULL.
+    pub is_nullable: bool,
+    /// Declared a counter: merges by difference.
+    pub is_counter: bool,
+    /// `GENERATED ALWAYS AS IDENTITY`: inserts must say OVERRIDING SYSTEM VALUE.
+    pub is_identity_always: bool,
+}
+
+/// A unique constraint or index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// The index's name.
+    pub name: String,
+    /// Its columns, as indices into the table's; empty where it is over expressions.
+    pub columns: Vec<usize>,
+    /// Whether NULLs count as equal.
+    pub nulls_not_distinct: bool,
+    /// Whether it is over expressions or partial: who collides isn't known from the columns alone.
+    pub is_opaque: bool,
+}
+
+/// A foreign key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The constraint's name.
+    pub name: String,
+    /// The referencing columns, as indices into the table's.
+    pub columns: Vec<usize>,
+    /// The table referred to.
+    pub parent: TableName,
+    /// The names of its columns, in the same order.
+    pub parent_columns: Vec<String>,
+    /// Whether it can be deferred to the transaction's end.
+    pub is_deferrable: bool,
+}
+
+impl Table {
+    /// Whether a column belongs to the key.
+    #[must_use]
+    pub fn is_key(&self, column: usize) -> bool {
+        self.key.contains(&column)
+    }
+}
+
+/// An SQL identifier, quoted.
+#[must_use]
+pub fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+impl TableName {
+    /// The name as SQL, quoted and qualified.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}

@@ -1,0 +1,212 @@
+//! Rows as documents: how a server's row stands in the dataset's tables.
+//!
+//! A row's key is its key columns' texts: the text itself where there is one column, a JSON array of
+//! texts where there are several. Its document is a JSON object by column name, in the table's
+//! order: a column's value is its text as PostgreSQL writes it (`datestyle` ISO, `intervalstyle`
+//! postgres, `bytea_output` hex, `extra_float_digits` 3, time zone UTC), `null` for NULL, and a JSON
+//! integer for a counter, so that differences add up.
+
+use crate::catalog::Table;
+
+/// A row's values by column, in the table's order; `None` is NULL.
+pub type Values = Vec<Option<String>>;
+
+/// A document or key that doesn't fit its table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// It isn't JSON of the right shape.
+    #[error("the document of a row of {table} is no object of texts: {reason}")]
+    Shape {
+        /// The table.
+        table: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It has a column that the table lacks, or lacks one.
+    #[error("the document of a row of {table} and the table differ in column {column}")]
+    Columns {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// The key has another number of columns.
+    #[error("{key:?} is no key of {table}")]
+    Key {
+        /// The table.
+        table: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// The key of a row.
+#[must_use]
+pub fn key(table: &Table, values: &Values) -> String {
+    key_of(
+        table
+            .key
+            .iter()
+            .map(|column| values[*column].as_deref().unwrap_or_default()),
+    )
+}
+
+fn key_of<'a>(mut texts: impl ExactSizeIterator<Item = &'a str>) -> String {
+    if texts.len() == 1 {
+        return texts.next().unwrap_or_default().to_owned();
+    }
+    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("texts are JSON")
+}
+
+/// The texts of a key's columns, in the order of the key.
+///
+/// # Errors
+/// [`DocumentError::Key`] when it is none of this table.
+pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError> {
+    let error = || DocumentError::Key {
+        table: table.name.to_string(),
+        key: key.to_owned(),
+    };
+    if table.key.len() == 1 {
+        return Ok(vec![key.to_owned()]);
+    }
+    let texts: Vec<String> = serde_json::from_str(key).map_err(|_| error())?;
+    if texts.len() == table.key.len() {
+        Ok(texts)
+    } else {
+        Err(error())
+    }
+}
+
+/// The document of a row.
+#[must_use]
+pub fn document(table: &Table, values: &Values) -> String {
+    let mut object = serde_json::Map::new();
+    for (column, value) in table.columns.iter().zip(values) {
+        let value = match value {
+            None => serde_json::Value::Null,
+            Some(text) if column.is_counter => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
+            }
+            Some(text) => text.clone().into(),
+        };
+        object.insert(column.name.clone(), value);
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
+/// The values that a document gives a row.
+///
+/// # Errors
+/// [`DocumentError`] when it doesn't fit the table.
+pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
+    let shape = |reason: String| DocumentError::Shape {
+        table: table.name.to_string(),
+        reason,
+    };
+    let columns = |column: &str| DocumentError::Columns {
+        table: table.name.to_string(),
+        column: column.to_owned(),
+    };
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
+    let mut values = Values::with_capacity(table.columns.len());
+    for column in &table.columns {
+        let value = object
+            .remove(&column.name)
+            .ok_or_else(|| columns(&column.name))?;
+        values.push(match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            other => return Err(shape(format!("{} is {other}", column.name))),
+        });
+    }
+    match object.keys().next() {
+        None => Ok(values),
+        Some(column) => Err(columns(column)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Column, TableName};
+
+    fn table(key: &[usize]) -> Table {
+        let column = |name: &str, type_name: &str, is_counter| Column {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            is_nullable: true,
+            is_counter,
+            is_identity_always: false,
+        };
+        Table {
+            name: TableName {
+                schema: "public".to_owned(),
+                name: "t".to_owned(),
+            },
+            columns: vec![
+                column("a", "integer", false),
+                column("b", "text", false),
+                column("n", "bigint", true),
+            ],
+            key: key.to_vec(),
+            unique: Vec::new(),
+            references: Vec::new(),
+        }
+    }
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_row_goes_there_and_back() {
+        let table = table(&[0]);
+        for row in [
+            vec![text("1"), text("it's \"so\""), text("-7")],
+            vec![text("1"), None, None],
+        ] {
+            let document = document(&table, &row);
+            assert_eq!(values(&table, &document), Ok(row));
+        }
+        let document = document(&table, &vec![text("1"), text("x"), text("3")]);
+        assert_eq!(document, r#"{"a":"1","b":"x","n":3}"#);
+    }
+
+    #[test]
+    fn a_key_of_several_columns_is_unambiguous() {
+        let one = table(&[1]);
+        let row = vec![text("1"), text("[x"), None];
+        assert_eq!(key(&one, &row), "[x");
+        assert_eq!(key_values(&one, "[x"), Ok(vec!["[x".to_owned()]));
+        let two = table(&[1, 0]);
+        assert_eq!(key(&two, &row), r#"["[x","1"]"#);
+        assert_eq!(
+            key_values(&two, r#"["[x","1"]"#),
+            Ok(vec!["[x".to_owned(), "1".to_owned()])
+        );
+        assert!(key_values(&two, "[x").is_err());
+        assert!(key_values(&two, r#"["x"]"#).is_err());
+    }
+
+    #[test]
+    fn a_document_of_another_shape_of_the_table_is_told() {
+        let table = table(&[0]);
+        let column = |document: &str| values(&table, document);
+        assert!(matches!(
+            column(r#"{"a":"1","b":null}"#),
+            Err(DocumentError::Columns { column, .. }) if column == "n"
+        ));
+        assert!(matches!(
+            column(r#"{"a":"1","b":null,"n":1,"z":"1"}"#),
+            Err(DocumentError::Columns { column, .. }) if column == "z"
+        ));
+        assert!(matches!(
+            column(r#"{"a":["1"],"b":null,"n":1}"#),
+            Err(DocumentError::Shape { .. })
+        ));
+        assert!(matches!(column("7"), Err(DocumentError::Shape { .. })));
+    }
+}
