@@ -151,13 +151,14 @@ impl Folding {
     ) -> Result<(), FoldError> {
         let mut position = first;
         for entry in entries {
+            let body = Body::decode(&entry.body)?;
             if entry.hlc.time() <= self.at
-                && let Body::Transaction(transaction) = Body::decode(&entry.body)?
+                && let Some(transaction) = body.transaction()
             {
                 tables.apply(&Applying {
                     position,
                     version: entry.version(),
-                    transaction: &transaction,
+                    transaction,
                     now: entry.hlc.time(),
                 })?;
                 self.entries += 1;

@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod capture;
 pub mod catalog;
+pub mod changes;
 pub mod document;
 pub mod position;
 pub mod projection;

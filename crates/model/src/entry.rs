@@ -7,7 +7,8 @@
 
 use crate::mutation::{self, Mutation};
 use crate::{
-    Adopt, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version, Vote,
+    Adopt, Captured, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version,
+    Vote,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,8 @@ pub enum Body {
     Vote(Vote),
     /// From here on this region goes by another epoch. Since wire version 2.
     Adopt(Adopt),
+    /// A transaction captured from an engine. Since wire version 2.
+    Captured(Captured),
 }
 
 /// A region's positions, told inside its own stream.
@@ -167,6 +170,18 @@ impl Body {
             Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
             Self::Decision(_) => crate::DECISIONS_SINCE,
             Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => crate::VOTES_SINCE,
+            Self::Captured(_) => crate::CAPTURES_SINCE,
+        }
+    }
+
+    /// What it does to rows, if it is of such a kind.
+    #[must_use]
+    pub fn transaction(&self) -> Option<&Transaction> {
+        match self {
+            Self::Transaction(transaction)
+            | Self::Decision(Decision { transaction, .. })
+            | Self::Captured(Captured { transaction, .. }) => Some(transaction),
+            _ => None,
         }
     }
 
@@ -254,6 +269,22 @@ mod tests {
         });
         let bytes = body.encode();
         assert_eq!(&bytes[..], [3, 5, 6, 0, 0, 0]);
+        assert_eq!(Body::decode(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_encoding_of_a_captured_transaction_is_fixed() {
+        let at = crate::CapturedAt {
+            system: 5,
+            timeline: 1,
+            end: 6,
+            part: 0,
+            is_last: true,
+        };
+        let transaction = Transaction::default();
+        let body = Body::Captured(Captured { at, transaction });
+        let bytes = body.encode();
+        assert_eq!(&bytes[..], [7, 5, 1, 6, 0, 1, 0, 0, 0]);
         assert_eq!(Body::decode(&bytes), Ok(body));
     }
 

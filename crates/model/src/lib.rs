@@ -4,6 +4,7 @@
 //! Nothing here does I/O or reads a clock; every other crate depends on this one and it depends on
 //! none of them.
 
+mod captured;
 mod clock;
 mod compare;
 mod conflict;
@@ -21,6 +22,7 @@ mod transaction;
 mod vector;
 mod vote;
 
+pub use captured::{CAPTURES_SINCE, Captured, CapturedAt};
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};

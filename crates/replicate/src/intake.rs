@@ -6,8 +6,8 @@ use crate::{Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report,
-    ReportedMark, Vector,
+    Body, Captured, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName,
+    Report, ReportedMark, Vector,
 };
 
 /// The year 2100: an entry beyond it would push every region's clock to the end of its range.
@@ -229,7 +229,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 }
                 Ok(())
             }
-            Body::Transaction(transaction) | Body::Decision(Decision { transaction, .. }) => {
+            Body::Transaction(transaction)
+            | Body::Decision(Decision { transaction, .. })
+            | Body::Captured(Captured { transaction, .. }) => {
                 self.depends_on(&transaction.dependencies)
             }
             Body::Report(_) => Ok(()),

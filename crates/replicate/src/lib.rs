@@ -7,6 +7,7 @@
 
 mod acknowledgement;
 mod ballots;
+mod captured;
 pub mod compare;
 mod engine;
 mod epochs;

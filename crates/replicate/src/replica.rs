@@ -98,6 +98,11 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) tables_stopped: Option<String>,
     /// Set while the tables stand at a position before the log's end.
     pub(crate) behind: Option<Behind>,
+    /// The log is kept from here on for what follows it outside, if anything does.
+    pub(crate) kept_from: Option<Position>,
+    /// Whether this region's transactions are captured from an engine, which may have seen less of
+    /// the other regions than the tables show.
+    pub(crate) is_capturing: bool,
     /// Decisions about dead letters still to be applied.
     pub(crate) letters: Letters,
     settled: bool,
@@ -144,6 +149,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             stopped: None,
             tables_stopped: None,
             behind: None,
+            kept_from: None,
+            is_capturing: false,
             letters: Letters::default(),
             settled: false,
             opened_at: now.elapsed,
@@ -320,22 +327,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         now: Now,
         execute: impl FnOnce(&mut E, Version) -> Result<Executed<R>, X>,
     ) -> Result<R, WriteError<X>> {
-        if let Some(reason) = self.stopped() {
-            return Err(WriteError::Stopped {
-                reason: reason.to_owned(),
-            });
-        }
-        if let Some(reason) = self.unready() {
-            return Err(WriteError::NotServing { reason });
-        }
-        let bytes = self.log.bytes() + self.staged_bytes;
-        if bytes > self.config.log_bytes_max {
-            return Err(WriteError::LogBudget {
-                bytes,
-                bytes_max: self.config.log_bytes_max,
-            });
-        }
-        let hlc = self.clock.tick(now.wall).map_err(WriteError::Clock)?;
+        let hlc = self.admit_own(now)?;
         let version = Version {
             hlc,
             origin: self.origin,
@@ -366,6 +358,26 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(reply)
     }
 
+    /// The clock reading of a transaction of this region, if one may be taken now.
+    pub(crate) fn admit_own<X>(&mut self, now: Now) -> Result<Hlc, WriteError<X>> {
+        if let Some(reason) = self.stopped() {
+            return Err(WriteError::Stopped {
+                reason: reason.to_owned(),
+            });
+        }
+        if let Some(reason) = self.unready() {
+            return Err(WriteError::NotServing { reason });
+        }
+        let bytes = self.log.bytes() + self.staged_bytes;
+        if bytes > self.config.log_bytes_max {
+            return Err(WriteError::LogBudget {
+                bytes,
+                bytes_max: self.config.log_bytes_max,
+            });
+        }
+        self.clock.tick(now.wall).map_err(WriteError::Clock)
+    }
+
     pub(crate) fn stage_own(&mut self, now: Now, hlc: Hlc, body: &Body) {
         let mark = self.staged_marks.get(self.origin);
         let entry = Entry::following(mark, self.origin, hlc, body);
@@ -383,7 +395,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Does what an entry says: the step that every entry takes once, when it is logged or, after
     /// a crash, replayed.
     fn follow(&mut self, position: Position, entry: &Entry, body: &Body, now: Now) {
-        let is_news = !matches!(body, Body::Report(_) | Body::Vote(_));
+        let is_news = match body {
+            Body::Report(_) | Body::Vote(_) => false,
+            Body::Captured(captured) => !captured.transaction.changes.is_empty(),
+            _ => true,
+        };
         self.report_due |= is_news && entry.origin != self.origin;
         match body {
             Body::Transaction(transaction) => {
@@ -391,6 +407,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             }
             Body::Decision(decision) => {
                 self.follow_decision(position, entry.version(), decision, now);
+            }
+            Body::Captured(captured) => {
+                self.apply(position, entry.version(), &captured.transaction, now);
+                if entry.origin == self.origin {
+                    self.change_road(|road| road.follow(entry, body));
+                }
             }
             _ => self.change_road(|road| road.follow(entry, body)),
         }

@@ -264,15 +264,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         for (count, entry) in entries.iter().enumerate() {
             let body = Body::decode(&entry.body)
                 .map_err(|error| EngineError::because("read an entry of the log", error))?;
-            let transaction = match &body {
-                Body::Transaction(transaction) => Some(transaction),
-                Body::Decision(decision) => {
-                    self.settle_letter(decision.letter)?;
-                    Some(&decision.transaction)
-                }
-                _ => None,
-            };
-            if let Some(transaction) = transaction {
+            if let Body::Decision(decision) = &body {
+                self.settle_letter(decision.letter)?;
+            }
+            if let Some(transaction) = body.transaction() {
                 let applying = Applying {
                     position,
                     version: entry.version(),

@@ -8,8 +8,8 @@ use crate::ballots::Ballots;
 use crate::epochs::{Adopted, Expelled, Retiring, Stream};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Entry, Epoch, Hlc, Mark, Marks, Member, OriginId, RegionName, Report, ReportedMark,
-    Sequence, Standing, Vector,
+    Body, CapturedAt, Entry, Epoch, Hlc, Mark, Marks, Member, OriginId, RegionName, Report,
+    ReportedMark, Sequence, Standing, Vector,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct Road {
     pub(crate) spoken: BTreeMap<OriginId, u16>,
     /// Set once this region was told that it counts no more.
     pub(crate) expelled: Option<Expelled>,
+    /// The last transaction that this region captured, and what its engine had seen by then.
+    pub(crate) captured: Option<(CapturedAt, Vector)>,
     reports: BTreeMap<OriginId, BTreeMap<OriginId, ReportedMark>>,
     /// What subscribers said, outside their streams, that they hold: enough for retention, which
     /// must not wait for a report behind a long backlog, and never used for collection.
@@ -113,7 +115,11 @@ impl Road {
                 }
             }
             Body::Adopt(adopt) => self.follow_adopt(entry, adopt),
-            Body::Transaction(_) | Body::Decision(_) => {}
+            Body::Captured(captured) if self.own == Some(entry.origin) => {
+                let seen = captured.transaction.dependencies.clone();
+                self.captured = Some((captured.at, seen));
+            }
+            Body::Transaction(_) | Body::Decision(_) | Body::Captured(_) => {}
         }
     }
 

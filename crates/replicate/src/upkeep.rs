@@ -36,6 +36,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         self.report_due = false;
         self.reported_at = now.elapsed;
+        let seen = self.seen_by_own_writes();
         let others = self
             .staged_marks
             .iter()
@@ -46,7 +47,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     origin,
                     ReportedMark {
                         held: mark.sequence,
-                        applied: mark.hlc,
+                        applied: mark.hlc.min(seen.get(origin)),
                     },
                 )
             })
@@ -68,8 +69,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return;
         }
         self.collected_at = now.elapsed;
-        let applied = self.staged_marks.vector();
-        let stable = self.road.stable(self.origin, &applied);
+        let stable = self.road.stable(self.origin, &self.seen_by_own_writes());
         match self.engine.collect(&stable, now.wall) {
             Ok(()) => self.tables_dirty = true,
             Err(error) => self.stop_tables(&error),
@@ -82,7 +82,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn trim(&mut self, now: Now) -> Result<(), LogError> {
         self.sponsor.expire(now.elapsed);
         let held = self.road.held_by_all(self.origin, self.log.marks());
-        if !self.log.would_trim(&held, self.engine.position()) {
+        if !self.log.would_trim(&held, self.followed_to()) {
             return Ok(());
         }
         let spared = self.sponsor.spare(held.clone());
@@ -98,7 +98,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Removes what may go while the log takes more than `bytes`; whether there was any.
     fn trim_above(&mut self, bytes: u64, held: &Marks) -> Result<bool, LogError> {
-        let position = self.engine.position();
+        let position = self.followed_to();
         let is_due = |log: &Log<D>| log.bytes() > bytes && log.would_trim(held, position);
         if !is_due(&self.log) {
             return Ok(false);

@@ -38,6 +38,7 @@ impl Ledger {
         let transaction = match Body::decode(&entry.body) {
             Ok(Body::Transaction(transaction)) => transaction,
             Ok(Body::Decision(decision)) => decision.transaction,
+            Ok(Body::Captured(captured)) => captured.transaction,
             _ => return,
         };
         self.records.push(Record {

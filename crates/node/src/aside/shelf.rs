@@ -342,8 +342,10 @@ fn for_each_transaction(
         let batch = log.read(position, BATCH_BYTES)?;
         for entry in &batch.entries {
             // What can't be decoded could not be applied either.
-            if let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) {
-                visit(entry, transaction)?;
+            match Body::decode(&entry.body) {
+                Ok(Body::Transaction(transaction)) => visit(entry, transaction)?,
+                Ok(Body::Captured(captured)) => visit(entry, captured.transaction)?,
+                _ => {}
             }
         }
         position = Position(position.0 + batch.entries.len() as u64);

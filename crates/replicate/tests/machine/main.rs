@@ -1,6 +1,7 @@
 //! Two machines wired together by hand: what the random scenarios reach only by luck.
 
 mod backlog;
+mod captured;
 mod letters;
 mod members;
 mod peers;

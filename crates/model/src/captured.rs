@@ -1,0 +1,34 @@
+//! Transactions that were committed elsewhere first: captured from an engine beside this region.
+
+use crate::Transaction;
+use serde::{Deserialize, Serialize};
+
+/// The lowest wire version in which there are captured transactions.
+pub const CAPTURES_SINCE: u16 = 2;
+
+/// A transaction that an engine committed before this region's log had it.
+///
+/// Its dependencies are what the engine had been given of the other origins before it, which may be
+/// less than what this region's tables showed by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// Where it stands in the engine's history.
+    pub at: CapturedAt,
+    /// What it did; nothing where only the place and what was seen there are told.
+    pub transaction: Transaction,
+}
+
+/// A place in the history of an engine that takes writes of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedAt {
+    /// Which server (PostgreSQL's system identifier).
+    pub system: u64,
+    /// Which of its histories (PostgreSQL's timeline).
+    pub timeline: u32,
+    /// Where its history goes on after the transaction, in bytes (the WAL position after the commit).
+    pub end: u64,
+    /// A transaction that is too large for one entry comes in parts, numbered from 0.
+    pub part: u32,
+    /// Whether no more parts follow.
+    pub is_last: bool,
+}

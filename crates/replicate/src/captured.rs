@@ -1,0 +1,87 @@
+//! Transactions of this region that an engine committed first.
+//!
+//! The engine (a PostgreSQL server, say) takes writes by itself; they come here in the order of its
+//! own history, each once. What they had *seen* is what the engine had been given before them, which
+//! may be less than what the tables show by now: that is what their dependencies say, and what this
+//! region reports to have applied, so that nothing is collected that a captured write to come had not
+//! seen.
+
+use crate::{Engine, Now, Replica, WriteError};
+use meridian_log::Disk;
+use meridian_model::{
+    Body, CAPTURES_SINCE, Captured, CapturedAt, Change, Position, Transaction, Vector,
+};
+use std::convert::Infallible;
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// From now on this region's transactions come through [`Replica::capture`]. To be said right
+    /// after [`Replica::open`], before anything is reported or collected.
+    #[must_use]
+    pub fn capturing(mut self) -> Self {
+        self.is_capturing = true;
+        self
+    }
+
+    /// Takes a transaction that the engine committed at `at`, having seen `seen` of the other
+    /// origins. Without changes it notes only the place and what was seen. It is durable once
+    /// [`Replica::flush`] has succeeded; the engine may forget its history up to there then.
+    ///
+    /// # Errors
+    /// [`WriteError`]; it must come again later.
+    pub fn capture(
+        &mut self,
+        now: Now,
+        at: CapturedAt,
+        mut seen: Vector,
+        changes: Vec<Change>,
+    ) -> Result<(), WriteError<Infallible>> {
+        self.all_speak(CAPTURES_SINCE)
+            .map_err(|region| WriteError::NotSpoken {
+                region,
+                version: CAPTURES_SINCE,
+            })?;
+        let hlc = self.admit_own(now)?;
+        seen.remove(self.origin);
+        // A report of what was seen is worth a new one, whether or not anything else is.
+        self.report_due |= self.captured().is_none_or(|(_, before)| *before != seen);
+        let transaction = Transaction {
+            dependencies: seen,
+            changes,
+            idempotency: None,
+        };
+        self.stage_own(now, hlc, &Body::Captured(Captured { at, transaction }));
+        Ok(())
+    }
+
+    /// The last transaction that was captured, with what is staged, and what it had seen.
+    #[must_use]
+    pub fn captured(&self) -> Option<&(CapturedAt, Vector)> {
+        self.road.captured.as_ref()
+    }
+
+    /// What every transaction of this region from here on will have seen at least.
+    pub(crate) fn seen_by_own_writes(&self) -> Vector {
+        let mut seen = self.staged_marks.vector();
+        if !self.is_capturing {
+            return seen;
+        }
+        let reached = seen.get(self.origin);
+        seen = self
+            .captured()
+            .map(|(_, seen)| seen.clone())
+            .unwrap_or_default();
+        seen.raise(self.origin, reached);
+        seen
+    }
+
+    /// Keeps the log from `position` on, for what follows it outside.
+    pub fn keep_from(&mut self, position: Position) {
+        self.kept_from = Some(position);
+    }
+
+    /// Up to where everything that is kept here has followed the log.
+    pub(crate) fn followed_to(&self) -> Position {
+        let tables = self.engine.position();
+        self.kept_from.map_or(tables, |kept| kept.min(tables))
+    }
+}

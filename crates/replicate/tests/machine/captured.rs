@@ -1,0 +1,164 @@
+//! Transactions that an engine committed first.
+
+use crate::support::{Region, seconds, stream};
+use meridian_engine_kv::Tables;
+use meridian_model::{CapturedAt, Change, Operation, Vector};
+
+fn place(end: u64) -> CapturedAt {
+    CapturedAt {
+        system: 1,
+        timeline: 1,
+        end,
+        part: 0,
+        is_last: true,
+    }
+}
+
+fn change(operation: Operation) -> Vec<Change> {
+    vec![Change {
+        table: "t".into(),
+        key: "k".into(),
+        operation,
+    }]
+}
+
+fn put(document: &str) -> Vec<Change> {
+    change(Operation::Put {
+        document: document.into(),
+    })
+}
+
+fn increment(by: i64) -> Vec<Change> {
+    change(Operation::Increment {
+        by: vec![("n".into(), by)],
+    })
+}
+
+fn capturing(name: &str, origin: u64) -> Region {
+    let mut region = Region::new(name);
+    region.start(origin);
+    region.machine = region.machine.map(|machine| machine.capturing());
+    region
+}
+
+impl Region {
+    fn capture(&mut self, at: u64, end: u64, seen: &Vector, changes: Vec<Change>) {
+        let now = self.now(seconds(at));
+        let machine = self.machine();
+        machine
+            .capture(now, place(end), seen.clone(), changes)
+            .expect("it is taken");
+        machine.flush(now).expect("a commit");
+    }
+
+    fn document(&mut self) -> Option<String> {
+        let reader = Tables::reader(self.machine().engine());
+        let row = reader.get("t", "k").expect("a row");
+        row.map(|row| row.document)
+    }
+
+    fn applied(&mut self) -> Vector {
+        self.machine().applied()
+    }
+}
+
+/// Two regions that know each other, each capturing.
+fn pair() -> (Region, Region) {
+    let (mut a, mut b) = (capturing("a", 1), capturing("b", 2));
+    for second in 1..4 {
+        stream(&mut a, &mut b, seconds(second));
+        stream(&mut b, &mut a, seconds(second));
+    }
+    (a, b)
+}
+
+#[test]
+fn a_write_is_concurrent_with_what_its_engine_had_not_been_given() {
+    let (mut a, mut b) = pair();
+    a.capture(4, 10, &Vector::default(), put(r#"{"n":1}"#));
+    stream(&mut a, &mut b, seconds(4));
+    let seen = b.applied();
+    b.capture(5, 10, &seen, increment(10));
+    stream(&mut b, &mut a, seconds(5));
+    assert_eq!(a.document().as_deref(), Some(r#"{"n":11}"#));
+    // The tables of a show the increment, its engine does not yet: what it puts doesn't absorb it.
+    let own = a.machine().origin();
+    let seen: Vector = a.applied().iter().filter(|(of, _)| *of == own).collect();
+    a.capture(6, 20, &seen, put(r#"{"n":5}"#));
+    stream(&mut a, &mut b, seconds(6));
+    assert_eq!(a.document().as_deref(), Some(r#"{"n":15}"#));
+    assert_eq!(b.document().as_deref(), Some(r#"{"n":15}"#));
+}
+
+#[test]
+fn what_an_engine_has_not_been_given_is_not_collected() {
+    let (mut a, mut b) = pair();
+    a.capture(4, 10, &Vector::default(), put(r#"{"n":1}"#));
+    stream(&mut a, &mut b, seconds(4));
+    let seen = b.applied();
+    b.capture(5, 10, &seen, increment(10));
+    // Reports go to and fro, collection runs; a's engine has still not been given the increment.
+    for second in 6..20 {
+        stream(&mut b, &mut a, seconds(second));
+        stream(&mut a, &mut b, seconds(second));
+        for region in [&mut a, &mut b] {
+            let now = region.now(seconds(second));
+            region.machine().tick(now).expect("upkeep");
+            region.machine().flush(now).expect("a commit");
+        }
+    }
+    a.capture(20, 20, &Vector::default(), put(r#"{"n":5}"#));
+    stream(&mut a, &mut b, seconds(20));
+    assert_eq!(a.document().as_deref(), Some(r#"{"n":15}"#));
+    assert_eq!(b.document().as_deref(), Some(r#"{"n":15}"#));
+}
+
+#[test]
+fn the_place_reached_survives_a_crash_with_what_it_captured() {
+    let (mut a, mut b) = pair();
+    assert_eq!(a.machine().captured(), None);
+    let seen: Vector = [(b.machine().origin(), meridian_model::Hlc::from_raw(1))]
+        .into_iter()
+        .collect();
+    a.capture(4, 10, &Vector::default(), put("1"));
+    a.capture(5, 20, &seen, Vec::new());
+    stream(&mut a, &mut b, seconds(5));
+    let captured = Some((place(20), seen));
+    assert_eq!(a.machine().captured().cloned(), captured);
+    assert_eq!(b.machine().captured(), None, "it is a's place");
+    // A round that the disk did not take never was.
+    let now = a.now(seconds(6));
+    let machine = a.machine();
+    machine
+        .capture(now, place(30), Vector::default(), put("2"))
+        .expect("it is taken");
+    a.disk.crash(&mut || 0);
+    a.machine = None;
+    a.start(9);
+    assert_eq!(a.machine().captured().cloned(), captured);
+    assert_eq!(a.document().as_deref(), Some("1"));
+}
+
+#[test]
+fn the_log_is_kept_for_what_follows_it_outside() {
+    let (mut a, mut b) = pair();
+    let kept = a.machine().reader().end();
+    a.machine().keep_from(kept);
+    let document = format!("\"{}\"", "x".repeat(1000));
+    for second in 4..40 {
+        a.capture(second, second, &Vector::default(), put(&document));
+        stream(&mut a, &mut b, seconds(second));
+        stream(&mut b, &mut a, seconds(second));
+        let now = a.now(seconds(second));
+        a.machine().tick(now).expect("upkeep");
+        let now = b.now(seconds(second));
+        b.machine().tick(now).expect("upkeep");
+        b.machine().flush(now).expect("a commit");
+    }
+    assert!(a.machine().reader().start() <= kept);
+    let end = a.machine().reader().end();
+    a.machine().keep_from(end);
+    let now = a.now(seconds(60));
+    a.machine().tick(now).expect("upkeep");
+    assert!(a.machine().reader().start() > kept);
+}
