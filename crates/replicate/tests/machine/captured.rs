@@ -62,12 +62,22 @@ impl Region {
     }
 }
 
+/// Each takes what the other has, then does what is due.
+fn meet(a: &mut Region, b: &mut Region, second: u64) {
+    stream(a, b, seconds(second));
+    stream(b, a, seconds(second));
+    for region in [a, b] {
+        let now = region.now(seconds(second));
+        region.machine().tick(now).expect("upkeep");
+        region.machine().flush(now).expect("a commit");
+    }
+}
+
 /// Two regions that know each other, each capturing.
 fn pair() -> (Region, Region) {
     let (mut a, mut b) = (capturing("a", 1), capturing("b", 2));
     for second in 1..4 {
-        stream(&mut a, &mut b, seconds(second));
-        stream(&mut b, &mut a, seconds(second));
+        meet(&mut a, &mut b, second);
     }
     (a, b)
 }
@@ -99,13 +109,7 @@ fn what_an_engine_has_not_been_given_is_not_collected() {
     b.capture(5, 10, &seen, increment(10));
     // Reports go to and fro, collection runs; a's engine has still not been given the increment.
     for second in 6..20 {
-        stream(&mut b, &mut a, seconds(second));
-        stream(&mut a, &mut b, seconds(second));
-        for region in [&mut a, &mut b] {
-            let now = region.now(seconds(second));
-            region.machine().tick(now).expect("upkeep");
-            region.machine().flush(now).expect("a commit");
-        }
+        meet(&mut a, &mut b, second);
     }
     a.capture(20, 20, &Vector::default(), put(r#"{"n":5}"#));
     stream(&mut a, &mut b, seconds(20));
@@ -147,13 +151,7 @@ fn the_log_is_kept_for_what_follows_it_outside() {
     let document = format!("\"{}\"", "x".repeat(1000));
     for second in 4..40 {
         a.capture(second, second, &Vector::default(), put(&document));
-        stream(&mut a, &mut b, seconds(second));
-        stream(&mut b, &mut a, seconds(second));
-        let now = a.now(seconds(second));
-        a.machine().tick(now).expect("upkeep");
-        let now = b.now(seconds(second));
-        b.machine().tick(now).expect("upkeep");
-        b.machine().flush(now).expect("a commit");
+        meet(&mut a, &mut b, second);
     }
     assert!(a.machine().reader().start() <= kept);
     let end = a.machine().reader().end();
