@@ -4,11 +4,13 @@
 //! siblings' documents, with all fields and members) is what regions must agree on; its *state* is every byte that is stored of it, and only ever
 //! compared with the same region's.
 
+use crate::read::{self, RowView};
 use crate::{Order, Store, TableReader, TablesError, View, keys, value};
 use bytes::Bytes;
 use meridian_merge::{KeptIncrement, Row, Shown, shown};
 use meridian_model::{
-    Answer, Fetched, Holds, Looked, Question, RowCopy, RowName, RowState, Span, SpanDigest, Vector,
+    Answer, Fetched, Holds, Looked, Position, Question, RowCopy, RowName, RowState, Span,
+    SpanDigest, Vector,
 };
 use meridian_replicate::compare::Section;
 use std::fmt::{self, Write as _};
@@ -39,6 +41,29 @@ impl<S: Store> TableReader<S> {
 }
 
 impl<V: View> Snapshot<V> {
+    /// A row; `None` where it isn't there.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn get(&self, table: &str, key: &str) -> Result<Option<RowView>, TablesError> {
+        let at = keys::row(table, key);
+        match self.view.get(&at)? {
+            Some(bytes) => read::decode_live(&at, bytes.as_ref()),
+            None => Ok(None),
+        }
+    }
+
+    /// The position in the log up to which it has applied everything.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn position(&self) -> Result<Position, TablesError> {
+        match self.view.get(keys::APPLIED)? {
+            Some(bytes) => value::decode(bytes.as_ref(), "meta", keys::APPLIED),
+            None => Ok(Position::default()),
+        }
+    }
+
     /// The first rows of a span, at most `rows_max`, in leaves of `leaf_rows` records. The leaf that
     /// holds the span's end goes on to it.
     ///

@@ -337,7 +337,7 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 }
 
 /// The row as readers see it; `None` for a tombstone.
-fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
+pub(crate) fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
     let row: Row = value::decode(bytes, "row", at)?;
     if row.mixed().is_some() {
         return Ok(mixed_view(&row));

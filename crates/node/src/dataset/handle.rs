@@ -1,5 +1,6 @@
 //! Handles to a dataset's thread, and what can be asked of it.
 
+use super::capturing::{CaptureError, CapturedTransaction};
 use super::repair::Repairs;
 use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use meridian_engine_kv::{
 };
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName, RowName,
-    Sequence, SnapshotId, Vector, Version,
+    Answer, CapturedAt, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName,
+    RowName, Sequence, SnapshotId, Vector, Version,
 };
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
@@ -90,6 +91,17 @@ pub(crate) enum Input {
         row: RowName,
         reply: oneshot::Sender<Option<(u64, Vector)>>,
     },
+    /// Take transactions that an engine committed, in its order, as part of the round.
+    Capture {
+        transactions: Vec<CapturedTransaction>,
+        reply: oneshot::Sender<Result<(), CaptureError>>,
+    },
+    /// Say what was captured last.
+    Captured {
+        reply: oneshot::Sender<Option<(CapturedAt, Vector)>>,
+    },
+    /// Keep the log from here on.
+    KeepFrom { position: Position },
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -481,6 +493,28 @@ impl DatasetHandle {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(input(reply)).ok()?;
         answer.await.ok()
+    }
+
+    /// Takes transactions that an engine committed. They are durable here when this returns `Ok`;
+    /// otherwise none is, or the thread has ended and a restart shows.
+    ///
+    /// # Errors
+    /// [`CaptureError`].
+    pub(crate) async fn capture(
+        &self,
+        transactions: Vec<CapturedTransaction>,
+    ) -> Result<(), CaptureError> {
+        let captured = self.request(|reply| Input::Capture {
+            transactions,
+            reply,
+        });
+        let ended = || CaptureError::Ended("the dataset has ended".to_owned());
+        captured.await.unwrap_or_else(|| Err(ended()))
+    }
+
+    /// What was captured last, and what its engine had seen by then.
+    pub(crate) async fn captured(&self) -> Option<(CapturedAt, Vector)> {
+        self.request(|reply| Input::Captured { reply }).await?
     }
 
     /// One state of the tables with all that it has applied; `None` while they don't follow the log.

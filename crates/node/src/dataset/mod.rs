@@ -15,6 +15,7 @@ use meridian_log::Directory;
 
 mod alarms;
 mod bootstrap;
+mod capturing;
 mod clock;
 mod delays;
 mod forwarding;

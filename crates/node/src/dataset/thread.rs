@@ -1,6 +1,7 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
+use super::capturing::Captures;
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
 };
@@ -77,6 +78,7 @@ pub(super) fn start(
         waiting: VecDeque::new(),
         replies: Vec::new(),
         mended: Vec::new(),
+        captures: Captures::new(),
         repairs: repairs.clone(),
         postman: Postman::start(),
         acknowledgements: Acknowledgements::new(
@@ -160,6 +162,8 @@ pub(super) struct Worker {
     replies: Vec<Staged>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
+    /// Who waits for what was captured from an engine, due likewise.
+    pub(super) captures: Captures,
     pub(super) repairs: Repairs,
     postman: Postman,
     /// Replies that wait for other regions.
@@ -259,6 +263,14 @@ impl Worker {
                 Input::Blocked { row, reply } => {
                     let _ = reply.send(self.blocked_copy(&row));
                 }
+                Input::Capture {
+                    transactions,
+                    reply,
+                } => self.capture(now, transactions, reply),
+                Input::Captured { reply } => {
+                    let _ = reply.send(self.replica.captured().cloned());
+                }
+                Input::KeepFrom { position } => self.replica.keep_from(position),
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -386,6 +398,7 @@ impl Worker {
         }
         self.answer(now, &committed);
         self.answer_mended(committed.is_ok());
+        self.answer_captures(&committed);
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();

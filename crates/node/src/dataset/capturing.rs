@@ -1,0 +1,87 @@
+//! The thread's part in capture: transactions that an engine committed first.
+
+use super::thread::{Worker, describe};
+use meridian_model::{CapturedAt, Change, Vector};
+use meridian_replicate::{CommitError, Now, WriteError};
+use std::convert::Infallible;
+use tokio::sync::oneshot;
+
+/// A transaction that an engine committed.
+#[derive(Clone, Debug)]
+pub(crate) struct CapturedTransaction {
+    /// Where, in its history.
+    pub(crate) at: CapturedAt,
+    /// What the engine had been given of the other regions before.
+    pub(crate) seen: Vector,
+    /// What it did.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// Captured transactions could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CaptureError {
+    /// They can later, as they are: the log is full, peers have to be heard of first.
+    #[error("{0}")]
+    NotNow(String),
+    /// Not before somebody has looked.
+    #[error("{0}")]
+    Stopped(String),
+    /// The dataset's thread is gone.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// Who waits for captured transactions to be durable, and what is known already.
+pub(super) type Captures = Vec<(
+    Result<(), CaptureError>,
+    oneshot::Sender<Result<(), CaptureError>>,
+)>;
+
+impl Worker {
+    pub(super) fn capture(
+        &mut self,
+        now: Now,
+        transactions: Vec<CapturedTransaction>,
+        reply: oneshot::Sender<Result<(), CaptureError>>,
+    ) {
+        let mut outcome = Ok(());
+        if !self.replica.is_settled(now) {
+            let reason = "the region has just started and waits for its peers";
+            outcome = Err(CaptureError::NotNow(reason.to_owned()));
+        }
+        for transaction in transactions {
+            if outcome.is_err() {
+                break;
+            }
+            let CapturedTransaction { at, seen, changes } = transaction;
+            let taken = self.replica.capture(now, at, seen, changes);
+            outcome = taken.map_err(|error| refused(&error));
+        }
+        self.captures.push((outcome, reply));
+    }
+
+    /// Tells what became of captured transactions, once the round's fate is known.
+    pub(super) fn answer_captures(&mut self, committed: &Result<(), CommitError>) {
+        for (outcome, reply) in std::mem::take(&mut self.captures) {
+            let outcome = match committed {
+                Ok(()) => outcome,
+                // What is in the log is captured, wherever the tables are.
+                Err(CommitError::Tables { .. }) => outcome,
+                Err(CommitError::Log(error)) if error.must_reopen() => {
+                    Err(CaptureError::Stopped(describe(error)))
+                }
+                Err(CommitError::Log(error)) => Err(CaptureError::NotNow(describe(error))),
+            };
+            // Whoever asked may be gone; what is durable stays.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+fn refused(error: &WriteError<Infallible>) -> CaptureError {
+    let reason = describe(error);
+    match error {
+        WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
+        _ => CaptureError::NotNow(reason),
+    }
+}
