@@ -41,6 +41,7 @@ impl Road {
     pub(crate) fn for_newcomer(&self) -> Self {
         let mut road = self.clone();
         road.own = None;
+        road.captured = None;
         road.begun = false;
         road.counted_from = 0;
         road.expelled = None;
