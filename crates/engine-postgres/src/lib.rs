@@ -15,6 +15,7 @@ pub mod apply;
 pub mod capture;
 pub mod catalog;
 pub mod document;
+pub mod local;
 pub mod position;
 pub mod projection;
 pub mod server;
