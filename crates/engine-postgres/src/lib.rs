@@ -16,6 +16,7 @@ pub mod capture;
 pub mod catalog;
 pub mod changes;
 pub mod document;
+pub mod local;
 pub mod position;
 pub mod projection;
 pub mod server;
