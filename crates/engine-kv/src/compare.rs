@@ -4,7 +4,7 @@
 //! siblings' documents, with all fields and members) is what regions must agree on; its *state* is every byte that is stored of it, and only ever
 //! compared with the same region's.
 
-use crate::read::{self, RowView};
+use crate::read::{self, Page, RowView};
 use crate::{Order, Store, TableReader, TablesError, View, keys, value};
 use bytes::Bytes;
 use meridian_merge::{KeptIncrement, Row, Shown, shown};
@@ -51,6 +51,20 @@ impl<V: View> Snapshot<V> {
             Some(bytes) => read::decode_live(&at, bytes.as_ref()),
             None => Ok(None),
         }
+    }
+
+    /// The rows after the key `after`, as [`TableReader::page`] gives them.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn page(
+        &self,
+        table: &str,
+        after: Option<&str>,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Page, TablesError> {
+        read::page(&self.view, table, after, limit, bytes_max)
     }
 
     /// The position in the log up to which it has applied everything.

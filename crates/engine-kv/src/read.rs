@@ -171,18 +171,7 @@ impl<S: Store> TableReader<S> {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Page, TablesError> {
-        let mut paging = Paging {
-            page: Page::default(),
-            limit: limit.max(1),
-            bytes_left: bytes_max,
-            skipped_left: SKIPPED_MAX,
-            last_key: String::new(),
-        };
-        let range = keys::rows_of(table, after);
-        try_visit(&self.store.view(), &range, |at, bytes| {
-            paging.take(at, bytes)
-        })?;
-        Ok(paging.page)
+        page(&self.store.view(), table, after, limit, bytes_max)
     }
 
     /// The table's checksum, as of one moment.
@@ -273,6 +262,25 @@ impl<S: Store> TableReader<S> {
             None => Ok(ConflictCounts::default()),
         }
     }
+}
+
+pub(crate) fn page(
+    view: &impl View,
+    table: &str,
+    after: Option<&str>,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Page, TablesError> {
+    let mut paging = Paging {
+        page: Page::default(),
+        limit: limit.max(1),
+        bytes_left: bytes_max,
+        skipped_left: SKIPPED_MAX,
+        last_key: String::new(),
+    };
+    let range = keys::rows_of(table, after);
+    try_visit(view, &range, |at, bytes| paging.take(at, bytes))?;
+    Ok(paging.page)
 }
 
 struct Paging {

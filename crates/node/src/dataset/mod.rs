@@ -38,6 +38,11 @@ pub use questions::AskError;
 pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
 pub use thread::Running;
 
+/// One state of a dataset's tables.
+pub(crate) type TablesSnapshot = meridian_engine_kv::Snapshot<
+    <meridian_engine_kv::FjallStore as meridian_engine_kv::Store>::View,
+>;
+
 /// The disk under a dataset's log.
 pub type LogDisk = FaultyDisk<Directory>;
 

@@ -1,0 +1,78 @@
+//! Why a dataset and its server don't go together for now.
+
+use crate::dataset::{CaptureError as TakeError, describe};
+use meridian_engine_postgres::capture::CaptureError;
+use meridian_engine_postgres::changes::ChangesError;
+use meridian_engine_postgres::server::ServerError;
+
+/// Why capture and projection ended.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+    /// Whether it may go away by itself, so that trying again soon is worth it. Otherwise it is tried
+    /// again too, but the dataset is shown as stopped.
+    pub(super) is_transient: bool,
+}
+
+impl Trouble {
+    pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: Some(hint.to_owned()),
+            is_transient: false,
+        }
+    }
+
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+            is_transient: true,
+        }
+    }
+}
+
+impl From<ServerError> for Trouble {
+    fn from(error: ServerError) -> Self {
+        Self {
+            reason: describe(&error),
+            hint: error.hint().map(str::to_owned),
+            is_transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<CaptureError> for Trouble {
+    fn from(error: CaptureError) -> Self {
+        Self {
+            reason: describe(&error),
+            hint: Some(error.hint().to_owned()),
+            is_transient: error.is_transient(),
+        }
+    }
+}
+
+impl From<ChangesError> for Trouble {
+    fn from(error: ChangesError) -> Self {
+        let hint = "make the tables of all regions alike; capture goes on by itself then";
+        Self::lasting(describe(&error), hint)
+    }
+}
+
+impl From<TakeError> for Trouble {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
+            TakeError::Stopped(reason) => {
+                Self::lasting(reason, "see what `meridian replication` says of the dataset")
+            }
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        ServerError::from(error).into()
+    }
+}
