@@ -1,0 +1,133 @@
+//! What a server says when it refuses.
+
+use super::endpoint::Endpoint;
+use super::error::CaptureError;
+use postgres_protocol::message::backend::ErrorResponseBody;
+use tokio_postgres::fallible_iterator::FallibleIterator;
+
+/// An error as the server tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The SQLSTATE.
+    pub(super) code: String,
+    /// What and, where the server says so, why.
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn of(body: &ErrorResponseBody) -> Self {
+        let mut refusal = Self::default();
+        let mut detail = None;
+        let mut fields = body.fields();
+        // The text may be in another encoding as long as the session isn't open.
+        while let Ok(Some(field)) = fields.next() {
+            let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'C' => refusal.code = value(),
+                b'M' => refusal.reason = value(),
+                b'D' => detail = Some(value()),
+                _ => {}
+            }
+        }
+        if let Some(detail) = detail {
+            refusal.reason = format!("{} ({detail})", refusal.reason);
+        }
+        refusal
+    }
+
+    /// The number at the end of the server's words, as in `… is active for PID 4711`, in whatever
+    /// language they are.
+    pub(super) fn number(&self) -> Option<u32> {
+        self.reason
+            .split(|letter: char| !letter.is_ascii_digit())
+            .rfind(|digits| !digits.is_empty())?
+            .parse()
+            .ok()
+    }
+
+    /// What it means whatever was asked for.
+    pub(super) fn into_error(self, action: &'static str, endpoint: &Endpoint) -> CaptureError {
+        let Self { code, reason } = self;
+        match code.as_str() {
+            "28P01" | "28000" => CaptureError::Authentication {
+                user: endpoint.target.user.clone(),
+                reason,
+            },
+            "3D000" => CaptureError::NoDatabase {
+                database: endpoint.target.database.clone(),
+            },
+            "42501" => CaptureError::NotPermitted {
+                user: endpoint.target.user.clone(),
+                reason,
+            },
+            "57P01" | "57P02" | "57P03" => CaptureError::ShuttingDown { reason },
+            _ => CaptureError::Refused {
+                action,
+                code,
+                reason,
+            },
+        }
+    }
+
+    /// What it means when the slot's stream was asked for.
+    pub(super) fn into_start_error(self, slot: &str, endpoint: &Endpoint) -> CaptureError {
+        let slot = slot.to_owned();
+        match self.code.as_str() {
+            "42704" => CaptureError::SlotMissing { slot },
+            "55006" => CaptureError::SlotInUse {
+                slot,
+                process: self.number(),
+            },
+            "55000" | "58P01" => CaptureError::SlotLost {
+                slot,
+                reason: self.reason,
+            },
+            _ => self.into_error("start the replication stream", endpoint),
+        }
+    }
+
+    /// What it means while the stream flows.
+    pub(super) fn into_stream_error(
+        self,
+        slot: &str,
+        publication: &str,
+        endpoint: &Endpoint,
+    ) -> CaptureError {
+        match self.code.as_str() {
+            "42704" => CaptureError::PublicationMissing {
+                publication: publication.to_owned(),
+            },
+            "58P01" => CaptureError::SlotLost {
+                slot: slot.to_owned(),
+                reason: self.reason,
+            },
+            _ => self.into_error("go on with the replication stream", endpoint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_the_last_number_in_whatever_language() {
+        let number = |reason: &str| {
+            let reason = reason.to_owned();
+            Refusal {
+                code: "55006".to_owned(),
+                reason,
+            }
+            .number()
+        };
+        assert_eq!(
+            number("replication slot \"s2\" is active for PID 4711"),
+            Some(4711)
+        );
+        assert_eq!(
+            number("Replikations-Slot »s« ist aktiv für PID 12."),
+            Some(12)
+        );
+        assert_eq!(number("no"), None);
+    }
+}
