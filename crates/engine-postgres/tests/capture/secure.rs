@@ -15,6 +15,11 @@ fn rules(bench: &Bench, rules: &str) {
     std::fs::write(bench.cluster.data().join("pg_hba.conf"), text).unwrap();
 }
 
+/// Without holding up whoever else runs here: the server waits for readers of slots to be gone.
+fn restart(bench: &mut Bench) {
+    tokio::task::block_in_place(|| bench.cluster.restart(Stop::Fast)).unwrap();
+}
+
 fn with_password(bench: &Bench, server: &ServerConfig, password: &str) -> ServerConfig {
     let file = bench.directory.path().join(format!("password-{password}"));
     std::fs::write(&file, format!("{password}\n")).unwrap();
@@ -24,7 +29,7 @@ fn with_password(bench: &Bench, server: &ServerConfig, password: &str) -> Server
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_way_of_asking_for_a_password() {
     let mut bench = Bench::new("").await;
     let superuser = bench.superuser().await;
@@ -72,11 +77,11 @@ async fn each_way_of_asking_for_a_password() {
         );
     }
     rules(&bench, "host all clerk 127.0.0.1/32 password");
-    bench.cluster.restart(Stop::Fast).unwrap();
+    restart(&mut bench);
     let error = bench.start_as(&right, Lsn(0)).await.unwrap_err();
     assert!(error.to_string().contains("over TLS only"), "{error:#}");
     rules(&bench, "host all clerk 10.0.0.0/8 trust");
-    bench.cluster.restart(Stop::Fast).unwrap();
+    restart(&mut bench);
     let error = bench.start_as(&right, Lsn(0)).await.unwrap_err();
     assert!(
         matches!(error, CaptureError::Authentication { .. }),
@@ -120,7 +125,7 @@ fn install(data: &Path, certificates: &Certificates) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_with_the_right_authority_the_wrong_one_another_name_and_none() {
     let mut bench = Bench::new("CREATE TABLE t (id int PRIMARY KEY)").await;
     let at = |host: &str, roots: &Path| ServerConfig {
@@ -153,7 +158,7 @@ async fn tls_with_the_right_authority_the_wrong_one_another_name_and_none() {
         "hostssl all clerk 127.0.0.1/32 scram-sha-256\nhostssl all clerk ::1/128 scram-sha-256",
     );
     bench.cluster.set_parameter("ssl", "on");
-    bench.cluster.restart(Stop::Fast).unwrap();
+    restart(&mut bench);
 
     for server in [&of_others, &other_name] {
         let error = bench.start_as(server, Lsn(0)).await.unwrap_err();
@@ -174,7 +179,7 @@ async fn tls_with_the_right_authority_the_wrong_one_another_name_and_none() {
     );
     // A password in clear text goes over TLS.
     rules(&bench, "hostssl all clerk 127.0.0.1/32 password");
-    bench.cluster.restart(Stop::Fast).unwrap();
+    restart(&mut bench);
     bench
         .start_as(&right, Lsn(0))
         .await

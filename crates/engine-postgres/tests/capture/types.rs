@@ -73,7 +73,7 @@ const VALUES: &[(&str, &str)] = &[
     ("regtype", "'public.mood'"),
     ("regproc", "'pg_catalog.now'"),
     ("regprocedure", "'pg_catalog.abs(integer)'"),
-    ("regoper", "'pg_catalog.!~~'"),
+    ("regoper", "'pg_catalog.|/'"),
     ("regoperator", "'pg_catalog.+(integer,integer)'"),
     ("regrole", "'clerk'"),
     ("regnamespace", "'public'"),
