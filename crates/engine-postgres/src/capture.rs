@@ -46,7 +46,8 @@ pub use relations::RowError;
 /// How much memory the changes of one transaction may take, about; beyond that they go into a file.
 const HELD_BYTES_MAX: usize = 8 << 20;
 
-/// A slot's stream, as events. It ends when this is dropped, and the slot is free then.
+/// A slot's stream, as events. It ends when this is dropped; the slot is free soon after, when the
+/// server has seen it.
 #[derive(Debug)]
 pub struct Capture {
     events: mpsc::UnboundedReceiver<task::Waiting>,

@@ -28,7 +28,11 @@ mod key;
 /// The prefix of the messages that carry a tag.
 pub const PREFIX: &str = "meridian";
 
-/// The prefix of the messages that only move the WAL on. They aren't transactional.
+/// The prefix of the messages that only move the WAL on, so that capture passes it.
+///
+/// A transactional one is on disk, and thus passed, when its transaction is committed. One that isn't
+/// gets there when something else does; in a server where nothing else happens that may take until
+/// the next checkpoint or standby snapshot.
 pub const HEARTBEAT_PREFIX: &str = "meridian.heartbeat";
 
 const VERSION: u8 = 1;

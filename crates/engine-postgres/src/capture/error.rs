@@ -168,9 +168,8 @@ impl CaptureError {
                 "run as a superuser: ALTER ROLE \"{user}\" REPLICATION (on RDS and Aurora: GRANT rds_replication TO \"{user}\")"
             ),
             Self::Standby { .. } => "give an address that is always the primary's; it is tried again".into(),
-            Self::SlotMissing { .. } | Self::PublicationMissing { .. } => {
-                "`meridian postgres prepare --apply` creates it; if it was there before, changes since then are unknown and the region has to be attached anew".into()
-            }
+            Self::SlotMissing { .. } => "`meridian postgres prepare --apply` creates it; if it was there before, changes since then are unknown and the region has to be attached anew".into(),
+            Self::PublicationMissing { .. } => "`meridian postgres prepare --apply` creates it; if it was there before, or is younger than the slot, drop the slot and attach the region anew: a slot tells nothing of the time without its publication".into(),
             Self::SlotUnfit { .. } => "give the dataset another slot name, or drop the slot if nobody needs it".into(),
             Self::SlotInUse { process, .. } => match process {
                 Some(process) => format!(

@@ -2,8 +2,11 @@
 
 use super::endpoint::Endpoint;
 use super::error::CaptureError;
-use postgres_protocol::message::backend::ErrorResponseBody;
+use postgres_protocol::message::backend::{ErrorFields, ErrorResponseBody, NoticeResponseBody};
 use tokio_postgres::fallible_iterator::FallibleIterator;
+
+/// The code of what isn't there: a slot, a publication.
+const UNDEFINED_OBJECT: &str = "42704";
 
 /// An error as the server tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +19,23 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn of(body: &ErrorResponseBody) -> Self {
+        Self::read(body.fields())
+    }
+
+    /// What a notice means in the stream. From version 18 on the server only warns where a publication
+    /// is missing, and goes on without what it would have published: for us that is the end.
+    pub(super) fn of_notice(body: &NoticeResponseBody) -> Option<Self> {
+        const SKIPPED_PUBLICATION: &str = "55000";
+        let notice = Self::read(body.fields());
+        (notice.code == SKIPPED_PUBLICATION).then_some(Self {
+            code: UNDEFINED_OBJECT.to_owned(),
+            ..notice
+        })
+    }
+
+    fn read(mut fields: ErrorFields<'_>) -> Self {
         let mut refusal = Self::default();
         let mut detail = None;
-        let mut fields = body.fields();
         // The text may be in another encoding as long as the session isn't open.
         while let Ok(Some(field)) = fields.next() {
             let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
@@ -73,7 +90,7 @@ impl Refusal {
     pub(super) fn into_start_error(self, slot: &str, endpoint: &Endpoint) -> CaptureError {
         let slot = slot.to_owned();
         match self.code.as_str() {
-            "42704" => CaptureError::SlotMissing { slot },
+            UNDEFINED_OBJECT => CaptureError::SlotMissing { slot },
             "55006" => CaptureError::SlotInUse {
                 slot,
                 process: self.number(),
@@ -94,7 +111,7 @@ impl Refusal {
         endpoint: &Endpoint,
     ) -> CaptureError {
         match self.code.as_str() {
-            "42704" => CaptureError::PublicationMissing {
+            UNDEFINED_OBJECT => CaptureError::PublicationMissing {
                 publication: publication.to_owned(),
             },
             "58P01" => CaptureError::SlotLost {

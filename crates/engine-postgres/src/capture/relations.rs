@@ -182,7 +182,7 @@ mod tests {
             relation: 7,
             new: vec![text("1"), text("a")],
         });
-        let mut of = |relations: &mut Relations| match relations.replay(&insert) {
+        let of = |relations: &mut Relations| match relations.replay(&insert) {
             Ok(Some(RowChange::Insert { relation, .. })) => relation,
             other => panic!("{other:?}"),
         };

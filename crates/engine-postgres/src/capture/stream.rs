@@ -87,12 +87,12 @@ impl Stream {
             match received {
                 Received::Message(Message::CopyData(body)) => return frame(body.into_bytes()),
                 Received::Message(Message::ErrorResponse(body)) => {
-                    let refusal = Refusal::of(&body);
-                    return Err(refusal.into_stream_error(
-                        &self.slot,
-                        &self.publication,
-                        &self.endpoint,
-                    ));
+                    return Err(self.ended(Refusal::of(&body)));
+                }
+                Received::Message(Message::NoticeResponse(body)) => {
+                    if let Some(refusal) = Refusal::of_notice(&body) {
+                        return Err(self.ended(refusal));
+                    }
                 }
                 // How it ends the stream when it shuts down in peace.
                 Received::Message(Message::CopyDone | Message::CommandComplete(_)) => {
@@ -100,7 +100,7 @@ impl Stream {
                         reason: "it ended the stream".to_owned(),
                     });
                 }
-                // Notices, and settings that were reloaded.
+                // Settings that were reloaded.
                 Received::Message(_) | Received::CopyBoth => {}
             }
         }
@@ -127,6 +127,10 @@ impl Stream {
     /// While we don't read, it isn't the server that is silent.
     pub(super) fn reads_again(&mut self) {
         self.heard_at = Instant::now();
+    }
+
+    fn ended(&self, refusal: Refusal) -> CaptureError {
+        refusal.into_stream_error(&self.slot, &self.publication, &self.endpoint)
     }
 
     fn silent(&self) -> CaptureError {
