@@ -1,10 +1,206 @@
 //! Capture: the server's committed transactions, in WAL order.
+//!
+//! ```text
+//! server ─▶ connection ─▶ stream ─▶ assemble (pgoutput, relations, tag) ─▶ task ─▶ Capture::next
+//!                 ◀────────────────────── status ◀──────────────────────────────── Capture::confirm
+//! ```
+//!
+//! One logical slot with the plugin `pgoutput` is read. Its stream starts behind what was captured
+//! before, each committed transaction is one [`Event::Transaction`], and what is confirmed, because
+//! the log holds it on disk, the server may throw away.
+//!
+//! Invariants:
+//! - events are in WAL order; a transaction is told whole, and once for each start before which it
+//!   wasn't captured;
+//! - nothing is confirmed that the caller didn't;
+//! - a transaction of any size takes a bounded amount of memory, and so do those that wait.
 
 use crate::catalog::TableName;
-use crate::tag::Tag;
-use crate::{Lsn, Xid};
+use crate::server::ServerConfig;
+use crate::tag::{Tag, TagKey};
+use crate::{Lsn, ServerIdentity, Xid};
 use meridian_model::Micros;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+mod assemble;
+mod changes;
+mod connection;
+mod endpoint;
+mod error;
+pub mod pgoutput;
+mod preflight;
+mod refusal;
+mod relations;
+mod stream;
+mod task;
+
+pub use changes::{Changes, ChangesError, Chunks, Spool};
+pub use error::CaptureError;
+pub use preflight::ServerPlace;
+pub use relations::RowError;
+
+/// How much memory the changes of one transaction may take, about; beyond that they go into a file.
+const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// A slot's stream, as events. It ends when this is dropped; the slot is free soon after, when the
+/// server has seen it.
+#[derive(Debug)]
+pub struct Capture {
+    events: mpsc::UnboundedReceiver<task::Waiting>,
+    confirmed: watch::Sender<Lsn>,
+    task: JoinHandle<()>,
+    place: ServerPlace,
+    slot_confirmed: Lsn,
+    forged: Arc<AtomicU64>,
+}
+
+impl Capture {
+    /// Begins to read a slot behind `after`: the end of a transaction captured, a position passed, or
+    /// zero for all that the slot has. Large transactions are put aside in files without names in
+    /// `spool_directory`, which is made if it isn't there.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when the stream can't be had.
+    pub async fn start(
+        server: &ServerConfig,
+        slot: &str,
+        publication: &str,
+        after: Lsn,
+        key: &TagKey,
+        spool_directory: &Path,
+    ) -> Result<Self, CaptureError> {
+        std::fs::create_dir_all(spool_directory).map_err(|source| ChangesError::File {
+            directory: spool_directory.to_owned(),
+            source,
+        })?;
+        let endpoint = endpoint::Endpoint::of(server)?;
+        let at = endpoint.place();
+        let started = start(endpoint, slot, publication, after);
+        let (stream, place, slot_confirmed) = patiently(at, started).await?;
+        let forged = Arc::new(AtomicU64::new(0));
+        let assembler = assemble::Assembler::new(assemble::Settings {
+            after,
+            key: key.clone(),
+            spool_directory: spool_directory.to_owned(),
+            held_bytes_max: HELD_BYTES_MAX,
+            forged: Arc::clone(&forged),
+        });
+        let (confirmed, told) = watch::channel(after);
+        let (sender, events) = mpsc::unbounded_channel();
+        let task = task::Task::new(stream, assembler, sender, told);
+        Ok(Self {
+            events,
+            confirmed,
+            task: tokio::spawn(task.run()),
+            place,
+            slot_confirmed,
+            forged,
+        })
+    }
+
+    /// What comes next. Nothing is lost when this is given up before it is done. After an error there
+    /// is nothing more.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when the stream ended.
+    pub async fn next(&mut self) -> Result<Event, CaptureError> {
+        match self.events.recv().await {
+            Some((event, _room)) => event,
+            None => Err(CaptureError::Ended),
+        }
+    }
+
+    /// Lets the server throw away the WAL up to a position: the end of a transaction that is on disk
+    /// here, or a position passed behind which all are. It is told within a second, with the
+    /// others confirmed meanwhile. A position before one confirmed is ignored.
+    ///
+    /// The server waits with its shutdown until the last position passed is confirmed.
+    pub fn confirm(&mut self, position: Lsn) {
+        self.confirmed.send_if_modified(|confirmed| {
+            let is_later = position > *confirmed;
+            if is_later {
+                *confirmed = position;
+            }
+            is_later
+        });
+    }
+
+    /// Which server it is.
+    #[must_use]
+    pub fn identity(&self) -> ServerIdentity {
+        self.place.identity
+    }
+
+    /// Where the server's WAL ended when this began.
+    #[must_use]
+    pub fn end_at_start(&self) -> Lsn {
+        self.place.end
+    }
+
+    /// How far the slot had been confirmed when this began: what was committed before isn't told,
+    /// whatever the position asked for.
+    #[must_use]
+    pub fn slot_confirmed(&self) -> Lsn {
+        self.slot_confirmed
+    }
+
+    /// How many messages looked like tags and were none.
+    #[must_use]
+    pub fn forged(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Which server answers, and how far its WAL reaches.
+///
+/// # Errors
+/// [`CaptureError`] when none does.
+pub async fn identify(server: &ServerConfig) -> Result<ServerPlace, CaptureError> {
+    let endpoint = endpoint::Endpoint::of(server)?;
+    patiently(endpoint.place(), async {
+        let mut connection = connection::Connection::open(&endpoint).await?;
+        preflight::identify(&mut connection, &endpoint).await
+    })
+    .await
+}
+
+async fn start(
+    endpoint: endpoint::Endpoint,
+    slot: &str,
+    publication: &str,
+    after: Lsn,
+) -> Result<(stream::Stream, ServerPlace, Lsn), CaptureError> {
+    let mut connection = connection::Connection::open(&endpoint).await?;
+    let place = preflight::identify(&mut connection, &endpoint).await?;
+    preflight::is_fit(&mut connection, &endpoint).await?;
+    let confirmed = preflight::slot(&mut connection, &endpoint, slot).await?;
+    preflight::publication(&mut connection, &endpoint, publication).await?;
+    let stream = stream::Stream::start(connection, endpoint, slot, publication, after).await?;
+    Ok((stream, place, confirmed))
+}
+
+async fn patiently<T>(
+    place: String,
+    answer: impl Future<Output = Result<T, CaptureError>>,
+) -> Result<T, CaptureError> {
+    match tokio::time::timeout(endpoint::PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(CaptureError::Silent {
+            place,
+            seconds: endpoint::PATIENCE.as_secs(),
+        }),
+    }
+}
 
 /// What the slot has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +223,7 @@ pub struct CapturedTransaction {
     /// Set where a projection wrote it.
     pub tag: Option<Tag>,
     /// What it did, in its order.
-    pub changes: Vec<RowChange>,
+    pub changes: Changes,
 }
 
 /// A relation as the stream describes it, as of the changes that follow.

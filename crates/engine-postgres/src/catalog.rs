@@ -1,4 +1,24 @@
 //! What a server says of its tables: columns, keys, constraints, identities.
+//!
+//! [`Catalog::load`] reads it, one query for each kind of thing, as any role can. A partitioned table
+//! stands there once, as its root: its partitions replicate as part of it. Tables of extensions,
+//! temporary ones and those of Meridian itself are never there.
+
+mod facts;
+mod fingerprint;
+mod load;
+mod order;
+mod queries;
+mod selection;
+#[cfg(test)]
+mod tests;
+
+pub use facts::{
+    Action, ColumnFacts, Identity, Kind, Partition, Privileges, Sequence, TableFacts, Trigger,
+};
+pub use fingerprint::Fingerprint;
+pub use load::Catalog;
+pub use selection::Selection;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
