@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 mod assemble;
 mod changes;
 mod connection;
+mod create;
 mod endpoint;
 mod error;
 pub mod pgoutput;
@@ -39,6 +40,7 @@ mod stream;
 mod task;
 
 pub use changes::{Changes, ChangesError, Chunks, Spool};
+pub use create::{NewSlot, create_slot, drop_slot};
 pub use error::CaptureError;
 pub use preflight::ServerPlace;
 pub use relations::RowError;
@@ -111,6 +113,18 @@ impl Capture {
         match self.events.recv().await {
             Some((event, _room)) => event,
             None => Err(CaptureError::Ended),
+        }
+    }
+
+    /// What has come already; `None` where nothing has.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when the stream ended.
+    pub fn try_next(&mut self) -> Result<Option<Event>, CaptureError> {
+        match self.events.try_recv() {
+            Ok((event, _room)) => event.map(Some),
+            Err(mpsc::error::TryRecvError::Empty) => Ok(None),
+            Err(mpsc::error::TryRecvError::Disconnected) => Err(CaptureError::Ended),
         }
     }
 

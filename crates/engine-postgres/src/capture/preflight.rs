@@ -3,6 +3,7 @@
 use super::connection::{Connection, Row};
 use super::endpoint::Endpoint;
 use super::error::CaptureError;
+use crate::catalog::quoted;
 use crate::{Lsn, ServerIdentity};
 
 /// Who the server is and how far its WAL reaches.
@@ -129,6 +130,32 @@ pub(super) async fn publication(
         });
     }
     Ok(())
+}
+
+/// Makes a slot, and says where its stream begins and under which name its snapshot is found.
+pub(super) async fn create(
+    connection: &mut Connection,
+    endpoint: &Endpoint,
+    slot: &str,
+) -> Result<(Lsn, String), CaptureError> {
+    const COMMAND: &str = "CREATE_REPLICATION_SLOT";
+    let query = format!("{COMMAND} {} LOGICAL pgoutput EXPORT_SNAPSHOT", quoted(slot));
+    let row = one(connection, endpoint, "make the slot", &query).await?;
+    let [_, Some(begins), Some(snapshot), ..] = row.as_slice() else {
+        return Err(unexpected(COMMAND));
+    };
+    let begins = begins.parse().map_err(|_| unexpected(COMMAND))?;
+    Ok((begins, snapshot.clone()))
+}
+
+/// Runs something whose answer says nothing.
+pub(super) async fn run(
+    connection: &mut Connection,
+    endpoint: &Endpoint,
+    action: &'static str,
+    query: &str,
+) -> Result<(), CaptureError> {
+    rows(connection, endpoint, action, query).await.map(drop)
 }
 
 async fn rows(

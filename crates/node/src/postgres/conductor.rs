@@ -13,18 +13,18 @@
 //! noted in the log too before the slot may forget the tag.
 
 use super::PostgresConfig;
+use super::captured::Reading;
+use super::compare::unreadable;
 use super::follow::Follower;
 use super::schema::Schema;
 use super::session::Session;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
-use meridian_engine_postgres::apply::Applier;
+use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
-use meridian_engine_postgres::changes::Fold;
-use meridian_engine_postgres::projection::{Outcome, Projected, Projection};
-use meridian_engine_postgres::{Lsn, ServerIdentity};
-use meridian_model::{CapturedAt, Position, RowName, Vector};
+use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -34,12 +34,15 @@ const TICK: Duration = Duration::from_millis(100);
 const HORIZON_EVERY: Duration = Duration::from_secs(1);
 /// What was seen is noted in the log at most so often where no transaction carries it.
 const NOTE_EVERY: Duration = Duration::from_millis(500);
+/// How often rows that a constraint keeps out are tried again without any other reason.
+const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, Trouble>)> + Send>>;
+/// A batch on its way into the server; the applier comes back with what became of it.
+type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, ApplyError>)> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -47,23 +50,37 @@ pub(super) struct Conductor<'a> {
     pub(super) dataset: &'a DatasetHandle,
     pub(super) status: &'a SharedStatus,
     pub(super) schema: Schema,
-    pub(super) identity: ServerIdentity,
     pub(super) session: Session,
     pub(super) capture: Capture,
+    /// `None` while it writes.
     pub(super) applier: Option<Applier>,
     pub(super) follower: Follower,
     pub(super) projection: Projection,
-    /// What the server had been given where capture stands.
-    pub(super) seen: Vector,
-    /// Whether the log has that.
-    pub(super) seen_noted: bool,
-    pub(super) noted_at: Instant,
-    /// Where capture stands.
-    pub(super) captured: Lsn,
-    pub(super) horizon_at: Instant,
+    pub(super) reading: Reading,
+    pub(super) times: Times,
+}
+
+/// When things were done last.
+pub(super) struct Times {
+    noted: Instant,
+    horizon: Option<Instant>,
+    retried_parked: Instant,
     /// Nothing is projected before this: something was in the way.
-    pub(super) paused_until: Option<Instant>,
-    pub(super) pause: Duration,
+    paused_until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Times {
+    pub(super) fn now() -> Self {
+        let now = Instant::now();
+        Self {
+            noted: now,
+            horizon: None,
+            retried_parked: now,
+            paused_until: None,
+            pause: PAUSE_MIN,
+        }
+    }
 }
 
 impl Conductor<'_> {
@@ -75,7 +92,7 @@ impl Conductor<'_> {
         }
     }
 
-    async fn conduct(&mut self) -> Result<std::convert::Infallible, Trouble> {
+    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
         self.status.change(|status| {
             status.state = PostgresState::Running;
             (status.reason, status.hint) = (None, None);
@@ -89,11 +106,9 @@ impl Conductor<'_> {
                 writing = self.begin().await?;
             }
             tokio::select! {
-                event = self.capture.next() => self.take(event?).await?,
-                (applier, outcome) = outcome(&mut writing) => {
-                    let id = writing.take().map(|(id, _)| id).unwrap_or_default();
-                    self.applier = Some(applier);
-                    self.ended(id, outcome?).await?;
+                event = self.capture.next() => self.take(event?, &mut writing).await?,
+                (applier, outcome) = landed(&mut writing) => {
+                    self.ended(&mut writing, applier, outcome).await?;
                 }
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
@@ -104,45 +119,210 @@ impl Conductor<'_> {
     }
 
     /// Takes an event and those that wait behind it, and makes them durable.
-    async fn take(&mut self, first: Event) -> Result<(), Trouble> {
+    async fn take(
+        &mut self,
+        first: Event,
+        writing: &mut Option<(u64, Writing)>,
+    ) -> Result<(), Trouble> {
         let mut transactions = Vec::new();
         let mut next = Some(first);
         while let Some(event) = next {
-            self.read(event, &mut transactions).await?;
+            let Event::Transaction(transaction) = event else {
+                if let Event::Passed(lsn) = event {
+                    self.reading.passed(lsn);
+                    self.projection.passed(lsn);
+                }
+                next = self.capture.try_next()?;
+                continue;
+            };
+            if transaction.tag.is_some() && writing.is_some() {
+                // It is committed: what became of it is known at once, and has to be known first.
+                let (applier, outcome) = landed(writing).await;
+                self.ended(writing, applier, outcome).await?;
+            }
+            if Reading::needs_tables(&transaction)? {
+                // What it empties is all that came before it.
+                self.log(std::mem::take(&mut transactions)).await?;
+            }
+            let snapshot = self.dataset.tables().snapshot();
+            let read = self
+                .reading
+                .read(&transaction, &self.schema, &mut self.projection, &snapshot)?;
+            self.status
+                .change(|status| status.transactions_captured += u64::from(transaction.tag.is_none()));
+            transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;
             }
             next = self.capture.try_next()?;
         }
-        self.log(transactions).await
+        self.log(transactions).await?;
+        self.confirm();
+        Ok(())
     }
 
-    async fn read(
-        &mut self,
-        event: Event,
-        transactions: &mut Vec<CapturedTransaction>,
-    ) -> Result<(), Trouble> {
-        let transaction = match event {
-            Event::Passed(lsn) => {
-                self.captured = self.captured.max(lsn);
-                self.projection.passed(lsn);
-                return Ok(());
-            }
-            Event::Transaction(transaction) => transaction,
-        };
-        let end = transaction.end;
-        let is_tagged = transaction.tag.is_some();
-        let chunks = transaction.changes.chunks();
-        let mut part = 0;
-        for chunk in chunks {
-            let mut fold = Fold::default();
-            for change in chunk? {
-                let truncated = |table: &_| self.shown(table);
-                fold.take(change, &self.schema, truncated)?;
-            }
-            let _ = (is_tagged, &mut part, fold);
+    /// Makes transactions durable in the log and visible in the tables.
+    async fn log(&mut self, transactions: Vec<CapturedTransaction>) -> Result<(), Trouble> {
+        if transactions.is_empty() {
+            return Ok(());
         }
-        let _ = (end, transactions);
+        self.dataset.capture(transactions).await?;
+        self.times.noted = Instant::now();
         Ok(())
+    }
+
+    /// The server may forget what is durable here, and the log what the server has on disk.
+    fn confirm(&mut self) {
+        if !self.reading.is_noted() {
+            return;
+        }
+        self.capture.confirm(self.reading.reached());
+        if let Some(tag) = self.projection.shown() {
+            let position = tag.position;
+            self.dataset.send(Input::KeepFrom { position });
+        }
+    }
+
+    /// Begins to write what the tables show and the server doesn't, if it is time for that.
+    async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
+        let is_paused = self.times.paused_until.is_some_and(|until| Instant::now() < until);
+        let is_behind = self.follower.position() < self.dataset.log().end();
+        if is_paused || !(is_behind || self.projection.dirty_rows() > 0) {
+            return Ok(None);
+        }
+        let Some((snapshot, seen)) = self.dataset.view().await else {
+            return Ok(None);
+        };
+        let position = snapshot.position().map_err(unreadable)?;
+        for row in self.follower.follow(position)? {
+            if self.schema.named(&row.table).is_none() {
+                let reason = format!("other regions replicate table {}, this server doesn't", row.table);
+                let hint = "create it here as it is there, and run `meridian postgres prepare --apply`";
+                return Err(Trouble::lasting(reason, hint));
+            }
+            self.projection.touched([row]);
+        }
+        let Some(batch) = self.projection.next_batch() else {
+            return Ok(None);
+        };
+        let mut shown = Vec::with_capacity(batch.rows.len());
+        for dirty in &batch.rows {
+            let row = snapshot
+                .get(&dirty.row.table, &dirty.row.key)
+                .map_err(unreadable)?;
+            shown.push(row.map(|row| Shown {
+                document: row.document,
+                version: row.version.latest,
+            }));
+        }
+        let (id, hold) = (batch.id, batch.hold.clone());
+        let projected = self.projection.projected(batch, position, seen, shown);
+        let Some(mut applier) = self.applier.take() else {
+            return Err(Trouble::passing("the connection that writes is gone"));
+        };
+        let rows = projected.rows.len() as u64;
+        self.status.change(|status| status.rows_projected += rows);
+        let writing: Writing = Box::pin(async move {
+            let outcome = if hold.is_empty() {
+                applier.write(&projected).await
+            } else {
+                applier.hold(&hold).await
+            };
+            (applier, outcome)
+        });
+        Ok(Some((id, writing)))
+    }
+
+    async fn ended(
+        &mut self,
+        writing: &mut Option<(u64, Writing)>,
+        applier: Applier,
+        outcome: Result<Outcome, ApplyError>,
+    ) -> Result<(), Trouble> {
+        let id = writing.take().map(|(id, _)| id).unwrap_or_default();
+        self.applier = Some(applier);
+        let outcome = outcome?;
+        self.times.paused_until = None;
+        match &outcome {
+            Outcome::Committed { .. } => {
+                self.times.pause = PAUSE_MIN;
+                self.status.change(|status| {
+                    status.projections += 1;
+                    (status.reason, status.hint) = (None, None);
+                });
+            }
+            // Capture has to come by what was found.
+            Outcome::Unsure { .. } => self.session.heartbeat().await?,
+            Outcome::Involved { .. } => {}
+            Outcome::Violation { reason } => {
+                self.pause();
+                let reason = format!("the server refuses what other regions hold: {reason}");
+                self.status.change(|status| status.reason = Some(reason));
+            }
+            Outcome::Locked => {
+                self.pause();
+                let reason = "rows that others hold locks on wait to be written".to_owned();
+                self.status.change(|status| status.reason = Some(reason));
+            }
+            Outcome::Unknown => {
+                return Err(Trouble::passing("the connection was lost during a commit"));
+            }
+        }
+        self.projection.outcome(id, outcome);
+        Ok(())
+    }
+
+    fn pause(&mut self) {
+        self.times.paused_until = Some(Instant::now() + self.times.pause);
+        self.times.pause = (self.times.pause * 2).min(PAUSE_MAX);
+    }
+
+    async fn tick(&mut self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
+            let note = self.reading.note();
+            self.log(vec![note]).await?;
+            self.confirm();
+        }
+        self.confirm();
+        let horizon = self.times.horizon;
+        if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
+            self.times.horizon = Some(now);
+            let (xid, read_at) = self.session.horizon().await?;
+            self.projection.horizon_candidate(xid, read_at);
+            self.describe().await?;
+        }
+        if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
+            self.times.retried_parked = now;
+            self.projection.retry_parked();
+        }
+        Ok(())
+    }
+
+    async fn describe(&self) -> Result<(), Trouble> {
+        let wal = self.session.wal(&self.config.slot).await?;
+        let captured = self.reading.reached();
+        let shown = self.projection.shown().map(|tag| tag.position.0);
+        self.status.change(|status| {
+            status.captured = captured.to_string();
+            status.written = wal.written.to_string();
+            status.lag_bytes = wal.written.0.saturating_sub(captured.0);
+            status.held_bytes = wal.held_bytes;
+            status.rows_dirty = self.projection.dirty_rows() as u64;
+            status.rows_parked = self.projection.parked().count() as u64;
+            status.position = shown.unwrap_or(status.position);
+            status.forged_tags = self.capture.forged();
+        });
+        Ok(())
+    }
+}
+
+/// What becomes of a batch that is on its way; never comes where none is.
+async fn landed(
+    writing: &mut Option<(u64, Writing)>,
+) -> (Applier, Result<Outcome, ApplyError>) {
+    match writing {
+        Some((_, writing)) => writing.await,
+        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,203 @@
+//! From what the slot tells to what goes into the log.
+
+use super::compare::unreadable;
+use super::schema::Schema;
+use super::trouble::Trouble;
+use crate::dataset::{CapturedTransaction, TablesSnapshot};
+use meridian_engine_postgres::capture::{CapturedTransaction as FromServer, RowChange};
+use meridian_engine_postgres::catalog::TableName;
+use meridian_engine_postgres::changes::{Fold, Tables};
+use meridian_engine_postgres::document;
+use meridian_engine_postgres::projection::Projection;
+use meridian_engine_postgres::{Lsn, ServerIdentity};
+use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
+use std::collections::BTreeMap;
+
+const PAGE_ROWS: usize = 10_000;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Where capture stands.
+pub(super) struct Reading {
+    identity: ServerIdentity,
+    /// What the log had when this began.
+    resumed: CapturedAt,
+    /// All before here has been read.
+    reached: Lsn,
+    /// What the server had been given by then.
+    seen: Vector,
+    /// Whether the log has that, or will with what was read last.
+    is_noted: bool,
+}
+
+impl Reading {
+    /// Goes on behind what the log has.
+    pub(super) fn resume(identity: ServerIdentity, at: CapturedAt, seen: Vector) -> Self {
+        Self {
+            identity,
+            resumed: at,
+            reached: Self::after(at),
+            seen,
+            is_noted: true,
+        }
+    }
+
+    /// Where the stream is to go on: a transaction of which parts are missing comes again.
+    pub(super) fn after(at: CapturedAt) -> Lsn {
+        Lsn(at.end - u64::from(!at.is_last && at.end > 0))
+    }
+
+    pub(super) fn reached(&self) -> Lsn {
+        self.reached
+    }
+
+    /// Whether the log has what the server had been given.
+    pub(super) fn is_noted(&self) -> bool {
+        self.is_noted
+    }
+
+    pub(super) fn passed(&mut self, lsn: Lsn) {
+        self.reached = self.reached.max(lsn);
+    }
+
+    /// What tells the log where capture stands, without a transaction of the server.
+    pub(super) fn note(&mut self) -> CapturedTransaction {
+        self.is_noted = true;
+        self.at(self.reached, 0, true, Vec::new())
+    }
+
+    fn at(&self, end: Lsn, part: u32, is_last: bool, changes: Vec<Change>) -> CapturedTransaction {
+        CapturedTransaction {
+            at: CapturedAt {
+                system: self.identity.system,
+                timeline: self.identity.timeline,
+                end: end.0,
+                part,
+                is_last,
+            },
+            seen: self.seen.clone(),
+            changes,
+        }
+    }
+
+    /// Whether a transaction means something else for other tables: it empties some.
+    pub(super) fn needs_tables(transaction: &FromServer) -> Result<bool, Trouble> {
+        for chunk in transaction.changes.chunks() {
+            let chunk = chunk.map_err(spool)?;
+            if chunk.iter().any(|change| matches!(change, RowChange::Truncate { .. })) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What a transaction comes to, in parts where it is large. `tables` shows all that came before
+    /// it, if it [needs](Self::needs_tables) them.
+    pub(super) fn read(
+        &mut self,
+        transaction: &FromServer,
+        schema: &Schema,
+        projection: &mut Projection,
+        tables: &TablesSnapshot,
+    ) -> Result<Vec<CapturedTransaction>, Trouble> {
+        let (end, xid, tag) = (transaction.end, transaction.xid, transaction.tag.as_ref());
+        let mut parts = Vec::new();
+        let mut chunks = transaction.changes.chunks().peekable();
+        let mut part = 0;
+        while let Some(chunk) = chunks.next() {
+            let chunk = chunk.map_err(spool)?;
+            let emptied = emptied(&chunk, schema, tables)?;
+            let mut fold = Fold::default();
+            for change in chunk.into_owned() {
+                let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
+                fold.take(change, schema, keys)?;
+            }
+            let rows = touched(&fold, schema);
+            projection.rows_captured(xid, tag, &rows);
+            let is_last = chunks.peek().is_none();
+            if tag.is_none() && !(rows.is_empty() && part == 0 && is_last) {
+                let changes = fold.changes(schema)?;
+                if !self.is_known(end, part) {
+                    parts.push(self.at(end, part, is_last, changes));
+                }
+                part += 1;
+            }
+        }
+        let deviations = projection.transaction_captured(xid, tag, end);
+        if let Some(tag) = tag {
+            self.seen = tag.seen.clone();
+            self.is_noted = false;
+            if !deviations.is_empty() {
+                let changes = deviations.into_iter().map(|(row, document)| Change {
+                    table: row.table,
+                    key: row.key,
+                    operation: match document {
+                        Some(document) => Operation::Put { document },
+                        None => Operation::Delete,
+                    },
+                });
+                parts.push(self.at(end, 0, true, changes.collect()));
+            }
+        }
+        self.is_noted |= !parts.is_empty();
+        self.reached = self.reached.max(end);
+        Ok(parts)
+    }
+
+    /// Whether the log has this part from before a crash.
+    fn is_known(&self, end: Lsn, part: u32) -> bool {
+        let resumed = self.resumed;
+        end.0 == resumed.end && !resumed.is_last && part <= resumed.part
+    }
+}
+
+fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
+    let rows = fold.touched();
+    let rows = rows.map(|(name, key, values)| {
+        let row = RowName {
+            table: name.to_string(),
+            key: key.to_owned(),
+        };
+        let table = schema.table(name);
+        let document = values.zip(table).map(|(values, table)| document::document(&table, values));
+        (row, document)
+    });
+    rows.collect()
+}
+
+/// The keys of the rows that the tables show of each table that is emptied.
+fn emptied(
+    changes: &[RowChange],
+    schema: &Schema,
+    tables: &TablesSnapshot,
+) -> Result<BTreeMap<TableName, Vec<String>>, Trouble> {
+    let mut keys = BTreeMap::new();
+    for change in changes {
+        let RowChange::Truncate { relations } = change else {
+            continue;
+        };
+        for relation in relations {
+            if schema.table(&relation.name).is_some() && !keys.contains_key(&relation.name) {
+                keys.insert(relation.name.clone(), all_keys(&relation.name, tables)?);
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn all_keys(table: &TableName, tables: &TablesSnapshot) -> Result<Vec<String>, Trouble> {
+    let (name, mut keys, mut after) = (table.to_string(), Vec::new(), None);
+    loop {
+        let page = tables
+            .page(&name, after.as_deref(), PAGE_ROWS, PAGE_BYTES)
+            .map_err(unreadable)?;
+        keys.extend(page.rows.into_iter().map(|(key, _)| key));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(keys),
+        }
+    }
+}
+
+fn spool(error: meridian_engine_postgres::capture::ChangesError) -> Trouble {
+    Trouble::passing(crate::dataset::describe(&error))
+}

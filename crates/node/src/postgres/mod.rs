@@ -1,0 +1,192 @@
+//! A dataset whose rows are those of a PostgreSQL server beside the region.
+//!
+//! The dataset runs like an embedded one; here its log and tables are joined to the server
+//! (`docs/adr/0015-postgresql-as-a-projection.md`). Whatever fails is tried again: a connection, the
+//! server, a prerequisite that somebody mends meanwhile. Only what needs a person is shown as stopped.
+
+mod attach;
+mod captured;
+mod compare;
+mod conductor;
+mod follow;
+mod schema;
+mod session;
+mod status;
+mod touched;
+mod trouble;
+
+pub use status::{PostgresState, PostgresStatus, SharedStatus};
+
+use crate::dataset::DatasetHandle;
+use captured::Reading;
+use conductor::{Conductor, Times};
+use follow::Follower;
+use meridian_engine_postgres::apply::Applier;
+use meridian_engine_postgres::capture::{Capture, identify};
+use meridian_engine_postgres::catalog::{Catalog, Selection};
+use meridian_engine_postgres::projection::Projection;
+use meridian_engine_postgres::server::{ServerConfig, connect};
+use meridian_engine_postgres::tag::{TagKey, sign};
+use meridian_engine_postgres::ServerIdentity;
+use meridian_model::CapturedAt;
+use meridian_topology::Strategy;
+use schema::Schema;
+use session::Session;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use trouble::Trouble;
+
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How a dataset reaches its server.
+#[derive(Clone, Debug)]
+pub struct PostgresConfig {
+    /// The dataset.
+    pub dataset: String,
+    /// The server.
+    pub server: ServerConfig,
+    /// The tables that replicate.
+    pub selection: Selection,
+    /// How writes that had not seen each other are decided, where a table has no rule of its own.
+    pub strategy: Strategy,
+    /// The tables with rules of their own.
+    pub strategies: BTreeMap<String, Strategy>,
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// Where the key of the tags and large transactions are kept.
+    pub directory: PathBuf,
+}
+
+/// Joins the dataset to its server for as long as it is polled.
+pub(crate) async fn look_after(
+    config: PostgresConfig,
+    dataset: DatasetHandle,
+    status: SharedStatus,
+) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        status.change(|status| {
+            status.slot.clone_from(&config.slot);
+            if status.state != PostgresState::Stopped {
+                status.state = PostgresState::Connecting;
+            }
+        });
+        let trouble = match start(&config, &dataset, &status).await {
+            Ok(conductor) => {
+                pause = PAUSE_MIN;
+                conductor.run().await
+            }
+            Err(trouble) => trouble,
+        };
+        tell(&dataset, &status, trouble);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
+    let dataset = dataset.name();
+    let Trouble {
+        reason,
+        hint,
+        is_transient,
+    } = trouble;
+    let before = status.now();
+    if before.reason.as_ref() != Some(&reason) {
+        if is_transient {
+            tracing::warn!(dataset, reason, "not joined to PostgreSQL for now");
+        } else {
+            tracing::error!(dataset, reason, hint, "not joined to PostgreSQL");
+        }
+    }
+    status.change(|status| {
+        (status.reason, status.hint) = (Some(reason), hint);
+        status.state = if is_transient {
+            PostgresState::Connecting
+        } else {
+            PostgresState::Stopped
+        };
+    });
+}
+
+/// Connects, takes over what is there where the dataset never had anything of this server, and finds
+/// the places to go on from.
+async fn start<'a>(
+    config: &'a PostgresConfig,
+    dataset: &'a DatasetHandle,
+    status: &'a SharedStatus,
+) -> Result<Conductor<'a>, Trouble> {
+    let client = connect(&config.server, "session").await?;
+    let catalog = Catalog::load(&client, &config.selection).await?;
+    let schema = Schema::of(&catalog, config.strategy, config.strategies.clone());
+    let place = identify(&config.server).await?;
+    let (at, seen) = match dataset.captured().await {
+        Some((at, seen)) if !attach::is_unfinished(at) => {
+            is_same(place.identity, at)?;
+            (at, seen)
+        }
+        _ => attach::attach(config, dataset, &schema, status).await?,
+    };
+    let key = TagKey::load(&config.directory).map_err(|error| {
+        let hint = "is the data directory writable?";
+        Trouble::lasting(crate::dataset::describe(&error), hint)
+    })?;
+    let writer = connect(&config.server, "apply").await?;
+    let tables = schema.parents_first().map(|table| (**table).clone());
+    let signing = key.clone();
+    let mut applier = Applier::new(
+        writer,
+        &config.dataset,
+        tables.collect(),
+        Box::new(move |xid, tag| sign(&signing, xid, tag)),
+    )
+    .await?;
+    let mut projection = Projection::default();
+    projection.restore(applier.parked().await?);
+    let position = applier.position().await?;
+    let follower = match position.map(|tag| Follower::start(dataset, tag.position)) {
+        Some(Ok(follower)) => follower,
+        // Nothing says where the server stands: every row is looked at.
+        _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
+    };
+    let capture = Capture::start(
+        &config.server,
+        &config.slot,
+        &config.publication,
+        Reading::after(at),
+        &key,
+        &config.directory.join("spool"),
+    )
+    .await?;
+    Ok(Conductor {
+        config,
+        dataset,
+        status,
+        schema,
+        session: Session::new(client),
+        capture,
+        applier: Some(applier),
+        follower,
+        projection,
+        reading: Reading::resume(place.identity, at, seen),
+        times: Times::now(),
+    })
+}
+
+/// A server that was restored, or another one, may have lost what was captured of it.
+fn is_same(found: ServerIdentity, known: CapturedAt) -> Result<(), Trouble> {
+    if found.system != known.system {
+        let reason = format!(
+            "this is another server than the one captured from so far (system {} instead of {})",
+            found.system, known.system
+        );
+        let hint = "put the server back, or begin anew: empty its tables, and remove this region and \
+                    add it again";
+        return Err(Trouble::lasting(reason, hint));
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The connection on which the server is asked how it stands.
+
+use super::trouble::Trouble;
+use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
+use meridian_engine_postgres::{Lsn, Xid};
+use tokio_postgres::Client;
+
+/// The connection on which the server is asked how it stands.
+pub(super) struct Session {
+    client: Client,
+}
+
+/// How far the server's WAL goes, and how much of it a slot keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WalStanding {
+    pub(super) written: Lsn,
+    pub(super) held_bytes: u64,
+}
+
+impl Session {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The `xmin` of a snapshot, and a WAL position read after it.
+    pub(super) async fn horizon(&self) -> Result<(Xid, Lsn), Trouble> {
+        let query = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, \
+                     pg_catalog.pg_current_wal_insert_lsn()::text";
+        let row = self.client.query_one(query, &[]).await?;
+        // The epoch stands above the 32 bits that rows carry.
+        let xid: u64 = parsed(row.try_get(0)?)?;
+        let xid = u32::try_from(xid & u64::from(u32::MAX)).unwrap_or_default();
+        Ok((Xid(xid), parsed(row.try_get(1)?)?))
+    }
+
+    /// Makes the WAL go on, so that capture passes every position read before.
+    pub(super) async fn heartbeat(&self) -> Result<(), Trouble> {
+        let emit = "SELECT pg_catalog.pg_logical_emit_message(true, $1, '')";
+        self.client.execute(emit, &[&HEARTBEAT_PREFIX]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
+        let query = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
+                     (pg_catalog.pg_current_wal_lsn() - restart_lsn)::bigint \
+                     FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+        let row = self.client.query_one(query, &[&slot]).await?;
+        let held: Option<i64> = row.try_get(1)?;
+        Ok(WalStanding {
+            written: parsed(row.try_get(0)?)?,
+            held_bytes: held.unwrap_or_default().max(0).cast_unsigned(),
+        })
+    }
+}
+
+fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Trouble> {
+    text.parse()
+        .map_err(|_| Trouble::passing(format!("the server answered {text:?}")))
+}
