@@ -368,3 +368,58 @@ fn nothing_is_proposed_that_a_member_does_not_understand() {
     assert_eq!(a.machine().all_speak(2), Ok(()));
     propose(&mut a, 5, add("c")).expect("now it does");
 }
+
+/// Asks for a decision about a dead letter that nobody has heard of: what is refused before the
+/// letter is looked for tells whether this region may decide at all.
+fn decide(region: &mut Region, at: u64) -> Result<(), WriteError<()>> {
+    use meridian_model::{Hlc, OriginId, Version};
+    let letter = Version {
+        hlc: Hlc::from_raw(1),
+        origin: OriginId(1),
+    };
+    let now = region.now(seconds(at));
+    let decided = region.machine().decide(now, letter, |_, _| {
+        Ok(meridian_replicate::Decided {
+            executed: meridian_replicate::Executed {
+                changes: Vec::new(),
+                idempotency: None,
+                reply: (),
+            },
+            settles: true,
+        })
+    });
+    region.machine().flush(now).expect("a commit");
+    decided
+}
+
+#[test]
+fn who_takes_no_writes_decides_about_no_letters() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    decide(&mut regions[2], 3).expect("it counts");
+    propose(&mut regions[0], 3, remove("c")).expect("a proposal");
+    // It has said its last word, and nobody waits for more.
+    for second in 3..10 {
+        together(&mut regions, second, second + 1);
+        if regions[2].machine().standing() == OwnStanding::Leaving {
+            break;
+        }
+    }
+    assert_eq!(regions[2].machine().standing(), OwnStanding::Leaving);
+    let refused = decide(&mut regions[2], 10);
+    assert!(
+        matches!(refused, Err(WriteError::NotServing { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn who_has_not_begun_decides_about_no_letters() {
+    let mut b = region("b", &["a"]);
+    b.start(9);
+    let refused = decide(&mut b, 1);
+    assert!(
+        matches!(refused, Err(WriteError::NotServing { .. })),
+        "{refused:?}"
+    );
+}
