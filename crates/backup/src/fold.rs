@@ -5,7 +5,7 @@ use crate::block::Content;
 use crate::manifest::{Coverage, FileRecord};
 use crate::set::{BackupError, BackupSet};
 use meridian_engine_kv::{Import, Limits, Store, TableReader, Tables, TablesError};
-use meridian_model::{Body, DecodeError, Entry, Marks, Micros, Position};
+use meridian_model::{Body, Decision, DecodeError, Entry, Marks, Micros, Position};
 use meridian_replicate::{Applying, Engine as _, EngineError};
 
 /// Entries that are committed to the tables in one step.
@@ -151,16 +151,8 @@ impl Folding {
     ) -> Result<(), FoldError> {
         let mut position = first;
         for entry in entries {
-            if entry.hlc.time() <= self.at
-                && let Body::Transaction(transaction) = Body::decode(&entry.body)?
-            {
-                tables.apply(&Applying {
-                    position,
-                    version: entry.version(),
-                    transaction: &transaction,
-                    now: entry.hlc.time(),
-                })?;
-                self.entries += 1;
+            if entry.hlc.time() <= self.at {
+                self.follow(position, entry, tables)?;
             }
             position = position.next();
             if position.0.is_multiple_of(COMMIT_ENTRIES as u64) {
@@ -168,6 +160,42 @@ impl Folding {
             }
         }
         tables.commit(position, None)?;
+        Ok(())
+    }
+
+    /// Does what a replica does with an entry, as far as tables are concerned.
+    fn follow<S: Store>(
+        &mut self,
+        position: Position,
+        entry: &Entry,
+        tables: &mut Tables<S>,
+    ) -> Result<(), FoldError> {
+        let transaction = match Body::decode(&entry.body)? {
+            Body::Transaction(transaction) => transaction,
+            Body::Decision(Decision {
+                letter,
+                transaction,
+            }) => {
+                tables.settle(letter)?;
+                transaction
+            }
+            Body::Open { .. }
+            | Body::Report(_)
+            | Body::Join { .. }
+            | Body::Vote(_)
+            | Body::Adopt(_) => return Ok(()),
+        };
+        let applying = Applying {
+            position,
+            version: entry.version(),
+            transaction: &transaction,
+            now: entry.hlc.time(),
+        };
+        match tables.objection(&transaction) {
+            Some(reason) => tables.set_aside(&applying, &reason)?,
+            None => tables.apply(&applying)?,
+        }
+        self.entries += 1;
         Ok(())
     }
 }
