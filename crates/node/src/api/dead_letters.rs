@@ -327,6 +327,9 @@ async fn settle(
     id: Version,
     verdict: Verdict,
 ) -> Result<Decided, Problem> {
+    if !dataset.takes_writes() {
+        return Err(takes_no_writes(dataset));
+    }
     // Not the session's wait: a dataset that stands at this letter has to be let go by it.
     let decided = dataset.decide(id, verdict).await;
     let mut session = session.clone();
@@ -336,6 +339,19 @@ async fn settle(
         Ok(written) => Ok(Decided { written, token }),
         Err(error) => Err(Problem::execute(error).header(SESSION, token)),
     }
+}
+
+/// A decision is a write, and whoever reads relies on where writes are made.
+fn takes_no_writes(dataset: &DatasetHandle) -> Problem {
+    let name = dataset.name();
+    let detail = format!("this region takes no writes of dataset {name}, and a decision is one");
+    let hint = match dataset.promises().writes.home() {
+        Some(home) => format!("ask region {home}"),
+        None => "ask a region that takes writes; /v1/status shows which do".to_owned(),
+    };
+    Problem::new(Kind::TakesNoWrites, detail)
+        .hint(hint)
+        .member("dataset", name)
 }
 
 fn letter_id(incoming: &Incoming) -> Result<Version, Problem> {

@@ -107,6 +107,7 @@ kinds! {
     AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
     AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
+    TakesNoWrites = ("takes-no-writes", CONFLICT, "This region takes no writes of the dataset"),
 }
 
 /// An error reply.
