@@ -174,7 +174,11 @@ pub(crate) async fn remove(
 ) -> Result<Response, Problem> {
     let region = RegionName::new(&name);
     let mut begun = Vec::new();
-    for dataset in counting(&state, &region)? {
+    let datasets = counting(&state, &region)?;
+    for dataset in &datasets {
+        somebody_writes_without(&region, dataset)?;
+    }
+    for dataset in datasets {
         let proposal = Proposal::Remove {
             region: region.clone(),
         };
@@ -212,6 +216,25 @@ pub(crate) async fn evict(
         propose(dataset, proposal, &mut begun).await?;
     }
     Ok(accepted(&region, begun))
+}
+
+/// Whether another region would take the dataset's writes, by its write topology.
+fn somebody_writes_without(region: &RegionName, dataset: &DatasetHandle) -> Result<(), Problem> {
+    let writes = &dataset.promises().writes;
+    let membership = dataset.membership();
+    let mut others = membership.epoch.members.iter();
+    let is_taken = others.any(|(other, member)| {
+        other != region && member.standing == Standing::Voting && writes.takes(other)
+    });
+    if is_taken || !writes.takes(region) {
+        return Ok(());
+    }
+    let name = dataset.name();
+    let detail = format!("without region {region} nobody would take writes of dataset {name}");
+    Err(Problem::new(Kind::LastRegion, detail).hint(
+        "give the dataset another home (`home`), or another region that takes writes \
+         (`read-replicas`), in every region's topology first",
+    ))
 }
 
 async fn propose(
@@ -310,10 +333,10 @@ fn add_membership(report: &mut DatasetRegions, membership: &Membership, known: &
         OwnStanding::Joining { waiting_for } => {
             let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
             report.state = "joining";
-            report.progress = Some(format!(
-                "catches up; not yet counted by {}",
-                names.join(", ")
-            ));
+            report.progress = Some(match names.as_slice() {
+                [] => "catches up; counted by all".to_owned(),
+                names => format!("catches up; not yet counted by {}", names.join(", ")),
+            });
         }
         OwnStanding::Evicted { reason, .. } => report.reason = Some(reason.clone()),
         OwnStanding::Voting | OwnStanding::Leaving => {}

@@ -13,6 +13,7 @@ use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
 use meridian_topology::{Limits, TableName, Topology};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -122,6 +123,17 @@ impl ApiState {
     /// The datasets that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &DatasetHandle> {
         self.datasets().values().filter_map(DatasetState::running)
+    }
+
+    /// The other regions: those of the topology, and those that have joined since.
+    pub(crate) fn peers(&self) -> BTreeSet<RegionName> {
+        let regions = &self.api().topology.regions;
+        let mut peers: BTreeSet<_> = regions.iter().map(|region| region.name.clone()).collect();
+        for dataset in self.running() {
+            peers.extend(dataset.membership().epoch.members.keys().cloned());
+        }
+        peers.remove(&self.api().region);
+        peers
     }
 
     /// The running dataset that a table belongs to.
