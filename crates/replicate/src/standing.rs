@@ -139,6 +139,23 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.road_before.as_ref().unwrap_or(&self.road)
     }
 
+    /// Where nobody has voted yet, who is no member was never one: the others were founded without it.
+    /// What it would serve is not what they hold.
+    pub(crate) fn notice_that_it_should_join(&mut self, reason: &Refusal) {
+        let is_founder = self.road.founder(&self.config.region) == Some(self.origin);
+        let nobody_voted = self.road.epoch.number == 0;
+        if let Refusal::NotMember { epoch: 0, .. } = reason
+            && is_founder
+            && nobody_voted
+        {
+            self.stopped.get_or_insert_with(|| {
+                "the others were founded without this region, so it has to join: start it with an \
+                 empty data directory and --join, and add it (`meridian regions add`)"
+                    .to_owned()
+            });
+        }
+    }
+
     /// Takes a member's word that this region is none; gives the reason to show.
     pub(crate) fn told_to_go(&mut self, reason: &Refusal) -> String {
         let (epoch, held) = match reason {

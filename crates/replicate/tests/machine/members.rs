@@ -423,3 +423,25 @@ fn who_has_not_begun_decides_about_no_letters() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_region_that_the_topology_names_later_has_to_join() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    let all = ["a", "b", "c"].map(name).to_vec();
+    for (region, origin) in regions.iter_mut().zip(1..) {
+        region.founders.clone_from(&all);
+        region.machine = None;
+        region.start(origin);
+        assert_eq!(members(region).len(), 2, "no vote has let it in");
+    }
+    let mut c = region("c", &["a", "b", "c"]);
+    c.start(9);
+    deliver(&mut regions[0], &mut c, seconds(4), WIRE_VERSION_MAX);
+    let refused = write(&mut c, 4, "k").expect_err("it has none of the others' rows");
+    assert!(refused.contains("has to join"), "{refused}");
+    // By itself it is let in, and the others' votes count as before.
+    propose(&mut regions[0], 4, add("c")).expect("a proposal");
+    together(&mut regions, 4, 7);
+    assert_eq!(members(&mut regions[1]).len(), 3);
+}
