@@ -42,6 +42,10 @@ pub enum Mutation {
     TakenBeyondTheCut,
     /// Repair takes a row from whoever still has it, whatever the majority says.
     RepairResurrectsDelete,
+    /// A region that joins takes writes before every member counts it.
+    JoinerWritesUncounted,
+    /// The log is trimmed as if nobody joined.
+    LogNotKeptForJoiner,
 }
 
 #[cfg(feature = "mutations")]

@@ -186,9 +186,7 @@ impl World {
         let request = request(&[(TABLE.to_owned(), key, Action::Put(document))]);
         // A refusal is an answer like any other; nothing is staged then.
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
-        let entry = replica.staged().get(before)?;
-        let staged = (entry.origin, entry.sequence);
-        self.ledger.staged(node.life, entry);
+        let staged = self.wrote(index, before)?;
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));
         Some(staged)

@@ -109,3 +109,13 @@ fn taken_beyond_the_cut() {
 fn repair_resurrects_delete() {
     is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
 }
+
+#[test]
+fn joiner_writes_uncounted() {
+    is_caught(Mutation::JoinerWritesUncounted, Scenario::Joining);
+}
+
+#[test]
+fn log_not_kept_for_joiner() {
+    is_caught(Mutation::LogNotKeptForJoiner, Scenario::Joining);
+}
