@@ -46,6 +46,10 @@ pub enum Mutation {
     JoinerWritesUncounted,
     /// The log is trimmed as if nobody joined.
     LogNotKeptForJoiner,
+    /// A write that was handed on and isn't answered is handed on again.
+    ForwardedAgain,
+    /// A write is handed on without its client's idempotency key.
+    ForwardedWithoutKey,
 }
 
 #[cfg(feature = "mutations")]

@@ -598,6 +598,7 @@ impl World {
         if to == link.receiver {
             if let Message::Answer { id, answer } = message {
                 self.heard(to, from, id, &answer);
+                self.heard_of_write(to, id, &answer);
                 self.plan(Duration::ZERO, Event::Flush(to));
                 return self.compared_with(to, &peer, id, answer);
             }
@@ -611,6 +612,10 @@ impl World {
             return Ok(());
         }
         match message {
+            Message::Ask {
+                id,
+                question: Question::Write(bytes),
+            } => self.handed(to, link, id, &bytes),
             Message::Ask { id, question } if question.is_about_rows() => {
                 self.asked_about_rows(to, link, id, question);
             }

@@ -119,3 +119,13 @@ fn joiner_writes_uncounted() {
 fn log_not_kept_for_joiner() {
     is_caught(Mutation::LogNotKeptForJoiner, Scenario::Joining);
 }
+
+#[test]
+fn forwarded_again() {
+    is_caught(Mutation::ForwardedAgain, Scenario::Promises);
+}
+
+#[test]
+fn forwarded_without_key() {
+    is_caught(Mutation::ForwardedWithoutKey, Scenario::Promises);
+}
