@@ -2,6 +2,7 @@
 
 use crate::{Engine, Replica, Road};
 use meridian_log::Disk;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Epoch, Hlc, OriginId, Refusal, RegionName, Sequence, Standing};
 use std::collections::BTreeMap;
 
@@ -104,11 +105,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why a region in this standing takes no client writes; `None` where it does.
     pub(crate) fn unready(&self) -> Option<String> {
+        let is_gated = !mutation::active(Mutation::JoinerWritesUncounted);
         if !self.road.begun {
             return Some("this region is joining and not expected by the others yet".to_owned());
         }
         match self.standing() {
-            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() => {
+            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() && is_gated => {
                 let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
                 let names = names.join(", ");
                 Some(format!("this region is joining and waits for {names}"))

@@ -15,6 +15,7 @@
 //! others.
 
 mod damage;
+mod gate;
 mod joining;
 mod ledger;
 mod letters;

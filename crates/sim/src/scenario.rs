@@ -294,6 +294,7 @@ fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result
     world.run_until(world.time + Duration::from_secs(1), |_| {})?;
     calm(world);
     converge(world)?;
+    world.check_forwarded()?;
     for one in dying {
         let held = held_by_survivors(world, one);
         let region = world.nodes[one].name.to_string();

@@ -40,7 +40,7 @@ pub use thread::Running;
 /// The disk under a dataset's log.
 pub type LogDisk = FaultyDisk<Directory>;
 
-pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
+pub(crate) use forwarding::{ForwardError, ForwardedReply};
 pub(crate) use handle::Input;
 pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
