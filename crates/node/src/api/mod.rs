@@ -28,6 +28,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
+mod hints;
 mod incoming;
 mod increments;
 mod integrity;

@@ -209,7 +209,7 @@ impl Reply {
         let problem = self.json();
         assert_eq!(problem["type"], format!("/problems/{name}"), "{problem}");
         assert_eq!(problem["status"], status);
-        for member in ["title", "detail"] {
+        for member in ["title", "detail", "hint"] {
             assert!(!problem[member].as_str().unwrap().is_empty(), "{problem}");
         }
         problem
