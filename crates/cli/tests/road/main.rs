@@ -5,6 +5,7 @@
 
 mod acknowledgement;
 mod backup;
+mod bad_input;
 mod consistency;
 mod damage;
 mod dying;
