@@ -156,6 +156,20 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                     format!(r#"{{"rows":[{}],"next":null}}"#, rows.join(",")),
                 )
             }
+            ("GET", None, "/v1/tables") => {
+                let tables = r#"{"datasets":[{"dataset":"main","tables":["carts","orders"],"declared":["stock"]}]}"#;
+                (200, vec![], tables.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/rows" | "/v1/tables/stock/rows") => {
+                (200, vec![], r#"{"rows":[],"next":null}"#.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/checksum") => {
+                (200, vec![], r#"{"rows":0,"checksum":"0"}"#.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/rows/1") => {
+                let problem = r#"{"type":"/problems/row-not-found","title":"The row is not there","status":404}"#;
+                (404, vec![], problem.to_owned())
+            }
             ("GET", None, "/v1/tables/orders/checksum") => {
                 let rows = rows.len();
                 (
@@ -260,4 +274,14 @@ fn consistency() {
 #[test]
 fn nothing_runs() {
     assert_reproduced("nothing-runs.txt");
+}
+
+#[test]
+fn failures_for_programs() {
+    assert_reproduced("failures.txt");
+}
+
+#[test]
+fn tables_that_are_not_there() {
+    assert_reproduced("unknown-tables.txt");
 }

@@ -5,6 +5,7 @@
 //! that differ can't both be equal to a third. To mend, every region is asked to, since each mends
 //! its own copies only; then one compares again.
 
+use super::known;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, table, thousands};
@@ -25,7 +26,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian tables compare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are\nno differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could\nnot be compared.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
+    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are\nno differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could\nnot be compared; 4 if no region has a table.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
 )]
 pub struct Options {
     /// The tables [default: all]
@@ -90,6 +91,9 @@ struct Copy {
 
 pub fn run(options: &Options, format: Format) -> CliResult {
     let apis = options.target.all()?;
+    for table in &options.tables {
+        known::check(&apis, table)?;
+    }
     let mended = if options.repair {
         compare(&apis, &options.order(true))?
     } else {
