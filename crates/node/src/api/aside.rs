@@ -151,7 +151,8 @@ pub(crate) async fn show(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let text = asked(request)?;
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = find(&state, &text)?;
     Ok(serialized(StatusCode::OK, &shown(&shelf, &kept, true)))
 }
@@ -172,7 +173,8 @@ pub(crate) async fn resubmit(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let text = asked(request)?;
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = undecided(&state, &text)?;
     let Some(dataset) = state.api().datasets.running(shelf.dataset()) else {
         let detail = format!("dataset {:?} doesn't run here now", shelf.dataset());
@@ -209,7 +211,8 @@ pub(crate) async fn discard(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let text = asked(request)?;
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = undecided(&state, &text)?;
     let decision = Decision {
         sequence: kept.record.sequence,
@@ -221,13 +224,6 @@ pub(crate) async fn discard(
         ..kept
     };
     Ok(serialized(StatusCode::OK, &shown(&shelf, &kept, true)))
-}
-
-/// The id that a request's path names; it has no query.
-fn asked(request: Request) -> Result<String, Problem> {
-    let incoming = Incoming::new(request);
-    let [] = incoming.query([])?;
-    Ok(incoming.id()?.into_owned())
 }
 
 fn id(text: &str) -> Result<KeptId, Problem> {

@@ -98,6 +98,12 @@ impl Incoming {
         decode("id", self.segment(0))
     }
 
+    /// The id that the path names, of a request that has no query.
+    pub(crate) fn id_alone(&self) -> Result<Cow<'_, str>, Problem> {
+        let [] = self.query([])?;
+        self.id()
+    }
+
     /// The query's parameters of these names; any other is an error.
     pub(crate) fn query<const N: usize>(
         &self,

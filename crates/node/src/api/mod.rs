@@ -17,6 +17,7 @@ mod aside;
 mod backups;
 mod conflicts;
 mod consistency;
+mod cursor;
 mod dead_letters;
 mod documents;
 mod door;

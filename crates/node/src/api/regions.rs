@@ -173,8 +173,7 @@ pub(crate) async fn remove(
     request: Request,
 ) -> Result<Response, Problem> {
     let incoming = Incoming::new(request);
-    let [] = incoming.query([])?;
-    let region = RegionName::new(&incoming.id()?);
+    let region = RegionName::new(&incoming.id_alone()?);
     let mut begun = Vec::new();
     for dataset in counting(&state, &region)? {
         let proposal = Proposal::Remove {

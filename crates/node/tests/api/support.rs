@@ -41,7 +41,7 @@ engine = "embedded"
 [[dataset]]
 name = "other"
 engine = "embedded"
-tables = ["other*"]
+tables = ["other*", "stock"]
 "#;
 
 /// A region of one, and its API.
