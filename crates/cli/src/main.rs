@@ -22,6 +22,7 @@ mod faults;
 mod init;
 mod interrupt;
 mod output;
+mod pages;
 mod reading;
 #[cfg(test)]
 mod reference;

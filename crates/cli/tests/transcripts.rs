@@ -180,6 +180,7 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
             }
             _ => faults(request)
                 .or_else(|| dead_letters(request))
+                .or_else(|| conflicts(request))
                 .unwrap_or((404, vec![], String::new())),
         })
     }
@@ -284,4 +285,31 @@ fn failures_for_programs() {
 #[test]
 fn tables_that_are_not_there() {
     assert_reproduced("unknown-tables.txt");
+}
+
+/// A region that has resolved two conflicts.
+fn conflicts(request: &Request) -> Option<Reply> {
+    let path = request.path.split('?').next().unwrap();
+    if path != "/v1/conflicts" {
+        return None;
+    }
+    let event = |id: &str, region: &str, data: &str| {
+        format!(
+            r#"{{"eventId":"{id}","region":"{region}","timestamp":"2026-01-01T00:00:00Z","data":{data}}}"#
+        )
+    };
+    let tea = event("1-a", "us-east-1", r#"{"item":"tea"}"#);
+    let coffee = event("2-b", "eu-west-1", r#"{"item":"coffee"}"#);
+    let gone = event("3-b", "eu-west-1", "null");
+    let long = event("4-a", "us-east-1", r#""leave it at the door, and ring""#);
+    let conflicts = format!(
+        r#"{{"conflictId":"1","conflictType":"UpdateDeleteConflict","aggregateId":"orders/7","field":"note","conflictingEvents":[{gone},{long}],"resolutionStrategy":"RegisterPerField","resolvedEvent":"4-a","resolvedAt":"2026-01-01T00:00:02Z"}},{{"conflictId":"2","conflictType":"WriteConflict","aggregateId":"orders/1","conflictingEvents":[{tea},{coffee}],"resolutionStrategy":"LastWriterWins","resolvedEvent":"2-b","resolvedAt":"2026-01-01T00:00:01Z"}}"#
+    );
+    let page = format!(r#"{{"conflicts":[{conflicts}],"next":null,"total":1203,"kept":2}}"#);
+    Some((200, vec![], page))
+}
+
+#[test]
+fn conflicts_and_how_they_were_decided() {
+    assert_reproduced("conflicts.txt");
 }

@@ -125,19 +125,10 @@ fn one_line(document: &RawValue) -> CliResult<String> {
 mod tests {
     use super::*;
 
-    fn row(document: &str) -> Row {
-        Row {
-            key: "k".to_owned(),
-            version: "1".to_owned(),
-            document: RawValue::from_string(document.to_owned()).unwrap(),
-            siblings: Vec::new(),
-        }
-    }
-
     #[test]
     fn a_document_is_one_line() {
         let mut out = Vec::new();
-        write_line(&mut out, &row("{\n\"a\": 1}"), Format::Text).unwrap();
+        write_line(&mut out, &Row::of("{\n\"a\": 1}"), Format::Text).unwrap();
         assert_eq!(out, b"{\"a\":1}\n");
     }
 }

@@ -4,7 +4,7 @@ use super::known;
 use super::promises::{self, Reading, Seen};
 use crate::client::{Api, Reply, encode};
 use crate::error::{CliError, CliResult, Exit};
-use crate::output::{self, Format};
+use crate::output::{self, Format, one_line};
 use crate::target::Target;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,17 @@ pub struct Sibling {
 }
 
 impl Row {
+    /// A row with this document.
+    #[cfg(test)]
+    pub fn of(document: &str) -> Self {
+        Self {
+            key: "k".to_owned(),
+            version: "1".to_owned(),
+            document: RawValue::from_string(document.to_owned()).expect("JSON"),
+            siblings: Vec::new(),
+        }
+    }
+
     /// The row as programs are told of it.
     pub fn as_json(&self) -> serde_json::Value {
         let Self {
@@ -323,13 +334,4 @@ pub fn each_row(
         }
     }
     Ok(())
-}
-
-/// Text as one line of a terminal: control characters are shown, not obeyed.
-fn one_line(text: &str) -> String {
-    let show = |character: char| match character {
-        control if control.is_control() => control.escape_default().to_string(),
-        other => other.to_string(),
-    };
-    text.chars().map(show).collect()
 }

@@ -131,20 +131,10 @@ fn cell(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::value::RawValue;
-
-    fn row(document: &str) -> Row {
-        Row {
-            key: "k".to_owned(),
-            version: "1".to_owned(),
-            document: RawValue::from_string(document.to_owned()).unwrap(),
-            siblings: Vec::new(),
-        }
-    }
 
     fn columns(documents: &[&str]) -> Columns {
         let mut columns = Columns::default();
-        let rows = documents.iter().map(|document| row(document));
+        let rows = documents.iter().map(|document| Row::of(document));
         rows.for_each(|row| columns.add(&row).unwrap());
         columns
     }
@@ -152,7 +142,7 @@ mod tests {
     fn written(columns: Columns, chooses: bool, documents: &[&str]) -> String {
         let mut out = Vec::new();
         let mut sheet = Sheet::new(&mut out, columns, chooses).unwrap();
-        let rows = documents.iter().map(|document| row(document));
+        let rows = documents.iter().map(|document| Row::of(document));
         rows.for_each(|row| sheet.write(&row).unwrap());
         sheet.end().unwrap();
         String::from_utf8(out).unwrap()
@@ -177,7 +167,7 @@ mod tests {
     fn a_field_that_comes_during_the_export_is_not_lost_in_silence() {
         let known = columns(&[r#"{"a":1}"#]);
         let mut sheet = Sheet::new(Vec::new(), known, false).unwrap();
-        let error = sheet.write(&row(r#"{"z":1}"#)).unwrap_err().to_string();
+        let error = sheet.write(&Row::of(r#"{"z":1}"#)).unwrap_err().to_string();
         assert!(error.contains("\"z\""), "{error}");
     }
 
@@ -194,9 +184,9 @@ mod tests {
         let many: Map<_, _> = (0..=COLUMNS_MAX)
             .map(|number| (number.to_string(), Value::Null))
             .collect();
-        let error = Columns::default().add(&row(&Value::Object(many).to_string()));
+        let error = Columns::default().add(&Row::of(&Value::Object(many).to_string()));
         let error = error.unwrap_err().to_string();
         assert!(error.contains("jsonl"), "{error}");
-        assert!(columns(&["{}"]).add(&row("1")).is_err(), "no object");
+        assert!(columns(&["{}"]).add(&Row::of("1")).is_err(), "no object");
     }
 }
