@@ -10,7 +10,7 @@ use super::region_requests::{self, AddRequest, EvictRequest};
 use super::state::{ApiState, DatasetState};
 use crate::dataset::{DatasetHandle, Membership};
 use crate::known::{Known, degrees};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use meridian_model::{DecidedBy, Member, RegionName, Standing};
@@ -133,7 +133,7 @@ pub(crate) async fn add(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asked = region_requests::read_add(request, &state.api().known).await?;
+    let asked = region_requests::read_add(Incoming::new(request), &state.api().known).await?;
     let region = RegionName::new(&asked.name);
     let datasets = chosen(&state, asked.datasets.as_deref())?;
     let is_member = |dataset: &DatasetHandle| {
@@ -170,9 +170,10 @@ pub(crate) async fn add(
 )]
 pub(crate) async fn remove(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let region = RegionName::new(&name);
+    let incoming = Incoming::new(request);
+    let region = RegionName::new(&incoming.id_alone()?);
     let mut begun = Vec::new();
     let datasets = counting(&state, &region)?;
     for dataset in &datasets {
@@ -202,10 +203,11 @@ pub(crate) async fn remove(
 )]
 pub(crate) async fn evict(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let decided_by = region_requests::read_evict(request, &name).await?;
+    let incoming = Incoming::new(request);
+    let name = incoming.id()?.into_owned();
+    let decided_by = region_requests::read_evict(incoming, &name).await?;
     let region = RegionName::new(&name);
     let mut begun = Vec::new();
     for dataset in counting(&state, &region)? {

@@ -41,7 +41,7 @@ engine = "embedded"
 [[dataset]]
 name = "other"
 engine = "embedded"
-tables = ["other*"]
+tables = ["other*", "stock"]
 "#;
 
 /// A region of one, and its API.
@@ -215,7 +215,7 @@ impl Reply {
         let problem = self.json();
         assert_eq!(problem["type"], format!("/problems/{name}"), "{problem}");
         assert_eq!(problem["status"], status);
-        for member in ["title", "detail"] {
+        for member in ["title", "detail", "hint"] {
             assert!(!problem[member].as_str().unwrap().is_empty(), "{problem}");
         }
         problem
