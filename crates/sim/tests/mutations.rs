@@ -109,3 +109,8 @@ fn taken_beyond_the_cut() {
 fn repair_resurrects_delete() {
     is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
 }
+
+#[test]
+fn no_relaying_by_a_witness() {
+    is_caught(Mutation::NoRelaying, Scenario::Witness);
+}

@@ -20,3 +20,4 @@ mod strategies;
 mod system;
 mod topology;
 mod upgrade;
+mod witness;

@@ -52,6 +52,7 @@ mod state;
 mod status;
 mod timestamp;
 mod transactions;
+mod witness;
 mod writes;
 
 pub use door::Door;

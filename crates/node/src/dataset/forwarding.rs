@@ -114,7 +114,7 @@ impl DatasetHandle {
     /// Whether this region takes the dataset's writes itself.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.promises.writes.takes(&self.region)
+        self.promises.writes.takes(&self.region) && !self.is_witness(&self.region)
     }
 
     /// Hands a write on to a region that takes it: the home, or the nearest that can be reached.
@@ -130,7 +130,9 @@ impl DatasetHandle {
         let timeout = UNDER_WAY_MAX + self.promises.acknowledgement_timeout;
         let mut reasons = Vec::new();
         let takers = self.nearest.iter();
-        for region in takers.filter(|region| self.promises.writes.takes(region)) {
+        for region in
+            takers.filter(|region| self.promises.writes.takes(region) && !self.is_witness(region))
+        {
             let question = Question::Write(encoded.clone());
             let asked = self.questions.send(&self.name, region, question);
             let (id, answer) = match asked {

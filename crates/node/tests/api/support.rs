@@ -234,6 +234,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
             log_retention: Duration::ZERO,
+            witnesses: std::collections::BTreeSet::new(),
         },
         promises: Promises::default(),
         nearest: Vec::new(),
