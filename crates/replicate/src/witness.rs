@@ -5,7 +5,7 @@
 //! it leaves out is to apply: its engine follows with the position and the road's state alone. So:
 //!
 //! - It counts as a holder of what its log holds, for acknowledgements and for strong reads alike;
-//!   both reckon with logs (`docs/adr/0015-a-witness-holds-the-log.md`).
+//!   both reckon with logs (`docs/adr/0016-a-witness-holds-the-log.md`).
 //! - What it reports as applied is what it holds. That is no untruth: collection asks whether a
 //!   member may yet write without having seen something, and a witness never writes.
 //! - It takes no transactions of clients, gives no snapshots, and sets no dead letters aside.

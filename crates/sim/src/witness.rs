@@ -34,6 +34,7 @@ pub(crate) fn witness(world: &mut World) -> Result<(), Violation> {
         strike(world);
     })?;
     calm(world);
+    world.reconnect();
     world.clients_act = true;
     world.run_until(world.time + Duration::from_secs(2), |_| {})?;
     let lost = world.random.usize(0..world.nodes.len());
@@ -41,6 +42,7 @@ pub(crate) fn witness(world: &mut World) -> Result<(), Violation> {
     world.nodes[lost].is_gone = true;
     world.kill(lost);
     world.network.heal();
+    world.reconnect();
     evicted(world, lost)?;
     world.run_until(world.time + Duration::from_secs(3), |_| {})?;
     return_anew(world, lost)?;
