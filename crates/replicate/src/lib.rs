@@ -29,6 +29,7 @@ mod standing;
 mod status;
 mod time;
 mod upkeep;
+mod witness;
 
 pub use acknowledgement::{Acknowledgements, Holdings, Shortfall};
 pub use engine::{Applying, Engine, EngineError, Executed, Records, SnapshotView};

@@ -27,7 +27,7 @@ use meridian_model::{
     Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
     RegionName, Sequence, Transaction, Version, WIRE_VERSION_MIN,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a replica needs to know of its surroundings.
@@ -53,6 +53,8 @@ pub struct Config {
     pub settle: Duration,
     /// For how long the log keeps entries that everybody has, unless its budget runs short.
     pub log_retention: Duration,
+    /// The regions that hold no tables.
+    pub witnesses: BTreeSet<RegionName>,
 }
 
 /// A message for a peer.
@@ -386,6 +388,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let is_news = !matches!(body, Body::Report(_) | Body::Vote(_));
         self.report_due |= is_news && entry.origin != self.origin;
         match body {
+            Body::Transaction(_) | Body::Decision(_) if self.is_witness() => {}
             Body::Transaction(transaction) => {
                 self.apply(position, entry.version(), transaction, now);
             }

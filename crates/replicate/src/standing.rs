@@ -106,6 +106,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Why a region in this standing takes no client writes; `None` where it does.
     pub(crate) fn unready(&self) -> Option<String> {
         let is_gated = !mutation::active(Mutation::JoinerWritesUncounted);
+        if self.is_witness() {
+            return Some("this region is a witness and holds no tables".to_owned());
+        }
         if !self.road.begun {
             return Some("this region is joining and not expected by the others yet".to_owned());
         }

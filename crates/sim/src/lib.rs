@@ -25,6 +25,7 @@ mod node;
 mod promises;
 mod repair;
 mod scenario;
+mod witness;
 mod world;
 
 pub use scenario::{Failure, Report, Scenario, run};

@@ -204,7 +204,8 @@ impl World {
     fn write_register(&mut self, promises: &mut Promises, index: usize) {
         let takes_writes = promises.home.is_none_or(|home| home == index);
         let is_up = self.nodes[index].replica.is_some();
-        if promises.desks[index].is_writing || !takes_writes || !is_up {
+        let is_witness = self.nodes[index].is_witness();
+        if promises.desks[index].is_writing || !takes_writes || !is_up || is_witness {
             return;
         }
         let number = promises.registers[index].send();
@@ -227,6 +228,9 @@ impl World {
         let Some(replica) = &self.nodes[index].replica else {
             return;
         };
+        if replica.is_witness() {
+            return;
+        }
         let own = replica.region().clone();
         let mut others = replica.members();
         others.retain(|member| *member != own);
@@ -298,7 +302,8 @@ impl World {
             roamer.session.follow(&given.session);
             roamer.token.raise_all(&given.token);
         }
-        if promises.roamers[name].is_busy || self.nodes[index].replica.is_none() {
+        let serves = self.nodes[index].replica.is_some() && !self.nodes[index].is_witness();
+        if promises.roamers[name].is_busy || !serves {
             return;
         }
         promises.roamers[name].is_busy = true;

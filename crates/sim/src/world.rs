@@ -185,6 +185,7 @@ impl World {
         node.arrival = Arrival::Joining;
         node.segment_bytes = self.nodes[0].segment_bytes;
         node.evict_after = self.nodes[0].evict_after;
+        node.witnesses = self.nodes[0].witnesses.clone();
         if let Some(index) = index {
             self.kill(index);
             self.nodes[index] = node;

@@ -129,3 +129,8 @@ fn forwarded_again() {
 fn forwarded_without_key() {
     is_caught(Mutation::ForwardedWithoutKey, Scenario::Promises);
 }
+
+#[test]
+fn no_relaying_by_a_witness() {
+    is_caught(Mutation::NoRelaying, Scenario::Witness);
+}

@@ -24,3 +24,4 @@ mod support;
 mod system;
 mod topology;
 mod upgrade;
+mod witness;

@@ -54,6 +54,7 @@ mod state;
 mod status;
 mod timestamp;
 mod transactions;
+mod witness;
 mod writes;
 
 pub use door::Door;

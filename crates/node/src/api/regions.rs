@@ -63,6 +63,8 @@ pub(crate) struct MemberReport {
     longitude: Option<f64>,
     /// The membership that it is known to go by.
     adopted: Option<u64>,
+    /// Whether it is a witness, which holds no tables.
+    witness: bool,
 }
 
 /// A change that is being decided.
@@ -388,6 +390,7 @@ fn of_member(
         latitude: place.map(|place| place.0),
         longitude: place.map(|place| place.1),
         adopted: membership.adopted.get(region).copied(),
+        witness: known.is_witness(region),
     }
 }
 

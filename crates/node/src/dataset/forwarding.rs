@@ -92,7 +92,7 @@ impl DatasetHandle {
     /// Whether this region takes the dataset's writes itself.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.promises.writes.takes(&self.region)
+        self.promises.writes.takes(&self.region) && !self.is_witness(&self.region)
     }
 
     /// Hands a write on to a region that takes it: the home, or the nearest that can be reached.
@@ -106,7 +106,8 @@ impl DatasetHandle {
             return Err(ForwardError::TooLarge { bytes, bytes_max });
         }
         let takers = self.nearest.iter();
-        let takers = takers.filter(|region| self.promises.writes.takes(region));
+        let takers =
+            takers.filter(|region| self.promises.writes.takes(region) && !self.is_witness(region));
         let mut forwarding = Forwarding::new(takers.cloned().collect());
         let mut next = forwarding.begin();
         loop {

@@ -18,7 +18,7 @@ use meridian_replicate::{
     StrongRead, has_reached,
 };
 use meridian_topology::Promises;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -258,6 +258,7 @@ pub struct DatasetHandle {
     pub(super) region: RegionName,
     /// The other regions, the nearest first.
     pub(super) nearest: Arc<[RegionName]>,
+    pub(super) witnesses: Arc<BTreeSet<RegionName>>,
     pub(super) membership: watch::Receiver<Arc<Membership>>,
     pub(super) repairs: Repairs,
 }
@@ -351,6 +352,12 @@ impl DatasetHandle {
             let reason = "the dataset ended before it could answer".to_owned();
             Err(ExecuteError::LogFailed { reason })
         })
+    }
+
+    /// Whether a region holds no tables.
+    #[must_use]
+    pub fn is_witness(&self, region: &RegionName) -> bool {
+        self.witnesses.contains(region)
     }
 
     /// What the dataset promises to its clients.

@@ -25,6 +25,7 @@ mod postman;
 mod questions;
 mod repair;
 mod replies;
+mod role;
 mod room;
 mod thread;
 

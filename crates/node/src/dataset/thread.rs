@@ -107,6 +107,7 @@ pub(super) fn start(
         promises: Arc::new(promises),
         region: worker.replica.region().clone(),
         nearest: nearest.into(),
+        witnesses: Arc::new(worker.replica.witnesses().clone()),
         repairs,
     };
     let thread = std::thread::Builder::new()

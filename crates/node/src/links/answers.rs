@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 const AT_ONCE_MAX: usize = 64;
 /// A part of a snapshot is this large at most, in bytes, unless one record is larger.
 const PART_BYTES: usize = 1 << 20;
+/// What a region that holds no tables says to questions about them.
+const WITNESS: &str = "the region is a witness and holds no tables";
 /// Writes that one peer has handed on and that are under way at once; they may all wait for one
 /// commit, or for other regions.
 const WRITES_AT_ONCE_MAX: usize = 4096;
@@ -94,7 +96,11 @@ async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) 
     if let Some(reason) = stranger(&dataset.membership(), peer, &question) {
         return unavailable(&reason);
     }
+    let is_witness = dataset.is_witness(dataset.region());
     match question {
+        // Whoever asks goes on to another region.
+        Question::Write(_) if is_witness => unavailable(WITNESS),
+        _ if is_witness && question.is_about_rows() => unavailable(WITNESS),
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
         Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
         Question::Held => Answer::Held(dataset.log().marks().vector()),

@@ -244,6 +244,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
             log_retention: Duration::ZERO,
+            witnesses: std::collections::BTreeSet::new(),
         },
         promises: setting.promises.clone(),
         nearest: Vec::new(),

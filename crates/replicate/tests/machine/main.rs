@@ -7,3 +7,4 @@ mod peers;
 mod retention;
 mod support;
 mod versions;
+mod witness;

@@ -5,11 +5,11 @@ use meridian_model::{DecidedBy, Message, RegionName, Standing, WIRE_VERSION_MAX}
 use meridian_replicate::{Arrival, OwnStanding, Proposal, ProposeError, Sender, WriteError};
 use std::time::Duration;
 
-fn name(region: &str) -> RegionName {
+pub fn name(region: &str) -> RegionName {
     RegionName::new(region)
 }
 
-fn region(own: &str, founders: &[&str]) -> Region {
+pub fn region(own: &str, founders: &[&str]) -> Region {
     let mut region = Region::new(own);
     region.founders = founders.iter().map(|it| name(it)).collect();
     // A newcomer reads the log from its beginning.
@@ -21,7 +21,7 @@ fn region(own: &str, founders: &[&str]) -> Region {
 }
 
 /// Founders, running; the first has origin 1, and so on.
-fn founded(names: &[&str]) -> Vec<Region> {
+pub fn founded(names: &[&str]) -> Vec<Region> {
     let mut regions: Vec<Region> = names.iter().map(|own| region(own, names)).collect();
     for (region, origin) in regions.iter_mut().zip(1..) {
         region.start(origin);
@@ -30,7 +30,7 @@ fn founded(names: &[&str]) -> Vec<Region> {
 }
 
 /// `receiver` subscribes at `sender` and takes what it is given.
-fn deliver(sender: &mut Region, receiver: &mut Region, elapsed: Duration, wire_version: u16) {
+pub fn deliver(sender: &mut Region, receiver: &mut Region, elapsed: Duration, wire_version: u16) {
     let (sent_at, received_at) = (sender.now(elapsed), receiver.now(elapsed));
     let (from, to) = (sender.name.clone(), receiver.name.clone());
     let mut stream = sender.sender();
@@ -89,7 +89,7 @@ fn serve(
 }
 
 /// All of them are connected for so many seconds.
-fn together(regions: &mut [Region], from: u64, to: u64) {
+pub fn together(regions: &mut [Region], from: u64, to: u64) {
     for step in from * 2..to * 2 {
         let elapsed = Duration::from_millis(step * 500);
         tick(regions, elapsed);
@@ -105,7 +105,7 @@ fn together(regions: &mut [Region], from: u64, to: u64) {
     }
 }
 
-fn tick(regions: &mut [Region], elapsed: Duration) {
+pub fn tick(regions: &mut [Region], elapsed: Duration) {
     for region in regions {
         let now = region.now(elapsed);
         region.machine().tick(now).expect("a tick");
@@ -120,7 +120,7 @@ fn apart(regions: &mut [Region], from: u64, to: u64) {
     }
 }
 
-fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), ProposeError> {
+pub fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), ProposeError> {
     let now = region.now(seconds(at));
     let outcome = region.machine().propose(now, proposal);
     region.machine().flush(now).expect("a commit");
@@ -134,24 +134,24 @@ fn add(region: &str) -> Proposal {
     }
 }
 
-fn remove(region: &str) -> Proposal {
+pub fn remove(region: &str) -> Proposal {
     Proposal::Remove {
         region: name(region),
     }
 }
 
-fn evict(region: &str, decided_by: DecidedBy) -> Proposal {
+pub fn evict(region: &str, decided_by: DecidedBy) -> Proposal {
     Proposal::Evict {
         region: name(region),
         decided_by,
     }
 }
 
-fn write(region: &mut Region, at: u64, key: &str) -> Result<(), String> {
+pub fn write(region: &mut Region, at: u64, key: &str) -> Result<(), String> {
     region.run(seconds(at), &request(key, put("1"))).map(|_| ())
 }
 
-fn members(region: &mut Region) -> Vec<(String, Standing)> {
+pub fn members(region: &mut Region) -> Vec<(String, Standing)> {
     let members = &region.machine().epoch().members;
     let named = members
         .iter()
