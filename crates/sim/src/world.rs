@@ -386,15 +386,17 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
-        let time = self.time;
+        let Some(committed) = self.commit(index)? else {
+            return Ok(());
+        };
         let node = &mut self.nodes[index];
-        let now = node.now(time);
         let Some(replica) = &mut node.replica else {
             return Ok(());
         };
-        match replica.flush(now) {
+        let durable = replica.marks().get(replica.origin()).sequence;
+        match committed {
             Ok(()) => {
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
                 if node.published != *replica.epoch() {
                     node.published = replica.epoch().clone();
                 }
@@ -410,7 +412,7 @@ impl World {
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
             }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
@@ -664,7 +666,7 @@ impl World {
         self.poll_senders(index);
     }
 
-    fn client(&mut self, index: usize) {
+    pub(crate) fn client(&mut self, index: usize) {
         if !self.clients_act {
             return;
         }
@@ -698,7 +700,7 @@ impl World {
         self.plan(pause, Event::Flush(index));
     }
 
-    fn read(&mut self, index: usize) -> Result<(), Violation> {
+    pub(crate) fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
         if node.replica.is_none() || node.is_damaged {
             return Ok(());
