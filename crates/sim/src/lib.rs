@@ -22,6 +22,7 @@ mod letters;
 mod members;
 mod network;
 mod node;
+mod overlap;
 mod promises;
 mod repair;
 mod scenario;

@@ -392,17 +392,22 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
-        let time = self.time;
+        let node = &self.nodes[index];
+        if let Some(replica) = &node.replica {
+            let steps = Gate::steps(replica.origin(), replica.staged());
+            self.gate.taken(&node.name, node.life, steps);
+        }
+        let Some(committed) = self.commit(index)? else {
+            return Ok(());
+        };
         let node = &mut self.nodes[index];
-        let now = node.now(time);
         let Some(replica) = &mut node.replica else {
             return Ok(());
         };
-        let steps = Gate::steps(replica.origin(), replica.staged());
-        self.gate.taken(&node.name, node.life, steps);
-        match replica.flush(now) {
+        let durable = replica.marks().get(replica.origin()).sequence;
+        match committed {
             Ok(()) => {
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
                 self.gate.must_hold()?;
                 if node.published != *replica.epoch() {
                     node.published = replica.epoch().clone();
@@ -419,7 +424,7 @@ impl World {
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
             }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
@@ -678,7 +683,7 @@ impl World {
         self.poll_senders(index);
     }
 
-    fn client(&mut self, index: usize) {
+    pub(crate) fn client(&mut self, index: usize) {
         if !self.clients_act {
             return;
         }
@@ -724,7 +729,7 @@ impl World {
         Some((entry.origin, entry.sequence))
     }
 
-    fn read(&mut self, index: usize) -> Result<(), Violation> {
+    pub(crate) fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
         if node.replica.is_none() || node.is_damaged {
             return Ok(());

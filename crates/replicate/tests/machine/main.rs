@@ -3,6 +3,7 @@
 mod backlog;
 mod letters;
 mod members;
+mod overlap;
 mod peers;
 mod retention;
 mod support;
