@@ -151,8 +151,12 @@ impl Reply {
                 .trim()
                 .to_owned(),
         };
+        let reason = match reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
         let error = CliError::failure(format!(
-            "{} refused {} ({}): {reason}",
+            "{} refused {} ({}){reason}",
             self.place, self.what, self.status
         ))
         .of_region(self.problem_details());
@@ -204,6 +208,8 @@ mod tests {
     fn a_body_that_is_no_problem_is_quoted() {
         let error = reply(502, "bad gateway\n").refusal().to_string();
         assert!(error.ends_with("(502): bad gateway"), "{error}");
+        let error = reply(502, "").refusal().to_string();
+        assert!(error.ends_with("(502)"), "{error}");
     }
 
     #[test]

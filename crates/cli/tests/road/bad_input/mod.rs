@@ -21,7 +21,7 @@ use std::fs;
 /// The API's token.
 const TOKEN: &str = "a-long-secret";
 /// What a region may take at its worst. Bodies under way may take 128 MiB together.
-const MEMORY_BYTES_MAX: u64 = 400 << 20;
+const MEMORY_BYTES_MAX: u64 = 280 << 20;
 
 fn start() -> System {
     let dataset = "tables = [\"rows\"]\n[[dataset]]\nname = \"other\"\nengine = \"embedded\"\n\
@@ -48,6 +48,7 @@ fn whatever_comes_in_is_answered_clearly_and_nothing_acknowledged_is_lost() {
     keys::write(&system);
     sockets::throw_at_apis(&system);
     sockets::throw_at_links(&system);
+    sockets::hoard(&system);
     commands::mistype(&system);
     strangers::knock(&system);
     machines::misbehave(&system, &load);

@@ -145,6 +145,39 @@ fn cut_off(api: SocketAddr) -> Answer {
     hear(&mut stream)
 }
 
+/// Large bodies that all but arrive, more of them than a region has room for: those beyond it are
+/// refused at once, and writes of a usual size go on: the load is to notice nothing.
+pub fn hoard(system: &System) {
+    const HOARDERS: usize = 24;
+    const BODY_BYTES: usize = 8 << 20;
+    let words = Words::new("POST", "/v1/transactions").body(vec![b' '; BODY_BYTES]);
+    let mut words = words.bytes();
+    words.pop();
+    let hoarders: Vec<_> = (0..HOARDERS)
+        .map(|_| {
+            let mut stream = connect(system.api(1));
+            stream.write_all(&words).expect("it is taken off");
+            stream
+        })
+        .collect();
+    let (mut refused, mut held) = (0, 0);
+    for mut stream in hoarders {
+        let at_once = stream.set_read_timeout(Some(Duration::from_millis(100)));
+        at_once.expect("a stream takes a deadline");
+        if stream.peek(&mut [0]).is_ok() {
+            let _ = stream.write_all(b" ");
+            let answer = hear(&mut stream);
+            answer.problem("a hoarder", 503, "too-busy");
+            assert!(answer.head.contains("retry-after: "), "{answer:?}");
+            refused += 1;
+        } else {
+            held += 1;
+        }
+    }
+    assert!(refused > 0, "all {held} were taken");
+    assert!(held > 8, "only {held} were taken");
+}
+
 /// What is no region's hello.
 pub fn throw_at_links(system: &System) {
     let mut random = fastrand::Rng::with_seed(3);
