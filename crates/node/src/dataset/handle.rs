@@ -578,6 +578,7 @@ mod tests {
                 regions: vec![region.clone()],
                 region,
                 arrival: Arrival::Founding,
+                witnesses: Default::default(),
                 evict_after: None,
                 log_bytes_max: 1 << 30,
                 log_bytes_limit: 1 << 30,
