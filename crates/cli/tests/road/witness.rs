@@ -164,6 +164,26 @@ fn a_witness_joins_gives_nobody_a_copy_and_never_becomes_anything_else() {
     system.wait_converged(&[0, 1]);
     assert!(has_row(&system, 1, "row-199", "1"), "the copy is a's");
 
+    // Lost and evicted, it comes back like any other region.
+    system.kill(2);
+    system.until("two of three agree that w is gone", || {
+        evict(&system, 1, "w").status == 202
+    });
+    system.until("w doesn't count", || names(&system, 0) == ["a", "b"]);
+    system.start_region(2);
+    system.until("w learns that it is evicted", || {
+        standing(&system, 2) == "evicted"
+    });
+    let at = system.api_url(0);
+    meridian(&["regions", "rejoin", "w", "--api", &at, "--timeout", "50"]);
+    system.wait_ready(2);
+    assert_eq!(
+        system.client(2).row("row-1").expect("an answer").status,
+        421
+    );
+    assert_eq!(system.put(0, "after", "1").status, 201);
+    system.wait_converged(&[0, 1]);
+
     // It isn't opened as what it never was.
     system.kill(2);
     let path = system.topology_path(2);

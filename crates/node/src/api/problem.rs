@@ -107,7 +107,7 @@ kinds! {
     AsideNotFound = ("aside-not-found", NOT_FOUND, "Nothing of this id was set aside"),
     AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
     AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
-    Witness = ("witness", MISDIRECTED_REQUEST, "The region is a witness and holds no tables"),
+    Witness = ("witness", MISDIRECTED_REQUEST, "The region serves no rows"),
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
     TakesNoWrites = ("takes-no-writes", CONFLICT, "This region takes no writes of the dataset"),
 }

@@ -139,3 +139,26 @@ fn it_is_evicted_and_comes_back_like_any_other() {
     assert!(regions[2].machine().marks().vector().covers(&held));
     assert!(!has(&mut regions[2], "k"));
 }
+
+#[test]
+fn it_keeps_what_any_member_lacks_and_no_more() {
+    let names = ["a", "b", "w"];
+    let mut regions: Vec<Region> = names.iter().map(|own| region(own, &names)).collect();
+    for (region, origin) in regions.iter_mut().zip(1..) {
+        region.witnesses = BTreeSet::from([name("w")]);
+        region.segment_bytes = 4096;
+        region.start(origin);
+    }
+    together(&mut regions, 1, 3);
+    let b = regions.remove(1);
+    for row in 0..200 {
+        write(&mut regions[0], 3, &format!("k{row}")).expect("a write");
+    }
+    together(&mut regions, 3, 8);
+    assert_eq!(regions[1].machine().reader().start().0, 0, "b lacks all");
+    regions.insert(1, b);
+    together(&mut regions, 8, 14);
+    assert!(has(&mut regions[1], "k199"));
+    let start = regions[2].machine().reader().start().0;
+    assert!(start > 100, "{start}");
+}
