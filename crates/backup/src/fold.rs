@@ -5,7 +5,7 @@ use crate::block::Content;
 use crate::manifest::{Coverage, FileRecord};
 use crate::set::{BackupError, BackupSet};
 use meridian_engine_kv::{Import, Limits, Store, TableReader, Tables, TablesError};
-use meridian_model::{Body, DecodeError, Entry, Marks, Micros, Position};
+use meridian_model::{Body, Captured, Decision, DecodeError, Entry, Marks, Micros, Position};
 use meridian_replicate::{Applying, Engine as _, EngineError};
 
 /// Entries that are committed to the tables in one step.
@@ -151,17 +151,8 @@ impl Folding {
     ) -> Result<(), FoldError> {
         let mut position = first;
         for entry in entries {
-            let body = Body::decode(&entry.body)?;
-            if entry.hlc.time() <= self.at
-                && let Some(transaction) = body.transaction()
-            {
-                tables.apply(&Applying {
-                    position,
-                    version: entry.version(),
-                    transaction,
-                    now: entry.hlc.time(),
-                })?;
-                self.entries += 1;
+            if entry.hlc.time() <= self.at {
+                self.follow(position, entry, tables)?;
             }
             position = position.next();
             if position.0.is_multiple_of(COMMIT_ENTRIES as u64) {
@@ -169,6 +160,44 @@ impl Folding {
             }
         }
         tables.commit(position, None)?;
+        Ok(())
+    }
+
+    /// Does what a replica does with an entry, as far as tables are concerned.
+    fn follow<S: Store>(
+        &mut self,
+        position: Position,
+        entry: &Entry,
+        tables: &mut Tables<S>,
+    ) -> Result<(), FoldError> {
+        let transaction = match Body::decode(&entry.body)? {
+            Body::Transaction(transaction) | Body::Captured(Captured { transaction, .. }) => {
+                transaction
+            }
+            Body::Decision(Decision {
+                letter,
+                transaction,
+            }) => {
+                tables.settle(letter)?;
+                transaction
+            }
+            Body::Open { .. }
+            | Body::Report(_)
+            | Body::Join { .. }
+            | Body::Vote(_)
+            | Body::Adopt(_) => return Ok(()),
+        };
+        let applying = Applying {
+            position,
+            version: entry.version(),
+            transaction: &transaction,
+            now: entry.hlc.time(),
+        };
+        match tables.objection(&transaction) {
+            Some(reason) => tables.set_aside(&applying, &reason)?,
+            None => tables.apply(&applying)?,
+        }
+        self.entries += 1;
         Ok(())
     }
 }

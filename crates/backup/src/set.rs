@@ -73,6 +73,9 @@ pub enum BackupError {
     /// A region sent something else than was asked for.
     #[error("the region's reply doesn't fit: {0}")]
     Reply(String),
+    /// Positions count in one incarnation's log, and this is another's.
+    #[error("the backup so far was taken from another region or incarnation")]
+    AnotherLog,
 }
 
 /// A backup.

@@ -22,6 +22,8 @@ pub struct Writer<'a> {
     out: Counted<BufWriter<File>>,
     kind: FileKind,
     source: Option<Source>,
+    /// Region and incarnation of the file that this one goes on from.
+    goes_on_from: Option<(String, String)>,
     marks: Marks,
     position: Position,
     from: Micros,
@@ -54,6 +56,7 @@ impl<'a> Writer<'a> {
             set.read(record, |block| set.follow(record, &mut marks, block))?;
         }
         let mut writer = Self::begin(set, FileKind::Entries, Some(marks))?;
+        writer.goes_on_from = Some((last.region, last.origin));
         writer.position = Position(last.position);
         writer.from = last.until;
         writer.until = last.until;
@@ -76,6 +79,7 @@ impl<'a> Writer<'a> {
             out,
             kind,
             source: None,
+            goes_on_from: None,
             marks: marks.unwrap_or_default(),
             position: Position::default(),
             from: Micros(0),
@@ -112,7 +116,8 @@ impl<'a> Writer<'a> {
     /// Takes a region's reply: one block. Gives it back as it was read.
     ///
     /// # Errors
-    /// [`BackupError`] when it is damaged, not what was asked for, or can't be written.
+    /// [`BackupError`] when it is damaged, not what was asked for, or can't be written;
+    /// [`BackupError::AnotherLog`] where only a new snapshot will do.
     pub fn take(&mut self, reply: &[u8]) -> Result<Block, BackupError> {
         let unreadable = |error: BlockError| BackupError::Reply(error.to_string());
         let mut blocks = BlockReader::bare(reply);
@@ -161,6 +166,12 @@ impl<'a> Writer<'a> {
     }
 
     fn check_source(&mut self, block: &Block) -> Result<(), BackupError> {
+        if let Some((region, origin)) = &self.goes_on_from
+            && (block.source.region.as_str() != region
+                || block.source.origin.to_string() != *origin)
+        {
+            return Err(BackupError::AnotherLog);
+        }
         let wanted = self.source.get_or_insert_with(|| block.source.clone());
         if *wanted != block.source || block.source.dataset != self.set.manifest().dataset {
             let text = "it comes from another dataset, region or incarnation";

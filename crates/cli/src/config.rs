@@ -74,7 +74,7 @@ fn regions_table(topology: &Topology) -> String {
         .iter()
         .map(|region| {
             vec![
-                region.name.to_string(),
+                name(region),
                 place(region),
                 address(region.api.as_ref()),
                 address(region.link.as_ref()),
@@ -82,6 +82,14 @@ fn regions_table(topology: &Topology) -> String {
         })
         .collect();
     table(&["region", "location", "api", "link"], &rows)
+}
+
+/// A region's name, and what is special about it.
+fn name(region: &Region) -> String {
+    match region.witness {
+        true => format!("{} (witness)", region.name),
+        false => region.name.to_string(),
+    }
 }
 
 fn datasets_table(topology: &Topology) -> String {
@@ -136,6 +144,7 @@ fn as_json(topology: &Topology) -> Value {
                 "longitude": region.place.location.longitude,
                 "api": region.api.as_ref().map(|at| at.address.to_string()),
                 "link": region.link.as_ref().map(|at| at.address.to_string()),
+                "witness": region.witness,
             })
         })
         .collect();

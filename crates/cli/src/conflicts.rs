@@ -1,20 +1,19 @@
 //! `meridian conflicts`: conflicting writes and how they were decided.
 
-use crate::client::{Api, encode};
 use crate::error::CliResult;
-use crate::output::{self, Format, table, thousands};
+use crate::output::{self, Format, one_line, shortened, table, thousands};
+use crate::pages;
 use crate::target::Target;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The most that a region gives at once.
-const PAGE: u64 = 1000;
+/// Of a value, so many characters are shown.
+const VALUE_CHARS_MAX: usize = 32;
 
 /// `meridian conflicts`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. With --output json the records are those of the\nregion's /v1/conflicts.\n\nExample:\n  meridian conflicts --limit 20"
+    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; where fields are decided by themselves, the field and its values. Of siblings\nboth stand. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
 )]
 pub struct Options {
     /// How many at most
@@ -24,65 +23,33 @@ pub struct Options {
     target: Target,
 }
 
-/// What a region says.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    conflicts: Vec<Value>,
-    next: Option<String>,
-    total: u64,
-    kept: u64,
-}
-
 pub fn run(options: &Options, format: Format) -> CliResult {
     let api = options.target.one()?;
-    let found = read(&api, options.limit)?;
+    let found = pages::read(&api, "/v1/conflicts", "conflicts", options.limit)?;
+    let (total, kept) = (found.figure("total"), found.figure("kept"));
     if format == Format::Json {
         return output::json(&json!({
             "region": api.name(),
-            "conflicts": found.conflicts,
-            "total": found.total,
-            "kept": found.kept,
+            "conflicts": found.entries,
+            "total": total,
+            "kept": kept,
         }));
     }
-    if !found.conflicts.is_empty() {
-        let rows: Vec<_> = found.conflicts.iter().map(row).collect();
-        let head = ["resolved at", "row", "type", "strategy", "winner", "loser"];
+    if !found.entries.is_empty() {
+        let rows: Vec<_> = found.entries.iter().map(row).collect();
+        let head = ["resolved at", "row", "strategy", "stands", "gave way"];
         output::line(&table(&head, &rows))?;
     }
     output::talk(&format!(
         "{} shown of {} kept, {} ever",
-        thousands(found.conflicts.len() as u64),
-        thousands(found.kept),
-        thousands(found.total)
+        thousands(found.entries.len() as u64),
+        thousands(kept),
+        thousands(total)
     ));
     Ok(())
 }
 
-/// The newest conflicts, as many as are wanted.
-fn read(api: &Api, limit: u64) -> CliResult<Page> {
-    let mut all = Page::default();
-    let mut after: Option<String> = None;
-    loop {
-        let left = limit.saturating_sub(all.conflicts.len() as u64);
-        let mut path = format!("/v1/conflicts?limit={}", left.clamp(1, PAGE));
-        if let Some(after) = &after {
-            path.push_str(&format!("&after={}", encode(after)));
-        }
-        let page: Page = api.get(&path)?.json()?;
-        (all.total, all.kept) = (page.total, page.kept);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX);
-        all.conflicts
-            .extend(page.conflicts.into_iter().take(wanted));
-        after = page.next;
-        if after.is_none() || all.conflicts.len() as u64 >= limit {
-            return Ok(all);
-        }
-    }
-}
-
 fn row(conflict: &Value) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let resolved = &conflict["resolvedEvent"];
     let events = conflict["conflictingEvents"].as_array();
     let events = events.map_or(&[][..], Vec::as_slice);
@@ -90,35 +57,82 @@ fn row(conflict: &Value) -> Vec<String> {
         let event = events
             .iter()
             .find(|event| (event["eventId"] == *resolved) == is_winner);
-        event.map_or_else(|| "-".to_owned(), |event| text(&event["eventId"]))
+        event.map_or_else(|| "-".to_owned(), write)
     };
+    let (stands, other) = match conflict["resolutionStrategy"].as_str() {
+        // Both stand, side by side.
+        Some("Siblings") => (format!("{} and {}", side(true), side(false)), "-".into()),
+        _ => (side(true), side(false)),
+    };
+    let field = conflict["field"].as_str();
+    let field = field.map_or_else(String::new, |field| format!(" field {}", one_line(field)));
     vec![
         text(&conflict["resolvedAt"]),
-        text(&conflict["aggregateId"]),
-        text(&conflict["conflictType"]),
+        text(&conflict["aggregateId"]) + &field,
         text(&conflict["resolutionStrategy"]),
-        side(true),
-        side(false),
+        stands,
+        other,
     ]
+}
+
+/// A write: who took it, and what it wrote.
+fn write(event: &Value) -> String {
+    let region = text(&event["region"]);
+    match &event["data"] {
+        Value::Null => format!("{region}: deleted"),
+        data => format!("{region}: {}", shortened(data, VALUE_CHARS_MAX)),
+    }
+}
+
+fn text(value: &Value) -> String {
+    one_line(value.as_str().unwrap_or("-"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_winner_is_the_resolved_event() {
-        let conflict = json!({
-            "conflictType": "WriteConflict",
+    fn conflict(strategy: &str) -> Value {
+        json!({
+            "conflictType": "UpdateDeleteConflict",
             "aggregateId": "orders/1",
-            "conflictingEvents": [{"eventId": "1@a"}, {"eventId": "2@b"}],
-            "resolutionStrategy": "LastWriterWins",
-            "resolvedEvent": "2@b",
+            "conflictingEvents": [
+                {"eventId": "1-a", "region": "us-east-1", "data": {"item": "tea"}},
+                {"eventId": "2-b", "region": "eu-west-1", "data": null},
+            ],
+            "resolutionStrategy": strategy,
+            "resolvedEvent": "1-a",
             "resolvedAt": "2026-01-01T00:00:00Z",
-        });
-        assert_eq!(
-            row(&conflict)[1..],
-            ["orders/1", "WriteConflict", "LastWriterWins", "2@b", "1@a"]
-        );
+        })
+    }
+
+    #[test]
+    fn each_side_is_a_region_and_what_it_wrote() {
+        let shown = row(&conflict("LastWriterWins"));
+        let expected = [
+            "orders/1",
+            "LastWriterWins",
+            r#"us-east-1: {"item":"tea"}"#,
+            "eu-west-1: deleted",
+        ];
+        assert_eq!(shown[1..], expected);
+    }
+
+    #[test]
+    fn a_field_is_named_and_a_long_value_cut() {
+        let mut conflict = conflict("RegisterPerField");
+        conflict["field"] = "note".into();
+        conflict["conflictingEvents"][0]["data"] = "x".repeat(100).into();
+        let shown = row(&conflict);
+        assert_eq!(shown[1], "orders/1 field note");
+        let cut = format!("us-east-1: \"{}…", "x".repeat(VALUE_CHARS_MAX - 1));
+        assert_eq!(shown[3], cut);
+    }
+
+    #[test]
+    fn siblings_both_stand() {
+        let shown = row(&conflict("Siblings"));
+        let both = r#"us-east-1: {"item":"tea"} and eu-west-1: deleted"#;
+        assert_eq!(shown[3..], [both, "-"]);
     }
 }

@@ -2,6 +2,7 @@
 //! tell apart. The codes are documented in `docs/reference/exit-codes.md`; a test holds the two
 //! together.
 
+use serde_json::{Map, Value};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -35,6 +36,8 @@ pub struct CliError {
     hint: Option<String>,
     /// The message begins with `error:` and has its hints in it.
     renders_itself: bool,
+    /// The problem of the region that refused, where one did.
+    problem: Option<Box<Map<String, Value>>>,
 }
 
 impl CliError {
@@ -45,6 +48,7 @@ impl CliError {
             message: message.into(),
             hint: None,
             renders_itself: false,
+            problem: None,
         }
     }
 
@@ -86,6 +90,28 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same as a region's refusal, with its problem.
+    #[must_use]
+    pub fn of_region(mut self, problem: Option<Map<String, Value>>) -> Self {
+        self.problem = problem.map(Box::new);
+        self
+    }
+
+    /// The problem of the region that refused, where one did.
+    pub fn problem(&self) -> Option<&Map<String, Value>> {
+        self.problem.as_deref()
+    }
+
+    /// Whether the message is all that a person is shown, its hints among it.
+    pub fn renders_itself(&self) -> bool {
+        self.renders_itself
+    }
+
+    /// What to do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// What happened, without hint.

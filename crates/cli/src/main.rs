@@ -17,10 +17,12 @@ mod config;
 mod conflicts;
 mod dead_letters;
 mod error;
+mod failure;
 mod faults;
 mod init;
 mod interrupt;
 mod output;
+mod pages;
 mod reading;
 #[cfg(test)]
 mod reference;
@@ -37,7 +39,8 @@ mod up;
 
 use arguments::{Arguments, Verb};
 use clap::Parser;
-use error::{CliResult, Exit};
+use error::{CliError, CliResult, Exit};
+use output::Format;
 use std::process::ExitCode;
 
 /// A write's parts are allocated by one thread and freed by another; the system's allocator takes
@@ -47,16 +50,34 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return mistyped(&error),
+    };
+    let format = arguments.output;
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if error.exit() != Exit::Quiet {
-                output::talk(&error.to_string());
-            }
-            ExitCode::from(error.exit() as u8)
-        }
+        Err(error) => failed(&error, format),
     }
+}
+
+/// Says why the command line can't be read, or what somebody wants to know of it.
+fn mistyped(error: &clap::Error) -> ExitCode {
+    let as_json = failure::wants_json(std::env::args());
+    match failure::of_arguments(error).filter(|_| as_json) {
+        Some(error) => failed(&error, Format::Json),
+        None => error.exit(),
+    }
+}
+
+fn failed(error: &CliError, format: Format) -> ExitCode {
+    if error.exit() != Exit::Quiet {
+        output::talk(&match format {
+            Format::Text => error.to_string(),
+            Format::Json => failure::as_json(error).to_string(),
+        });
+    }
+    ExitCode::from(error.exit() as u8)
 }
 
 fn run(arguments: Arguments) -> CliResult {

@@ -60,6 +60,24 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// Text as one line of a terminal: control characters are shown, not obeyed.
+pub fn one_line(text: &str) -> String {
+    let show = |character: char| match character {
+        control if control.is_control() => control.escape_default().to_string(),
+        other => other.to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
+/// A value as JSON, cut where it is longer than that.
+pub fn shortened(value: &serde_json::Value, chars_max: usize) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// A number with its thousands apart: 336,776.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -87,6 +105,19 @@ mod tests {
             table(&["region", "lag"], &rows),
             "region     lag\neu-west-1  1\na"
         );
+    }
+
+    #[test]
+    fn a_long_value_is_cut_between_characters() {
+        let long = serde_json::json!("é".repeat(100));
+        assert_eq!(shortened(&long, 60).chars().count(), 61);
+        let short = serde_json::json!({"n": 1});
+        assert_eq!(shortened(&short, 60), r#"{"n":1}"#);
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(one_line("a\tb\u{1b}é"), "a\\tb\\u{1b}é");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Reading {
     pub troubles: Vec<String>,
     /// What each dataset promises, a line for each.
     pub promises: Vec<String>,
+    /// Whether it holds no tables.
+    pub witness: bool,
     /// How far it is behind each other region, for each dataset.
     pub peers: Vec<PeerReading>,
 }
@@ -51,6 +53,7 @@ pub struct PeerReading {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Status {
+    witness: bool,
     datasets: Vec<DatasetStatus>,
     faults: Vec<FaultStatus>,
 }
@@ -113,6 +116,7 @@ impl Reading {
             ]
             .concat(),
             promises: datasets.iter().filter_map(promise).collect(),
+            witness: status.witness,
             peers: replication.peers,
         })
     }

@@ -93,7 +93,9 @@ fn as_json(line: &Line) -> Value {
 }
 
 fn as_row(line: &Line) -> Vec<String> {
+    let is_witness = line.reading.as_ref().is_some_and(|it| it.witness);
     let state = match (&line.status, line.is_ready) {
+        (Ok(_), true) if is_witness => "ready, a witness",
         (Ok(_), true) => "ready",
         (Ok(_), false) => "not ready",
         (Err(error), _) if error.exit() == Exit::Unreachable => "no answer",

@@ -52,6 +52,9 @@ pub struct SystemRegion {
     pub data_dir: PathBuf,
     /// Where its process writes what it says.
     pub log: PathBuf,
+    /// Whether it holds no tables.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 impl System {
@@ -117,6 +120,7 @@ mod tests {
                 process_id: None,
                 data_dir: "eu-west-1".into(),
                 log: "eu-west-1/log.txt".into(),
+                witness: false,
             }],
             next: None,
         };

@@ -2,7 +2,7 @@
 
 use crate::client::{Address, Api, read_token};
 use crate::error::{CliError, CliResult};
-use crate::system::{DATA_DIR, System};
+use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
 use std::fs;
 use std::path::PathBuf;
@@ -44,19 +44,24 @@ impl Target {
             .then(|| given.unwrap_or_else(|| DATA_DIR.into()))
     }
 
-    /// The regions asked for, at least one.
+    /// The regions asked for, at least one. A witness is among them only where it is named: it holds
+    /// no tables.
     pub fn all(&self) -> CliResult<Vec<Api>> {
-        self.all_within(PATIENCE)
+        self.all_within(PATIENCE, |region| !region.witness)
     }
 
     /// The regions asked for, to see how they stand.
     pub fn all_at_a_glance(&self) -> CliResult<Vec<Api>> {
-        self.all_within(GLANCE_PATIENCE)
+        self.all_within(GLANCE_PATIENCE, |_| true)
     }
 
-    fn all_within(&self, patience: Duration) -> CliResult<Vec<Api>> {
+    fn all_within(
+        &self,
+        patience: Duration,
+        is_meant: impl Fn(&SystemRegion) -> bool,
+    ) -> CliResult<Vec<Api>> {
         let addresses = match self.data_dir() {
-            Some(data_dir) => self.of_system(&System::read(&data_dir)?)?,
+            Some(data_dir) => self.of_system(&System::read(&data_dir)?, is_meant)?,
             None => self.of_urls()?,
         };
         addresses
@@ -77,12 +82,20 @@ impl Target {
         first.ok_or_else(|| CliError::failure("the system has no regions"))
     }
 
-    fn of_system(&self, system: &System) -> CliResult<Vec<Address>> {
-        let wanted = |name: &str| self.region.as_deref().is_none_or(|region| region == name);
+    /// A region that is asked for by its name is always meant.
+    fn of_system(
+        &self,
+        system: &System,
+        is_meant: impl Fn(&SystemRegion) -> bool,
+    ) -> CliResult<Vec<Address>> {
+        let wanted = |region: &SystemRegion| match &self.region {
+            Some(name) => region.name == *name,
+            None => is_meant(region),
+        };
         let found: Vec<_> = system
             .regions
             .iter()
-            .filter(|region| wanted(&region.name))
+            .filter(|region| wanted(region))
             .map(|region| Address {
                 url: region.api.clone(),
                 region: Some(region.name.clone()),

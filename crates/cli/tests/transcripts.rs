@@ -156,6 +156,20 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                     format!(r#"{{"rows":[{}],"next":null}}"#, rows.join(",")),
                 )
             }
+            ("GET", None, "/v1/tables") => {
+                let tables = r#"{"datasets":[{"dataset":"main","tables":["carts","orders"],"declared":["stock"]}]}"#;
+                (200, vec![], tables.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/rows" | "/v1/tables/stock/rows") => {
+                (200, vec![], r#"{"rows":[],"next":null}"#.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/checksum") => {
+                (200, vec![], r#"{"rows":0,"checksum":"0"}"#.to_owned())
+            }
+            ("GET", None, "/v1/tables/ordres/rows/1") => {
+                let problem = r#"{"type":"/problems/row-not-found","title":"The row is not there","status":404}"#;
+                (404, vec![], problem.to_owned())
+            }
             ("GET", None, "/v1/tables/orders/checksum") => {
                 let rows = rows.len();
                 (
@@ -166,6 +180,7 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
             }
             _ => faults(request)
                 .or_else(|| dead_letters(request))
+                .or_else(|| conflicts(request))
                 .unwrap_or((404, vec![], String::new())),
         })
     }
@@ -260,4 +275,41 @@ fn consistency() {
 #[test]
 fn nothing_runs() {
     assert_reproduced("nothing-runs.txt");
+}
+
+#[test]
+fn failures_for_programs() {
+    assert_reproduced("failures.txt");
+}
+
+#[test]
+fn tables_that_are_not_there() {
+    assert_reproduced("unknown-tables.txt");
+}
+
+/// A region that has resolved two conflicts.
+fn conflicts(request: &Request) -> Option<Reply> {
+    let path = request.path.split('?').next().unwrap();
+    if path != "/v1/conflicts" {
+        return None;
+    }
+    let event = |id: &str, region: &str, data: &str| {
+        format!(
+            r#"{{"eventId":"{id}","region":"{region}","timestamp":"2026-01-01T00:00:00Z","data":{data}}}"#
+        )
+    };
+    let tea = event("1-a", "us-east-1", r#"{"item":"tea"}"#);
+    let coffee = event("2-b", "eu-west-1", r#"{"item":"coffee"}"#);
+    let gone = event("3-b", "eu-west-1", "null");
+    let long = event("4-a", "us-east-1", r#""leave it at the door, and ring""#);
+    let conflicts = format!(
+        r#"{{"conflictId":"1","conflictType":"UpdateDeleteConflict","aggregateId":"orders/7","field":"note","conflictingEvents":[{gone},{long}],"resolutionStrategy":"RegisterPerField","resolvedEvent":"4-a","resolvedAt":"2026-01-01T00:00:02Z"}},{{"conflictId":"2","conflictType":"WriteConflict","aggregateId":"orders/1","conflictingEvents":[{tea},{coffee}],"resolutionStrategy":"LastWriterWins","resolvedEvent":"2-b","resolvedAt":"2026-01-01T00:00:01Z"}}"#
+    );
+    let page = format!(r#"{{"conflicts":[{conflicts}],"next":null,"total":1203,"kept":2}}"#);
+    Some((200, vec![], page))
+}
+
+#[test]
+fn conflicts_and_how_they_were_decided() {
+    assert_reproduced("conflicts.txt");
 }

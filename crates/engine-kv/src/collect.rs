@@ -58,7 +58,8 @@ impl<S: Store> Tables<S> {
         stable: &Vector,
         now: Micros,
     ) -> Result<(), TablesError> {
-        self.collector.collected = stable.clone();
+        // What is stable may go back, where a region begins to count; what was collected doesn't.
+        self.collector.collected.raise_all(stable);
         self.forget_taken(stable);
         let mut budget = RECORDS_MAX;
         for (origin, hlc) in stable.iter() {

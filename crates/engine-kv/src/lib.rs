@@ -25,6 +25,7 @@ mod error;
 mod execute;
 mod fjall_store;
 mod fold;
+mod forwarded;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -44,6 +45,7 @@ mod value;
 pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
+pub use forwarded::ForwardedWrite;
 pub use letters::operations_of;
 pub use letters::{
     IDEMPOTENCY_KEY_BYTES_MAX, Letter, LetterCounts, LetterPage, ROW_KEY_BYTES_MAX,

@@ -15,7 +15,9 @@
 //! one isn't spread, and one that was damaged on the way isn't taken. They come in the order of
 //! their keys, so that the last key is all that is needed to go on.
 
-use crate::{Order, Store, StoreError, Tables, TablesError, View, Writes, keys, value};
+use crate::{
+    LetterCounts, Order, Store, StoreError, Tables, TablesError, View, Writes, keys, value,
+};
 use bytes::Bytes;
 use meridian_model::{Position, Record};
 use meridian_replicate::{EngineError, Records, SnapshotView};
@@ -143,6 +145,7 @@ pub struct Import<S: Store> {
     store: S,
     last: Option<Bytes>,
     records: u64,
+    letters: u64,
 }
 
 impl<S: Store> Import<S> {
@@ -169,6 +172,7 @@ impl<S: Store> Import<S> {
             store,
             last: None,
             records: 0,
+            letters: 0,
         })
     }
 
@@ -192,6 +196,8 @@ impl<S: Store> Import<S> {
         self.store.commit(writes)?;
         self.last = last;
         self.records += records.len() as u64;
+        let is_letter = |record: &&Record| keys::decode_letter(&record.key).is_some();
+        self.letters += records.iter().filter(is_letter).count() as u64;
         Ok(())
     }
 
@@ -209,9 +215,16 @@ impl<S: Store> Import<S> {
     pub fn finish(self, position: Position, road: &[u8]) -> Result<(), TablesError> {
         let applied = value::encode(keys::APPLIED, &position);
         let road = value::encode(keys::ROAD, &road.to_vec());
+        // Those that wait came with the records; of others this region has heard nothing.
+        let letters = LetterCounts {
+            total: self.letters,
+            waiting: self.letters,
+        };
+        let letters = value::encode(keys::LETTER_COUNTS, &letters);
         let writes = [
             (keys::APPLIED.to_vec(), Some(applied)),
             (keys::ROAD.to_vec(), Some(road)),
+            (keys::LETTER_COUNTS.to_vec(), Some(letters)),
             (keys::UNFINISHED.to_vec(), None),
         ];
         // Commits are lost from the end only: where this one is, every part is.

@@ -30,6 +30,13 @@ pub(crate) struct Idempotent {
     pub(crate) version: Version,
 }
 
+/// What goes with sealed writes, as of their sealing.
+#[derive(Clone, Debug)]
+struct Sealed {
+    conflicts: ConflictCounts,
+    seen: Vector,
+}
+
 /// The embedded tables; an [`Engine`].
 ///
 /// After an error from [`Engine::commit`] the tables must be opened anew: the log has what they
@@ -48,6 +55,8 @@ pub struct Tables<S: Store> {
     /// Per origin its last transaction, with what is staged.
     seen: Vector,
     committed_seen: Vector,
+    /// Beside what is sealed in `staged`.
+    sealed: Option<Sealed>,
     pub(crate) letters: Letters,
     position: Position,
     road: Option<Vec<u8>>,
@@ -93,6 +102,7 @@ impl<S: Store> Tables<S> {
             committed_conflicts: conflicts,
             committed_seen: seen.clone(),
             seen,
+            sealed: None,
             letters,
             torn: false,
         })
@@ -114,6 +124,13 @@ impl<S: Store> Tables<S> {
         let at = keys::row(table, key);
         self.staged
             .get(&self.store, &at, |bytes| value::decode(bytes, "row", &at))
+    }
+
+    /// The same for a row that is written next.
+    fn row_to_replace(&self, table: &str, key: &str) -> Result<Option<Row>, TablesError> {
+        let at = keys::row(table, key);
+        self.staged
+            .get_to_replace(&self.store, &at, |bytes| value::decode(bytes, "row", &at))
     }
 
     pub(crate) fn idempotent(&self, key: &str) -> Result<Option<Idempotent>, TablesError> {
@@ -164,7 +181,7 @@ impl<S: Store> Tables<S> {
         kind: PutKind,
     ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let row = self.row(table, key)?;
+        let row = self.row_to_replace(table, key)?;
         let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
         let mut none_kept = false;
         let write = Base { version, document };
@@ -192,7 +209,7 @@ impl<S: Store> Tables<S> {
         edit: &Edit,
     ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let row = self.row(table, key)?;
+        let row = self.row_to_replace(table, key)?;
         let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
         let merged = merge_edit(row, edit, seen(applying), || self.kept(table, key))?;
         if merged.row.is_tombstone() && !was_tombstone {
@@ -222,7 +239,7 @@ impl<S: Store> Tables<S> {
             version,
             by: by.to_vec(),
         };
-        let row = merge_increment(self.row(table, key)?, &increment);
+        let row = merge_increment(self.row_to_replace(table, key)?, &increment);
         self.stage_row(table, key, &row);
         self.stage_kept(table, key, &increment);
         Ok(())
@@ -289,23 +306,24 @@ impl<S: Store> Tables<S> {
             return Err(TablesError::Torn);
         }
         let mut writes = self.staged.take();
+        let Sealed { conflicts, seen } = self.sealed.take().unwrap_or_else(|| self.as_staged());
         let mut put = |key: &[u8], value| writes.insert(key.to_vec(), Some(value));
         put(keys::APPLIED, value::encode(keys::APPLIED, &position));
         if let Some(road) = &road {
             put(keys::ROAD, value::encode(keys::ROAD, road));
         }
-        if self.conflicts != self.committed_conflicts {
+        if conflicts != self.committed_conflicts {
             put(
                 keys::CONFLICT_COUNTS,
-                value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
+                value::encode(keys::CONFLICT_COUNTS, &conflicts),
             );
         }
         if let Some(letters) = self.letters.changed() {
             put(keys::LETTER_COUNTS, letters);
         }
-        let has_seen_more = self.seen != self.committed_seen;
+        let has_seen_more = seen != self.committed_seen;
         if has_seen_more {
-            put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
+            put(keys::SEEN, value::encode(keys::SEEN, &seen));
         }
         debug_assert!(
             writes.keys().all(|key| snapshot::is_sorted_out(key)),
@@ -313,14 +331,19 @@ impl<S: Store> Tables<S> {
         );
         self.store.commit(writes)?;
         self.letters.committed();
-        if has_seen_more {
-            self.committed_seen.clone_from(&self.seen);
-        }
+        self.committed_seen = seen;
         self.position = position;
         self.road = road.or_else(|| self.road.take());
-        self.committed_conflicts = self.conflicts;
+        self.committed_conflicts = conflicts;
         self.taken.committed();
         Ok(())
+    }
+
+    fn as_staged(&self) -> Sealed {
+        Sealed {
+            conflicts: self.conflicts,
+            seen: self.seen.clone(),
+        }
     }
 }
 
@@ -362,14 +385,29 @@ impl<S: Store> Engine for Tables<S> {
             .map_err(|error| error.during("commit to the tables"))
     }
 
+    fn seal(&mut self) {
+        self.staged.seal();
+        self.sealed = Some(self.as_staged());
+    }
+
     fn discard(&mut self) {
         self.staged.clear();
         self.collector.restart();
         self.taken.discard();
-        self.conflicts = self.committed_conflicts;
-        self.seen.clone_from(&self.committed_seen);
+        let (conflicts, seen) = match &self.sealed {
+            Some(sealed) => (sealed.conflicts, &sealed.seen),
+            None => (self.committed_conflicts, &self.committed_seen),
+        };
+        self.conflicts = conflicts;
+        self.seen.clone_from(seen);
         self.letters.discard();
         self.torn = false;
+    }
+
+    fn revoke(&mut self) {
+        self.staged.revoke();
+        self.sealed = None;
+        self.discard();
     }
 
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError> {

@@ -3,8 +3,8 @@
 mod support;
 
 use meridian_engine_kv::{Import, Limits, MemoryStore, Store, Tables, TablesError};
-use meridian_model::{Hlc, Micros, OriginId, Position, Record};
-use meridian_replicate::{Engine as _, SnapshotView as _};
+use meridian_model::{Hlc, Micros, OriginId, Position, Record, Transaction, Version};
+use meridian_replicate::{Applying, Engine as _, SnapshotView as _};
 use support::{Region, TestStore, dump, kinds, put, with_key};
 
 on_both_stores!(
@@ -12,6 +12,7 @@ on_both_stores!(
     a_copy_goes_on_as_the_original_does,
     an_unfinished_copy_is_no_tables_and_begins_again,
     tables_that_are_there_are_not_replaced,
+    letters_that_wait_are_counted_in_the_copy_too,
 );
 
 /// Rows, a tombstone, increments kept apart, idempotency keys and a conflict.
@@ -154,6 +155,31 @@ fn tables_that_are_there_are_not_replaced<S: TestStore>() {
     let begun = Import::begin(store.clone()).map(|_| ());
     assert!(matches!(begun, Err(TablesError::Occupied)));
     assert!(!needed(&store).is_empty());
+}
+
+fn letters_that_wait_are_counted_in_the_copy_too<S: TestStore>() {
+    let (_home, store) = S::fresh();
+    let mut original = region(store);
+    for hlc in [500, 501] {
+        let version = Version {
+            hlc: Hlc::from_raw(hlc),
+            origin: OriginId(9),
+        };
+        let applying = Applying {
+            position: Position(1),
+            version,
+            transaction: &Transaction::default(),
+            now: Micros(7),
+        };
+        original.tables.set_aside(&applying, "for a test").unwrap();
+    }
+    original.commit();
+    let counts = original.tables.letter_counts();
+    assert_eq!((counts.total, counts.waiting), (2, 2));
+    let (_other_home, other) = S::fresh();
+    let copied = copy(&parts(&original.tables, 300), other);
+    assert_eq!(copied.letter_counts(), counts);
+    assert_eq!(copied.reader().letter_counts().unwrap(), counts);
 }
 
 #[test]

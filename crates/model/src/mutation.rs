@@ -42,6 +42,14 @@ pub enum Mutation {
     TakenBeyondTheCut,
     /// Repair takes a row from whoever still has it, whatever the majority says.
     RepairResurrectsDelete,
+    /// A region that joins takes writes before every member counts it.
+    JoinerWritesUncounted,
+    /// The log is trimmed as if nobody joined.
+    LogNotKeptForJoiner,
+    /// A write that was handed on and isn't answered is handed on again.
+    ForwardedAgain,
+    /// A write is handed on without its client's idempotency key.
+    ForwardedWithoutKey,
 }
 
 #[cfg(feature = "mutations")]

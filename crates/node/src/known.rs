@@ -25,6 +25,7 @@ struct Shared {
     place: Option<Place>,
     wan: Wan,
     topology: BTreeMap<RegionName, RegionAddress>,
+    witnesses: BTreeSet<RegionName>,
     /// Where the others are kept; nowhere in a test.
     file: Option<PathBuf>,
     named: Mutex<BTreeMap<RegionName, RegionAddress>>,
@@ -51,6 +52,10 @@ impl Known {
             place: topology.region(own).map(|region| region.place),
             wan,
             topology: regions.collect(),
+            witnesses: topology
+                .witnesses()
+                .map(|region| region.name.clone())
+                .collect(),
             file,
             named: Mutex::new(named.unwrap_or_default()),
         }))
@@ -73,6 +78,12 @@ impl Known {
     #[must_use]
     pub fn is_in_topology(&self, region: &RegionName) -> bool {
         self.0.topology.contains_key(region)
+    }
+
+    /// Whether a region holds no tables.
+    #[must_use]
+    pub fn is_witness(&self, region: &RegionName) -> bool {
+        self.0.witnesses.contains(region)
     }
 
     /// Remembers where a region is reached.

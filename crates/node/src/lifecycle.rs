@@ -62,7 +62,9 @@ impl Lifecycle {
         };
         loop {
             let mut company = JoinSet::new();
-            company.spawn(look_after(handle.clone()));
+            if !handle.is_witness(handle.region()) {
+                company.spawn(look_after(handle.clone()));
+            }
             self.settle_in(&handle).await;
             counts_no_more(&handle).await;
             // What counts no more is no measure for others, and has nobody to be mended from.
@@ -114,11 +116,16 @@ impl Lifecycle {
     /// The regions that could give a copy, once there are any.
     async fn candidates(&mut self) -> Vec<RegionName> {
         // An error means that nobody will change them any more; then it is what it is.
-        let peers = self.peers.wait_for(|peers| !peers.dialled.is_empty()).await;
-        peers.map_or_else(
-            |_| Vec::new(),
-            |peers| peers.dialled.keys().cloned().collect(),
-        )
+        let witnesses = &self.config.replica.witnesses;
+        let with_tables = |peers: &Peers| -> Vec<RegionName> {
+            let regions = peers.dialled.keys();
+            let found = regions.filter(|region| !witnesses.contains(*region));
+            found.cloned().collect()
+        };
+        let peers = self.peers.wait_for(|peers| !with_tables(peers).is_empty());
+        peers
+            .await
+            .map_or_else(|_| Vec::new(), |peers| with_tables(&peers))
     }
 
     /// Once it counts, a dataset that joined is one like any other, and what an evicted

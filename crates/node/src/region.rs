@@ -340,6 +340,11 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             report_interval: REPORT_INTERVAL,
             settle: SETTLE,
             log_retention: limits.log_retention,
+            witnesses: serve
+                .topology
+                .witnesses()
+                .map(|region| region.name.clone())
+                .collect(),
         },
         promises: dataset.promises.clone(),
         nearest: nearest(serve),

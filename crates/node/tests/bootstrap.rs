@@ -112,6 +112,7 @@ impl System {
                 report_interval: Duration::from_millis(500),
                 settle: Duration::ZERO,
                 log_retention: Duration::ZERO,
+                witnesses: std::collections::BTreeSet::new(),
             },
             limits: Limits::default(),
             promises: Promises::default(),

@@ -10,7 +10,8 @@ use meridian_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How many decided epochs are kept to compare with what others adopted.
+/// How many decided epochs are kept to compare with what others adopted. (More while a region has
+/// that many still to adopt.)
 const DECIDED_KEPT: usize = 16;
 
 /// A stream that has begun.
@@ -181,7 +182,14 @@ impl Road {
         self.epoch = next;
         self.fill();
         self.ballots.retain(|about, _| *about > number);
-        while self.decided.len() > DECIDED_KEPT {
+        // Those that this region has yet to adopt it needs one after the other, however many.
+        while self.decided.len() > DECIDED_KEPT
+            && self
+                .decided
+                .keys()
+                .next()
+                .is_some_and(|first| *first < number)
+        {
             self.decided.pop_first();
         }
     }
@@ -283,5 +291,46 @@ impl Road {
             })
             .map(|(region, _)| region.clone())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Body, DecidedBy};
+
+    #[test]
+    fn a_region_that_is_far_behind_follows_every_epoch_in_turn() {
+        let names = [RegionName::new("a"), RegionName::new("b")];
+        let (own, other) = (OriginId(1), OriginId(2));
+        let mut road = Road::default();
+        road.own = Some(own);
+        road.found(&names);
+        road.open(names[0].clone(), own);
+        road.open(names[1].clone(), other);
+        let adopt = |road: &mut Road, origin: OriginId, number: u64| {
+            let mut epoch = road.epoch.clone();
+            epoch.number = number;
+            let adopt = Adopt {
+                epoch,
+                decided_by: DecidedBy::Operator,
+                dependencies: Vector::default(),
+            };
+            let body = Body::Adopt(adopt);
+            let mark = meridian_model::Mark::default();
+            let entry = Entry::following(mark, origin, Hlc::from_raw(number), &body);
+            road.follow(&entry, &body);
+        };
+        // The other one has gone through many epochs, of which no vote tells.
+        let last = 3 * DECIDED_KEPT as u64;
+        for number in 1..=last {
+            adopt(&mut road, other, number);
+        }
+        for number in 1..=last {
+            assert_eq!(road.next_decided().map(|next| next.number), Some(number));
+            adopt(&mut road, own, number);
+            assert_eq!(road.epoch.number, number);
+        }
+        assert!(road.decided.len() <= DECIDED_KEPT, "it forgets the oldest");
     }
 }

@@ -18,7 +18,8 @@ pub(crate) fn identified<D: Disk, E: Engine>(
         Some(bytes) => Road::decode(bytes).map_err(OpenError::Road)?,
     };
     if road.own.is_some() {
-        road.found(&config.regions);
+        // Who founded the dataset is known since it was founded; whom a topology names later is let
+        // in by a vote, or would count without having anything.
         return Ok(road);
     }
     // Tables that came with a road but no incarnation are a copy of another region's.

@@ -140,6 +140,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if is_about_this_region {
             self.disown(reason);
         }
+        self.notice_that_it_should_join(reason);
         let shown = self.told_to_go(reason);
         if let Some(receiver) = self.receivers.get_mut(peer) {
             receiver.quarantine(now, shown);
@@ -221,7 +222,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     };
                     return Err(Inadmissible::Wrong(refusal.to_string()));
                 }
-                if !self.config.regions.contains(region) {
+                let is_founded = self.road.epoch.number == 0;
+                let counts = self.road.epoch.members.contains_key(region);
+                if !self.config.regions.contains(region) || (is_founded && !counts) {
                     return Err(Inadmissible::Wrong(format!(
                         "region {region} founded itself instead of joining: it is not among the \
                          founding regions of this dataset"

@@ -89,6 +89,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             let reason = reason.to_owned();
             return Err(WriteError::Stopped { reason });
         }
+        // Nobody waits for more of a region that is leaving, and one that joins has yet to begin.
+        if let Some(reason) = self.unready() {
+            return Err(WriteError::NotServing { reason });
+        }
         let (bytes, bytes_max) = (self.log.bytes() + self.staged_bytes(), self.log_bytes_max());
         if bytes > bytes_max {
             return Err(WriteError::LogBudget { bytes, bytes_max });

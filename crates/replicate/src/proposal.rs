@@ -259,15 +259,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                         next.members.remove(&region);
                     }
                 }
-                somebody_writes(&next, region)?;
+                self.somebody_still_writes(&next, region)?;
             }
             Proposal::Evict { region, .. } => {
                 let region = region.clone();
                 if next.members.remove(&region).is_none() {
                     return Err(ProposeError::NotMember { region });
                 }
-                call_off_leaving(&mut next);
-                somebody_writes(&next, region)?;
+                self.call_off_leaving(&mut next);
+                self.somebody_still_writes(&next, region)?;
             }
         }
         Ok(next)
@@ -351,8 +351,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let mut next = self.road.epoch.clone();
         next.number += 1;
         next.members.remove(region);
-        call_off_leaving(&mut next);
-        somebody_writes(&next, region.clone()).ok()?;
+        self.call_off_leaving(&mut next);
+        self.somebody_still_writes(&next, region.clone()).ok()?;
         self.those_speak(VOTES_SINCE, |region| self.is_in_touch(now, region))
             .ok()?;
         Some(next)
@@ -384,26 +384,24 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             needed: voters.needed(),
         })
     }
-}
 
-/// Where the last region that takes writes is lost, those that were about to leave stay.
-fn call_off_leaving(next: &mut Epoch) {
-    let mut members = next.members.values();
-    if members.any(|member| member.standing == Standing::Voting) {
-        return;
-    }
-    for member in next.members.values_mut() {
-        if member.standing == Standing::Leaving {
-            member.standing = Standing::Voting;
+    /// Where the last region that takes writes is lost, those that were about to leave stay.
+    fn call_off_leaving(&self, next: &mut Epoch) {
+        if self.somebody_writes(next) {
+            return;
+        }
+        for member in next.members.values_mut() {
+            if member.standing == Standing::Leaving {
+                member.standing = Standing::Voting;
+            }
         }
     }
-}
 
-fn somebody_writes(next: &Epoch, region: RegionName) -> Result<(), ProposeError> {
-    let mut members = next.members.values();
-    if members.any(|member| member.standing == Standing::Voting) {
-        Ok(())
-    } else {
-        Err(ProposeError::LastVoter { region })
+    fn somebody_still_writes(&self, next: &Epoch, region: RegionName) -> Result<(), ProposeError> {
+        if self.somebody_writes(next) {
+            Ok(())
+        } else {
+            Err(ProposeError::LastVoter { region })
+        }
     }
 }

@@ -201,11 +201,13 @@ impl Road {
             Some(member) if member == own || member == origin => marks.get(origin).sequence,
             Some(member) => self.held(member, origin),
         };
-        let members = &self.epoch.members;
+        let forgets = mutation::active(Mutation::LogNotKeptForJoiner);
+        let members = self.epoch.members.values();
+        let members = members.filter(|it| !forgets || it.standing != Standing::Joining);
         marks
             .iter()
             .map(|(origin, mark)| {
-                let least = members.values().map(|member| held(member, origin)).min();
+                let least = members.clone().map(|member| held(member, origin)).min();
                 let sequence = least.unwrap_or(Sequence(0));
                 (origin, Mark { sequence, ..mark })
             })

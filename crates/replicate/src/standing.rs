@@ -2,6 +2,7 @@
 
 use crate::{Engine, Replica, Road};
 use meridian_log::Disk;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Epoch, Hlc, OriginId, Refusal, RegionName, Sequence, Standing};
 use std::collections::BTreeMap;
 
@@ -105,11 +106,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why a region in this standing takes no client writes; `None` where it does.
     pub(crate) fn unready(&self) -> Option<String> {
+        let is_gated = !mutation::active(Mutation::JoinerWritesUncounted);
+        if self.is_witness() {
+            return Some("this region is a witness and holds no tables".to_owned());
+        }
         if !self.road.begun {
             return Some("this region is joining and not expected by the others yet".to_owned());
         }
         match self.standing() {
-            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() => {
+            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() && is_gated => {
                 let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
                 let names = names.join(", ");
                 Some(format!("this region is joining and waits for {names}"))
@@ -138,6 +143,23 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// The road as far as it is durable: what a refusal is based on must not be undone.
     pub(crate) fn durable_road(&self) -> &Road {
         self.road_before.as_ref().unwrap_or(&self.road)
+    }
+
+    /// Where nobody has voted yet, who is no member was never one: the others were founded without it.
+    /// What it would serve is not what they hold.
+    pub(crate) fn notice_that_it_should_join(&mut self, reason: &Refusal) {
+        let is_founder = self.road.founder(&self.config.region) == Some(self.origin);
+        let nobody_voted = self.road.epoch.number == 0;
+        if let Refusal::NotMember { epoch: 0, .. } = reason
+            && is_founder
+            && nobody_voted
+        {
+            self.stopped.get_or_insert_with(|| {
+                "the others were founded without this region, so it has to join: start it with an \
+                 empty data directory and --join, and add it (`meridian regions add`)"
+                    .to_owned()
+            });
+        }
     }
 
     /// Takes a member's word that this region is none; gives the reason to show.

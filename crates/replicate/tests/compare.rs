@@ -210,4 +210,12 @@ fn a_mending_that_comes_too_late_or_from_before_what_was_collected_changes_nothi
         Mended::MovedOn,
         "a delete may have come and gone"
     );
+    // Where a region begins to count, nothing is stable until it has reported.
+    tables.collect(&Vector::default(), Micros(0)).unwrap();
+    tables.commit(tables.position(), None).unwrap();
+    assert_eq!(
+        tables.mend(&mending(state)).unwrap(),
+        Mended::MovedOn,
+        "what was collected stays so"
+    );
 }

@@ -15,15 +15,18 @@
 //! others.
 
 mod damage;
+mod gate;
 mod joining;
 mod ledger;
 mod letters;
 mod members;
 mod network;
 mod node;
+mod overlap;
 mod promises;
 mod repair;
 mod scenario;
+mod witness;
 mod world;
 
 pub use scenario::{Failure, Report, Scenario, run};

@@ -88,7 +88,7 @@ pub(crate) fn split(world: &mut World) -> Result<(), Violation> {
     settle(world)
 }
 
-fn prepare(world: &mut World) {
+pub(crate) fn prepare(world: &mut World) {
     world.client_pause_max = Duration::from_millis(250);
     for node in &mut world.nodes {
         // A newcomer reads the log from its beginning: so all of it is kept.
@@ -96,7 +96,7 @@ fn prepare(world: &mut World) {
     }
 }
 
-fn evict(region: RegionName, decided_by: DecidedBy) -> Proposal {
+pub(crate) fn evict(region: RegionName, decided_by: DecidedBy) -> Proposal {
     Proposal::Evict { region, decided_by }
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn propose(
 
 /// The latest epoch that anybody goes by, as told by who knows most of its members: who waits in
 /// vain to be let in has it from the founders' list, and knows none.
-fn latest(world: &World) -> Option<&Epoch> {
+pub(crate) fn latest(world: &World) -> Option<&Epoch> {
     let replicas = world.nodes.iter().filter_map(|node| node.replica.as_ref());
     replicas.map(SimReplica::epoch).max_by_key(|epoch| {
         let known = epoch.members.values().filter(|it| it.origin.is_some());
@@ -196,7 +196,7 @@ fn change(world: &mut World) {
 }
 
 /// Lifts every fault; those that are dead are evicted, and the rest must come to rest and agree.
-fn settle(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn settle(world: &mut World) -> Result<(), Violation> {
     calm(world);
     let deadline = world.time + SETTLED_WITHIN;
     let mut quiet = 0;
@@ -314,7 +314,7 @@ fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     let law = world.ledger.law();
     let check = |world: &World| {
         let mut found = members(world).map(|(index, _)| &world.nodes[index]);
-        found.try_for_each(|node| law.check(node.name.as_str(), &node.rows()))
+        found.try_for_each(|node| crate::witness::obeys(node, &law))
     };
     check(world)?;
     world.run_until(world.time + COLLECTED_WITHIN, |_| {})?;

@@ -15,7 +15,7 @@ use meridian_replicate::{
     Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(crate) struct Node {
     /// How its stream begins.
     pub(crate) arrival: Arrival,
     pub(crate) evict_after: Option<Duration>,
+    /// The regions that hold no tables, as its topology says.
+    pub(crate) witnesses: BTreeSet<RegionName>,
     pub(crate) segment_bytes: u64,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
@@ -85,6 +87,7 @@ impl Node {
             origin: None,
             arrival: Arrival::Founding,
             evict_after: None,
+            witnesses: BTreeSet::new(),
             segment_bytes: 16 << 10,
             refused: None,
             joining: None,
@@ -135,6 +138,7 @@ impl Node {
             report_interval: Duration::from_millis(500),
             settle: Duration::from_secs(1),
             log_retention: Duration::ZERO,
+            witnesses: self.witnesses.clone(),
         };
         let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
         self.origin = Some(replica.origin());
@@ -193,6 +197,11 @@ impl Node {
             .get(table, key)
             .expect("the tables in memory are readable")?;
         serde_json::from_str(&row.document).ok()
+    }
+
+    /// Whether it holds no tables.
+    pub(crate) fn is_witness(&self) -> bool {
+        self.witnesses.contains(&self.name)
     }
 
     /// All live rows.

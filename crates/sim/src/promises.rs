@@ -6,6 +6,7 @@
 //! doubled like everything else.
 
 mod desk;
+mod forwards;
 
 use crate::node::request;
 use crate::world::{Event, Link, World};
@@ -29,6 +30,8 @@ pub(crate) enum Actor {
     Reader(usize),
     /// A client that roams.
     Roamer(usize),
+    /// A client of a node that hands its writes on.
+    Forwarder(usize),
 }
 
 /// What waits for a commit, or for other regions.
@@ -37,6 +40,7 @@ enum Pending {
     Write(Write),
     Read(StrongReading),
     Roamed { roamer: usize, number: u64 },
+    Forwarded { link: Link, id: u64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +97,8 @@ pub(crate) struct Promises {
     desks: Vec<Desk>,
     registers: Vec<Register>,
     roamers: Vec<Roamer>,
+    forwards: forwards::Forwards,
+    /// The last question's number.
     last_read: u64,
     /// Strong reads and visits that were answered.
     pub(crate) answered: u64,
@@ -106,6 +112,7 @@ impl Promises {
             desks: (0..nodes).map(|_| Desk::new(level)).collect(),
             registers: vec![Register::default(); nodes],
             roamers: vec![Roamer::default(); ROAMERS],
+            forwards: forwards::Forwards::default(),
             last_read: 0,
             answered: 0,
         }
@@ -152,6 +159,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.plan(Duration::from_millis(7), Event::Act(Actor::Writer(node)));
             self.plan(Duration::from_millis(8), Event::Act(Actor::Reader(node)));
+            self.plan(Duration::from_millis(9), Event::Act(Actor::Forwarder(node)));
         }
         for roamer in 0..ROAMERS {
             self.plan(Duration::from_millis(9), Event::Act(Actor::Roamer(roamer)));
@@ -169,6 +177,7 @@ impl World {
                 Actor::Writer(node) => self.write_register(&mut promises, node),
                 Actor::Reader(node) => self.begin_strong_read(&mut promises, node),
                 Actor::Roamer(roamer) => self.visit(&mut promises, roamer),
+                Actor::Forwarder(node) => self.hand_on(&mut promises, node),
             }
         }
         self.promises = Some(promises);
@@ -186,9 +195,7 @@ impl World {
         let request = request(&[(TABLE.to_owned(), key, Action::Put(document))]);
         // A refusal is an answer like any other; nothing is staged then.
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
-        let entry = replica.staged().get(before)?;
-        let staged = (entry.origin, entry.sequence);
-        self.ledger.staged(node.life, entry);
+        let staged = self.wrote(index, before)?;
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));
         Some(staged)
@@ -197,7 +204,8 @@ impl World {
     fn write_register(&mut self, promises: &mut Promises, index: usize) {
         let takes_writes = promises.home.is_none_or(|home| home == index);
         let is_up = self.nodes[index].replica.is_some();
-        if promises.desks[index].is_writing || !takes_writes || !is_up {
+        let is_witness = self.nodes[index].is_witness();
+        if promises.desks[index].is_writing || !takes_writes || !is_up || is_witness {
             return;
         }
         let number = promises.registers[index].send();
@@ -220,6 +228,9 @@ impl World {
         let Some(replica) = &self.nodes[index].replica else {
             return;
         };
+        if replica.is_witness() {
+            return;
+        }
         let own = replica.region().clone();
         let mut others = replica.members();
         others.retain(|member| *member != own);
@@ -291,7 +302,8 @@ impl World {
             roamer.session.follow(&given.session);
             roamer.token.raise_all(&given.token);
         }
-        if promises.roamers[name].is_busy || self.nodes[index].replica.is_none() {
+        let serves = self.nodes[index].replica.is_some() && !self.nodes[index].is_witness();
+        if promises.roamers[name].is_busy || !serves {
             return;
         }
         promises.roamers[name].is_busy = true;

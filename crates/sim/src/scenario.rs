@@ -36,11 +36,14 @@ pub enum Scenario {
     /// Records of one region's tables change, vanish or come back behind its back, while all
     /// regions compare their tables and mend them.
     SilentDamage,
+    /// Two regions and a witness, of which one is destroyed, is evicted by the two others and comes
+    /// back.
+    Witness,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -50,6 +53,7 @@ impl Scenario {
         Self::Membership,
         Self::Split,
         Self::SilentDamage,
+        Self::Witness,
     ];
 
     /// The scenario's name.
@@ -65,6 +69,7 @@ impl Scenario {
             Self::Membership => "membership",
             Self::Split => "split",
             Self::SilentDamage => "silent-damage",
+            Self::Witness => "witness",
         }
     }
 
@@ -133,11 +138,14 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
     let region_count = match scenario {
         Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
-        Scenario::Joining => 3,
+        Scenario::Joining | Scenario::Witness => 3,
         _ if majority || seed.is_multiple_of(5) => 4,
         _ => 3,
     };
     let mut world = World::new(seed, region_count);
+    if scenario == Scenario::Promises && seed % 7 == 3 {
+        crate::witness::appoint(&mut world, region_count - 1);
+    }
     let outcome = match scenario {
         Scenario::Chaos => chaos(&mut world),
         Scenario::DyingOrigin => dying_origin(&mut world),
@@ -148,6 +156,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Membership => members::membership(&mut world),
         Scenario::Split => members::split(&mut world),
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
+        Scenario::Witness => crate::witness::witness(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -265,6 +274,12 @@ fn dying_origin(world: &mut World) -> Result<(), Violation> {
 /// survive are cut off together, and destroyed.
 fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result<(), Violation> {
     let any = world.random.usize(0..world.nodes.len());
+    // A witness is no home.
+    let any = if world.nodes[any].is_witness() {
+        0
+    } else {
+        any
+    };
     world.promise(level, has_home.then_some(any));
     world.plan(Duration::from_millis(700), Event::Fault);
     let end = Duration::from_secs(6);
@@ -294,6 +309,7 @@ fn promises(world: &mut World, level: Acknowledgement, has_home: bool) -> Result
     world.run_until(world.time + Duration::from_secs(1), |_| {})?;
     calm(world);
     converge(world)?;
+    world.check_forwarded()?;
     for one in dying {
         let held = held_by_survivors(world, one);
         let region = world.nodes[one].name.to_string();
@@ -436,13 +452,13 @@ fn disagreement(world: &World) -> Option<String> {
 pub(crate) fn obey_the_law(world: &mut World) -> Result<(), Violation> {
     let law = world.ledger.law();
     for index in survivors(world) {
-        law.check(world.nodes[index].name.as_str(), &world.nodes[index].rows())?;
+        crate::witness::obeys(&world.nodes[index], &law)?;
     }
     world.run_until(world.time + COLLECTED_WITHIN, |_| {})?;
     let everybody = survivors(world).count() == world.nodes.len();
     for index in survivors(world) {
         let node = &world.nodes[index];
-        law.check(node.name.as_str(), &node.rows())?;
+        crate::witness::obeys(node, &law)?;
         let left = node.uncollected() - world.brought_back(index);
         if everybody && left > 0 {
             let what = format!("{left} tombstones or increments were never collected");

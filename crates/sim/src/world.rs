@@ -1,12 +1,14 @@
 //! Time, events and what happens at each.
 
+use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::{Node, StartError, request};
 use crate::promises::{Actor, Promises};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
 use meridian_model::{
-    Answer, Envelope, Message, Question, RegionName, RowName, Standing, WIRE_VERSION_MAX,
+    Answer, Envelope, Message, OriginId, Question, RegionName, RowName, Sequence, Standing,
+    WIRE_VERSION_MAX,
 };
 use meridian_replicate::{Arrival, CommitError, Sender};
 use serde_json::json;
@@ -77,6 +79,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) ledger: Ledger,
+    /// What those who join have to wait for.
+    pub(crate) gate: Gate,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
     pub(crate) promises: Option<Promises>,
@@ -137,6 +141,7 @@ impl World {
                 .collect(),
             network: Network::new(seed),
             ledger: Ledger::default(),
+            gate: Gate::default(),
             clients_act: true,
             events: 0,
             promises: None,
@@ -180,6 +185,7 @@ impl World {
         node.arrival = Arrival::Joining;
         node.segment_bytes = self.nodes[0].segment_bytes;
         node.evict_after = self.nodes[0].evict_after;
+        node.witnesses = self.nodes[0].witnesses.clone();
         if let Some(index) = index {
             self.kill(index);
             self.nodes[index] = node;
@@ -386,15 +392,23 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
-        let time = self.time;
+        let node = &self.nodes[index];
+        if let Some(replica) = &node.replica {
+            let steps = Gate::steps(replica.origin(), replica.staged());
+            self.gate.taken(&node.name, node.life, steps);
+        }
+        let Some(committed) = self.commit(index)? else {
+            return Ok(());
+        };
         let node = &mut self.nodes[index];
-        let now = node.now(time);
         let Some(replica) = &mut node.replica else {
             return Ok(());
         };
-        match replica.flush(now) {
+        let durable = replica.marks().get(replica.origin()).sequence;
+        match committed {
             Ok(()) => {
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
+                self.gate.must_hold()?;
                 if node.published != *replica.epoch() {
                     node.published = replica.epoch().clone();
                 }
@@ -410,7 +424,7 @@ impl World {
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
-                self.ledger.acknowledged(node.life);
+                self.ledger.acknowledged(node.life, durable);
             }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
@@ -590,6 +604,7 @@ impl World {
         if to == link.receiver {
             if let Message::Answer { id, answer } = message {
                 self.heard(to, from, id, &answer);
+                self.heard_of_write(to, id, &answer);
                 self.plan(Duration::ZERO, Event::Flush(to));
                 return self.compared_with(to, &peer, id, answer);
             }
@@ -603,6 +618,10 @@ impl World {
             return Ok(());
         }
         match message {
+            Message::Ask {
+                id,
+                question: Question::Write(bytes),
+            } => self.handed(to, link, id, &bytes),
             Message::Ask { id, question } if question.is_about_rows() => {
                 self.asked_about_rows(to, link, id, question);
             }
@@ -664,7 +683,7 @@ impl World {
         self.poll_senders(index);
     }
 
-    fn client(&mut self, index: usize) {
+    pub(crate) fn client(&mut self, index: usize) {
         if !self.clients_act {
             return;
         }
@@ -691,14 +710,26 @@ impl World {
         let request = request(&actions);
         // A refusal (budget, overflow) is an answer like any other; nothing is staged then.
         let _ = replica.write(now, |tables, version| tables.execute(version, &request));
-        if let Some(entry) = replica.staged().get(before) {
-            self.ledger.staged(node.life, entry);
+        if replica.staged().len() > before {
+            self.wrote(index, before);
         }
         let pause = Duration::from_micros(self.random.u64(0..3_000));
         self.plan(pause, Event::Flush(index));
     }
 
-    fn read(&mut self, index: usize) -> Result<(), Violation> {
+    /// A client's transaction was staged as the entry at `at` of the round.
+    pub(crate) fn wrote(&mut self, index: usize, at: usize) -> Option<(OriginId, Sequence)> {
+        let node = &self.nodes[index];
+        let replica = node.replica.as_ref()?;
+        let entry = replica.staged().get(at)?;
+        self.ledger.staged(node.life, entry);
+        if node.arrival == Arrival::Joining {
+            self.gate.wrote(node.life, &node.name, replica, entry);
+        }
+        Some((entry.origin, entry.sequence))
+    }
+
+    pub(crate) fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
         if node.replica.is_none() || node.is_damaged {
             return Ok(());

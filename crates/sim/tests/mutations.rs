@@ -109,3 +109,28 @@ fn taken_beyond_the_cut() {
 fn repair_resurrects_delete() {
     is_caught(Mutation::RepairResurrectsDelete, Scenario::SilentDamage);
 }
+
+#[test]
+fn joiner_writes_uncounted() {
+    is_caught(Mutation::JoinerWritesUncounted, Scenario::Joining);
+}
+
+#[test]
+fn log_not_kept_for_joiner() {
+    is_caught(Mutation::LogNotKeptForJoiner, Scenario::Joining);
+}
+
+#[test]
+fn forwarded_again() {
+    is_caught(Mutation::ForwardedAgain, Scenario::Promises);
+}
+
+#[test]
+fn forwarded_without_key() {
+    is_caught(Mutation::ForwardedWithoutKey, Scenario::Promises);
+}
+
+#[test]
+fn no_relaying_by_a_witness() {
+    is_caught(Mutation::NoRelaying, Scenario::Witness);
+}

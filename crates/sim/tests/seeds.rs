@@ -75,6 +75,11 @@ fn silent_damage_is_found_and_mended_and_nothing_else_is_touched() {
 }
 
 #[test]
+fn a_witness_makes_two_regions_three() {
+    all_pass(Scenario::Witness, 0..150);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

@@ -45,6 +45,7 @@ pub use promises::{Promises, Writes};
 pub use quantity::{QuantityError, format_size, parse_duration, parse_size};
 pub use read::TRANSACTION_BYTES_AT_MOST;
 pub use round_trip::{RoundTrip, round_trip};
+pub use suggest::nearest;
 pub use template::init_template;
 pub use topology::{
     Api, BasePortError, Clock, PORTS_PER_REGION, Peer, REGIONS_MAX, Region, Serving, Tls, Topology,

@@ -1,10 +1,8 @@
 //! "Did you mean": the known word nearest to one that is not known.
 
 /// The candidate within a third of the word's length in edits, if any; the first of equals.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let edits_max = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()

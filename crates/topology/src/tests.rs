@@ -4,5 +4,6 @@ mod errors;
 mod errors_of_datasets;
 mod errors_of_promises;
 mod errors_of_regions;
+mod errors_of_witnesses;
 mod files;
 mod meaning;

@@ -52,6 +52,8 @@ pub struct Region {
     pub link: Option<Endpoint>,
     /// Where it keeps its data, if the file says so.
     pub data_dir: Option<PathBuf>,
+    /// Whether it keeps the log and votes, and holds no tables.
+    pub witness: bool,
     pub(crate) position: Option<Position>,
 }
 
@@ -65,6 +67,7 @@ impl Region {
             api: None,
             link: None,
             data_dir: None,
+            witness: false,
             position: None,
         }
     }
@@ -196,6 +199,7 @@ impl Topology {
             api: None,
             link: None,
             data_dir: None,
+            witness: false,
             position: None,
         });
         let main = DatasetName::new("main").expect("`main` keeps the rule for dataset names");
@@ -216,6 +220,11 @@ impl Topology {
         self.regions
             .iter()
             .find(|region| region.name.as_str() == name)
+    }
+
+    /// The regions that hold no tables.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Region> {
+        self.regions.iter().filter(|region| region.witness)
     }
 
     /// The dataset that `table` belongs to: the one that names it, else the one that takes every

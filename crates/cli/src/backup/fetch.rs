@@ -5,7 +5,7 @@ use crate::client::{Api, Reply, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
-use meridian_backup::{BackupSet, Content, FileKind, FileRecord, Writer};
+use meridian_backup::{BackupError, BackupSet, Content, FileKind, FileRecord, Writer};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -40,10 +40,6 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Adds what was written since; `false` where only a new snapshot will do.
     fn entries(&self, set: &mut BackupSet, added: &mut Vec<FileRecord>) -> CliResult<bool> {
-        let Some(last) = set.manifest().files.last() else {
-            return Ok(false);
-        };
-        let (region, origin) = (last.region.clone(), last.origin.clone());
         loop {
             let Some(mut writer) = Writer::entries(set).map_err(|error| failed(&error))? else {
                 return Ok(false);
@@ -57,14 +53,15 @@ impl Fetch<'_> {
                     return Ok(false);
                 }
                 let reply = reply.success()?;
-                let block = writer.take(&reply.body).map_err(|error| failed(&error))?;
-                if block.source.region.as_str() != region
-                    || block.source.origin.to_string() != origin
-                {
-                    output::talk(
-                        "another region or incarnation than before: taking a new snapshot",
-                    );
-                    return Ok(false);
+                match writer.take(&reply.body) {
+                    Ok(_) => {}
+                    Err(BackupError::AnotherLog) => {
+                        output::talk(
+                            "another region or incarnation than before: taking a new snapshot",
+                        );
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(failed(&error)),
                 }
                 show(&progress, &writer);
             }

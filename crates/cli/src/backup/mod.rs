@@ -79,7 +79,9 @@ pub fn failed(error: &BackupError) -> CliError {
             "use the build that wrote it, or another copy of the backup"
         }
         BackupError::File { .. } => "check the path, the permissions and the room on the disk",
-        BackupError::Reply(_) => "run it again; with --full it begins anew",
+        BackupError::Reply(_) | BackupError::AnotherLog => {
+            "run it again; with --full it begins anew"
+        }
     };
     CliError::failure("the backup").because(error).hint(hint)
 }

@@ -45,7 +45,7 @@ fn row(record: &FileRecord) -> Vec<String> {
 /// A file that was added.
 pub fn line(record: &FileRecord) -> String {
     format!(
-        "{}: {} of {}, {} bytes, up to {}",
+        "{}: {} {}, {} bytes, up to {}",
         record.name,
         thousands(record.count),
         match kind(record) {

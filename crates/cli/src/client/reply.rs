@@ -1,8 +1,10 @@
 //! What a region replied, or that it didn't.
 
 use crate::error::{CliError, CliResult, Exit, chain};
+use crate::failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use ureq::Body;
 use ureq::http::Response;
 
@@ -115,6 +117,11 @@ impl Reply {
             .kind
     }
 
+    /// The problem, whole; none if the body is something else.
+    pub fn problem_details(&self) -> Option<Map<String, Value>> {
+        failure::problem_of(&self.body)
+    }
+
     /// The body of a successful reply, read as JSON.
     pub fn json<T: DeserializeOwned>(self) -> CliResult<T> {
         self.success()?.read()
@@ -144,10 +151,15 @@ impl Reply {
                 .trim()
                 .to_owned(),
         };
+        let reason = match reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
         let error = CliError::failure(format!(
-            "{} refused {} ({}): {reason}",
+            "{} refused {} ({}){reason}",
             self.place, self.what, self.status
-        ));
+        ))
+        .of_region(self.problem_details());
         match (problem.hint, self.status) {
             (Some(hint), _) => error.hint(hint),
             (None, 401 | 403) => error.hint("send the API's token with --token-file FILE"),
@@ -196,6 +208,8 @@ mod tests {
     fn a_body_that_is_no_problem_is_quoted() {
         let error = reply(502, "bad gateway\n").refusal().to_string();
         assert!(error.ends_with("(502): bad gateway"), "{error}");
+        let error = reply(502, "").refusal().to_string();
+        assert!(error.ends_with("(502)"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `meridian dead-letters`: transactions that no region can apply, and what becomes of them.
 //!
-//! Thin: any region can be asked, and what it decides reaches the others as a transaction does.
+//! Thin: any region that takes writes can be asked, and what it decides reaches the others as a transaction does.
 
 mod decide;
 mod list;
@@ -13,7 +13,7 @@ use clap::Subcommand;
 /// `meridian dead-letters`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "A dead letter is a transaction that no region's tables can take. Every region sets the same ones\naside, under the same ids; each waits for somebody to retry, edit or drop it, in any region.\n\nExample:\n  meridian dead-letters list"
+    after_help = "A dead letter is a transaction that no region's tables can take. Every region sets the same ones\naside, under the same ids; each waits for somebody to retry, edit or drop it, in any region that\ntakes writes.\n\nExample:\n  meridian dead-letters list"
 )]
 pub enum Verb {
     /// List the dead letters of a region

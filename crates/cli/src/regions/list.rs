@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `meridian regions list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at\ngiven URLs (--api). Standing and epoch are those that the first region which answers tells: joining\n(being brought up), voting (a full member), leaving, or none where it doesn't count.\n\nExample:\n  meridian regions --output json"
+    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at\ngiven URLs (--api). Standing and epoch are those that the first region which answers tells: joining\n(being brought up), voting (a full member), leaving, or none where it doesn't count; a witness is\nnamed as one.\n\nExample:\n  meridian regions --output json"
 )]
 pub struct List {
     /// List the regions of this topology file; whether they answer is asked at their API addresses
@@ -38,6 +38,8 @@ struct Line {
     reachable: bool,
     /// How it stands in each dataset, as far as a region told.
     datasets: Vec<Standing>,
+    /// Whether it holds no tables.
+    witness: bool,
     #[serde(skip)]
     place: String,
 }
@@ -91,7 +93,11 @@ fn row(line: &Line) -> Vec<String> {
         reachable.to_owned(),
         in_short(line, |it| {
             let standing = it.standing.as_deref();
-            Some(standing.unwrap_or("none").to_owned())
+            let standing = standing.unwrap_or("none");
+            Some(match line.witness {
+                true => format!("{standing}, a witness"),
+                false => standing.to_owned(),
+            })
         }),
         in_short(line, |it| it.epoch.map(|epoch| epoch.to_string())),
     ]
@@ -134,6 +140,9 @@ fn stand(lines: &mut Vec<Line>, said: &Regions) {
         }
     }
     for line in lines {
+        line.witness |= said
+            .members()
+            .any(|member| member.region == line.name && member.witness);
         let standings = said.standings(&line.name);
         line.datasets = standings
             .map(|(dataset, member)| Standing {
@@ -155,6 +164,7 @@ fn of_member(member: &Member) -> Line {
         link: member.link.clone(),
         reachable: false,
         datasets: Vec::new(),
+        witness: member.witness,
         place: place.map_or_else(
             || "-".to_owned(),
             |(latitude, longitude)| format!("{latitude:.2}, {longitude:.2}"),
@@ -186,6 +196,7 @@ fn of_topology(file: &Path, target: &Target) -> CliResult<Vec<Line>> {
             link: region.link.as_ref().map(|link| link.address.to_string()),
             place: place(region),
             datasets: Vec::new(),
+            witness: region.witness,
         }
     });
     Ok(described.collect())
@@ -225,6 +236,7 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
             reachable: said.is_some() || is_alive(api),
             place: "-".to_owned(),
             datasets: Vec::new(),
+            witness: false,
         }
     };
     Ok(target.all_at_a_glance()?.iter().map(line).collect())
@@ -263,5 +275,7 @@ mod tests {
         stand(&mut lines, &said);
         let texts: Vec<_> = lines.iter().map(|line| row(line)[5..].join("; ")).collect();
         assert_eq!(texts, ["voting; 2", "main joining, other none; 2"]);
+        lines[0].witness = true;
+        assert_eq!(row(&lines[0])[5], "voting, a witness");
     }
 }

@@ -54,6 +54,8 @@ pub struct Member {
     pub latitude: Option<f64>,
     /// Where it is, unless the topology says it.
     pub longitude: Option<f64>,
+    /// Whether it holds no tables.
+    pub witness: bool,
 }
 
 /// What is being decided.

@@ -53,6 +53,9 @@ struct LiveRow {
     key: String,
     version: String,
     document: Box<RawValue>,
+    /// Only those of a row that has several documents.
+    #[serde(default)]
+    siblings: Vec<serde::de::IgnoredAny>,
 }
 
 impl Comparison<'_> {
@@ -94,17 +97,13 @@ impl Comparison<'_> {
             let was = was.is_some_and(|row| row.0 == key).then(|| then.take());
             let is = is.is_some_and(|row| row.0 == key).then(|| now.take());
             let (was, is) = (was.flatten(), is.flatten());
-            let document = was.map(|(_, row)| row.document);
-            let (version, live) = match is {
-                Some((_, row)) => (row.version, Some(row.document)),
-                None => (None, None),
-            };
-            if !is_same(document.as_deref(), live.as_deref()) {
+            let (was, is) = (was.map(|it| it.1), is.map(|it| it.1));
+            if !is_same(was.as_ref(), is.as_ref()) {
                 show(Difference {
                     table: table.to_owned(),
                     key,
-                    version,
-                    document,
+                    version: is.and_then(|row| row.version),
+                    document: was.map(|row| row.document),
                 })?;
             }
         }
@@ -114,14 +113,12 @@ impl Comparison<'_> {
         let page = self.then.page(table, after, PAGE_ROWS, PAGE_BYTES);
         let page = page.map_err(|error| unreadable(&error))?;
         let rows = page.rows.into_iter().map(|(key, row)| {
-            let document = row.document;
-            (
-                key,
-                Row {
-                    version: None,
-                    document,
-                },
-            )
+            let then = Row {
+                version: None,
+                document: row.document,
+                has_siblings: !row.siblings.is_empty(),
+            };
+            (key, then)
         });
         Ok((rows.collect(), page.next))
     }
@@ -133,9 +130,12 @@ impl Comparison<'_> {
         }
         let page: Page = self.api.get(&path)?.success()?.json()?;
         let rows = page.rows.into_iter().map(|row| {
-            let document = row.document.get().to_owned();
-            let version = Some(row.version);
-            (row.key, Row { version, document })
+            let live = Row {
+                version: Some(row.version),
+                document: row.document.get().to_owned(),
+                has_siblings: !row.siblings.is_empty(),
+            };
+            (row.key, live)
         });
         Ok((rows.collect(), page.next))
     }
@@ -145,14 +145,22 @@ fn unreadable(error: &TablesError) -> CliError {
     CliError::failure("read the temporary tables").because(error)
 }
 
+/// Whether a row says what it said. One that has come to have siblings doesn't, whichever is the
+/// newest. (One that had siblings is put back with the newest of them: no write makes several.)
+fn is_same(was: Option<&Row>, is: Option<&Row>) -> bool {
+    match (was, is) {
+        (Some(was), Some(is)) => {
+            (was.has_siblings || !is.has_siblings) && says_the_same(&was.document, &is.document)
+        }
+        (was, is) => was.is_none() && is.is_none(),
+    }
+}
+
 /// Whether two documents say the same, however they are written.
-fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+fn says_the_same(one: &str, other: &str) -> bool {
     if one == other {
         return true;
     }
-    let (Some(one), Some(other)) = (one, other) else {
-        return false;
-    };
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     read(one).is_some_and(|one| Some(one) == read(other))
 }
@@ -160,7 +168,9 @@ fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
 #[derive(Debug)]
 struct Row {
     version: Option<String>,
+    /// The newest, where there are several.
     document: String,
+    has_siblings: bool,
 }
 
 type Rows = (VecDeque<(String, Row)>, Option<String>);
@@ -204,12 +214,21 @@ mod tests {
 
     #[test]
     fn documents_are_the_same_by_what_they_say() {
+        assert!(says_the_same(r#"{"a":1,"b":2}"#, r#"{ "b":2, "a":1 }"#));
+        assert!(!says_the_same("1", "2"));
+    }
+
+    #[test]
+    fn a_row_that_came_to_have_siblings_is_another() {
+        let row = |document: &str, has_siblings| Row {
+            version: None,
+            document: document.to_owned(),
+            has_siblings,
+        };
         assert!(is_same(None, None));
-        assert!(is_same(
-            Some(r#"{"a":1,"b":2}"#),
-            Some(r#"{ "b":2, "a":1 }"#)
-        ));
-        assert!(!is_same(Some("1"), None));
-        assert!(!is_same(Some("1"), Some("2")));
+        assert!(!is_same(Some(&row("1", false)), None));
+        assert!(is_same(Some(&row("1", false)), Some(&row("1", false))));
+        assert!(!is_same(Some(&row("1", false)), Some(&row("1", true))));
+        assert!(is_same(Some(&row("1", true)), Some(&row("1", false))));
     }
 }

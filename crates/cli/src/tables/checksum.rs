@@ -1,5 +1,6 @@
 //! `meridian tables checksum`: whether regions hold the same rows.
 
+use super::known;
 use super::promises::Reading;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
@@ -12,7 +13,7 @@ use serde_json::json;
 /// `meridian tables checksum`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0 if all regions hold the same rows with the same versions, 1 if not. While writes\nare on their way between regions, they don't.\n\nExample:\n  meridian tables checksum orders"
+    after_help = "Exit code 0 if all regions hold the same rows with the same versions, 1 if not (while\nwrites are on their way between regions, they don't), 4 if no region has the table.\n\nExample:\n  meridian tables checksum orders"
 )]
 pub struct Options {
     /// The table
@@ -46,6 +47,10 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         .into_iter()
         .map(|api| read(&api, options).map(|checksum| (api, checksum)))
         .collect::<CliResult<Vec<_>>>()?;
+    if found.iter().all(|(_, checksum)| checksum.rows == 0) {
+        let apis: Vec<_> = found.iter().map(|(api, _)| api.clone()).collect();
+        known::check(&apis, &options.table)?;
+    }
     let is_equal = found.windows(2).all(|pair| pair[0].1 == pair[1].1);
     match format {
         Format::Json => {

@@ -5,9 +5,10 @@
 //! that differ can't both be equal to a third. To mend, every region is asked to, since each mends
 //! its own copies only; then one compares again.
 
+use super::known;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
-use crate::output::{self, Format, table, thousands};
+use crate::output::{self, Format, shortened, table, thousands};
 use crate::target::Target;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,7 +26,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian tables compare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are\nno differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could\nnot be compared.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
+    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are\nno differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could\nnot be compared; 4 if no region has a table.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
 )]
 pub struct Options {
     /// The tables [default: all]
@@ -90,6 +91,9 @@ struct Copy {
 
 pub fn run(options: &Options, format: Format) -> CliResult {
     let apis = options.target.all()?;
+    for table in &options.tables {
+        known::check(&apis, table)?;
+    }
     let mended = if options.repair {
         compare(&apis, &options.order(true))?
     } else {
@@ -279,7 +283,8 @@ fn copies(differences: &[&Difference], values: &[Value]) -> Vec<Vec<String>> {
     for (index, difference) in differences.iter().enumerate() {
         for copy in &difference.copies {
             let value = values.get(index).map(|row| &row["documents"][&copy.region]);
-            let document = value.filter(|value| !value.is_null()).map(shortened);
+            let document = value.filter(|value| !value.is_null());
+            let document = document.map(|value| shortened(value, VALUE_CHARS_MAX));
             rows.push(vec![
                 difference.table.clone(),
                 difference.key.clone(),
@@ -291,14 +296,6 @@ fn copies(differences: &[&Difference], values: &[Value]) -> Vec<Vec<String>> {
         }
     }
     rows
-}
-
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(VALUE_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 #[cfg(test)]
@@ -348,12 +345,5 @@ mod tests {
             found,
             ["dataset main of region a was not compared to the end with b: it is away"]
         );
-    }
-
-    #[test]
-    fn a_long_value_is_cut_between_characters() {
-        let long = json!("é".repeat(100));
-        assert_eq!(shortened(&long).chars().count(), VALUE_CHARS_MAX + 1);
-        assert_eq!(shortened(&json!({"n": 1})), r#"{"n":1}"#);
     }
 }

@@ -1,18 +1,20 @@
 //! `meridian tables export`: a table's rows on stdout, streaming.
 
+use super::known;
 use super::rows::{Row, each_row};
+use super::sheet::{Columns, Sheet};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, thousands};
 use crate::target::Target;
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::io::{self, BufWriter, Write};
 
 /// `meridian tables export`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "JSON lines are the documents, or with --output json objects with key, version and document (and\nsiblings, where a row has any; else the newest of them is the document). In\nCSV the columns are the fields of the first document; a field that turns up later is an error,\nand one that is missing is empty.\n\nExample:\n  meridian tables export orders > orders.jsonl"
+    after_help = "JSON lines are the documents, or with --output json objects with key, version and document (and\nsiblings, where a row has any; else the newest of them is the document). In CSV the columns are all\nfields that any row has, in the order in which they come, for which the table is read twice; a\nfield that a row lacks is empty. Exit code 4 if the table is not there.\n\nExamples:\n  meridian tables export orders > orders.jsonl\n  meridian tables export orders --format csv --columns item,price"
 )]
 pub struct Options {
     /// The table
@@ -21,6 +23,9 @@ pub struct Options {
     /// How rows are written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: FileFormat,
+    /// CSV: only these fields, apart by commas; may be repeated [default: all]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    columns: Vec<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -37,40 +42,64 @@ enum FileFormat {
 
 pub fn run(options: &Options, format: Format) -> CliResult {
     let api = options.target.one()?;
-    let stdout = BufWriter::with_capacity(256 << 10, io::stdout().lock());
-    let mut rows = 0;
-    let mut with_siblings = 0;
+    let chooses = !options.columns.is_empty();
+    if chooses && options.format != FileFormat::Csv {
+        return Err(
+            CliError::usage("--columns is for CSV, where each field is a column")
+                .hint("add --format csv"),
+        );
+    }
+    let mut out = BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    let mut counts = Counts::default();
     match options.format {
         FileFormat::Jsonl => {
-            let mut out = stdout;
             each_row(&api, &options.table, None, None, |row| {
-                rows += 1;
-                with_siblings += u64::from(!row.siblings.is_empty());
+                counts.count(&row);
                 write_line(&mut out, &row, format)
             })?;
             out.flush()?;
         }
         FileFormat::Csv => {
-            let mut sheet = Sheet {
-                out: csv::Writer::from_writer(stdout),
-                columns: None,
-            };
+            let mut columns = Columns::given(&options.columns)?;
+            if !chooses {
+                each_row(&api, &options.table, None, None, |row| columns.add(&row))?;
+            }
+            let mut sheet = Sheet::new(out, columns, chooses)?;
             each_row(&api, &options.table, None, None, |row| {
-                rows += 1;
-                with_siblings += u64::from(!row.siblings.is_empty());
+                counts.count(&row);
                 sheet.write(&row)
             })?;
-            sheet.out.flush()?;
+            sheet.end()?;
         }
     }
-    output::talk(&format!("exported {} rows", thousands(rows)));
-    if with_siblings > 0 {
-        output::talk(&format!(
-            "{} of them have siblings: the newest of each was written as the document",
-            thousands(with_siblings)
-        ));
+    if counts.rows == 0 {
+        known::check(&[api], &options.table)?;
     }
+    counts.tell();
     Ok(())
+}
+
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    with_siblings: u64,
+}
+
+impl Counts {
+    fn count(&mut self, row: &Row) {
+        self.rows += 1;
+        self.with_siblings += u64::from(!row.siblings.is_empty());
+    }
+
+    fn tell(&self) {
+        output::talk(&format!("exported {} rows", thousands(self.rows)));
+        if self.with_siblings > 0 {
+            output::talk(&format!(
+                "{} of them have siblings: the newest of each was written as the document",
+                thousands(self.with_siblings)
+            ));
+        }
+    }
 }
 
 /// A line of JSON. Documents come without line breaks, but nothing here relies on it.
@@ -92,75 +121,14 @@ fn one_line(document: &RawValue) -> CliResult<String> {
     Ok(value.to_string())
 }
 
-struct Sheet<W: Write> {
-    out: csv::Writer<W>,
-    columns: Option<Vec<String>>,
-}
-
-impl<W: Write> Sheet<W> {
-    fn write(&mut self, row: &Row) -> CliResult {
-        let document: Map<String, Value> =
-            serde_json::from_str(row.document.get()).map_err(|_| {
-                CliError::failure(format!("row {:?} is no JSON object", row.key))
-                    .hint("only --format jsonl can hold it")
-            })?;
-        if self.columns.is_none() {
-            let names: Vec<_> = document.keys().cloned().collect();
-            self.out.write_record(&names).map_err(io::Error::from)?;
-            self.columns = Some(names);
-        }
-        let columns = self.columns.as_deref().unwrap_or_default();
-        if let Some(new) = document.keys().find(|name| !columns.contains(name)) {
-            return Err(CliError::failure(format!(
-                "row {:?} has a field {new:?} that the first row has not",
-                row.key
-            ))
-            .hint("only --format jsonl can hold rows with different fields"));
-        }
-        let cells = columns.iter().map(|name| cell(document.get(name)));
-        Ok(self.out.write_record(cells).map_err(io::Error::from)?)
-    }
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(document: &str) -> Row {
-        Row {
-            key: "k".to_owned(),
-            version: "1".to_owned(),
-            document: RawValue::from_string(document.to_owned()).unwrap(),
-            siblings: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn csv_has_the_first_rows_columns() {
-        let mut sheet = Sheet {
-            out: csv::Writer::from_writer(Vec::new()),
-            columns: None,
-        };
-        sheet.write(&row(r#"{"a":1.50,"b":"x,y"}"#)).unwrap();
-        sheet.write(&row(r#"{"b":null,"a":{"c":[1]}}"#)).unwrap();
-        let error = sheet.write(&row(r#"{"z":1}"#)).unwrap_err().to_string();
-        assert!(error.contains("\"z\""), "{error}");
-        let text = String::from_utf8(sheet.out.into_inner().unwrap()).unwrap();
-        assert_eq!(text, "a,b\n1.50,\"x,y\"\n\"{\"\"c\"\":[1]}\",\n");
-    }
-
     #[test]
     fn a_document_is_one_line() {
         let mut out = Vec::new();
-        write_line(&mut out, &row("{\n\"a\": 1}"), Format::Text).unwrap();
+        write_line(&mut out, &Row::of("{\n\"a\": 1}"), Format::Text).unwrap();
         assert_eq!(out, b"{\"a\":1}\n");
     }
 }

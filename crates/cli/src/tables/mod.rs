@@ -4,9 +4,11 @@ mod checksum;
 mod compare;
 mod export;
 mod import;
+mod known;
 mod members;
 mod promises;
 mod rows;
+mod sheet;
 
 use crate::error::CliResult;
 use crate::output::Format;

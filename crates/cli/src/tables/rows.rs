@@ -1,9 +1,10 @@
 //! Single rows, and lists of them.
 
+use super::known;
 use super::promises::{self, Reading, Seen};
 use crate::client::{Api, Reply, encode};
 use crate::error::{CliError, CliResult, Exit};
-use crate::output::{self, Format};
+use crate::output::{self, Format, one_line};
 use crate::target::Target;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ const PAGE_ROWS: u64 = 1000;
 /// `meridian tables get`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row is not there.\nOf a row with siblings it prints each one's version and document, and the exit code is 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
+    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row or the\ntable is not there. Of a row with siblings it prints each one's version and document; exit code 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
 )]
 pub struct Get {
     /// The table
@@ -75,7 +76,7 @@ pub struct Delete {
 /// `meridian tables list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\nA row with siblings has a line for each.\n\nExample:\n  meridian tables list orders --limit 10"
+    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\nA row with siblings has a line for each. Exit code 4 if the table is not there.\n\nExample:\n  meridian tables list orders --limit 10"
 )]
 pub struct List {
     /// The table
@@ -113,6 +114,17 @@ pub struct Sibling {
 }
 
 impl Row {
+    /// A row with this document.
+    #[cfg(test)]
+    pub fn of(document: &str) -> Self {
+        Self {
+            key: "k".to_owned(),
+            version: "1".to_owned(),
+            document: RawValue::from_string(document.to_owned()).expect("JSON"),
+            siblings: Vec::new(),
+        }
+    }
+
     /// The row as programs are told of it.
     pub fn as_json(&self) -> serde_json::Value {
         let Self {
@@ -150,15 +162,14 @@ pub fn get(options: &Get, format: Format) -> CliResult {
     let path = row_path(&options.table, &options.key);
     let reply = options.reading.get(&api, &path)?;
     if reply.status == 404 && reply.problem().ends_with("row-not-found") {
-        return Err(CliError::new(
-            Exit::NotFound,
-            format!(
-                "there is no row {:?} in table {} of {}",
-                options.key,
-                options.table,
-                api.place()
-            ),
-        ));
+        known::check(std::slice::from_ref(&api), &options.table)?;
+        let detail = format!(
+            "there is no row {:?} in table {} of {}",
+            options.key,
+            options.table,
+            api.place()
+        );
+        return Err(CliError::new(Exit::NotFound, detail).of_region(reply.problem_details()));
     }
     if reply.status == 300 {
         return show_siblings(options, &reply, format);
@@ -269,13 +280,11 @@ fn tell_session(row: &mut Value, session: Option<String>) {
 
 pub fn list(options: &List, format: Format) -> CliResult {
     let api = options.target.one()?;
+    let mut is_empty = true;
     let after = options.after.clone();
-    each_row(
-        &api,
-        &options.table,
-        after,
-        options.limit,
-        |row| match format {
+    each_row(&api, &options.table, after, options.limit, |row| {
+        is_empty = false;
+        match format {
             Format::Text if row.siblings.is_empty() => output::line(&format!(
                 "{}\t{}\t{}",
                 one_line(&row.key),
@@ -291,8 +300,12 @@ pub fn list(options: &List, format: Format) -> CliResult {
                 ))
             }),
             Format::Json => output::json_line(&row.as_json()),
-        },
-    )
+        }
+    })?;
+    if is_empty {
+        known::check(&[api], &options.table)?;
+    }
+    Ok(())
 }
 
 /// Hands on a table's rows in the order of their keys, page by page.
@@ -321,13 +334,4 @@ pub fn each_row(
         }
     }
     Ok(())
-}
-
-/// Text as one line of a terminal: control characters are shown, not obeyed.
-fn one_line(text: &str) -> String {
-    let show = |character: char| match character {
-        control if control.is_control() => control.escape_default().to_string(),
-        other => other.to_string(),
-    };
-    text.chars().map(show).collect()
 }

@@ -65,6 +65,9 @@ fn region(region: &Region) -> Value {
             entries.insert(key.into(), endpoint.address.to_string().into());
         }
     }
+    if region.witness {
+        entries.insert("witness".into(), true.into());
+    }
     Value::Table(entries)
 }
 
@@ -170,6 +173,7 @@ mod tests {
             assert_eq!(again.place, here.place);
             assert_eq!(again.api, here.api);
             assert_eq!(again.link, here.link);
+            assert_eq!(again.witness, here.witness);
         }
         let tls = again.tls.unwrap();
         assert_eq!(
@@ -192,6 +196,9 @@ mod tests {
             location = { latitude = -1.25, longitude = 7.0 }
             [[region]]
             name = "eu-west-1"
+            [[region]]
+            name = "eu-west-3"
+            witness = true
             [[dataset]]
             name = "main"
             engine = "embedded"

@@ -16,6 +16,7 @@
 //!   is deployed.
 
 mod certificates;
+mod columns;
 mod effective;
 mod event;
 mod grow;

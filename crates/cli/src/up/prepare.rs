@@ -94,6 +94,7 @@ pub fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRe
         process_id: None,
         log: own.join("log.txt"),
         data_dir: own,
+        witness: region.witness,
     }
 }
 

@@ -207,6 +207,7 @@ pub mod tests {
             process_id: None,
             data_dir: name.into(),
             log: format!("{name}/log.txt").into(),
+            witness: false,
         };
         State::new(&System {
             process_id: 1,

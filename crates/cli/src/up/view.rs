@@ -1,17 +1,18 @@
 //! The live view on a terminal.
 
+use super::columns::{self, Column, wrapped};
 use super::lines::troubles;
 use super::state::{Phase, RegionState, State};
 use crate::error::{CliError, CliResult};
 use crate::output::thousands;
-use crate::reading::{PeerReading, bytes_text, lag_text, remark};
+use crate::reading::{PeerReading, Reading, bytes_text, lag_text, remark};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Paragraph, Table};
 use ratatui::{DefaultTerminal, Frame};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::thread;
 use std::time::Instant;
@@ -99,11 +100,13 @@ fn render(frame: &mut Frame<'_>, state: &State, notes: &VecDeque<String>, now: I
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(regions_table(state, now), regions);
-    frame.render_widget(lags_table(state), lags);
+    frame.render_widget(regions_table(state, now, regions.width), regions);
+    frame.render_widget(lags_table(state, lags.width), lags);
     let room = usize::from(log.height.saturating_sub(2));
     let troubles = troubles(state).map(|(name, trouble)| format!("{name}: {trouble}"));
-    let said: Vec<_> = notes.iter().cloned().chain(troubles).collect();
+    let said = notes.iter().cloned().chain(troubles);
+    let width = log.width.saturating_sub(2);
+    let said: Vec<_> = said.flat_map(|text| wrapped(&text, width)).collect();
     let lines = said.iter().skip(said.len().saturating_sub(room));
     let lines: Vec<_> = lines.map(|line| Line::from(line.as_str())).collect();
     let events = Paragraph::new(lines).block(Block::bordered().title(" events "));
@@ -111,88 +114,74 @@ fn render(frame: &mut Frame<'_>, state: &State, notes: &VecDeque<String>, now: I
     frame.render_widget(Paragraph::new(" q or Ctrl-C stops all regions"), foot);
 }
 
-fn head(cells: &[&'static str]) -> Row<'static> {
-    Row::new(cells.to_vec()).style(Style::new().add_modifier(Modifier::BOLD))
-}
-
-fn regions_table(state: &State, now: Instant) -> Table<'static> {
-    let rows = state.regions.iter().map(|state| region_row(state, now));
-    let widths = [
-        Constraint::Length(16),
-        Constraint::Length(16),
-        Constraint::Min(16),
-        Constraint::Length(7),
-        Constraint::Length(8),
-        Constraint::Length(9),
-        Constraint::Length(9),
-        Constraint::Length(9),
+fn regions_table(state: &State, now: Instant, width: u16) -> Table<'static> {
+    let column = |head, rank, cell: &dyn Fn(&RegionState) -> String| {
+        Column::new(head, rank, state.regions.iter().map(cell))
+    };
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let reading = |state: &RegionState, read: &dyn Fn(&Reading) -> Option<String>| {
+        or_dash(state.reading.as_ref().and_then(read))
+    };
+    let has_restarted = state.regions.iter().any(|it| it.restarts > 0);
+    let colours = state.regions.iter().map(|it| colour(it.phase));
+    let columns = vec![
+        column("region", 0, &|it| it.region.name.clone()),
+        column("state", 0, &|it| it.phase.text(now)).styled(colours),
+        column("api", 2, &|it| {
+            it.region.api.trim_start_matches("http://").to_owned()
+        }),
+        column("pid", 5, &|it| {
+            or_dash(it.region.process_id.map(|id| id.to_string()))
+        }),
+        column("writes/s", 0, &|it| {
+            or_dash(it.writes_per_second.map(|rate| thousands(rate as u64)))
+        }),
+        column("conflicts", 0, &|it| {
+            reading(it, &|it| it.conflicts.map(thousands))
+        }),
+        column("log", 3, &|it| {
+            reading(it, &|it| it.log_bytes.map(bytes_text))
+        }),
+        column("restarts", if has_restarted { 1 } else { 4 }, &|it| {
+            it.restarts.to_string()
+        }),
     ];
-    Table::new(rows, widths)
-        .header(head(&[
-            "region",
-            "state",
-            "api",
-            "pid",
-            "writes/s",
-            "conflicts",
-            "log",
-            "restarts",
-        ]))
-        .block(Block::bordered().title(" regions "))
+    columns::table(" regions ", columns, width)
 }
 
-fn region_row(state: &RegionState, now: Instant) -> Row<'static> {
-    let colour = match state.phase {
+fn colour(phase: Phase) -> Style {
+    Style::new().fg(match phase {
         Phase::Ready => Color::Green,
         Phase::Starting | Phase::Stopped | Phase::Gone | Phase::Silent => Color::Yellow,
         Phase::Down { .. } | Phase::Dead => Color::Red,
-    };
-    let reading = state.reading.as_ref();
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    Row::new([
-        Cell::from(state.region.name.clone()),
-        Cell::from(state.phase.text(now)).style(Style::new().fg(colour)),
-        Cell::from(state.region.api.trim_start_matches("http://").to_owned()),
-        Cell::from(or_dash(state.region.process_id.map(|id| id.to_string()))),
-        Cell::from(or_dash(
-            state.writes_per_second.map(|rate| thousands(rate as u64)),
-        )),
-        Cell::from(or_dash(reading.and_then(|it| it.conflicts).map(thousands))),
-        Cell::from(or_dash(reading.and_then(|it| it.log_bytes).map(bytes_text))),
-        Cell::from(state.restarts.to_string()),
-    ])
+    })
 }
 
 fn peers(state: &RegionState) -> &[PeerReading] {
     state.reading.as_ref().map_or(&[], |it| &it.peers)
 }
 
-fn lags_table(state: &State) -> Table<'static> {
-    let rows = state.regions.iter().flat_map(|state| {
-        peers(state).iter().map(|peer| {
-            Row::new([
-                Cell::from(state.region.name.clone()),
-                Cell::from(peer.region.clone()),
-                Cell::from(peer.dataset.clone()),
-                Cell::from(lag_text(peer)),
-                Cell::from(peer.state.clone()),
-                Cell::from(remark(peer)),
-            ])
-        })
-    });
-    let widths = [
-        Constraint::Length(16),
-        Constraint::Length(16),
-        Constraint::Length(12),
-        Constraint::Length(26),
-        Constraint::Length(14),
-        Constraint::Min(10),
+fn lags_table(state: &State, width: u16) -> Table<'static> {
+    let streams = || {
+        let regions = state.regions.iter();
+        regions.flat_map(|region| peers(region).iter().map(move |peer| (region, peer)))
+    };
+    let column = |head, rank, cell: &dyn Fn(&PeerReading) -> String| {
+        Column::new(head, rank, streams().map(|(_, peer)| cell(peer)))
+    };
+    let datasets: BTreeSet<_> = streams().map(|(_, peer)| &peer.dataset).collect();
+    let names = streams().map(|(region, _)| region.region.name.clone());
+    let columns = vec![
+        Column::new("region", 0, names),
+        column("behind", 0, &|peer| peer.region.clone()),
+        column("dataset", if datasets.len() > 1 { 1 } else { 3 }, &|peer| {
+            peer.dataset.clone()
+        }),
+        column("by", 0, &lag_text),
+        column("stream", 0, &|peer| peer.state.clone()),
+        column("remark", 2, &remark).free_text(),
     ];
-    Table::new(rows, widths)
-        .header(head(&[
-            "region", "behind", "dataset", "by", "stream", "remark",
-        ]))
-        .block(Block::bordered().title(" replication "))
+    columns::table(" replication ", columns, width)
 }
 
 #[cfg(test)]
@@ -200,26 +189,25 @@ mod tests {
     use super::super::event::{Event, Happened};
     use super::super::state::tests::state;
     use super::*;
-    use crate::reading::Reading;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use std::time::Duration;
 
-    fn screen(state: &State, notes: &VecDeque<String>, now: Instant) -> String {
-        let mut terminal = Terminal::new(TestBackend::new(140, 16)).unwrap();
+    fn screen(state: &State, notes: &VecDeque<String>, now: Instant, width: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, 16)).unwrap();
         let frame = terminal
             .draw(|frame| render(frame, state, notes, now))
             .unwrap();
-        let cells = frame.buffer.content.chunks(140);
+        let cells = frame.buffer.content.chunks(usize::from(width));
         let line = |cells: &[ratatui::buffer::Cell]| -> String {
             cells.iter().map(ratatui::buffer::Cell::symbol).collect()
         };
         cells.map(line).collect::<Vec<_>>().join("\n")
     }
 
-    #[test]
-    fn shows_regions_lags_and_events() {
-        let (mut state, now) = (state(), Instant::now());
+    /// A region that serves, a little behind another.
+    fn running(now: Instant) -> State {
+        let mut state = state();
         let after = Duration::from_secs(1);
         let reading = Reading {
             writes_total: Some(7),
@@ -246,7 +234,39 @@ mod tests {
             };
             state.take(&event, now);
         }
-        let shown = screen(&state, &VecDeque::from(["it happened".to_owned()]), now);
+        state
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_whole_what_matters() {
+        let now = Instant::now();
+        let mut state = running(now);
+        let down = Phase::Down {
+            until: now + Duration::from_secs(5),
+        };
+        state.regions[0].phase = down;
+        let said = "us-east-1: a long sentence that tells what happened and what to do about it";
+        let shown = screen(&state, &VecDeque::from([said.to_owned()]), now, 70);
+        for text in [
+            "us-east-1",
+            "down, starts in 5.0 s",
+            "1,234",
+            "eu-west-1",
+            "0.25 s, 3 transactions",
+            "live",
+            "│about it",
+        ] {
+            assert!(shown.contains(text), "{text}\n{shown}");
+        }
+        assert!(!shown.contains("pid"), "{shown}");
+    }
+
+    #[test]
+    fn shows_regions_lags_and_events() {
+        let now = Instant::now();
+        let state = running(now);
+        let notes = VecDeque::from(["it happened".to_owned()]);
+        let shown = screen(&state, &notes, now, 140);
         for text in [
             "us-east-1",
             "ready",

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-struct Run {
-    code: i32,
-    out: String,
-    talk: String,
+pub struct Run {
+    pub code: i32,
+    pub out: String,
+    pub talk: String,
 }
 
-fn meridian(arguments: &[&str]) -> Run {
+pub fn meridian(arguments: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_meridian"))
         .args(arguments)
         .output()
@@ -33,20 +33,20 @@ impl Run {
         self.out
     }
 
-    fn json(self) -> Value {
+    pub fn json(self) -> Value {
         serde_json::from_str(&self.ok()).expect("JSON")
     }
 }
 
 /// A system, a directory for backups, and what is done with them.
-struct Backups {
-    system: System,
+pub struct Backups {
+    pub system: System,
     directory: PathBuf,
     api: String,
 }
 
 impl Backups {
-    fn new(names: &[&str], dataset: &str) -> Self {
+    pub fn new(names: &[&str], dataset: &str) -> Self {
         let system = System::start(names, dataset);
         Self {
             directory: system.directory.path().join("backup"),
@@ -55,25 +55,25 @@ impl Backups {
         }
     }
 
-    fn at(&self) -> &str {
+    pub fn at(&self) -> &str {
         self.directory.to_str().expect("a text path")
     }
 
-    fn take(&self) -> Value {
+    pub fn take(&self) -> Value {
         let options = ["backup", "--output", "json", "--dataset", "main"];
         meridian(&[&options[..], &["--api", &self.api, self.at()]].concat()).json()
     }
 
-    fn restore(&self, time: &str, more: &[&str]) -> Run {
+    pub fn restore(&self, time: &str, more: &[&str]) -> Run {
         self.restore_into(&self.api, time, more)
     }
 
-    fn restore_into(&self, api: &str, time: &str, more: &[&str]) -> Run {
+    pub fn restore_into(&self, api: &str, time: &str, more: &[&str]) -> Run {
         let options = ["restore", "--output", "json", "--from", self.at()];
         meridian(&[&options[..], &["--at", time, "--api", api], more].concat())
     }
 
-    fn rows(&self, table: &str) -> Vec<(String, Value)> {
+    pub fn rows(&self, table: &str) -> Vec<(String, Value)> {
         rows(&self.system, table)
     }
 }
@@ -91,7 +91,7 @@ fn rows(system: &System, table: &str) -> Vec<(String, Value)> {
     rows.map(row).collect()
 }
 
-fn now() -> String {
+pub fn now() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
@@ -215,7 +215,7 @@ fn a_time_that_is_not_covered_is_told_with_what_is() {
     }
     let refused = backups.restore("yesterday", &[]);
     assert_eq!(refused.code, 2);
-    assert!(refused.talk.contains("hint:"), "{}", refused.talk);
+    assert!(refused.talk.contains("hint"), "{}", refused.talk);
     let refused = backups.restore(&until, &["--dataset", "another"]);
     assert_eq!(refused.code, 2);
 }
@@ -245,7 +245,7 @@ fn a_damaged_file_is_refused_and_nothing_is_written() {
             for refused in [verify(), backups.restore(&time, &[])] {
                 assert_eq!(refused.code, 1, "{}", refused.talk);
                 assert!(refused.talk.contains(name), "{}", refused.talk);
-                assert!(refused.talk.contains("hint:"), "{}", refused.talk);
+                assert!(refused.talk.contains("hint"), "{}", refused.talk);
             }
         }
         assert_eq!(backups.rows("rows")[0].1, 3);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-fn log_files(system: &System, region: usize) -> Vec<PathBuf> {
+pub fn log_files(system: &System, region: usize) -> Vec<PathBuf> {
     let directory = system.data_dir(region).join("datasets/main/log");
     let mut files: Vec<_> = fs::read_dir(directory)
         .expect("a log")
@@ -44,16 +44,7 @@ fn a_torn_tail_is_dropped_and_nothing_acknowledged_was_in_it() {
     write_some(&system, 0);
     system.wait_converged(&[0, 1]);
     system.kill(0);
-    let last = log_files(&system, 0).pop().expect("a segment");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(last)
-        .expect("it opens");
-    // A later sector of a write whose first ones never reached the disk. (The last frame may end
-    // in zeros, hence the distance.)
-    file.write_all_at(&[7; 40], end_of_data(&file) + 512)
-        .expect("it is written");
+    append_garbage(&log_files(&system, 0).pop().expect("a segment"));
     system.start_region(0);
     system.wait_ready(0);
     assert_eq!(system.put(0, "after", "1").status, 201);
@@ -64,8 +55,18 @@ fn a_torn_tail_is_dropped_and_nothing_acknowledged_was_in_it() {
     );
 }
 
-/// Flips a bit of the byte at the place that `choose` picks, given where the data ends.
-fn flip_a_bit(path: &Path, choose: impl Fn(u64) -> u64) {
+/// Puts a later sector of a write into a log whose first ones never reached the disk. (The last
+/// frame may end in zeros, hence the distance.)
+pub fn append_garbage(path: &Path) {
+    let mut options = File::options();
+    let file = options.read(true).write(true).open(path).expect("it opens");
+    file.write_all_at(&[7; 40], end_of_data(&file) + 512)
+        .expect("it is written");
+}
+
+/// Flips a bit of the byte at the place that `choose` picks, given where the data ends; gives the
+/// place.
+pub fn flip_a_bit(path: &Path, choose: impl Fn(u64) -> u64) -> u64 {
     let mut options = File::options();
     let file = options.read(true).write(true).open(path).expect("it opens");
     let at = choose(end_of_data(&file));
@@ -73,6 +74,7 @@ fn flip_a_bit(path: &Path, choose: impl Fn(u64) -> u64) {
     file.read_exact_at(&mut byte, at).expect("a byte");
     file.write_all_at(&[byte[0] ^ 4], at)
         .expect("it is written");
+    at
 }
 
 #[test]

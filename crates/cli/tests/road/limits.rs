@@ -5,10 +5,19 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 fn resident_bytes(process: u32) -> u64 {
+    memory_bytes(process, "VmRSS:")
+}
+
+/// The most that it has taken so far.
+pub fn resident_bytes_max(process: u32) -> u64 {
+    memory_bytes(process, "VmHWM:")
+}
+
+fn memory_bytes(process: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmRSS:"))
+        .find(|line| line.starts_with(what))
         .expect("its memory");
     let kib: u64 = line
         .split_whitespace()

@@ -5,6 +5,7 @@
 
 mod acknowledgement;
 mod backup;
+mod bad_input;
 mod consistency;
 mod damage;
 mod dying;
@@ -16,7 +17,11 @@ mod links;
 mod members;
 mod proxy;
 mod repair;
+mod restore;
 mod strategies;
+#[path = "../support/mod.rs"]
+mod support;
 mod system;
 mod topology;
 mod upgrade;
+mod witness;

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Writers and readers at one region, all the time, and what they met.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<Tally>>,
     phase: Arc<AtomicU64>,
@@ -23,14 +23,14 @@ struct Load {
 
 /// By phase the delays in microseconds.
 #[derive(Default)]
-struct Tally {
-    writes: Vec<(u64, u128)>,
+pub struct Tally {
+    pub writes: Vec<(u64, u128)>,
     reads: Vec<(u64, u128)>,
-    errors: Vec<String>,
+    pub errors: Vec<String>,
 }
 
 impl Load {
-    fn start(clients: &[Client]) -> Self {
+    pub fn start(clients: &[Client]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let phase = Arc::new(AtomicU64::new(0));
         let worker = |(index, client): (usize, &Client)| {
@@ -46,11 +46,11 @@ impl Load {
     }
 
     /// From now on the delays count for the next phase.
-    fn next_phase(&self) {
+    pub fn next_phase(&self) {
         self.phase.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn end(self) -> Tally {
+    pub fn end(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
         for worker in self.workers {
@@ -100,7 +100,7 @@ fn p99_ms(delays: &[(u64, u128)], phase: u64) -> f64 {
 }
 
 /// A topology in which only the first `founders` regions are, and `own`.
-fn restrict(system: &System, own: usize, founders: usize) {
+pub fn restrict(system: &System, own: usize, founders: usize) {
     let path = system.topology_path(own);
     let text = fs::read_to_string(&path).expect("a topology");
     let (head, rest) = text.split_once("[[region]]").expect("regions");
@@ -115,7 +115,7 @@ fn restrict(system: &System, own: usize, founders: usize) {
     fs::write(path, format!("{kept}[[dataset]]{dataset}")).expect("it is written");
 }
 
-fn members(system: &System, at: usize) -> Vec<(String, String)> {
+pub fn members(system: &System, at: usize) -> Vec<(String, String)> {
     let said = system.get(at, "/v1/regions").json();
     let members = said["datasets"][0]["members"].as_array().cloned();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ fn members(system: &System, at: usize) -> Vec<(String, String)> {
         .collect()
 }
 
-fn standing(system: &System, at: usize) -> String {
+pub fn standing(system: &System, at: usize) -> String {
     let said = system.try_get(at, "/v1/regions").map(|reply| reply.json());
     let said = said.unwrap_or_default();
     said["datasets"][0]["standing"]
@@ -136,7 +136,7 @@ fn standing(system: &System, at: usize) -> String {
 }
 
 /// Adds a region by its verb, which returns when it has joined.
-fn join(system: &mut System, region: usize, link: SocketAddr) {
+pub fn join(system: &mut System, region: usize, link: SocketAddr) {
     let name = system.names[region].clone();
     let api = system.api(region).to_string();
     let link = link.to_string();

@@ -45,7 +45,7 @@ impl Reply {
 
 /// Addresses that nobody listens on: each is given once, and none is among those that the system
 /// gives to outgoing connections.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let offset = u16::try_from(std::process::id() % 8_000).expect("below the divisor");
     loop {
@@ -86,6 +86,29 @@ pub fn certificates(directory: &Path, names: &[String]) {
     meridian(&[&["certs", "region"], &names[..], &["--directory", at]].concat());
 }
 
+/// A client's agent, which sends this token.
+fn agent(token: Option<&str>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .timeout_connect(Some(Duration::from_secs(2)))
+        .max_idle_connections_per_host(0);
+    let Some(token) = token else {
+        return config.build().into();
+    };
+    let bearer = format!("Bearer {token}");
+    let bearer = ureq::http::HeaderValue::try_from(bearer).expect("a token is header text");
+    let send = move |mut request: ureq::http::Request<ureq::SendBody<'_>>,
+                     next: ureq::middleware::MiddlewareNext<'_>| {
+        request
+            .headers_mut()
+            .insert("authorization", bearer.clone());
+        next.handle(request)
+    };
+    config.middleware(send).build().into()
+}
+
 impl System {
     /// Starts these regions and waits until they take writes. `dataset` is TOML that goes into the
     /// dataset's section.
@@ -113,15 +136,8 @@ impl System {
                 proxies.insert((from, to), Proxy::start(links[to]));
             }
         }
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(Duration::from_secs(20)))
-            .timeout_connect(Some(Duration::from_secs(2)))
-            .max_idle_connections_per_host(0)
-            .build();
         let processes = names.iter().map(|_| None).collect();
-        let agent = config.into();
+        let agent = agent(None);
         let system = Self {
             names,
             directory,
@@ -137,6 +153,11 @@ impl System {
             fs::write(system.topology_path(own), text).expect("a topology file");
         }
         system
+    }
+
+    /// From now on clients send this token.
+    pub fn use_token(&mut self, token: &str) {
+        self.agent = agent(Some(token));
     }
 
     fn topology_of(&self, own: usize, links: &[SocketAddr], dataset: &str) -> String {
@@ -296,9 +317,14 @@ impl System {
     }
 
     pub fn client(&self, region: usize) -> Client {
+        self.client_at(self.apis[region])
+    }
+
+    /// A client of a region that isn't the system's.
+    pub fn client_at(&self, api: SocketAddr) -> Client {
         Client {
             agent: self.agent.clone(),
-            api: self.apis[region],
+            api,
         }
     }
 
@@ -317,6 +343,16 @@ impl System {
     pub fn checksum(&self, region: usize) -> Option<String> {
         let reply = self.try_get(region, "/v1/tables/rows/checksum")?;
         (reply.status == 200).then_some(reply.body)
+    }
+
+    /// Waits until a row is in each of these regions.
+    pub fn wait_row(&self, key: &str, regions: &[usize]) {
+        for region in regions {
+            self.until("the row is there", || {
+                let row = self.client(*region).row(key);
+                row.is_ok_and(|row| row.status == 200)
+            });
+        }
     }
 
     /// Waits until these regions hold the same rows.

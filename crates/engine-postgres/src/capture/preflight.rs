@@ -139,7 +139,10 @@ pub(super) async fn create(
     slot: &str,
 ) -> Result<(Lsn, String), CaptureError> {
     const COMMAND: &str = "CREATE_REPLICATION_SLOT";
-    let query = format!("{COMMAND} {} LOGICAL pgoutput EXPORT_SNAPSHOT", quoted(slot));
+    let query = format!(
+        "{COMMAND} {} LOGICAL pgoutput EXPORT_SNAPSHOT",
+        quoted(slot)
+    );
     let row = one(connection, endpoint, "make the slot", &query).await?;
     let [_, Some(begins), Some(snapshot), ..] = row.as_slice() else {
         return Err(unexpected(COMMAND));

@@ -4,6 +4,7 @@ mod beginning;
 mod damage;
 mod directory;
 mod failures;
+mod overlap;
 mod properties;
 mod reading;
 mod recovery;

@@ -8,7 +8,7 @@ use super::timestamp::rfc_3339;
 use crate::aside::resubmit_one;
 use crate::aside::{Decision, Kept, KeptId, Resubmission, Shelf, ShelfError, State as KeptState};
 use crate::dataset::describe;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use meridian_model::{Operation, Sequence};
@@ -149,8 +149,10 @@ fn page(
 )]
 pub(crate) async fn show(
     State(state): State<ApiState>,
-    Path(text): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = find(&state, &text)?;
     Ok(serialized(StatusCode::OK, &shown(&shelf, &kept, true)))
 }
@@ -169,8 +171,10 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn resubmit(
     State(state): State<ApiState>,
-    Path(text): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = undecided(&state, &text)?;
     let Some(dataset) = state.api().datasets.running(shelf.dataset()) else {
         let detail = format!("dataset {:?} doesn't run here now", shelf.dataset());
@@ -205,8 +209,10 @@ pub(crate) async fn resubmit(
 )]
 pub(crate) async fn discard(
     State(state): State<ApiState>,
-    Path(text): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let incoming = Incoming::new(request);
+    let text = incoming.id_alone()?;
     let (shelf, kept) = undecided(&state, &text)?;
     let decision = Decision {
         sequence: kept.record.sequence,

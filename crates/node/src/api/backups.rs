@@ -129,6 +129,7 @@ async fn snapshot(
         match refusal {
             SnapshotRefusal::Gone => Problem::new(Kind::BackupGone, detail).hint("begin anew"),
             SnapshotRefusal::Busy { .. } => Problem::new(Kind::TooBusy, detail).retry_after(5),
+            SnapshotRefusal::Witness => Problem::new(Kind::Witness, detail),
             SnapshotRefusal::Stopped { .. } => Problem::new(Kind::DatasetStopped, detail),
         }
     })?;

@@ -1,19 +1,19 @@
 //! The conflict records (requirement D2), newest first.
 //!
-//! Datasets follow one another by name, so a page's end is a dataset and a place in its list:
-//! `DATASET:POSITION-INDEX`, or `DATASET:` for the beginning of a dataset's list.
+//! Datasets follow one another by name; the place within a dataset's part is `POSITION-INDEX`.
 
 use super::consistency::Read;
+use super::cursor::{self, Cursor};
 use super::incoming::{Incoming, page_limit};
 use super::json::{Json, hex};
 use super::listing::read;
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use meridian_engine_kv::{ConflictCounts, ConflictId};
+use meridian_engine_kv::ConflictCounts;
 use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName, Strategy};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -96,7 +96,7 @@ pub(crate) async fn list(
     let incoming = Incoming::new(request);
     let [after, limit] = incoming.query(["after", "limit"])?;
     let limit = page_limit(limit.as_deref())?;
-    let cursor = after.map(|after| parse_cursor(&after)).transpose()?;
+    let cursor = after.map(|after| Cursor::parse(&after)).transpose()?;
     let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut json = Json::default();
     json.raw("{\"conflicts\":[");
@@ -107,11 +107,11 @@ pub(crate) async fn list(
         let counted = read(dataset.tables(), |tables| tables.conflict_counts()).await?;
         counts.total += counted.total;
         counts.kept += counted.kept;
-        let Some(after) = starts_at(&cursor, dataset.name()) else {
+        let Some(after) = Cursor::start(cursor.as_ref(), dataset.name()) else {
             continue;
         };
         if listed == limit {
-            next.get_or_insert_with(|| format!("{}:", dataset.name()));
+            next.get_or_insert_with(|| cursor::at_beginning(dataset.name()));
             continue;
         }
         let wanted = limit - listed;
@@ -125,7 +125,7 @@ pub(crate) async fn list(
             write(&mut json, dataset.name(), &members, conflict);
             listed += 1;
         }
-        next = page.next.map(|id| format!("{}:{id}", dataset.name()));
+        next = page.next.map(|id| cursor::at(dataset.name(), id));
     }
     json.raw("],\"next\":").optional(next.as_deref());
     json.raw(&format!(
@@ -135,36 +135,6 @@ pub(crate) async fn list(
     let mut response = json.reply();
     reading.end().await?.on(response.headers_mut());
     Ok(response)
-}
-
-/// Where a dataset's list begins under the cursor; `None` where it lies before it.
-fn starts_at(
-    cursor: &Option<(String, Option<ConflictId>)>,
-    dataset: &str,
-) -> Option<Option<ConflictId>> {
-    match cursor {
-        Some((name, _)) if dataset < name.as_str() => None,
-        Some((name, after)) if dataset == name => Some(*after),
-        _ => Some(None),
-    }
-}
-
-fn parse_cursor(text: &str) -> Result<(String, Option<ConflictId>), Problem> {
-    let parsed = text.split_once(':').and_then(|(dataset, id)| {
-        let id = if id.is_empty() {
-            None
-        } else {
-            Some(id.parse().ok()?)
-        };
-        Some((dataset.to_owned(), id))
-    });
-    parsed.ok_or_else(|| {
-        Problem::new(
-            Kind::BadQuery,
-            format!("after is no place in this list: {text:?}"),
-        )
-        .hint("send back the last page's next as it was")
-    })
 }
 
 fn regions(dataset: &DatasetHandle) -> BTreeMap<OriginId, RegionName> {
@@ -338,26 +308,5 @@ mod tests {
             id(other.clone(), one.clone())
         );
         assert_ne!(id(one.clone(), other), id(one, event(3, 2, Some("2"))));
-    }
-
-    #[test]
-    fn a_cursor_is_a_dataset_and_a_place() {
-        let (dataset, id) = parse_cursor("main:7-2").unwrap();
-        assert_eq!(
-            (dataset.as_str(), id.unwrap().to_string().as_str()),
-            ("main", "7-2")
-        );
-        assert_eq!(parse_cursor("main:").unwrap(), ("main".to_owned(), None));
-        for bad in ["", "main", "main:x", "main:1"] {
-            assert_eq!(
-                parse_cursor(bad).unwrap_err().kind(),
-                Kind::BadQuery,
-                "{bad}"
-            );
-        }
-        let cursor = Some(parse_cursor("b:7-2").unwrap());
-        assert_eq!(starts_at(&cursor, "a"), None);
-        assert_eq!(starts_at(&cursor, "b").unwrap().unwrap().to_string(), "7-2");
-        assert_eq!(starts_at(&cursor, "c"), Some(None));
     }
 }

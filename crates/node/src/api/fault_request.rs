@@ -114,10 +114,9 @@ impl FaultBody {
         peers.extend(self.peer.take());
         peers.sort();
         peers.dedup();
-        let api = state.api();
-        let regions = api.topology.regions.iter().map(|region| &region.name);
-        let known: Vec<&str> = regions
-            .filter(|name| **name != api.region)
+        let known = state.peers();
+        let known: Vec<&str> = known
+            .iter()
             .map(meridian_model::RegionName::as_str)
             .collect();
         let hint = match known.as_slice() {

@@ -173,9 +173,8 @@ pub(crate) async fn lift(
     request: Request,
 ) -> Result<Response, Problem> {
     let incoming = Incoming::new(request);
-    let [] = incoming.query([])?;
+    let id = incoming.id_alone()?;
     let faults = allowed(&state)?;
-    let id = incoming.id()?;
     if faults.lift(&id) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;

@@ -3,9 +3,9 @@
 
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use crate::dataset::{DatasetHandle, ForwardError, ForwardedReply, ForwardedWrite, Written};
+use crate::dataset::{DatasetHandle, ForwardError, ForwardedReply, Written};
 use bytes::Bytes;
-use meridian_engine_kv::Request;
+use meridian_engine_kv::{ForwardedWrite, Request};
 use meridian_model::Vector;
 use std::time::Duration;
 

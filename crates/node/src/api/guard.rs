@@ -3,6 +3,7 @@
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
+use super::witness::misdirected;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
@@ -26,7 +27,8 @@ pub(crate) async fn guarded<A: Future<Output = Response>>(
     answer: impl FnOnce(Request) -> A,
 ) -> Response {
     let started = Instant::now();
-    let response = match refusal(state, route, request.headers()) {
+    let unauthorized = refusal(state, route, request.headers());
+    let response = match unauthorized.or_else(|| misdirected(state, route)) {
         Some(problem) => {
             // Reads the body away, so that the client sees the reply.
             drop(Incoming::new(request));

@@ -55,13 +55,14 @@ impl Incoming {
             return Ok(Vec::new());
         };
         let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, expected, bytes_max));
-        let bytes = collected.await.map_err(|_| {
+        let Ok(collected) = collected.await else {
+            // Whoever took so long isn't listened to any longer; the connection ends with the reply.
+            self.body = None;
             let seconds = BODY_TIMEOUT.as_secs();
-            Problem::new(
-                Kind::BodyTimeout,
-                format!("the body took longer than {seconds} s"),
-            )
-        })??;
+            let detail = format!("the body took longer than {seconds} s");
+            return Err(Problem::new(Kind::BodyTimeout, detail));
+        };
+        let bytes = collected?;
         self.body = None;
         Ok(bytes)
     }
@@ -95,6 +96,12 @@ impl Incoming {
     /// The id that the path names, behind `/v1/…/`.
     pub(crate) fn id(&self) -> Result<Cow<'_, str>, Problem> {
         decode("id", self.segment(0))
+    }
+
+    /// The id that the path names, of a request that has no query.
+    pub(crate) fn id_alone(&self) -> Result<Cow<'_, str>, Problem> {
+        let [] = self.query([])?;
+        self.id()
     }
 
     /// The query's parameters of these names; any other is an error.

@@ -358,13 +358,14 @@ fn prefer(state: &ApiState, order: &CompareOrder) -> Result<Option<RegionName>, 
             "name the rows, and set `repair`",
         );
     }
-    if state.api().topology.region(prefer).is_none() {
+    let prefer = RegionName::new(prefer);
+    if prefer != state.api().region && !state.peers().contains(&prefer) {
         return bad(
-            format!("there is no region {prefer:?}"),
-            "the regions are listed in the topology",
+            format!("there is no region {:?}", prefer.as_str()),
+            "`meridian regions` lists them",
         );
     }
-    Ok(Some(RegionName::new(prefer)))
+    Ok(Some(prefer))
 }
 
 async fn carry_out(comparisons: Arc<Comparisons>, id: u64, plans: Plans) {

@@ -11,7 +11,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use meridian_engine_kv::{FjallStore, TableReader, TablesError};
+use meridian_topology::TablePattern;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
 /// A page's keys and documents together, in bytes.
@@ -50,20 +52,22 @@ pub(crate) struct ChecksumReply {
     checksum: String,
 }
 
-/// The tables that have rows.
+/// The tables that there are.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TablesReply {
     /// Each dataset.
     datasets: Vec<TablesOfDataset>,
 }
 
-/// A dataset's tables that have rows.
+/// A dataset's tables.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TablesOfDataset {
     /// The dataset.
     dataset: String,
-    /// Their names, in order.
+    /// The names of those that have rows, in order.
     tables: Vec<String>,
+    /// The names that the topology gives, with rows or without.
+    declared: Vec<String>,
     /// Why the dataset could not be opened, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -104,12 +108,29 @@ pub(crate) async fn tables(
         datasets.push(TablesOfDataset {
             dataset: name.clone(),
             tables,
+            declared: declared(&state, name),
             error,
         });
     }
     let mut response = serialized(StatusCode::OK, &TablesReply { datasets });
     reading.end().await?.on(response.headers_mut());
     Ok(response)
+}
+
+/// The tables that the topology names for a dataset.
+fn declared(state: &ApiState, name: &str) -> Vec<String> {
+    let mut datasets = state.api().topology.datasets.iter();
+    let Some(dataset) = datasets.find(|dataset| dataset.name.as_str() == name) else {
+        return Vec::new();
+    };
+    let taken = dataset.tables.iter().flatten();
+    let taken = taken.filter_map(|pattern| match pattern {
+        TablePattern::Exact(table) => Some(table.to_string()),
+        TablePattern::Prefix(_) => None,
+    });
+    let ruled = dataset.table_rules.keys().map(ToString::to_string);
+    let names: BTreeSet<String> = taken.chain(ruled).collect();
+    names.into_iter().collect()
 }
 
 /// Lists rows of a table in key order; a page is one snapshot.

@@ -3,6 +3,7 @@
 use super::problem::{Kind, Problem};
 use super::state::{ApiState, DatasetState};
 use super::status::{DatasetCondition, condition};
+use super::witness::is_witness;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header;
@@ -21,7 +22,8 @@ pub(crate) async fn livez() -> Response {
     text("alive\n")
 }
 
-/// Whether this region serves reads and writes, with or without its peers.
+/// Whether this region serves reads and writes, with or without its peers; of a witness, whether it
+/// keeps the log and votes.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,6 +41,9 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
         .iter()
         .filter_map(|(name, dataset)| fault(dataset).map(|fault| format!("{name}: {fault}")))
         .collect();
+    if faults.is_empty() && is_witness(&state) {
+        return Ok(text("ready: a witness, which holds no tables\n"));
+    }
     if faults.is_empty() {
         return Ok(text("ready\n"));
     }

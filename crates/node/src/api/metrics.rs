@@ -7,6 +7,7 @@ use super::listing::read;
 use super::problem::{Kind, Problem};
 use super::sampling::resident_memory_bytes;
 use super::state::{ApiState, DatasetState};
+use super::witness::is_witness;
 use crate::faults::Fault;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
@@ -344,6 +345,9 @@ impl Region {
             .map(|bytes| (Vec::new(), signed(bytes)))
             .into_iter()
             .collect();
+        let witness = vec![(Vec::new(), i64::from(is_witness(&self.state)))];
+        let what = "1 where the region is a witness, which holds no tables";
+        gauges(encoder, "meridian_witness", what, &witness)?;
         gauges(
             encoder,
             "process_resident_memory_bytes",

@@ -17,6 +17,7 @@ mod aside;
 mod backups;
 mod conflicts;
 mod consistency;
+mod cursor;
 mod dead_letters;
 mod documents;
 mod door;
@@ -28,6 +29,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
+mod hints;
 mod incoming;
 mod increments;
 mod integrity;
@@ -52,6 +54,7 @@ mod state;
 mod status;
 mod timestamp;
 mod transactions;
+mod witness;
 mod writes;
 
 pub use door::Door;

@@ -3,6 +3,7 @@
 //! The type is a relative reference, `/problems/NAME`, and is what programs should look at; the
 //! rest is for people.
 
+use super::hints;
 use crate::dataset::{ExecuteError, describe};
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
@@ -106,7 +107,9 @@ kinds! {
     AsideNotFound = ("aside-not-found", NOT_FOUND, "Nothing of this id was set aside"),
     AsideDecided = ("aside-decided", CONFLICT, "It was decided already"),
     AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
+    Witness = ("witness", MISDIRECTED_REQUEST, "The region serves no rows"),
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
+    TakesNoWrites = ("takes-no-writes", CONFLICT, "This region takes no writes of the dataset"),
 }
 
 /// An error reply.
@@ -303,9 +306,8 @@ impl Problem {
         body.insert("title".to_owned(), kind.title().into());
         body.insert("status".to_owned(), kind.status().as_u16().into());
         body.insert("detail".to_owned(), detail.as_str().into());
-        if let Some(hint) = hint {
-            body.insert("hint".to_owned(), hint.as_str().into());
-        }
+        let hint = hint.as_deref().unwrap_or_else(|| hints::usual(*kind));
+        body.insert("hint".to_owned(), hint.into());
         body.extend(members.clone());
         serde_json::to_vec(&body).expect("a map of JSON values is JSON")
     }

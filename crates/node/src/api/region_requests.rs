@@ -1,10 +1,10 @@
 //! What is asked about regions, read with care, and why it is refused.
 
+use super::documents;
 use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use crate::dataset::Membership;
 use crate::known::{Known, microdegrees};
-use axum::extract::Request;
 use meridian_model::{DecidedBy, RegionAddress, RegionName};
 use meridian_replicate::ProposeError;
 use meridian_topology::{Address, Location, check_region_name, well_known};
@@ -61,8 +61,8 @@ pub(super) struct Add {
     pub(super) datasets: Option<Vec<String>>,
 }
 
-pub(super) async fn read_add(request: Request, known: &Known) -> Result<Add, Problem> {
-    let asked: AddRequest = read(request).await?;
+pub(super) async fn read_add(incoming: Incoming, known: &Known) -> Result<Add, Problem> {
+    let asked: AddRequest = read(incoming).await?;
     check_region_name(&asked.name)
         .map_err(|error| Problem::new(Kind::BadBody, error.reason).hint(error.hint))?;
     let address = address(&asked, known)?;
@@ -123,8 +123,8 @@ fn place(asked: &AddRequest) -> Result<Option<Location>, Problem> {
     })
 }
 
-pub(super) async fn read_evict(request: Request, name: &str) -> Result<DecidedBy, Problem> {
-    let asked: EvictRequest = read(request).await?;
+pub(super) async fn read_evict(incoming: Incoming, name: &str) -> Result<DecidedBy, Problem> {
+    let asked: EvictRequest = read(incoming).await?;
     if asked.confirm != name {
         let detail = format!(
             "confirm says {:?}, and the region is {name:?}",
@@ -140,17 +140,10 @@ pub(super) async fn read_evict(request: Request, name: &str) -> Result<DecidedBy
     })
 }
 
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    let mut incoming = Incoming::new(request);
-    let body = incoming.read_body(BODY_BYTES_MAX).await?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let kind = if error.is_data() {
-            Kind::BadBody
-        } else {
-            Kind::MalformedJson
-        };
-        Problem::new(kind, error.to_string())
-    })
+async fn read<T: DeserializeOwned>(mut incoming: Incoming) -> Result<T, Problem> {
+    let [] = incoming.query([])?;
+    let text = documents::text(incoming.read_body(BODY_BYTES_MAX).await?)?;
+    documents::object(&text)
 }
 
 /// Why a change has not begun.

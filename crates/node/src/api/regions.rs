@@ -10,7 +10,7 @@ use super::region_requests::{self, AddRequest, EvictRequest};
 use super::state::{ApiState, DatasetState};
 use crate::dataset::{DatasetHandle, Membership};
 use crate::known::{Known, degrees};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use meridian_model::{DecidedBy, Member, RegionName, Standing};
@@ -63,6 +63,8 @@ pub(crate) struct MemberReport {
     longitude: Option<f64>,
     /// The membership that it is known to go by.
     adopted: Option<u64>,
+    /// Whether it is a witness, which holds no tables.
+    witness: bool,
 }
 
 /// A change that is being decided.
@@ -133,7 +135,7 @@ pub(crate) async fn add(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asked = region_requests::read_add(request, &state.api().known).await?;
+    let asked = region_requests::read_add(Incoming::new(request), &state.api().known).await?;
     let region = RegionName::new(&asked.name);
     let datasets = chosen(&state, asked.datasets.as_deref())?;
     let is_member = |dataset: &DatasetHandle| {
@@ -170,11 +172,16 @@ pub(crate) async fn add(
 )]
 pub(crate) async fn remove(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let region = RegionName::new(&name);
+    let incoming = Incoming::new(request);
+    let region = RegionName::new(&incoming.id_alone()?);
     let mut begun = Vec::new();
-    for dataset in counting(&state, &region)? {
+    let datasets = counting(&state, &region)?;
+    for dataset in &datasets {
+        somebody_writes_without(&region, dataset)?;
+    }
+    for dataset in datasets {
         let proposal = Proposal::Remove {
             region: region.clone(),
         };
@@ -198,10 +205,11 @@ pub(crate) async fn remove(
 )]
 pub(crate) async fn evict(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let decided_by = region_requests::read_evict(request, &name).await?;
+    let incoming = Incoming::new(request);
+    let name = incoming.id()?.into_owned();
+    let decided_by = region_requests::read_evict(incoming, &name).await?;
     let region = RegionName::new(&name);
     let mut begun = Vec::new();
     for dataset in counting(&state, &region)? {
@@ -212,6 +220,25 @@ pub(crate) async fn evict(
         propose(dataset, proposal, &mut begun).await?;
     }
     Ok(accepted(&region, begun))
+}
+
+/// Whether another region would take the dataset's writes, by its write topology.
+fn somebody_writes_without(region: &RegionName, dataset: &DatasetHandle) -> Result<(), Problem> {
+    let writes = &dataset.promises().writes;
+    let membership = dataset.membership();
+    let mut others = membership.epoch.members.iter();
+    let is_taken = others.any(|(other, member)| {
+        other != region && member.standing == Standing::Voting && writes.takes(other)
+    });
+    if is_taken || !writes.takes(region) {
+        return Ok(());
+    }
+    let name = dataset.name();
+    let detail = format!("without region {region} nobody would take writes of dataset {name}");
+    Err(Problem::new(Kind::LastRegion, detail).hint(
+        "give the dataset another home (`home`), or another region that takes writes \
+         (`read-replicas`), in every region's topology first",
+    ))
 }
 
 async fn propose(
@@ -310,10 +337,10 @@ fn add_membership(report: &mut DatasetRegions, membership: &Membership, known: &
         OwnStanding::Joining { waiting_for } => {
             let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
             report.state = "joining";
-            report.progress = Some(format!(
-                "catches up; not yet counted by {}",
-                names.join(", ")
-            ));
+            report.progress = Some(match names.as_slice() {
+                [] => "catches up; counted by all".to_owned(),
+                names => format!("catches up; not yet counted by {}", names.join(", ")),
+            });
         }
         OwnStanding::Evicted { reason, .. } => report.reason = Some(reason.clone()),
         OwnStanding::Voting | OwnStanding::Leaving => {}
@@ -363,6 +390,7 @@ fn of_member(
         latitude: place.map(|place| place.0),
         longitude: place.map(|place| place.1),
         adopted: membership.adopted.get(region).copied(),
+        witness: known.is_witness(region),
     }
 }
 

@@ -13,12 +13,18 @@ use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
 use meridian_topology::{Limits, TableName, Topology};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The bodies of writes under way may take this much memory together, in KiB.
-const WRITES_KIB_MAX: usize = 128 * 1024;
+const WRITES_KIB_MAX: usize = 112 * 1024;
+/// And this much more where they are small, so that those who send large ones, or never end them,
+/// leave room for others.
+const SMALL_WRITES_KIB_MAX: usize = 16 * 1024;
+/// What is small.
+const SMALL_WRITE_KIB_MAX: usize = 64;
 /// What a write counts for at least, which bounds how many there are at once.
 const WRITE_KIB_MIN: usize = 16;
 /// JSON around the operations of a transaction, on top of what they may weigh themselves.
@@ -70,6 +76,7 @@ impl Clone for ApiState {
 struct Shared {
     api: Api,
     writes: Semaphore,
+    small_writes: Semaphore,
     http: HttpMetrics,
     comparisons: Arc<Comparisons>,
 }
@@ -85,10 +92,10 @@ impl ApiState {
     /// Shares what the API is about.
     #[must_use]
     pub fn new(api: Api) -> Self {
-        let writes = Semaphore::new(WRITES_KIB_MAX);
         let shared = Arc::new(Shared {
             api,
-            writes,
+            writes: Semaphore::new(WRITES_KIB_MAX),
+            small_writes: Semaphore::new(SMALL_WRITES_KIB_MAX),
             http: HttpMetrics::default(),
             comparisons: Arc::default(),
         });
@@ -122,6 +129,17 @@ impl ApiState {
     /// The datasets that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &DatasetHandle> {
         self.datasets().values().filter_map(DatasetState::running)
+    }
+
+    /// The other regions: those of the topology, and those that have joined since.
+    pub(crate) fn peers(&self) -> BTreeSet<RegionName> {
+        let regions = &self.api().topology.regions;
+        let mut peers: BTreeSet<_> = regions.iter().map(|region| region.name.clone()).collect();
+        for dataset in self.running() {
+            peers.extend(dataset.membership().epoch.members.keys().cloned());
+        }
+        peers.remove(&self.api().region);
+        peers
     }
 
     /// The running dataset that a table belongs to.
@@ -160,8 +178,13 @@ impl ApiState {
     /// Room for a write whose body has `bytes`; held until the write is answered.
     pub(crate) fn admit_write(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
         let kib = bytes.div_ceil(1024).clamp(WRITE_KIB_MIN, WRITES_KIB_MAX);
+        let is_small = kib <= SMALL_WRITE_KIB_MAX;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        self.shared.writes.try_acquire_many(kib).map_err(|_| {
+        let admitted = match self.shared.writes.try_acquire_many(kib) {
+            Err(_) if is_small => self.shared.small_writes.try_acquire_many(kib),
+            admitted => admitted,
+        };
+        admitted.map_err(|_| {
             Problem::new(
                 Kind::TooBusy,
                 "too many writes are under way in this region",

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::sampling::{resident_memory_bytes, uptime_seconds};
 use super::state::{ApiState, DatasetState};
 use super::timestamp::rfc_3339;
+use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -24,6 +25,8 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatusReply {
     region: String,
+    /// Whether it is a witness, which holds no tables.
+    witness: bool,
     zone: String,
     /// Meridian's version.
     version: &'static str,
@@ -198,7 +201,8 @@ pub(crate) async fn status(
         let declared = api.topology.datasets.iter();
         let declared = declared.filter(|it| it.name.as_str() == name);
         let promises = declared.map(|it| it.promises.clone()).next();
-        let promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
+        let mut promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
+        promises.takes_writes &= !is_witness(&state);
         let absent = |state, reason, promises| DatasetReport {
             dataset: name.clone(),
             state,
@@ -218,6 +222,7 @@ pub(crate) async fn status(
     }
     let reply = StatusReply {
         region: api.region.to_string(),
+        witness: is_witness(&state),
         zone: api.topology.zone.clone(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: uptime_seconds(api.started),

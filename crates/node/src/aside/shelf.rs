@@ -2,7 +2,9 @@
 
 use crate::dataset::LogDisk;
 use meridian_log::{LogError, Reader};
-use meridian_model::{Body, Entry, Hlc, Operation, OriginId, Position, Sequence, Transaction};
+use meridian_model::{
+    Body, Entry, Hlc, Operation, OriginId, Position, Sequence, Transaction, Version,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -144,12 +146,14 @@ impl Shelf {
         let beside = path.with_extension("new");
         let mut writer = BufWriter::new(File::create(&beside).map_err(failed)?);
         let mut touched = touched_by_kept(log, origin, held)?;
-        for_each_transaction(log, |entry, transaction| {
+        let mut decisions = Vec::new();
+        for_each_transaction(log, |entry, letter, transaction| {
             let is_kept = entry.origin == origin && entry.sequence > held;
             let before = touched.follow(&transaction, is_kept);
             if !is_kept {
                 return Ok(());
             }
+            decisions.extend(letter.map(|letter| about_letter(entry.sequence, letter)));
             let record = Record {
                 sequence: entry.sequence,
                 hlc: entry.hlc,
@@ -165,7 +169,11 @@ impl Shelf {
         fs::rename(&beside, &path).map_err(failed)?;
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(failed)?;
-        Self::open(directory, dataset, origin)
+        let shelf = Self::open(directory, dataset, origin)?;
+        for decision in decisions {
+            shelf.decide(decision)?;
+        }
+        Ok(shelf)
     }
 
     /// Opens a shelf.
@@ -255,13 +263,20 @@ impl Shelf {
     /// [`ShelfError`]; then nothing is decided.
     pub(crate) fn decide(&self, decision: Decision) -> Result<(), ShelfError> {
         let mut states = self.states();
-        let mut line = serde_json::to_vec(&decision).expect("a decision is plain JSON");
+        // A line of its own, also behind one that a crash or a full disk has torn.
+        let mut line = vec![b'\n'];
+        serde_json::to_writer(&mut line, &decision).expect("a decision is plain JSON");
         line.push(b'\n');
         let append = || {
+            let is_new = !self.decisions_at.exists();
             let mut options = File::options();
             let mut file = options.create(true).append(true).open(&self.decisions_at)?;
             file.write_all(&line)?;
-            file.sync_all()
+            file.sync_all()?;
+            match self.decisions_at.parent() {
+                Some(directory) if is_new => File::open(directory)?.sync_all(),
+                _ => Ok(()),
+            }
         };
         append().map_err(|source| unusable(&self.decisions_at, source))?;
         states.insert(decision.sequence, decision.state);
@@ -278,6 +293,18 @@ impl Shelf {
     fn states(&self) -> MutexGuard<'_, BTreeMap<Sequence, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was made in a dead letter's place isn't made again by itself: the members still have the
+/// letter, or have decided about it themselves.
+fn about_letter(sequence: Sequence, letter: Version) -> Decision {
+    let reason = format!(
+        "it was made in place of dead letter {letter}, which other regions may have decided about"
+    );
+    let state = State::Waiting {
+        reason: Some(reason),
+    };
+    Decision { sequence, state }
 }
 
 /// The rows that kept transactions touch, and what the log tells of each before that.
@@ -323,7 +350,7 @@ fn touched_by_kept(
     held: Sequence,
 ) -> Result<Touched, ShelfError> {
     let mut touched = HashMap::new();
-    for_each_transaction(log, |entry, transaction| {
+    for_each_transaction(log, |entry, _, transaction| {
         if entry.origin == origin && entry.sequence > held {
             let changes = transaction.changes.into_iter();
             touched.extend(changes.map(|it| ((it.table, it.key), Known::Nothing)));
@@ -333,9 +360,10 @@ fn touched_by_kept(
     Ok(Touched(touched))
 }
 
+/// Shows each transaction, and the dead letter in whose place it was made, if it was.
 fn for_each_transaction(
     log: &Reader<LogDisk>,
-    mut visit: impl FnMut(&Entry, Transaction) -> Result<(), ShelfError>,
+    mut visit: impl FnMut(&Entry, Option<Version>, Transaction) -> Result<(), ShelfError>,
 ) -> Result<(), ShelfError> {
     let (mut position, end) = (log.start(), log.end());
     while position < end {
@@ -343,8 +371,11 @@ fn for_each_transaction(
         for entry in &batch.entries {
             // What can't be decoded could not be applied either.
             match Body::decode(&entry.body) {
-                Ok(Body::Transaction(transaction)) => visit(entry, transaction)?,
-                Ok(Body::Captured(captured)) => visit(entry, captured.transaction)?,
+                Ok(Body::Transaction(transaction)) => visit(entry, None, transaction)?,
+                Ok(Body::Decision(decided)) if !decided.transaction.changes.is_empty() => {
+                    visit(entry, Some(decided.letter), decided.transaction)?;
+                }
+                Ok(Body::Captured(captured)) => visit(entry, None, captured.transaction)?,
                 _ => {}
             }
         }
@@ -413,17 +444,13 @@ mod tests {
 
     impl Writing {
         fn entry(&mut self, origin: OriginId, key: &str, operation: Operation) {
-            let body = Body::Transaction(Transaction {
-                changes: vec![Change {
-                    table: "t".to_owned(),
-                    key: key.to_owned(),
-                    operation,
-                }],
-                ..Transaction::default()
-            });
+            self.log(origin, &Body::Transaction(one_row(key, operation)));
+        }
+
+        fn log(&mut self, origin: OriginId, body: &Body) {
             self.hlc += 1;
             let mark: Mark = self.marks.get(origin);
-            let entry = Entry::following(mark, origin, Hlc::from_raw(self.hlc), &body);
+            let entry = Entry::following(mark, origin, Hlc::from_raw(self.hlc), body);
             self.marks.set(origin, entry.mark());
             self.log.commit(&[entry]).unwrap();
         }
@@ -431,6 +458,17 @@ mod tests {
         fn put(&mut self, origin: OriginId, key: &str) {
             let document = "1".to_owned();
             self.entry(origin, key, Operation::Put { document });
+        }
+    }
+
+    fn one_row(key: &str, operation: Operation) -> Transaction {
+        Transaction {
+            changes: vec![Change {
+                table: "t".to_owned(),
+                key: key.to_owned(),
+                operation,
+            }],
+            ..Transaction::default()
         }
     }
 
@@ -499,5 +537,47 @@ mod tests {
         let again = Shelf::open(&aside, "main", EVICTED).unwrap();
         assert_eq!(again.state(Sequence(1)), state);
         assert_eq!(again.state(Sequence(2)), State::Waiting { reason: None });
+        let (sequence, state) = (Sequence(2), State::Dropped);
+        again.decide(Decision { sequence, state }).unwrap();
+        let third = Shelf::open(&aside, "main", EVICTED).unwrap();
+        assert_eq!(third.state(sequence), State::Dropped, "behind a torn line");
+    }
+
+    #[test]
+    fn what_was_made_in_a_letters_place_is_kept_for_a_person() {
+        let directory = tempfile::tempdir().unwrap();
+        let log_at = directory.path().join("log");
+        fs::create_dir(&log_at).unwrap();
+        let mut writing = written(&log_at);
+        let letter = Version {
+            hlc: Hlc::from_raw(7),
+            origin: OTHER,
+        };
+        let document = "1".to_owned();
+        for transaction in [
+            one_row("k", Operation::Put { document }),
+            Transaction::default(),
+        ] {
+            let decided = meridian_model::Decision {
+                letter,
+                transaction,
+            };
+            writing.log(EVICTED, &Body::Decision(decided));
+        }
+        let aside = directory.path().join("aside");
+        let range = (EVICTED, Sequence(0));
+        let shelf = Shelf::fill(&aside, "main", range, &writing.log.reader()).unwrap();
+        let sequences: Vec<_> = shelf.sequences().collect();
+        assert_eq!(sequences, [Sequence(1)], "a drop has nothing to keep");
+        let state = Shelf::open(&aside, "main", EVICTED)
+            .unwrap()
+            .state(sequences[0]);
+        let State::Waiting {
+            reason: Some(reason),
+        } = state
+        else {
+            panic!("{state:?}");
+        };
+        assert!(reason.contains(&letter.to_string()), "{reason}");
     }
 }

@@ -101,6 +101,7 @@ pub async fn bootstrap(
     if candidates.is_empty() {
         return Err(OpenDatasetError::NobodyToCopyFrom);
     }
+    super::role::settle(config)?;
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = tokio::task::spawn_blocking(move || FjallStore::open(&tables_at))
@@ -108,7 +109,11 @@ pub async fn bootstrap(
         .expect("opening a store doesn't panic")?;
     let mut copying = Copying {
         config: config.clone(),
-        joiner: Joiner::new(candidates, fastrand::u64(..)),
+        joiner: if config.replica.witnesses.contains(&config.replica.region) {
+            Joiner::of_witness(candidates, fastrand::u64(..))
+        } else {
+            Joiner::new(candidates, fastrand::u64(..))
+        },
         store,
         import: None,
         bytes: 0,

@@ -6,30 +6,19 @@
 //!                       ◀──Answer::Write───
 //! ```
 //!
-//! A write is handed on once. If it surely didn't leave, or was turned away unread, the next region
-//! may be tried; once it has left, only its answer tells whether it happened.
+//! To whom it is handed, and that once it has left nobody else is tried, is decided by
+//! [`Forwarding`].
 
 use super::handle::Written;
 use super::{AskError, DatasetHandle};
 use bytes::Bytes;
-use meridian_engine_kv::{Outcome, Request};
+use meridian_engine_kv::{ForwardedWrite, Outcome};
 use meridian_model::{Answer, DecodeError, Question, RegionName, Vector};
-use meridian_replicate::Shortfall;
+use meridian_replicate::{Forwarding, HandOn, NoAnswer, Shortfall};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
-/// How long a write may be under way, beside what the dataset gives other regions to confirm it.
-const UNDER_WAY_MAX: Duration = Duration::from_secs(5);
 /// A link's messages are larger by a few bytes than what they carry.
 const AROUND_BYTES: usize = 4096;
-
-/// A write on its way to a region that takes it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ForwardedWrite {
-    pub(crate) request: Request,
-    /// What its client has seen, which the region has to have seen too.
-    pub(crate) seen: Option<Vector>,
-}
 
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,17 +59,6 @@ pub(crate) enum ForwardError {
     },
 }
 
-impl ForwardedWrite {
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (write, rest) = postcard::take_from_bytes(bytes).ok()?;
-        rest.is_empty().then_some(write)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("a request has no unencodable parts")
-    }
-}
-
 impl ForwardedReply {
     pub(crate) fn of(written: Written, applied: Vector) -> Self {
         Self::Written {
@@ -114,7 +92,7 @@ impl DatasetHandle {
     /// Whether this region takes the dataset's writes itself.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
-        self.promises.writes.takes(&self.region)
+        self.promises.writes.takes(&self.region) && !self.is_witness(&self.region)
     }
 
     /// Hands a write on to a region that takes it: the home, or the nearest that can be reached.
@@ -127,91 +105,61 @@ impl DatasetHandle {
         if bytes > bytes_max {
             return Err(ForwardError::TooLarge { bytes, bytes_max });
         }
-        let timeout = UNDER_WAY_MAX + self.promises.acknowledgement_timeout;
-        let mut reasons = Vec::new();
         let takers = self.nearest.iter();
-        for region in takers.filter(|region| self.promises.writes.takes(region)) {
-            let question = Question::Write(encoded.clone());
-            let asked = self.questions.send(&self.name, region, question);
-            let (id, answer) = match asked {
-                Ok(sent) => sent,
-                Err(error) => {
-                    reasons.push(error.to_string());
-                    continue;
+        let takers =
+            takers.filter(|region| self.promises.writes.takes(region) && !self.is_witness(region));
+        let mut forwarding = Forwarding::new(takers.cloned().collect());
+        let mut next = forwarding.begin();
+        loop {
+            let region = match next {
+                HandOn::To(region) => region,
+                HandOn::NowhereToGo { reasons } => {
+                    return Err(ForwardError::NowhereToGo { reasons });
+                }
+                HandOn::Unknown { region, reason } => {
+                    return Err(ForwardError::Unknown { region, reason });
                 }
             };
-            let unknown = |reason: String| ForwardError::Unknown {
-                region: region.clone(),
-                reason,
+            next = match self.hand_to(&region, encoded.clone()).await {
+                Ok(bytes) => {
+                    let unreadable = |source| ForwardError::Unreadable { region, source };
+                    return ForwardedReply::decode(&bytes).map_err(unreadable);
+                }
+                Err(outcome) => forwarding.unanswered(outcome),
             };
-            match tokio::time::timeout(timeout, answer).await {
-                Ok(Ok(Answer::Write(bytes))) => {
-                    return ForwardedReply::decode(&bytes).map_err(|source| {
-                        ForwardError::Unreadable {
-                            region: region.clone(),
-                            source,
-                        }
-                    });
-                }
-                Ok(Ok(Answer::Unavailable { reason })) => {
-                    let peer = region.clone();
-                    reasons.push(AskError::Unavailable { peer, reason }.to_string());
-                }
-                Ok(Ok(_)) => return Err(unknown("it answered something else".to_owned())),
-                Ok(Err(_)) => return Err(unknown("the link to it was lost".to_owned())),
-                Err(_) => {
-                    self.questions.forget(id);
-                    let ms = timeout.as_millis();
-                    return Err(unknown(format!("it didn't answer within {ms} ms")));
-                }
+        }
+    }
+
+    /// Hands a write to a region and waits for its answer.
+    async fn hand_to(&self, region: &RegionName, encoded: Bytes) -> Result<Bytes, NoAnswer> {
+        let timeout = Forwarding::patience(self.promises.acknowledgement_timeout);
+        let question = Question::Write(encoded);
+        let (id, answer) = self
+            .questions
+            .send(&self.name, region, question)
+            .map_err(|error| NoAnswer::Stayed(error.to_string()))?;
+        let lost = |reason: String| Err(NoAnswer::Lost(reason));
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(Answer::Write(bytes))) => Ok(bytes),
+            Ok(Ok(Answer::Unavailable { reason })) => {
+                let peer = region.clone();
+                let error = AskError::Unavailable { peer, reason };
+                Err(NoAnswer::TurnedAway(error.to_string()))
+            }
+            Ok(Ok(_)) => lost("it answered something else".to_owned()),
+            Ok(Err(_)) => lost("the link to it was lost".to_owned()),
+            Err(_) => {
+                self.questions.forget(id);
+                let ms = timeout.as_millis();
+                lost(format!("it didn't answer within {ms} ms"))
             }
         }
-        Err(ForwardError::NowhereToGo { reasons })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meridian_engine_kv::{Action, Precondition, PreconditionKind, RowOperation, Tags};
-    use meridian_model::{Hlc, IdempotencyKey, OriginId};
-
-    fn write() -> ForwardedWrite {
-        let (table, key) = ("t".to_owned(), "k".to_owned());
-        ForwardedWrite {
-            request: Request {
-                operations: vec![RowOperation {
-                    table: table.clone(),
-                    key: key.clone(),
-                    action: Action::Put {
-                        document: "{}".to_owned(),
-                    },
-                }],
-                preconditions: vec![Precondition {
-                    table,
-                    key,
-                    kind: PreconditionKind::IfMatch(Tags::Versions(vec!["1-2".to_owned()])),
-                }],
-                idempotency: Some(IdempotencyKey {
-                    key: "once".to_owned(),
-                    fingerprint: 7,
-                }),
-            },
-            seen: Some([(OriginId(1), Hlc::from_raw(9))].into_iter().collect()),
-        }
-    }
-
-    #[test]
-    fn a_write_reads_back_and_no_part_of_it_does() {
-        let bytes = write().encode();
-        let again = ForwardedWrite::decode(&bytes).unwrap();
-        assert_eq!(again.request, write().request);
-        assert_eq!(again.seen, write().seen);
-        for end in 0..bytes.len() {
-            assert!(ForwardedWrite::decode(&bytes[..end]).is_none(), "{end}");
-        }
-        assert!(ForwardedWrite::decode(&[&bytes[..], &[0]].concat()).is_none());
-    }
 
     #[test]
     fn a_reply_that_no_message_can_carry_is_none() {

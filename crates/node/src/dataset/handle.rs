@@ -19,7 +19,7 @@ use meridian_replicate::{
     StrongRead, has_reached,
 };
 use meridian_topology::Promises;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -102,6 +102,8 @@ pub(crate) enum Input {
     },
     /// Keep the log from here on.
     KeepFrom { position: Position },
+    /// The round that was written is synced, or can't be.
+    Synced,
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -260,7 +262,7 @@ impl Membership {
 pub struct DatasetHandle {
     pub(super) name: Arc<str>,
     pub(super) origin: OriginId,
-    pub(super) inbox: mpsc::Sender<Input>,
+    pub(super) inbox: Arc<mpsc::Sender<Input>>,
     pub(super) tables: TableReader<FjallStore>,
     pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
@@ -270,6 +272,7 @@ pub struct DatasetHandle {
     pub(super) region: RegionName,
     /// The other regions, the nearest first.
     pub(super) nearest: Arc<[RegionName]>,
+    pub(super) witnesses: Arc<BTreeSet<RegionName>>,
     pub(super) membership: watch::Receiver<Arc<Membership>>,
     pub(super) repairs: Repairs,
 }
@@ -305,12 +308,28 @@ impl DatasetHandle {
     /// Waits until all of `seen` has been applied here; `false` when it takes longer than
     /// `timeout`.
     pub async fn wait_for(&self, seen: &Vector, timeout: Duration) -> bool {
-        let mut applied = self.applied.clone();
-        let waited = applied.wait_for(|applied| {
-            has_reached(applied, seen)
-                || has_reached(applied, &self.membership.borrow().reachable(seen))
-        });
-        matches!(tokio::time::timeout(timeout, waited).await, Ok(Ok(_)))
+        let (mut applied, mut membership) = (self.applied.clone(), self.membership.clone());
+        let waited = async {
+            loop {
+                let here = applied.borrow_and_update().clone();
+                if has_reached(&here, seen) {
+                    return true;
+                }
+                let reachable = membership.borrow_and_update().reachable(seen);
+                if has_reached(&here, &reachable) {
+                    return true;
+                }
+                // Whichever comes first; either may be the last for a long time.
+                let changed = tokio::select! {
+                    changed = applied.changed() => changed,
+                    changed = membership.changed() => changed,
+                };
+                if changed.is_err() {
+                    return false;
+                }
+            }
+        };
+        matches!(tokio::time::timeout(timeout, waited).await, Ok(true))
     }
 
     /// Executes a client's transaction. When this returns `Ok` it is durable here, and in as many
@@ -347,6 +366,12 @@ impl DatasetHandle {
             let reason = "the dataset ended before it could answer".to_owned();
             Err(ExecuteError::LogFailed { reason })
         })
+    }
+
+    /// Whether a region holds no tables.
+    #[must_use]
+    pub fn is_witness(&self, region: &RegionName) -> bool {
+        self.witnesses.contains(region)
     }
 
     /// What the dataset promises to its clients.
@@ -567,5 +592,65 @@ impl DatasetHandle {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         status.members.get(region).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{DatasetConfig, MachineClock, RepairConfig, open};
+    use crate::faults::DiskLevers;
+    use meridian_engine_kv::{Limits, Strategies};
+    use meridian_replicate::{Arrival, Config};
+
+    fn config(directory: &std::path::Path) -> DatasetConfig {
+        let region = RegionName::new("a");
+        DatasetConfig {
+            name: "main".to_owned(),
+            directory: directory.to_owned(),
+            replica: Config {
+                regions: vec![region.clone()],
+                region,
+                arrival: Arrival::Founding,
+                witnesses: Default::default(),
+                evict_after: None,
+                log_bytes_max: 1 << 30,
+                log_bytes_limit: 1 << 30,
+                drift_max: Duration::from_millis(500),
+                report_interval: Duration::from_secs(1),
+                settle: Duration::ZERO,
+                log_retention: Duration::ZERO,
+            },
+            promises: Promises::default(),
+            nearest: Vec::new(),
+            limits: Limits::default(),
+            strategies: Strategies::default(),
+            stop_at_dead_letters: false,
+            disk: DiskLevers::default(),
+            repair: RepairConfig::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_was_lost_with_a_region_hears_of_its_cut_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let opened = open(config(directory.path()), MachineClock::start());
+        let (mut handle, _running) = opened.unwrap();
+        let (publish, membership) = watch::channel(handle.membership());
+        handle.membership = membership;
+        let lost = OriginId(9);
+        let seen: Vector = [(lost, Hlc::from_raw(7))].into_iter().collect();
+        let waiting = {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.wait_for(&seen, Duration::from_secs(600)).await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        // Nothing is written here meanwhile.
+        let mut evicted = Membership::clone(&handle.membership());
+        evicted.cuts.insert(lost, Hlc::ZERO);
+        publish.send_replace(Arc::new(evicted));
+        let reached = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert!(reached.expect("it is told").unwrap());
     }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The thread takes all that waits in its inbox as one round, so a group commit grows with the load
-//! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
+//! by itself and an idle dataset commits at once; while the disk syncs a round of several clients, the
+//! next one is staged (`overlap.rs`). Readers don't pass through here: they read the
 //! committed tables directly.
 
 use crate::faults::FaultyDisk;
@@ -22,11 +23,14 @@ mod forwarding;
 mod handle;
 mod mending;
 mod open;
+mod overlap;
 mod postman;
 mod questions;
 mod repair;
 mod replies;
+mod role;
 mod room;
+mod syncer;
 mod thread;
 
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
@@ -46,7 +50,7 @@ pub(crate) type TablesSnapshot = meridian_engine_kv::Snapshot<
 /// The disk under a dataset's log.
 pub type LogDisk = FaultyDisk<Directory>;
 
-pub(crate) use forwarding::{ForwardError, ForwardedReply, ForwardedWrite};
+pub(crate) use forwarding::{ForwardError, ForwardedReply};
 pub(crate) use handle::Input;
 pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;

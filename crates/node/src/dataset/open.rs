@@ -63,9 +63,28 @@ pub enum OpenDatasetError {
     /// It should begin with a copy of a peer's tables, and there is no peer.
     #[error("there is no other region to copy the tables from")]
     NobodyToCopyFrom,
+    /// The directory is a witness's and the topology says otherwise, or the other way round.
+    #[error("{} {}", path.display(), role(*was_witness))]
+    Role {
+        /// The directory.
+        path: PathBuf,
+        /// Whether it is a witness's.
+        was_witness: bool,
+    },
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
+}
+
+fn role(was_witness: bool) -> &'static str {
+    if was_witness {
+        "was begun by a witness and has no rows, and the topology says that the region holds tables: \
+         put `witness = true` back, or remove the region and let it join anew with an empty \
+         directory"
+    } else {
+        "was begun by a region that holds tables, and the topology says that it is a witness: take \
+         `witness` out again, or remove the region and let it join anew with an empty directory"
+    }
 }
 
 /// Opens a dataset, recovers it, and starts its thread.
@@ -85,6 +104,7 @@ pub(crate) fn open_asking(
     clock: MachineClock,
     questions: Questions,
 ) -> Result<(DatasetHandle, Running), OpenDatasetError> {
+    super::role::settle(&config)?;
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;

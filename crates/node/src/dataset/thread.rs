@@ -5,10 +5,12 @@ use super::capturing::Captures;
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
 };
+use super::overlap::UnderWay;
 use super::postman::Postman;
 use super::repair::Repairs;
 use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
+use super::syncer::Syncer;
 use super::{Delays, LogDisk, MachineClock, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
@@ -19,7 +21,7 @@ use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -27,8 +29,9 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
 const ROUND_INPUTS_MAX: usize = 1024;
-/// … or when it has staged this much.
-const ROUND_BYTES_MAX: u64 = 8 << 20;
+/// … or when it has staged this much: a part of a peer's window, so that the peer sends while this
+/// region syncs.
+const ROUND_BYTES_MAX: u64 = 2 << 20;
 
 /// What a dataset's handles tell beside what its thread does.
 pub(super) struct Surroundings {
@@ -67,6 +70,7 @@ pub(super) fn start(
         repairs,
     } = surroundings;
     let (inbox, inputs) = mpsc::channel();
+    let inbox = Arc::new(inbox);
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
@@ -77,6 +81,9 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        inbox: Arc::downgrade(&inbox),
+        syncer: Syncer::start(&name)?,
+        under_way: None,
         mended: Vec::new(),
         captures: Captures::new(),
         repairs: repairs.clone(),
@@ -109,6 +116,7 @@ pub(super) fn start(
         promises: Arc::new(promises),
         region: worker.replica.region().clone(),
         nearest: nearest.into(),
+        witnesses: Arc::new(worker.replica.witnesses().clone()),
         repairs,
     };
     let thread = std::thread::Builder::new()
@@ -151,7 +159,7 @@ enum Job {
 pub(super) struct Worker {
     name: String,
     pub(super) replica: EmbeddedReplica,
-    clock: MachineClock,
+    pub(super) clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
@@ -159,7 +167,12 @@ pub(super) struct Worker {
     /// Client transactions that came before the dataset had settled.
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
-    replies: Vec<Staged>,
+    pub(super) replies: Vec<Staged>,
+    /// The handles' way in here.
+    pub(super) inbox: Weak<mpsc::Sender<Input>>,
+    pub(super) syncer: Syncer,
+    /// The replies of a round that is written and not durable yet.
+    pub(super) under_way: UnderWay,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
@@ -189,6 +202,12 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
+            if self.is_under_way() {
+                if running && !self.is_full() {
+                    continue;
+                }
+                self.land();
+            }
             let now = self.clock.now();
             self.tick(now);
             self.commit(now);
@@ -205,6 +224,7 @@ impl Worker {
     fn round(&mut self, first: Input, inputs: &Receiver<Input>) -> bool {
         let rest = std::iter::from_fn(|| inputs.try_recv().ok());
         for input in std::iter::once(first).chain(rest).take(ROUND_INPUTS_MAX) {
+            let has_landed = self.land_before(&input);
             let now = self.clock.now();
             match input {
                 Input::Execute { request, reply } => {
@@ -271,6 +291,8 @@ impl Worker {
                     let _ = reply.send(self.replica.captured().cloned());
                 }
                 Input::KeepFrom { position } => self.replica.keep_from(position),
+                // What it says has been seen to.
+                Input::Synced => {}
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -281,11 +303,17 @@ impl Worker {
                     let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
                 }
             }
-            if self.replica.staged_bytes() > ROUND_BYTES_MAX {
+            // What was staged while another round was under way is next.
+            if has_landed || self.is_full() {
                 break;
             }
         }
         true
+    }
+
+    /// Whether the round is as large as a round may be.
+    fn is_full(&self) -> bool {
+        self.replica.staged_bytes() > ROUND_BYTES_MAX || self.replies.len() >= ROUND_INPUTS_MAX
     }
 
     fn execute(&mut self, now: Now, job: Job, reply: Reply) {
@@ -383,11 +411,26 @@ impl Worker {
     }
 
     fn commit(&mut self, now: Now) {
-        let staged = self.replica.staged().len();
+        if self.begin_commit(now) {
+            return;
+        }
+        let is_fresh = !self.replica.staged().is_empty();
         let committed = self.replica.flush(now);
-        if let Err(error) = &committed {
+        let replies = std::mem::take(&mut self.replies);
+        self.conclude(now, is_fresh, &committed, replies);
+    }
+
+    /// What follows a commit: everybody hears of it. `is_fresh` where it was of something new.
+    pub(super) fn conclude(
+        &mut self,
+        now: Now,
+        is_fresh: bool,
+        committed: &Result<(), CommitError>,
+        replies: Vec<Staged>,
+    ) {
+        if let Err(error) = committed {
             tracing::error!(dataset = self.name, error = %describe(error), "a commit failed");
-        } else if staged > 0 {
+        } else if is_fresh {
             self.counts.commits += 1;
             self.count_visible();
             if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
@@ -396,9 +439,9 @@ impl Worker {
             }
             self.publish_applied();
         }
-        self.answer(now, &committed);
+        self.answer(now, committed, replies);
         self.answer_mended(committed.is_ok());
-        self.answer_captures(&committed);
+        self.answer_captures(committed);
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();
@@ -418,9 +461,9 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>) {
-        let mut round = Vec::with_capacity(self.replies.len());
-        for staged in std::mem::take(&mut self.replies) {
+    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>, replies: Vec<Staged>) {
+        let mut round = Vec::with_capacity(replies.len());
+        for staged in replies {
             let Staged {
                 outcome,
                 sequence,

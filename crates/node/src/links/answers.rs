@@ -1,7 +1,7 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
 use crate::api::carry_out;
-use crate::dataset::{DatasetHandle, describe};
+use crate::dataset::{DatasetHandle, Membership, describe};
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
 use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId};
@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 const AT_ONCE_MAX: usize = 64;
 /// A part of a snapshot is this large at most, in bytes, unless one record is larger.
 const PART_BYTES: usize = 1 << 20;
+/// What a region that holds no tables says to questions about them.
+const WITNESS: &str = "the region is a witness and holds no tables";
 /// Writes that one peer has handed on and that are under way at once; they may all wait for one
 /// commit, or for other regions.
 const WRITES_AT_ONCE_MAX: usize = 4096;
@@ -82,8 +84,23 @@ fn unexpected(dataset: &DatasetHandle, peer: &RegionName) -> Option<String> {
     (!is_expected).then(|| format!("region {peer} isn't expected to join there"))
 }
 
+/// Why a region that is no member gets no answer: it was let go, and with it what it may see. How
+/// it stands it may always ask, and whether it may have a snapshot is looked at with that.
+fn stranger(membership: &Membership, peer: &RegionName, question: &Question) -> Option<String> {
+    let is_for_all = matches!(question, Question::Epoch | Question::Snapshot { .. });
+    let is_member = membership.epoch.members.contains_key(peer);
+    (!is_for_all && !is_member).then(|| format!("region {peer} is not a member there"))
+}
+
 async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) -> Answer {
+    if let Some(reason) = stranger(&dataset.membership(), peer, &question) {
+        return unavailable(&reason);
+    }
+    let is_witness = dataset.is_witness(dataset.region());
     match question {
+        // Whoever asks goes on to another region.
+        Question::Write(_) if is_witness => unavailable(WITNESS),
+        _ if is_witness && question.is_about_rows() => unavailable(WITNESS),
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
         Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
         Question::Held => Answer::Held(dataset.log().marks().vector()),
@@ -114,5 +131,53 @@ async fn snapshot(dataset: &DatasetHandle, id: SnapshotId, after: Option<Bytes>)
             unavailable(&reason)
         }
         Err(error) => unavailable(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Epoch, Member, Standing, Vector};
+    use meridian_replicate::OwnStanding;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn who_is_no_member_learns_nothing_but_that() {
+        let member = |region: &str| {
+            let member = Member {
+                origin: None,
+                standing: Standing::Voting,
+                address: None,
+            };
+            (RegionName::new(region), member)
+        };
+        let membership = Membership {
+            epoch: Epoch {
+                number: 3,
+                members: [member("a"), member("b")].into(),
+            },
+            standing: OwnStanding::Voting,
+            adopted: BTreeMap::new(),
+            deciding: None,
+            cuts: BTreeMap::new(),
+        };
+        let covering = Vector::default();
+        let rows = [
+            Question::Held,
+            Question::Applied,
+            Question::Write(Bytes::new()),
+            Question::Digests(Vec::new()),
+            Question::Fetch {
+                names: Vec::new(),
+                covering,
+            },
+        ];
+        let (b, removed) = (RegionName::new("b"), RegionName::new("c"));
+        for question in &rows {
+            assert_eq!(stranger(&membership, &b, question), None);
+            let refused = stranger(&membership, &removed, question);
+            assert!(refused.is_some(), "{question:?}");
+        }
+        assert_eq!(stranger(&membership, &removed, &Question::Epoch), None);
     }
 }

@@ -6,6 +6,7 @@ use meridian_engine_kv::{FjallStore, Limits, Tables};
 use meridian_log::{Directory, Log, LogConfig};
 use meridian_model::{Change, Micros, Operation, OriginId, RegionName};
 use meridian_replicate::{Config, Engine as _, Executed, Now, Replica};
+use meridian_topology::{Promises, Writes};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,6 +37,7 @@ fn three_letters(directory: &Path) {
         drift_max: Duration::from_millis(500),
         report_interval: Duration::from_secs(1),
         log_retention: Duration::ZERO,
+        witnesses: std::collections::BTreeSet::new(),
         arrival: meridian_replicate::Arrival::Founding,
         evict_after: None,
         settle: Duration::ZERO,
@@ -200,4 +202,23 @@ async fn a_letter_is_edited_once_however_often_that_is_sent() {
         .problem(404, "dead-letter-not-found");
     let row = region.get("/v1/tables/t/rows/k").await.ok(200);
     assert_eq!(row.text(), "1");
+}
+
+#[tokio::test]
+async fn a_region_that_takes_no_writes_decides_about_no_letter() {
+    let home = Promises {
+        writes: Writes::Home(RegionName::new("eu-west-1")),
+        ..Promises::default()
+    };
+    let region = Region::with(Setting {
+        before_all: Some(three_letters),
+        promises: home,
+        ..Setting::default()
+    });
+    let listed = region.get("/v1/dead-letters").await.ok(200).json();
+    let id = listed["dead_letters"][0]["id"].as_str().unwrap();
+    let dropped = region.delete(&format!("/v1/dead-letters/{id}")).await;
+    let problem = dropped.problem(409, "takes-no-writes");
+    assert_eq!(problem["hint"], "ask region eu-west-1");
+    assert_eq!(waiting(&region).await, (3, 3), "nothing was decided");
 }

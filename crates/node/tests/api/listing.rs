@@ -120,8 +120,8 @@ async fn tables_are_listed_by_dataset() {
     assert_eq!(
         listed.json(),
         json!({"datasets": [
-            {"dataset": "main", "tables": ["a", "b"]},
-            {"dataset": "other", "tables": ["other"]},
+            {"dataset": "main", "tables": ["a", "b"], "declared": []},
+            {"dataset": "other", "tables": ["other"], "declared": ["stock"]},
         ]})
     );
 }

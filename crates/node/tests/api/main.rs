@@ -15,6 +15,7 @@ mod increments;
 mod keys;
 mod listing;
 mod problems;
+mod regions;
 mod rows;
 mod sessions;
 mod sockets;

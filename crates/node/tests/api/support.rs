@@ -41,7 +41,7 @@ engine = "embedded"
 [[dataset]]
 name = "other"
 engine = "embedded"
-tables = ["other*"]
+tables = ["other*", "stock"]
 "#;
 
 /// A region of one, and its API.
@@ -71,6 +71,10 @@ pub struct Setting {
     pub faults: Option<Faults>,
     /// Done in the region's directory before it starts.
     pub before_all: Option<fn(&Path)>,
+    /// What clients are promised, and which regions take writes.
+    pub promises: Promises,
+    /// The members of its datasets, of which it is the only one that runs.
+    pub founders: &'static [&'static str],
 }
 
 impl Default for Setting {
@@ -83,6 +87,8 @@ impl Default for Setting {
             before: |_| {},
             faults: None,
             before_all: None,
+            promises: Promises::default(),
+            founders: &["us-east-1"],
         }
     }
 }
@@ -209,7 +215,7 @@ impl Reply {
         let problem = self.json();
         assert_eq!(problem["type"], format!("/problems/{name}"), "{problem}");
         assert_eq!(problem["status"], status);
-        for member in ["title", "detail"] {
+        for member in ["title", "detail", "hint"] {
             assert!(!problem[member].as_str().unwrap().is_empty(), "{problem}");
         }
         problem
@@ -224,7 +230,11 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
         name: name.to_owned(),
         directory: directory.join(name),
         replica: Config {
-            regions: vec![region.clone()],
+            regions: setting
+                .founders
+                .iter()
+                .map(|it| RegionName::new(it))
+                .collect(),
             region,
             arrival: meridian_replicate::Arrival::Founding,
             evict_after: None,
@@ -234,8 +244,9 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
             log_retention: Duration::ZERO,
+            witnesses: std::collections::BTreeSet::new(),
         },
-        promises: Promises::default(),
+        promises: setting.promises.clone(),
         nearest: Vec::new(),
         limits: Limits {
             // As the topology has it.

@@ -7,7 +7,8 @@
 //! 1. a copy that fails its checksum, or that carries a version which its own region has never
 //!    seen, is bad, whatever the others hold;
 //! 2. of those left the greatest version wins, a delete's too: that is the law of every write;
-//! 3. where the greatest version comes with several contents, the majority of the regions decides;
+//! 3. where the greatest version comes with several contents (or as a row here and a delete there),
+//!    the majority of the regions decides;
 //! 4. where some have the row and some have nothing at all, not even the memory of a delete, the
 //!    versions say nothing: the majority of the regions decides;
 //! 5. what no majority decides waits for a person.
@@ -94,7 +95,8 @@ fn elect(copies: &BTreeMap<RegionName, Holds>, regions: usize) -> Option<(&Regio
             return None;
         }
     }
-    let of_newest: Copies<'_> = rows
+    // One of them may have become a delete.
+    let of_newest: Copies<'_> = fine
         .into_iter()
         .filter(|(_, holds)| holds.latest() == newest_row)
         .collect();
@@ -218,6 +220,22 @@ mod tests {
         assert_eq!(
             verdicts(&[row(3, 1), row(3, 2)], 3),
             [const { Verdict::Unheard }; 2]
+        );
+    }
+
+    #[test]
+    fn one_version_that_is_a_row_here_and_a_delete_there_is_for_the_majority_too() {
+        assert_eq!(
+            verdicts(&[row(5, 1), tombstone(5), tombstone(5)], 3),
+            [take(1), Verdict::Theirs, Verdict::Theirs]
+        );
+        assert_eq!(
+            verdicts(&[row(5, 1), tombstone(5), row(5, 1)], 3),
+            [Verdict::Theirs, take(0), Verdict::Theirs]
+        );
+        assert_eq!(
+            verdicts(&[row(5, 1), tombstone(5)], 2),
+            [const { Verdict::Split }; 2]
         );
     }
 

@@ -8,6 +8,9 @@ use meridian_model::{
 /// A question that got no answer is put again this often before another sponsor is tried.
 const TRIES: u32 = 3;
 
+/// After the keys of all records.
+const END: Bytes = Bytes::from_static(&[u8::MAX]);
+
 /// Fetches a snapshot: which question is next, and what to make of its answer. How long to wait
 /// for an answer is the caller's business.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Joiner {
     unanswered: u32,
     attempts: u64,
     last_error: Option<String>,
+    /// Only where the snapshot stands is wanted.
+    skips_records: bool,
 }
 
 /// What came of an answer.
@@ -53,6 +58,17 @@ impl Joiner {
             unanswered: 0,
             attempts: 1,
             last_error: None,
+            skips_records: false,
+        }
+    }
+
+    /// The same for a region that holds no tables: it learns where a snapshot stands, and takes
+    /// none of its records.
+    #[must_use]
+    pub fn of_witness(candidates: Vec<RegionName>, fresh: u64) -> Self {
+        Self {
+            skips_records: true,
+            ..Self::new(candidates, fresh)
         }
     }
 
@@ -110,7 +126,10 @@ impl Joiner {
     }
 
     fn take(&mut self, part: SnapshotPart, fresh: u64) -> JoinProgress {
-        let SnapshotPart { records, head: end } = part;
+        let SnapshotPart {
+            mut records,
+            head: end,
+        } = part;
         match records.last() {
             Some(last) => self.after = Some(last.key.clone()),
             None if end.is_none() => {
@@ -118,6 +137,10 @@ impl Joiner {
                 return JoinProgress::None;
             }
             None => {}
+        }
+        if self.skips_records {
+            records.clear();
+            self.after = Some(END);
         }
         self.unanswered = 0;
         let begins = !std::mem::replace(&mut self.is_begun, true);
@@ -234,5 +257,33 @@ mod tests {
             assert_eq!(asks(&joiner), ("b", 9, None));
             assert_eq!(joiner.attempts(), 2);
         }
+    }
+
+    #[test]
+    fn a_witness_learns_where_the_snapshot_stands_and_takes_no_records() {
+        let mut joiner = Joiner::of_witness(vec![RegionName::new("a")], 7);
+        let beginning = joiner.question();
+        let progress = joiner.answered(part(&["k1", "k2"], false), 8);
+        assert_eq!(
+            progress,
+            JoinProgress::Records {
+                begins: true,
+                records: Vec::new(),
+                end: None,
+            }
+        );
+        let Question::Snapshot { id, after } = joiner.question() else {
+            panic!("not a question for a snapshot");
+        };
+        assert!(matches!(beginning, Question::Snapshot { id: first, .. } if first == id));
+        assert!(
+            after.is_some_and(|after| after[..] > b"z"[..]),
+            "the end is next"
+        );
+        let progress = joiner.answered(part(&[], true), 9);
+        let JoinProgress::Records { records, end, .. } = progress else {
+            panic!("nothing came of it");
+        };
+        assert!(records.is_empty() && end.is_some());
     }
 }

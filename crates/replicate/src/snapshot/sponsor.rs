@@ -55,6 +55,9 @@ pub enum SnapshotRefusal {
         /// Why.
         reason: String,
     },
+    /// There are no tables.
+    #[error("the region is a witness and holds no tables")]
+    Witness,
 }
 
 impl<V> Sponsor<V> {
@@ -145,6 +148,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         id: SnapshotId,
         is_beginning: bool,
     ) -> Result<Opened<E::View>, SnapshotRefusal> {
+        if self.is_witness() {
+            return Err(SnapshotRefusal::Witness);
+        }
         self.sponsor.expire(now.elapsed);
         if let Some(mut opened) = self.sponsor.find(now.elapsed, id) {
             if mutation::active(Mutation::SnapshotWithoutTail) {
@@ -216,7 +222,7 @@ impl SnapshotRefusal {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Gone => Answer::SnapshotGone,
-            Self::Busy { .. } | Self::Stopped { .. } => Answer::Unavailable {
+            Self::Busy { .. } | Self::Stopped { .. } | Self::Witness => Answer::Unavailable {
                 reason: self.to_string(),
             },
         }

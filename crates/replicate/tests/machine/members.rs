@@ -5,11 +5,11 @@ use meridian_model::{DecidedBy, Message, RegionName, Standing, WIRE_VERSION_MAX}
 use meridian_replicate::{Arrival, OwnStanding, Proposal, ProposeError, Sender, WriteError};
 use std::time::Duration;
 
-fn name(region: &str) -> RegionName {
+pub fn name(region: &str) -> RegionName {
     RegionName::new(region)
 }
 
-fn region(own: &str, founders: &[&str]) -> Region {
+pub fn region(own: &str, founders: &[&str]) -> Region {
     let mut region = Region::new(own);
     region.founders = founders.iter().map(|it| name(it)).collect();
     // A newcomer reads the log from its beginning.
@@ -21,7 +21,7 @@ fn region(own: &str, founders: &[&str]) -> Region {
 }
 
 /// Founders, running; the first has origin 1, and so on.
-fn founded(names: &[&str]) -> Vec<Region> {
+pub fn founded(names: &[&str]) -> Vec<Region> {
     let mut regions: Vec<Region> = names.iter().map(|own| region(own, names)).collect();
     for (region, origin) in regions.iter_mut().zip(1..) {
         region.start(origin);
@@ -30,7 +30,7 @@ fn founded(names: &[&str]) -> Vec<Region> {
 }
 
 /// `receiver` subscribes at `sender` and takes what it is given.
-fn deliver(sender: &mut Region, receiver: &mut Region, elapsed: Duration, wire_version: u16) {
+pub fn deliver(sender: &mut Region, receiver: &mut Region, elapsed: Duration, wire_version: u16) {
     let (sent_at, received_at) = (sender.now(elapsed), receiver.now(elapsed));
     let (from, to) = (sender.name.clone(), receiver.name.clone());
     let mut stream = sender.sender();
@@ -89,7 +89,7 @@ fn serve(
 }
 
 /// All of them are connected for so many seconds.
-fn together(regions: &mut [Region], from: u64, to: u64) {
+pub fn together(regions: &mut [Region], from: u64, to: u64) {
     for step in from * 2..to * 2 {
         let elapsed = Duration::from_millis(step * 500);
         tick(regions, elapsed);
@@ -105,7 +105,7 @@ fn together(regions: &mut [Region], from: u64, to: u64) {
     }
 }
 
-fn tick(regions: &mut [Region], elapsed: Duration) {
+pub fn tick(regions: &mut [Region], elapsed: Duration) {
     for region in regions {
         let now = region.now(elapsed);
         region.machine().tick(now).expect("a tick");
@@ -120,7 +120,7 @@ fn apart(regions: &mut [Region], from: u64, to: u64) {
     }
 }
 
-fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), ProposeError> {
+pub fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), ProposeError> {
     let now = region.now(seconds(at));
     let outcome = region.machine().propose(now, proposal);
     region.machine().flush(now).expect("a commit");
@@ -134,24 +134,24 @@ fn add(region: &str) -> Proposal {
     }
 }
 
-fn remove(region: &str) -> Proposal {
+pub fn remove(region: &str) -> Proposal {
     Proposal::Remove {
         region: name(region),
     }
 }
 
-fn evict(region: &str, decided_by: DecidedBy) -> Proposal {
+pub fn evict(region: &str, decided_by: DecidedBy) -> Proposal {
     Proposal::Evict {
         region: name(region),
         decided_by,
     }
 }
 
-fn write(region: &mut Region, at: u64, key: &str) -> Result<(), String> {
+pub fn write(region: &mut Region, at: u64, key: &str) -> Result<(), String> {
     region.run(seconds(at), &request(key, put("1"))).map(|_| ())
 }
 
-fn members(region: &mut Region) -> Vec<(String, Standing)> {
+pub fn members(region: &mut Region) -> Vec<(String, Standing)> {
     let members = &region.machine().epoch().members;
     let named = members
         .iter()
@@ -367,4 +367,81 @@ fn nothing_is_proposed_that_a_member_does_not_understand() {
     a.start(1);
     assert_eq!(a.machine().all_speak(2), Ok(()));
     propose(&mut a, 5, add("c")).expect("now it does");
+}
+
+/// Asks for a decision about a dead letter that nobody has heard of: what is refused before the
+/// letter is looked for tells whether this region may decide at all.
+fn decide(region: &mut Region, at: u64) -> Result<(), WriteError<()>> {
+    use meridian_model::{Hlc, OriginId, Version};
+    let letter = Version {
+        hlc: Hlc::from_raw(1),
+        origin: OriginId(1),
+    };
+    let now = region.now(seconds(at));
+    let decided = region.machine().decide(now, letter, |_, _| {
+        Ok(meridian_replicate::Decided {
+            executed: meridian_replicate::Executed {
+                changes: Vec::new(),
+                idempotency: None,
+                reply: (),
+            },
+            settles: true,
+        })
+    });
+    region.machine().flush(now).expect("a commit");
+    decided
+}
+
+#[test]
+fn who_takes_no_writes_decides_about_no_letters() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    decide(&mut regions[2], 3).expect("it counts");
+    propose(&mut regions[0], 3, remove("c")).expect("a proposal");
+    // It has said its last word, and nobody waits for more.
+    for second in 3..10 {
+        together(&mut regions, second, second + 1);
+        if regions[2].machine().standing() == OwnStanding::Leaving {
+            break;
+        }
+    }
+    assert_eq!(regions[2].machine().standing(), OwnStanding::Leaving);
+    let refused = decide(&mut regions[2], 10);
+    assert!(
+        matches!(refused, Err(WriteError::NotServing { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn who_has_not_begun_decides_about_no_letters() {
+    let mut b = region("b", &["a"]);
+    b.start(9);
+    let refused = decide(&mut b, 1);
+    assert!(
+        matches!(refused, Err(WriteError::NotServing { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_region_that_the_topology_names_later_has_to_join() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    let all = ["a", "b", "c"].map(name).to_vec();
+    for (region, origin) in regions.iter_mut().zip(1..) {
+        region.founders.clone_from(&all);
+        region.machine = None;
+        region.start(origin);
+        assert_eq!(members(region).len(), 2, "no vote has let it in");
+    }
+    let mut c = region("c", &["a", "b", "c"]);
+    c.start(9);
+    deliver(&mut regions[0], &mut c, seconds(4), WIRE_VERSION_MAX);
+    let refused = write(&mut c, 4, "k").expect_err("it has none of the others' rows");
+    assert!(refused.contains("has to join"), "{refused}");
+    // By itself it is let in, and the others' votes count as before.
+    propose(&mut regions[0], 4, add("c")).expect("a proposal");
+    together(&mut regions, 4, 7);
+    assert_eq!(members(&mut regions[1]).len(), 3);
 }

@@ -8,6 +8,7 @@ use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
     Arrival, Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub type Machine = Replica<MemoryDisk, Tables<MemoryStore>>;
@@ -27,6 +28,7 @@ pub struct Region {
     pub founders: Vec<RegionName>,
     pub arrival: Arrival,
     pub evict_after: Option<Duration>,
+    pub witnesses: BTreeSet<RegionName>,
     pub machine: Option<Machine>,
 }
 
@@ -56,6 +58,7 @@ impl Region {
             founders: vec![RegionName::new("a"), RegionName::new("b")],
             arrival: Arrival::Founding,
             evict_after: None,
+            witnesses: BTreeSet::new(),
             machine: None,
         }
     }
@@ -87,6 +90,7 @@ impl Region {
             report_interval: Duration::from_millis(500),
             settle: seconds(2),
             log_retention: self.log_retention,
+            witnesses: self.witnesses.clone(),
         };
         let machine = Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)));
         self.machine = Some(machine.expect("a machine"));

@@ -75,6 +75,10 @@ impl World {
             }
             Pending::Read(read) if is_held => end(promises, &self.nodes[index], &read),
             Pending::Read(_) => Ok(()),
+            Pending::Forwarded { link, id } => {
+                self.carried_out(index, link, id, is_held);
+                Ok(())
+            }
             Pending::Roamed { roamer, number } => {
                 let applied = self.nodes[index].replica.as_ref();
                 let applied = applied.map(|replica| replica.marks().vector());
@@ -216,6 +220,7 @@ impl World {
         for pending in staged.chain(desk.waiting.into_waiting()) {
             abandon(&mut promises.roamers, &pending);
         }
+        Self::forwards_down(promises, index);
     }
 }
 

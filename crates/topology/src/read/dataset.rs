@@ -430,9 +430,13 @@ fn taker(datasets: &[Draft<'_>], table: &str) -> Option<usize> {
 }
 
 /// The rules between datasets and regions.
-pub(super) fn check_promises(datasets: &[Draft<'_>], regions: &[&str], faults: &mut Faults<'_>) {
+pub(super) fn check_promises(
+    datasets: &[Draft<'_>],
+    named: &promises::Named<'_>,
+    faults: &mut Faults<'_>,
+) {
     for dataset in datasets {
-        promises::check(&dataset.promises, regions, faults);
+        promises::check(&dataset.promises, named, faults);
     }
 }
 

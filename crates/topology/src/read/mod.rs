@@ -97,7 +97,11 @@ fn read_root<'d>(
         faults,
     );
     dataset::check(&datasets, &root, faults);
-    dataset::check_promises(&datasets, &region::names(&regions), faults);
+    let named = promises::Named {
+        regions: region::names(&regions),
+        witnesses: region::witnesses(&regions),
+    };
+    dataset::check_promises(&datasets, &named, faults);
     Some(Topology {
         file,
         zone: zone?,

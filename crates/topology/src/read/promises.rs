@@ -23,6 +23,13 @@ pub(super) struct Draft<'d> {
     read_replicas: Vec<At<&'d str>>,
 }
 
+/// The regions' names, as far as they could be read.
+pub(super) struct Named<'d> {
+    pub(super) regions: Vec<&'d str>,
+    /// Those of them that hold no tables.
+    pub(super) witnesses: Vec<&'d str>,
+}
+
 pub(super) fn read<'d>(section: &Section<'d>, faults: &mut Faults<'_>) -> Draft<'d> {
     let consistency = one_of(
         section,
@@ -109,7 +116,9 @@ fn check_home(section: &Section<'_>, draft: &Draft<'_>, faults: &mut Faults<'_>)
 }
 
 /// What must hold between a dataset's promises and the regions there are.
-pub(super) fn check(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>) {
+pub(super) fn check(draft: &Draft<'_>, named: &Named<'_>, faults: &mut Faults<'_>) {
+    let regions = &named.regions[..];
+    check_witnesses(draft, named, faults);
     for named in draft.home.iter().chain(&draft.read_replicas) {
         if !regions.contains(&named.value) {
             let hint = nearest(named.value, regions.iter().copied()).map_or_else(
@@ -123,8 +132,32 @@ pub(super) fn check(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>
             );
         }
     }
-    check_replicas(draft, regions, faults);
+    let holds_tables = |region: &&str| !named.witnesses.contains(region);
+    let with_tables: Vec<&str> = regions.iter().copied().filter(holds_tables).collect();
+    check_replicas(draft, &with_tables, faults);
     check_acknowledgement(draft, regions.len(), faults);
+}
+
+/// A region without tables neither takes writes nor serves reads.
+fn check_witnesses(draft: &Draft<'_>, named: &Named<'_>, faults: &mut Faults<'_>) {
+    let is_witness = |region: &&At<&str>| named.witnesses.contains(&region.value);
+    for home in draft.home.iter().filter(is_witness) {
+        faults.report(
+            home.at,
+            format!("home {:?} is a witness, which holds no tables", home.value),
+            "name a region that is none",
+        );
+    }
+    for replica in draft.read_replicas.iter().filter(is_witness) {
+        faults.report(
+            replica.at,
+            format!(
+                "read replica {:?} is a witness, which holds no tables",
+                replica.value
+            ),
+            "leave it out: a witness takes no writes anyway",
+        );
+    }
 }
 
 fn check_replicas(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>) {
@@ -148,7 +181,7 @@ fn check_replicas(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>) 
     {
         faults.report(
             first.at,
-            "every region is a read replica, so nobody takes writes",
+            "every region that holds tables is a read replica, so nobody takes writes",
             "leave at least one region out of `read-replicas`",
         );
     }

@@ -21,6 +21,7 @@ pub(super) struct Draft<'d> {
     api: Option<At<Endpoint>>,
     link: Option<At<Endpoint>>,
     data_dir: Option<PathBuf>,
+    witness: bool,
 }
 
 /// What the file has to protect addresses that others can reach.
@@ -44,6 +45,13 @@ pub(super) fn names<'d>(drafts: &[Draft<'d>]) -> Vec<&'d str> {
     names.map(|name| name.value).collect()
 }
 
+/// The names of those that hold no tables, as far as they could be read.
+pub(super) fn witnesses<'d>(drafts: &[Draft<'d>]) -> Vec<&'d str> {
+    let witnesses = drafts.iter().filter(|draft| draft.witness);
+    let names = witnesses.filter_map(|draft| draft.name);
+    names.map(|name| name.value).collect()
+}
+
 fn read_one<'d>(table: At<&'d DeTable<'d>>, base: &Path, faults: &mut Faults<'_>) -> Draft<'d> {
     let section = Section::open(table, "[[region]]", schema::REGION, faults);
     let name = section.required_text("name", faults).filter(|name| {
@@ -60,6 +68,7 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, base: &Path, faults: &mut Faults<'_>
         data_dir: section
             .path("data-dir", faults)
             .map(|path| resolve(base, path.value)),
+        witness: section.flag("witness", faults),
     }
 }
 
@@ -190,6 +199,7 @@ pub(super) fn check(
     check_count(regions, root, faults);
     check_names(regions, faults);
     check_addresses(regions, faults);
+    check_witnesses(regions, faults);
     for region in regions {
         check_protection(region, protection, faults);
     }
@@ -256,6 +266,20 @@ fn check_addresses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
     }
 }
 
+/// Somebody has to hold what a witness doesn't.
+fn check_witnesses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
+    if let Some(first) = regions.first()
+        && regions.iter().all(|region| region.witness)
+    {
+        faults.report(
+            first.at,
+            "every region is a witness, so none holds tables",
+            "leave `witness` out of at least one region; two without it and one with it survive the \
+             loss of any one",
+        );
+    }
+}
+
 fn check_protection(region: &Draft<'_>, protection: &Protection, faults: &mut Faults<'_>) {
     for (key, endpoint) in [("api", &region.api), ("link", &region.link)] {
         let Some(endpoint) = endpoint else { continue };
@@ -290,6 +314,7 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>, faults: &Faults<'_>) -> Option<Vec<
                 api: draft.api.map(|api| api.value),
                 link: draft.link.map(|link| link.value),
                 data_dir: draft.data_dir,
+                witness: draft.witness,
                 position: Some(faults.position(draft.at)),
             })
         })

@@ -30,6 +30,7 @@ pub(crate) const REGION: &[Key] = &[
     key("link", r#"link = "127.0.0.1:7001""#),
     key("link-listen", r#"link-listen = "0.0.0.0:7001""#),
     key("data-dir", r#"data-dir = "/var/lib/meridian""#),
+    key("witness", "witness = true"),
 ];
 
 pub(crate) const LOCATION: &[Key] = &[

@@ -104,6 +104,18 @@ impl<'d> Section<'d> {
         Some(found.with(text?))
     }
 
+    /// A boolean; `false` where the key is absent.
+    pub(crate) fn flag(&self, key: &str, faults: &mut Faults<'_>) -> bool {
+        let Some(found) = self.value(key) else {
+            return false;
+        };
+        let flag = found.value.as_bool();
+        if flag.is_none() {
+            self.wrong_type(key, "true or false", &found, faults);
+        }
+        flag.unwrap_or_default()
+    }
+
     /// Like [`Self::text`], and reports an absent key.
     pub(crate) fn required_text(&self, key: &str, faults: &mut Faults<'_>) -> Option<At<&'d str>> {
         if self.value(key).is_none() {

@@ -78,7 +78,7 @@ error: meridian.toml:11:18: `read-replicas` in a dataset that has a home
         )),
         r#"error: meridian.toml:9:8: `home` in a dataset whose writes are taken in every region
   hint: add writes = "home", or leave `home` out
-error: meridian.toml:10:18: every region is a read replica, so nobody takes writes
+error: meridian.toml:10:18: every region that holds tables is a read replica, so nobody takes writes
   hint: leave at least one region out of `read-replicas`
 error: meridian.toml:10:44: read replica "us-east-1" is named twice
   hint: name each region once"#

@@ -45,6 +45,10 @@ impl Default for RepairConfig {
     }
 }
 
+/// Rows that wait to be mended because somebody ran into them. While no region with a good copy
+/// answers, each read of a damaged row asks again.
+const URGENT_MAX: usize = 1024;
+
 /// What repair knows and what it is to do; clones share it.
 #[derive(Clone)]
 pub(crate) struct Repairs(Arc<Shared>);
@@ -54,8 +58,8 @@ struct Shared {
     state: Mutex<State>,
     /// The row that stops the tables, as their thread says.
     blocked: watch::Sender<Option<RowName>>,
-    urgent: mpsc::UnboundedSender<RowName>,
-    urgent_rows: Mutex<Option<mpsc::UnboundedReceiver<RowName>>>,
+    urgent: mpsc::Sender<RowName>,
+    urgent_rows: Mutex<Option<mpsc::Receiver<RowName>>>,
     /// Peers' questions and this region's own that read many rows go one after the other.
     reading: Semaphore,
     /// Whole comparisons do, too.
@@ -64,7 +68,7 @@ struct Shared {
 
 impl Repairs {
     pub(super) fn new(config: RepairConfig) -> Self {
-        let (urgent, urgent_rows) = mpsc::unbounded_channel();
+        let (urgent, urgent_rows) = mpsc::channel(URGENT_MAX);
         Self(Arc::new(Shared {
             config,
             state: Mutex::default(),
@@ -78,8 +82,9 @@ impl Repairs {
 
     /// Somebody ran into a damaged row.
     pub(crate) fn mend_soon(&self, row: &RowName) {
-        // Nobody mends in a region that is shutting down.
-        let _ = self.0.urgent.send(row.clone());
+        // Nobody mends in a region that is shutting down; and where enough rows wait already, whoever
+        // reads this one again asks for it again.
+        let _ = self.0.urgent.try_send(row.clone());
     }
 
     /// The thread says for which row the tables wait.
@@ -130,5 +135,25 @@ async fn compare_in_the_background(dataset: &DatasetHandle) {
         if let Err(error) = run(dataset, request, &mut |_| {}).await {
             tracing::warn!(dataset = dataset.name(), %error, "the rows were not compared");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_of_a_damaged_row_do_not_fill_memory() {
+        let repairs = Repairs::new(RepairConfig::default());
+        let row = RowName {
+            table: "t".to_owned(),
+            key: "k".to_owned(),
+        };
+        for _ in 0..4 * URGENT_MAX {
+            repairs.mend_soon(&row);
+        }
+        let mut waiting = repairs.0.urgent_rows.lock().unwrap().take().unwrap();
+        let count = std::iter::from_fn(|| waiting.try_recv().ok()).count();
+        assert_eq!(count, URGENT_MAX);
     }
 }

@@ -115,7 +115,7 @@ pub(super) async fn run_now(
 pub(super) fn peers(dataset: &DatasetHandle) -> Vec<RegionName> {
     let membership = dataset.membership();
     let voters = membership.epoch.voters().map(|(region, _)| region);
-    let others = voters.filter(|region| *region != dataset.region());
+    let others = voters.filter(|region| *region != dataset.region() && !dataset.is_witness(region));
     others.cloned().collect()
 }
 

@@ -1,0 +1,112 @@
+//! Whether a table is there. A table comes into being with its first row and needs no declaration,
+//! so a region answers for a misspelt one as for one without rows; a person who asks for it is
+//! better told.
+//!
+//! A table is there if it has rows, or if the topology names it.
+
+use crate::client::Api;
+use crate::error::{CliError, CliResult, Exit};
+use meridian_topology::nearest;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// How many of the tables that are there a hint names.
+const NAMED_MAX: usize = 10;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tables {
+    datasets: Vec<OfDataset>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OfDataset {
+    tables: Vec<String>,
+    declared: Vec<String>,
+}
+
+/// An error if none of the regions has the table. One that can't say is taken to have it.
+pub fn check(apis: &[Api], table: &str) -> CliResult {
+    let mut names = BTreeSet::new();
+    for api in apis {
+        let Some(found) = tables(api)? else {
+            return Ok(());
+        };
+        names.extend(found);
+    }
+    if names.contains(table) {
+        return Ok(());
+    }
+    let place = match apis {
+        [api] => api.place(),
+        _ => "any region".to_owned(),
+    };
+    let error = CliError::new(
+        Exit::NotFound,
+        format!("there is no table {table:?} in {place}"),
+    );
+    Err(error.hint(hint(table, &names)))
+}
+
+fn tables(api: &Api) -> CliResult<Option<Vec<String>>> {
+    let reply = api.get("/v1/tables")?;
+    if !reply.is_success() {
+        return Ok(None);
+    }
+    let found: Tables = reply.read()?;
+    let datasets = found.datasets.into_iter();
+    let names = datasets.flat_map(|it| it.tables.into_iter().chain(it.declared));
+    Ok(Some(names.collect()))
+}
+
+fn hint(table: &str, names: &BTreeSet<String>) -> String {
+    if names.is_empty() {
+        return "no table has rows yet; `meridian tables put TABLE KEY DOCUMENT` writes one"
+            .to_owned();
+    }
+    let mut all: Vec<_> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
+    let more = names.len() - all.len();
+    let more = format!("{more} more");
+    if names.len() > all.len() {
+        all.push(&more);
+    }
+    let all = format!("the tables are {}", all.join(", "));
+    match nearest(table, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}? {all}"),
+        None => format!("{all}; a table is there once it has a row"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_near_name_is_offered_first() {
+        let hint = hint("ordres", &names(&["carts", "orders"]));
+        assert_eq!(
+            hint,
+            "did you mean \"orders\"? the tables are carts, orders"
+        );
+    }
+
+    #[test]
+    fn many_tables_are_not_all_named() {
+        let many: Vec<_> = (10..25).map(|number| format!("t{number}")).collect();
+        let many: BTreeSet<_> = many.into_iter().collect();
+        let hint = hint("elsewhere", &many);
+        assert!(hint.contains("t10, t11"), "{hint}");
+        assert!(hint.contains("t19, 5 more;"), "{hint}");
+        assert!(!hint.contains("t20"), "{hint}");
+    }
+
+    #[test]
+    fn without_tables_there_is_a_way_to_the_first() {
+        assert!(hint("orders", &BTreeSet::new()).contains("tables put"));
+    }
+}

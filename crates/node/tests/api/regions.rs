@@ -1,0 +1,57 @@
+//! Regions that join and leave, as the API of one of them shows it.
+
+use crate::support::{Region, Setting};
+use meridian_link::Shaping;
+use meridian_model::RegionName;
+use meridian_node::dataset::ClockOffset;
+use meridian_node::faults::{DiskLevers, Faults};
+use meridian_topology::{Promises, Writes};
+
+const JOINED: &str = r#"{"name":"eu-central-1","api":"127.0.0.1:5","link":"127.0.0.1:6"}"#;
+
+#[tokio::test]
+async fn a_region_that_joined_is_a_peer_like_those_of_the_topology() {
+    let links = Shaping::default();
+    let faults = Faults::new(links.clone(), DiskLevers::default(), ClockOffset::default());
+    let region = Region::with(Setting {
+        faults: Some(faults),
+        ..Setting::default()
+    });
+    let cut = r#"{"kind":"partition","peer":"eu-central-1","for":"30s"}"#;
+    let refused = region.post("/v1/faults", cut).await;
+    refused.problem(422, "bad-fault");
+    let order = r#"{"rows":[{"table":"t","key":"k"}],"repair":true,"prefer":"eu-central-1"}"#;
+    let refused = region.post("/v1/integrity/comparisons", order).await;
+    refused.problem(422, "bad-body");
+
+    region.post("/v1/regions", JOINED).await.ok(202);
+    let joined = RegionName::new("eu-central-1");
+    let mut members = region.main().membership_changes();
+    let joins = members.wait_for(|it| it.epoch.members.contains_key(&joined));
+    drop(joins.await.unwrap());
+    region.post("/v1/faults", cut).await.ok(201);
+    assert!(links.peer("eu-central-1").is_cut());
+    let compared = region.post("/v1/integrity/comparisons", order).await;
+    compared.ok(202);
+}
+
+#[tokio::test]
+async fn the_region_that_takes_the_writes_is_not_removed() {
+    let region = Region::with(Setting {
+        promises: Promises {
+            writes: Writes::Home(RegionName::new("us-east-1")),
+            ..Promises::default()
+        },
+        founders: &["us-east-1", "eu-west-1"],
+        ..Setting::default()
+    });
+    let refused = region.delete("/v1/regions/us-east-1").await;
+    let problem = refused.problem(409, "last-region");
+    assert!(
+        problem["hint"].as_str().unwrap().contains("home"),
+        "{problem}"
+    );
+    // Another is a matter of the members alone.
+    let other = region.delete("/v1/regions/eu-west-1").await;
+    other.problem(409, "membership-refused");
+}
