@@ -39,6 +39,7 @@ pub const ROOMS: &[Room] = &[
             "topology",
             "replicate",
             "engine-kv",
+            "engine-postgres",
             "backup",
         ],
     ),

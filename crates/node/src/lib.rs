@@ -11,6 +11,7 @@ mod keeper;
 mod known;
 mod lifecycle;
 mod links;
+mod postgres;
 mod region;
 mod registry;
 
@@ -18,5 +19,6 @@ pub use aside::{ShelfError, Shelves};
 pub use joining::Progress;
 pub use known::Known;
 pub use meridian_model::{WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+pub use postgres::{PostgresConfig, PostgresState, PostgresStatus, SharedStatus};
 pub use region::{Serve, ServeError, Wan, serve};
 pub use registry::{DatasetState, Datasets, Registry};

@@ -18,6 +18,7 @@ use crate::dataset::{
 use crate::joining::Progress;
 use crate::keeper::Keeper;
 use crate::links::Peers;
+use crate::postgres;
 use crate::registry::DatasetState;
 use meridian_model::{Answer, Question, RegionName, Standing};
 use meridian_replicate::{Arrival, OwnStanding};
@@ -64,6 +65,10 @@ impl Lifecycle {
             let mut company = JoinSet::new();
             if !handle.is_witness(handle.region()) {
                 company.spawn(look_after(handle.clone()));
+            if let Some(postgres) = &self.config.postgres {
+                let (config, status) = (postgres.clone(), handle.postgres().clone());
+                company.spawn(postgres::look_after(config, handle.clone(), status));
+            }
             }
             self.settle_in(&handle).await;
             counts_no_more(&handle).await;

@@ -119,6 +119,7 @@ impl System {
             strategies: Strategies::default(),
             disk: DiskLevers::default(),
             stop_at_dead_letters: false,
+            postgres: None,
             repair: meridian_node::dataset::RepairConfig::default(),
             nearest: Vec::new(),
         }

@@ -56,6 +56,9 @@ pub(crate) async fn execute(
     request: Request,
     reply: impl FnOnce(Outcome) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
+    if dataset.is_captured() {
+        return Err(captured(dataset));
+    }
     let mut session = session.clone();
     let executed = if dataset.takes_writes() {
         session.wait(dataset, WAIT_MAX).await?;
@@ -83,6 +86,15 @@ pub(crate) async fn execute(
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Who writes rows that belong to a server goes to that server: it wouldn't wait for us.
+fn captured(dataset: &DatasetHandle) -> Problem {
+    let name = dataset.name();
+    let detail = format!("the rows of dataset {name} are those of a PostgreSQL server");
+    Problem::new(Kind::TakesNoWrites, detail)
+        .hint("write with SQL, in the server of any region; rows can be read here")
+        .member("dataset", name)
 }
 
 /// A transaction came back without the row that it wrote.

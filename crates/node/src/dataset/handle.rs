@@ -2,6 +2,7 @@
 
 use super::capturing::{CaptureError, CapturedTransaction};
 use super::repair::Repairs;
+use crate::postgres::SharedStatus;
 use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
 use bytes::Bytes;
 use meridian_engine_kv::{
@@ -269,6 +270,8 @@ pub struct DatasetHandle {
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     pub(super) questions: Questions,
     pub(super) promises: Arc<Promises>,
+    pub(super) is_captured: bool,
+    pub(super) postgres: SharedStatus,
     pub(super) region: RegionName,
     /// The other regions, the nearest first.
     pub(super) nearest: Arc<[RegionName]>,
@@ -372,6 +375,18 @@ impl DatasetHandle {
     #[must_use]
     pub fn is_witness(&self, region: &RegionName) -> bool {
         self.witnesses.contains(region)
+    }
+
+    /// Whether its rows are written in an engine beside this region, and captured from there.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        self.is_captured
+    }
+
+    /// How it stands with its server, where it has one.
+    #[must_use]
+    pub fn postgres(&self) -> &SharedStatus {
+        &self.postgres
     }
 
     /// What the dataset promises to its clients.
@@ -627,6 +642,7 @@ mod tests {
             strategies: Strategies::default(),
             stop_at_dead_letters: false,
             disk: DiskLevers::default(),
+            postgres: None,
             repair: RepairConfig::default(),
         }
     }

@@ -4,6 +4,7 @@ use super::repair::Repairs;
 use super::thread::{self, Running, Surroundings};
 use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
 use crate::faults::{DiskLevers, FaultyDisk};
+use crate::postgres::PostgresConfig;
 use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::{OriginId, RegionName};
@@ -32,6 +33,8 @@ pub struct DatasetConfig {
     pub stop_at_dead_letters: bool,
     /// How the log's disk is made worse, for drills.
     pub disk: DiskLevers,
+    /// The server whose rows it has, if they aren't its own.
+    pub postgres: Option<PostgresConfig>,
     /// How it is compared with its peers in the background.
     pub repair: RepairConfig,
 }
@@ -121,11 +124,16 @@ pub(crate) fn open_asking(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
+    let replica = match config.postgres {
+        Some(_) => replica.capturing(),
+        None => replica,
+    };
     let started = thread::start(
         config.name,
         config.directory,
         Surroundings {
             promises: config.promises,
+            is_captured: config.postgres.is_some(),
             nearest: config.nearest,
             repairs: Repairs::new(config.repair),
         },

@@ -12,6 +12,7 @@ use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
 use super::syncer::Syncer;
 use super::{Delays, LogDisk, MachineClock, Questions};
+use crate::postgres::SharedStatus;
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
 use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
@@ -36,6 +37,7 @@ const ROUND_BYTES_MAX: u64 = 2 << 20;
 /// What a dataset's handles tell beside what its thread does.
 pub(super) struct Surroundings {
     pub(super) promises: Promises,
+    pub(super) is_captured: bool,
     pub(super) nearest: Vec<RegionName>,
     pub(super) repairs: Repairs,
 }
@@ -66,6 +68,7 @@ pub(super) fn start(
 ) -> std::io::Result<(DatasetHandle, Running)> {
     let Surroundings {
         promises,
+        is_captured,
         nearest,
         repairs,
     } = surroundings;
@@ -114,6 +117,8 @@ pub(super) fn start(
         questions,
         membership,
         promises: Arc::new(promises),
+        is_captured,
+        postgres: SharedStatus::default(),
         region: worker.replica.region().clone(),
         nearest: nearest.into(),
         witnesses: Arc::new(worker.replica.witnesses().clone()),

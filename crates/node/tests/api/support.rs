@@ -259,6 +259,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
         },
         stop_at_dead_letters: false,
         disk: DiskLevers::default(),
+        postgres: None,
         repair: RepairConfig::default(),
     };
     let (handle, _running) = dataset::open(config, MachineClock::start()).unwrap();
