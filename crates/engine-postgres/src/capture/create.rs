@@ -9,7 +9,6 @@ use crate::{Lsn, ServerIdentity};
 
 /// A slot that was just made. Its snapshot can be taken over, by `SET TRANSACTION SNAPSHOT`, for as
 /// long as this is held.
-#[derive(Debug)]
 pub struct NewSlot {
     /// The server that has it.
     pub identity: ServerIdentity,
