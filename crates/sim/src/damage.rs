@@ -43,7 +43,7 @@ pub(crate) fn silent_damage(world: &mut World) -> Result<(), Violation> {
 }
 
 /// Every region's comparison must come out clean in bounded time.
-fn mend(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn mend(world: &mut World) -> Result<(), Violation> {
     let deadline = world.time + MENDED_WITHIN;
     for node in &mut world.nodes {
         node.repair.last = None;

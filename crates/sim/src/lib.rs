@@ -14,6 +14,7 @@
 //! of one region's tables that change, vanish or come back behind its back, and are mended from the
 //! others.
 
+mod changing;
 mod damage;
 mod gate;
 mod joining;

@@ -4,8 +4,8 @@ use crate::node::SimReplica;
 use crate::scenario::{COLLECTED_WITHIN, calm, strike};
 use crate::world::{Event, World};
 use meridian_check::Violation;
-use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing};
-use meridian_replicate::{OwnStanding, Proposal, ProposeError};
+use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing, Vector};
+use meridian_replicate::{OwnStanding, Proposal, ProposeError, has_reached, reachable};
 use std::time::Duration;
 
 /// How long regions come and go.
@@ -88,7 +88,7 @@ pub(crate) fn split(world: &mut World) -> Result<(), Violation> {
     settle(world)
 }
 
-fn prepare(world: &mut World) {
+pub(crate) fn prepare(world: &mut World) {
     world.client_pause_max = Duration::from_millis(250);
     for node in &mut world.nodes {
         // A newcomer reads the log from its beginning: so all of it is kept.
@@ -96,7 +96,7 @@ fn prepare(world: &mut World) {
     }
 }
 
-fn evict(region: RegionName, decided_by: DecidedBy) -> Proposal {
+pub(crate) fn evict(region: RegionName, decided_by: DecidedBy) -> Proposal {
     Proposal::Evict { region, decided_by }
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn propose(
 
 /// The latest epoch that anybody goes by, as told by who knows most of its members: who waits in
 /// vain to be let in has it from the founders' list, and knows none.
-fn latest(world: &World) -> Option<&Epoch> {
+pub(crate) fn latest(world: &World) -> Option<&Epoch> {
     let replicas = world.nodes.iter().filter_map(|node| node.replica.as_ref());
     replicas.map(SimReplica::epoch).max_by_key(|epoch| {
         let known = epoch.members.values().filter(|it| it.origin.is_some());
@@ -125,7 +125,7 @@ fn latest(world: &World) -> Option<&Epoch> {
 }
 
 /// Whether the incarnation that counts in `epoch` is the node's, and not destroyed.
-fn lives_in(world: &World, epoch: &Epoch, index: usize) -> bool {
+pub(crate) fn lives_in(world: &World, epoch: &Epoch, index: usize) -> bool {
     let node = &world.nodes[index];
     let member = epoch.members.get(&world.regions[index]);
     !node.is_gone
@@ -153,6 +153,7 @@ fn change(world: &mut World) {
     let at = world.random.usize(0..count);
     let other = world.random.usize(0..count);
     let region = world.regions[other].clone();
+    give_token(world, other);
     match world.random.u32(0..10) {
         0..=3 => {
             let absent = world.regions.iter();
@@ -195,8 +196,30 @@ fn change(world: &mut World) {
     }
 }
 
+/// A client leaves a region with a token of all that it could have seen there.
+pub(crate) fn give_token(world: &mut World, index: usize) {
+    if let Some(replica) = &world.nodes[index].replica {
+        let token = replica.marks().vector();
+        world.tokens.push(token);
+    }
+}
+
+/// No session waits for ever, whatever was lost with regions that were given up.
+fn tokens_are_reached(world: &World) -> Result<(), Violation> {
+    for (index, replica) in members(world) {
+        let (applied, cuts) = (replica.applied(), replica.cuts());
+        let waits = |token: &&Vector| !has_reached(&applied, &reachable(token, &cuts));
+        if let Some(token) = world.tokens.iter().find(waits) {
+            let what = format!("a session waits for ever for {token:?}; the cuts are {cuts:?}");
+            let region = world.regions[index].to_string();
+            return Err(Violation::Broken { region, what });
+        }
+    }
+    Ok(())
+}
+
 /// Lifts every fault; those that are dead are evicted, and the rest must come to rest and agree.
-fn settle(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn settle(world: &mut World) -> Result<(), Violation> {
     calm(world);
     let deadline = world.time + SETTLED_WITHIN;
     let mut quiet = 0;
@@ -211,6 +234,7 @@ fn settle(world: &mut World) -> Result<(), Violation> {
             Some(_) => 0,
         };
     }
+    tokens_are_reached(world)?;
     forget_the_gone(world);
     obey_the_law(world)
 }

@@ -366,6 +366,19 @@ impl World {
         self.older.iter().filter(is_back).count()
     }
 
+    /// Damages records of a node's tables in a way that their checksums show.
+    pub(crate) fn flip(&mut self, index: usize) {
+        self.is_undamaged = false;
+        self.nodes[index].is_damaged = true;
+        let store = self.nodes[index].store.clone();
+        for name in damageable(&store) {
+            if self.random.u32(0..4) == 0 {
+                let struck = damage::damage(&store, &name, &Damage::Flip);
+                self.struck += u64::from(struck.expect("the tables in memory are writable"));
+            }
+        }
+    }
+
     /// Damages a few records of a node's tables, unknown to anybody.
     pub(crate) fn damage(&mut self, index: usize) {
         self.is_undamaged = false;

@@ -36,11 +36,13 @@ pub enum Scenario {
     /// Records of one region's tables change, vanish or come back behind its back, while all
     /// regions compare their tables and mend them.
     SilentDamage,
+    /// Regions come and go while clients count on acknowledgements and strong reads.
+    Changing,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -50,6 +52,7 @@ impl Scenario {
         Self::Membership,
         Self::Split,
         Self::SilentDamage,
+        Self::Changing,
     ];
 
     /// The scenario's name.
@@ -65,6 +68,7 @@ impl Scenario {
             Self::Membership => "membership",
             Self::Split => "split",
             Self::SilentDamage => "silent-damage",
+            Self::Changing => "changing",
         }
     }
 
@@ -134,6 +138,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
         Scenario::Joining => 3,
+        Scenario::Changing => 3 + usize::try_from(seed % 2).unwrap_or(0),
         _ if majority || seed.is_multiple_of(5) => 4,
         _ => 3,
     };
@@ -148,6 +153,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Membership => members::membership(&mut world),
         Scenario::Split => members::split(&mut world),
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
+        Scenario::Changing => crate::changing::changing(&mut world, level),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),

@@ -7,7 +7,7 @@ use crate::node::{Node, StartError, request};
 use crate::promises::{Actor, Promises};
 use meridian_check::{Action, CHAIN, Step, Violation, Workload};
 use meridian_model::{
-    Answer, Envelope, Message, OriginId, Question, RegionName, RowName, Sequence, Standing,
+    Answer, Envelope, Message, OriginId, Question, RegionName, RowName, Sequence, Standing, Vector,
     WIRE_VERSION_MAX,
 };
 use meridian_replicate::{Arrival, CommitError, Sender};
@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     /// What those who join have to wait for.
     pub(crate) gate: Gate,
+    /// What clients have seen whose region may be given up.
+    pub(crate) tokens: Vec<Vector>,
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
     pub(crate) promises: Option<Promises>,
@@ -142,6 +144,7 @@ impl World {
             network: Network::new(seed),
             ledger: Ledger::default(),
             gate: Gate::default(),
+            tokens: Vec::new(),
             clients_act: true,
             events: 0,
             promises: None,
@@ -194,6 +197,7 @@ impl World {
         self.nodes.push(node);
         self.regions.push(region.clone());
         self.bring_to_life(index);
+        self.promise_newcomer();
         for peer in 0..index {
             self.plan(Duration::from_millis(1), Event::Dial(index, peer));
             self.plan(Duration::from_millis(1), Event::Dial(peer, index));
@@ -627,7 +631,7 @@ impl World {
     /// A subscriber said something to the sender of its stream.
     fn serve(&mut self, index: usize, link: Link, peer: &RegionName, message: Message) {
         if let Message::Ask { id, .. } = message {
-            if let Some(answer) = self.answer(index, id) {
+            if let Some(answer) = self.answer(index, link.receiver, id) {
                 self.send(index, link.receiver, link, answer);
             }
             return;

@@ -129,3 +129,23 @@ fn forwarded_again() {
 fn forwarded_without_key() {
     is_caught(Mutation::ForwardedWithoutKey, Scenario::Promises);
 }
+
+#[test]
+fn acknowledged_between_epochs() {
+    is_caught(Mutation::AcknowledgedBetweenEpochs, Scenario::Changing);
+}
+
+#[test]
+fn strong_read_between_epochs() {
+    is_caught(Mutation::StrongReadBetweenEpochs, Scenario::Changing);
+}
+
+#[test]
+fn token_not_cut() {
+    is_caught(Mutation::TokenNotCut, Scenario::Membership);
+}
+
+#[test]
+fn decision_forgotten_at_damage() {
+    is_caught(Mutation::DecisionForgottenAtDamage, Scenario::DeadLetters);
+}
