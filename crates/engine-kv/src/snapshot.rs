@@ -17,7 +17,6 @@
 
 use crate::{Order, Store, StoreError, Tables, TablesError, View, Writes, keys, value};
 use bytes::Bytes;
-use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Position, Record};
 use meridian_replicate::{EngineError, Records, SnapshotView};
 use std::ops::ControlFlow;
@@ -51,9 +50,6 @@ impl<V: View> TablesView<V> {
         let mut part = Records::default();
         let mut bytes = 0;
         for letter in TRAVELLING {
-            if letter == b'a' && mutation::active(Mutation::SnapshotWithoutTakenRows) {
-                continue;
-            }
             if after.is_some_and(|after| after.first().is_some_and(|at| *at > letter)) {
                 continue;
             }

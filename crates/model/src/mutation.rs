@@ -52,14 +52,10 @@ pub enum Mutation {
     ForwardedWithoutKey,
     /// Acknowledgements go by the newest epoch alone, whatever epoch others still go by.
     AcknowledgedBetweenEpochs,
-    /// Strong reads are answered in a region that knows that not everybody goes by its epoch.
-    StrongReadBetweenEpochs,
     /// A token is waited for beyond the cut of an incarnation that has gone.
     TokenNotCut,
     /// A damaged row met while catching up makes a region forget decisions about dead letters.
     DecisionForgottenAtDamage,
-    /// A snapshot leaves out of which rows it is ahead of its position.
-    SnapshotWithoutTakenRows,
 }
 
 #[cfg(feature = "mutations")]

@@ -47,7 +47,6 @@ pub fn is_agreed(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>) -> bool {
     let number = epoch.number;
     let mut voters = epoch.voters();
     voters.all(|(region, _)| number == 0 || adopted.get(region) >= Some(&number))
-        || mutation::active(Mutation::StrongReadBetweenEpochs)
 }
 
 /// Whether this incarnation of a region counts, as far as it knows itself. One that has yet to begin,

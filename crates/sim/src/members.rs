@@ -295,6 +295,11 @@ fn unrest(world: &World) -> Option<String> {
         if let Some(reason) = replica.stopped() {
             return Some(format!("{name} is stopped: {reason}"));
         }
+        // What is asked for would be decided in the middle of what comes.
+        let asked = replica.proposal().and_then(|deciding| deciding.proposal);
+        if let Some(proposal) = asked {
+            return Some(format!("{name} still asks for {proposal:?}"));
+        }
         if replica.standing() != OwnStanding::Voting {
             return Some(format!(
                 "{name} is {:?} at {:?}, which {:?} is about to change",

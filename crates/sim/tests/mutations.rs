@@ -136,11 +136,6 @@ fn acknowledged_between_epochs() {
 }
 
 #[test]
-fn strong_read_between_epochs() {
-    is_caught(Mutation::StrongReadBetweenEpochs, Scenario::Changing);
-}
-
-#[test]
 fn token_not_cut() {
     is_caught(Mutation::TokenNotCut, Scenario::Membership);
 }
