@@ -53,40 +53,6 @@ pub struct Log<D: Disk> {
     /// else is written, or recovery would take it for damage.
     leftover: Option<(u64, u64)>,
     is_poisoned: bool,
-    /// Whether a group is written and not finished.
-    is_unfinished: bool,
-}
-
-/// A group that is written and not durable yet: [`Log::finish`] makes it count.
-#[must_use = "the log takes no further group before this one is finished"]
-pub struct Unsynced<D> {
-    disk: D,
-    file: Arc<str>,
-    frame: Bytes,
-    count: usize,
-    marks: Marks,
-}
-
-impl<D> fmt::Debug for Unsynced<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unsynced")
-            .field("file", &self.file)
-            .field("count", &self.count)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D: Disk> Unsynced<D> {
-    /// Makes the group durable: the part that waits for the disk, for any thread.
-    ///
-    /// # Errors
-    /// What the disk said; [`Log::finish`] has to hear of it.
-    pub fn sync(&self) -> io::Result<()> {
-        if mutation::active(Mutation::AcknowledgedBeforeDurable) {
-            return Ok(());
-        }
-        self.disk.sync(&self.file)
-    }
 }
 
 /// The segment that is written to.
@@ -160,7 +126,6 @@ impl<D: Disk> Log<D> {
             }),
             leftover: None,
             is_poisoned: false,
-            is_unfinished: false,
         };
         if is_new {
             log.roll(0)?;
@@ -177,27 +142,11 @@ impl<D: Disk> Log<D> {
     /// (Should the disk refuse to take a failed write back too, and the process end before it does,
     /// the group may be there after all.)
     pub fn commit(&mut self, entries: &[Entry]) -> Result<Position, LogError> {
-        let Some(unsynced) = self.write(entries)? else {
-            return Ok(self.end);
-        };
-        let synced = unsynced.sync();
-        self.finish(unsynced, synced)
-    }
-
-    /// The first part of [`Log::commit`]: hands the group to the disk without waiting for it.
-    /// Nothing of it counts, and no reader sees it, before [`Log::finish`]. `None` for no entries.
-    ///
-    /// # Errors
-    /// As [`Log::commit`]; and [`LogError::Unfinished`] while an earlier group is not finished.
-    pub fn write(&mut self, entries: &[Entry]) -> Result<Option<Unsynced<D>>, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
-        if self.is_unfinished {
-            return Err(LogError::Unfinished);
-        }
         if entries.is_empty() {
-            return Ok(None);
+            return Ok(self.end);
         }
         let marks = self.marks_after(entries)?;
         let bytes = frame_bytes(entries);
@@ -213,33 +162,9 @@ impl<D: Disk> Log<D> {
         }
         let seed = frame_seed(self.active.seed, self.active.used);
         let frame = encode_frame(seed, self.end, entries);
-        self.write_frame(&frame)?;
-        self.is_unfinished = true;
-        Ok(Some(Unsynced {
-            disk: self.disk.clone(),
-            file: self.active.name.clone(),
-            frame,
-            count: entries.len(),
-            marks,
-        }))
-    }
-
-    /// The last part of [`Log::commit`], with what [`Unsynced::sync`] came to. Gives the log's new
-    /// end.
-    ///
-    /// # Errors
-    /// [`LogError::must_reopen`] where the sync failed.
-    pub fn finish(
-        &mut self,
-        unsynced: Unsynced<D>,
-        synced: io::Result<()>,
-    ) -> Result<Position, LogError> {
-        self.is_unfinished = false;
-        if let Err(source) = synced {
-            self.is_poisoned = true;
-            return Err(LogError::sync(&unsynced.file, source));
-        }
-        self.publish(&unsynced.frame, unsynced.count, unsynced.marks);
+        self.write(&frame)?;
+        self.sync()?;
+        self.publish(&frame, entries.len(), marks);
         Ok(self.end)
     }
 
@@ -346,7 +271,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn write_frame(&mut self, frame: &[u8]) -> Result<(), LogError> {
+    fn write(&mut self, frame: &[u8]) -> Result<(), LogError> {
         let (name, offset) = (self.active.name.clone(), self.active.used);
         let written = self.disk.write_at(&name, offset, frame);
         written.map_err(|source| {

@@ -26,7 +26,6 @@ mod lost;
 mod members;
 mod network;
 mod node;
-mod overlap;
 mod promises;
 mod repair;
 mod scenario;

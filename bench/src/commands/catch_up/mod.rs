@@ -81,8 +81,7 @@ impl Options {
             rows: self.rows,
             rows_per_transaction,
             value_bytes: self.value_bytes as usize,
-            // Many, so that a million transactions are written within a minute: that isn't measured.
-            connections: 256,
+            connections: 64,
         }
     }
 }

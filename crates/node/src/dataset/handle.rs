@@ -90,8 +90,6 @@ pub(crate) enum Input {
         row: RowName,
         reply: oneshot::Sender<Option<(u64, Vector)>>,
     },
-    /// The round that was written is synced, or can't be.
-    Synced,
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -247,7 +245,7 @@ impl Membership {
 pub struct DatasetHandle {
     pub(super) name: Arc<str>,
     pub(super) origin: OriginId,
-    pub(super) inbox: Arc<mpsc::Sender<Input>>,
+    pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
     pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,

@@ -3,7 +3,6 @@
 mod backlog;
 mod letters;
 mod members;
-mod overlap;
 mod peers;
 mod retention;
 mod support;

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 
 impl World {
-    pub(crate) fn client(&mut self, index: usize) {
+    pub(super) fn client(&mut self, index: usize) {
         if !self.clients_act {
             return;
         }
@@ -55,7 +55,7 @@ impl World {
         Some((entry.origin, entry.sequence))
     }
 
-    pub(crate) fn read(&mut self, index: usize) -> Result<(), Violation> {
+    pub(super) fn read(&mut self, index: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[index];
         if node.replica.is_none() || node.is_damaged {
             return Ok(());

@@ -89,22 +89,17 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, index: usize) -> Result<(), Violation> {
-        let node = &self.nodes[index];
-        if let Some(replica) = &node.replica {
-            let steps = Gate::steps(replica.origin(), replica.staged());
-            self.gate.taken(&node.name, node.life, steps);
-        }
-        let Some(committed) = self.commit(index)? else {
-            return Ok(());
-        };
+        let time = self.time;
         let node = &mut self.nodes[index];
+        let now = node.now(time);
         let Some(replica) = &mut node.replica else {
             return Ok(());
         };
-        let durable = replica.marks().get(replica.origin()).sequence;
-        match committed {
+        let steps = Gate::steps(replica.origin(), replica.staged());
+        self.gate.taken(&node.name, node.life, steps);
+        match replica.flush(now) {
             Ok(()) => {
-                self.ledger.acknowledged(node.life, durable);
+                self.ledger.acknowledged(node.life);
                 self.gate.must_hold()?;
                 if node.published != *replica.epoch() {
                     node.published = replica.epoch().clone();
@@ -121,7 +116,7 @@ impl World {
             Err(CommitError::Log(_)) => self.crash(index),
             Err(CommitError::Tables { .. }) if replica.blocked_by().is_some() => {
                 // Durable, and visible once a damaged row is mended.
-                self.ledger.acknowledged(node.life, durable);
+                self.ledger.acknowledged(node.life);
             }
             Err(CommitError::Tables { reason: what }) => {
                 let region = node.name.to_string();
