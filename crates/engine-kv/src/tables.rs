@@ -116,6 +116,13 @@ impl<S: Store> Tables<S> {
             .get(&self.store, &at, |bytes| value::decode(bytes, "row", &at))
     }
 
+    /// The same for a row that is written next.
+    fn row_to_replace(&self, table: &str, key: &str) -> Result<Option<Row>, TablesError> {
+        let at = keys::row(table, key);
+        self.staged
+            .get_to_replace(&self.store, &at, |bytes| value::decode(bytes, "row", &at))
+    }
+
     pub(crate) fn idempotent(&self, key: &str) -> Result<Option<Idempotent>, TablesError> {
         let at = keys::idempotency(key);
         self.staged.get(&self.store, &at, |bytes| {
@@ -164,7 +171,7 @@ impl<S: Store> Tables<S> {
         kind: PutKind,
     ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let row = self.row(table, key)?;
+        let row = self.row_to_replace(table, key)?;
         let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
         let mut none_kept = false;
         let write = Base { version, document };
@@ -192,7 +199,7 @@ impl<S: Store> Tables<S> {
         edit: &Edit,
     ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let row = self.row(table, key)?;
+        let row = self.row_to_replace(table, key)?;
         let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
         let merged = merge_edit(row, edit, seen(applying), || self.kept(table, key))?;
         if merged.row.is_tombstone() && !was_tombstone {
@@ -222,7 +229,7 @@ impl<S: Store> Tables<S> {
             version,
             by: by.to_vec(),
         };
-        let row = merge_increment(self.row(table, key)?, &increment);
+        let row = merge_increment(self.row_to_replace(table, key)?, &increment);
         self.stage_row(table, key, &row);
         self.stage_kept(table, key, &increment);
         Ok(())

@@ -7,7 +7,7 @@ use crate::format::{
 };
 use crate::recover::{Recovered, recover, write_zeros};
 use crate::segment::{Segment, file_name};
-use crate::spare::{SPARE_NAME, Spare};
+use crate::spare::{Filling, SPARE_NAME, Spare};
 use crate::state::{SharedState, State, TailCache};
 use crate::{Disk, Reader};
 use bytes::Bytes;
@@ -61,6 +61,9 @@ struct Active {
     seed: u32,
     used: u64,
     size: u64,
+    /// Since it was opened or made: so many bytes in so many commits.
+    written: u64,
+    commits: u64,
 }
 
 impl Active {
@@ -70,7 +73,13 @@ impl Active {
             seed: segment.seed,
             used: segment.used,
             size: segment.size,
+            written: 0,
+            commits: 0,
         }
+    }
+
+    fn filling_of_next(&self) -> Filling {
+        Filling::after(self.written, self.commits)
     }
 }
 
@@ -123,6 +132,8 @@ impl<D: Disk> Log<D> {
                 seed: 0,
                 used: 0,
                 size: 0,
+                written: 0,
+                commits: 0,
             }),
             leftover: None,
             is_poisoned: false,
@@ -296,6 +307,8 @@ impl<D: Disk> Log<D> {
     fn publish(&mut self, frame: &Bytes, count: usize, marks: Marks) {
         let (first, offset) = (self.end, self.active.used);
         self.active.used += frame.len() as u64;
+        self.active.written += frame.len() as u64;
+        self.active.commits += 1;
         self.end = Position(first.0 + count as u64);
         self.marks = marks;
         let cached = self.cacheable(frame, count);
@@ -308,7 +321,8 @@ impl<D: Disk> Log<D> {
         state.tail.push(first, cached);
         drop(state);
         if self.config.prepare_ahead && self.active.used > self.active.size / 2 {
-            self.spare.prepare(self.config.segment_bytes);
+            let filling = self.active.filling_of_next();
+            self.spare.prepare(self.config.segment_bytes, filling);
         }
     }
 
@@ -328,7 +342,10 @@ impl<D: Disk> Log<D> {
         }
         .encode();
         let begin = header.len() as u64;
-        let size = self.spare.take(begin + bytes, self.config.segment_bytes)?;
+        let filling = self.active.filling_of_next();
+        let size = self
+            .spare
+            .take(begin + bytes, self.config.segment_bytes, filling)?;
         self.disk
             .write_at(SPARE_NAME, 0, &header)
             .map_err(|source| LogError::write(SPARE_NAME, 0, header.len(), source))?;

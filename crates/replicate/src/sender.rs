@@ -14,7 +14,10 @@ use meridian_model::{
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-const WINDOW_BYTES: usize = 4 << 20;
+/// Several times what a receiver takes into one round, so that the next is on its way, or there, while
+/// one becomes durable: a receiver that took the whole window at once would make its sender wait for
+/// each sync, and then wait for it.
+const WINDOW_BYTES: usize = 8 << 20;
 const BATCH_BYTES: usize = 256 << 10;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 

@@ -14,6 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How soon a primary gives a silent replica up, in seconds. Only while the replica is to go away: a
+/// copy or a backlog of a million rows keeps both sides silent for longer.
+const GIVEN_UP_AFTER: &str = "2";
+const REPLICATION_TIMEOUT: &str = "600";
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How the replica goes away and comes back.
@@ -68,6 +72,7 @@ impl RedisPair {
 
     /// Takes the replica away; returns when the primary has noticed.
     pub async fn take_away(&mut self, how: Return) -> Result<()> {
+        self.set_timeout(GIVEN_UP_AFTER).await?;
         match how {
             Return::Paused => self.replica.pause(),
             Return::Killed => drop(self.replica.kill()?),
@@ -85,6 +90,14 @@ impl RedisPair {
             );
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+        self.set_timeout(REPLICATION_TIMEOUT).await
+    }
+
+    /// Sets the primary's replication timeout.
+    async fn set_timeout(&self, seconds: &str) -> Result<()> {
+        let mut primary = RedisClient::connect(self.addresses[0]).await?;
+        let words: [&[u8]; 4] = [b"CONFIG", b"SET", b"repl-timeout", seconds.as_bytes()];
+        primary.command(&words).await?;
         Ok(())
     }
 
@@ -184,7 +197,9 @@ fn launch(directory: &Path, address: SocketAddr, primary: Option<SocketAddr>) ->
         // All that is missed fits, so that a paused replica can continue.
         ("--repl-backlog-size", "4gb"),
         ("--repl-diskless-sync-delay", "0"),
-        ("--repl-timeout", "2"),
+        ("--repl-timeout", REPLICATION_TIMEOUT),
+        // A rewrite of the file in the middle of it would be measured too.
+        ("--auto-aof-rewrite-percentage", "0"),
         ("--repl-ping-replica-period", "1"),
         ("--enable-debug-command", "local"),
     ]

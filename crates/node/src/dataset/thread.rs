@@ -26,8 +26,9 @@ use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 const TICK: Duration = Duration::from_millis(100);
 /// A round ends at this many inputs, so that nobody waits for a round without end.
 const ROUND_INPUTS_MAX: usize = 1024;
-/// … or when it has staged this much.
-const ROUND_BYTES_MAX: u64 = 8 << 20;
+/// … or when it has staged this much: a part of a peer's window, so that the peer sends while this
+/// region syncs.
+const ROUND_BYTES_MAX: u64 = 2 << 20;
 
 /// What a dataset's handles tell beside what its thread does.
 pub(super) struct Surroundings {
