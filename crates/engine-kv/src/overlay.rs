@@ -9,18 +9,10 @@ use std::ops::{Bound, ControlFlow};
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// What is staged and not yet committed. Reads see it before what the store holds.
-///
-/// ```text
-/// newest   writes   staged for the next commit, or for the one after
-///          sealed   the next commit's, while it waits for the log
-/// oldest   store    committed
-/// ```
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay {
     writes: Writes,
-    /// Set from [`Overlay::seal`] until it is taken or revoked.
-    sealed: Option<Writes>,
-    /// What the store was found to hold of keys that are in neither, and nobody else changes: a
+    /// What the store was found to hold since the last commit, which nobody else changes: a
     /// transaction's rows are read when it is executed and again when it is applied.
     found: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
 }
@@ -34,30 +26,12 @@ impl Overlay {
         self.writes.insert(key, None);
     }
 
-    /// Forgets what is staged. What is sealed stays.
     pub(crate) fn clear(&mut self) {
         self.writes.clear();
         self.found.get_mut().clear();
     }
 
-    /// Forgets what is sealed too.
-    pub(crate) fn revoke(&mut self) {
-        self.clear();
-        self.sealed = None;
-    }
-
-    /// What is staged now is what [`Overlay::take`] gives next, whatever is staged meanwhile.
-    pub(crate) fn seal(&mut self) {
-        debug_assert!(self.sealed.is_none(), "one commit is under way at a time");
-        self.found.get_mut().clear();
-        self.sealed = Some(std::mem::take(&mut self.writes));
-    }
-
-    /// The next commit's writes: those that are sealed, or else those that are staged.
     pub(crate) fn take(&mut self) -> Writes {
-        if let Some(sealed) = self.sealed.take() {
-            return sealed;
-        }
         self.found.get_mut().clear();
         std::mem::take(&mut self.writes)
     }
@@ -70,8 +44,8 @@ impl Overlay {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> Result<T, TablesError>,
     ) -> Result<Option<T>, TablesError> {
-        if let Some(uncommitted) = self.uncommitted(key) {
-            return uncommitted.map(read).transpose();
+        if let Some(staged) = self.writes.get(key) {
+            return staged.as_deref().map(read).transpose();
         }
         if let Some(found) = self.found.borrow().get(key) {
             return found.as_deref().map(read).transpose();
@@ -92,34 +66,14 @@ impl Overlay {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> Result<T, TablesError>,
     ) -> Result<Option<T>, TablesError> {
-        if let Some(uncommitted) = self.uncommitted(key) {
-            return uncommitted.map(read).transpose();
+        if let Some(staged) = self.writes.get(key) {
+            return staged.as_deref().map(read).transpose();
         }
         if let Some(found) = self.found.borrow_mut().remove(key) {
             return found.as_deref().map(read).transpose();
         }
         let held = store.get(key)?;
         held.as_ref().map(|held| read(held.as_ref())).transpose()
-    }
-
-    /// What a key is to hold, where that is staged or sealed.
-    fn uncommitted(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        let sealed = self.sealed.as_ref();
-        let write = self.writes.get(key).or_else(|| sealed?.get(key))?;
-        Some(write.as_deref())
-    }
-
-    /// All that is staged or sealed in a range.
-    fn uncommitted_in<'a>(
-        &'a self,
-        bounds: (Bound<&'a [u8]>, Bound<&'a [u8]>),
-    ) -> BTreeMap<&'a [u8], Option<&'a [u8]>> {
-        // The later one of a key counts.
-        let layers = self.sealed.iter().chain([&self.writes]);
-        layers
-            .flat_map(|writes| writes.range::<[u8], _>(bounds))
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
-            .collect()
     }
 
     /// Shows `f` the range in ascending order until it breaks.
@@ -136,14 +90,14 @@ impl Overlay {
             Bound::Included(range.start.as_slice()),
             Bound::Excluded(range.end.as_slice()),
         );
-        let mut staged = self.uncommitted_in(bounds).into_iter().peekable();
+        let mut staged = self.writes.range::<[u8], _>(bounds).peekable();
         let mut broken = false;
         let mut visit = |key: &[u8], value: &[u8]| {
-            while let Some((before, value)) = staged.next_if(|(other, _)| *other < key) {
-                show(&mut f, before, value)?;
+            while let Some((before, value)) = staged.next_if(|(other, _)| other.as_slice() < key) {
+                show(&mut f, before, value.as_deref())?;
             }
-            match staged.next_if(|(other, _)| *other == key) {
-                Some((_, replaced)) => show(&mut f, key, replaced),
+            match staged.next_if(|(other, _)| other.as_slice() == key) {
+                Some((_, replaced)) => show(&mut f, key, replaced.as_deref()),
                 None => f(key, value),
             }
         };
@@ -158,7 +112,7 @@ impl Overlay {
             },
         )?;
         while !broken && let Some((key, value)) = staged.next() {
-            broken = show(&mut f, key, value).is_break();
+            broken = show(&mut f, key, value.as_deref()).is_break();
         }
         Ok(())
     }
@@ -192,7 +146,7 @@ mod tests {
         #[test]
         fn a_key_is_that_of_the_state_with_the_staged_writes_made(
             rounds in prop::collection::vec(
-                prop::collection::vec((0u8..6, prop::option::of(any::<u8>()), 0u8..4), 0..12),
+                prop::collection::vec((0u8..6, prop::option::of(any::<u8>()), any::<bool>()), 0..12),
                 0..6,
             ),
         ) {
@@ -200,18 +154,13 @@ mod tests {
             let mut overlay = Overlay::default();
             let mut expected = BTreeMap::new();
             for round in rounds {
-                for (key, value, step) in round {
+                for (key, value, is_read) in round {
                     let read = |bytes: &[u8]| Ok(bytes[0]);
-                    if step == 0 {
+                    if is_read {
                         let found = overlay.get(&store, &[key], read).unwrap();
                         prop_assert_eq!(found, expected.get(&key).copied());
                         let found = overlay.get_to_replace(&store, &[key], read).unwrap();
                         prop_assert_eq!(found, expected.get(&key).copied());
-                    } else if step == 1 {
-                        match overlay.sealed {
-                            Some(_) => store.commit(overlay.take()).unwrap(),
-                            None => overlay.seal(),
-                        }
                     } else if let Some(value) = value {
                         overlay.put(vec![key], vec![value]);
                         expected.insert(key, value);
@@ -225,35 +174,8 @@ mod tests {
         }
 
         #[test]
-        fn what_is_forgotten_leaves_what_was_sealed_and_what_is_revoked_nothing(
-            committed in prop::collection::btree_map(0u8..6, prop::option::of(any::<u8>()), 0..6),
-            sealed in prop::collection::btree_map(0u8..6, prop::option::of(any::<u8>()), 0..6),
-            staged in prop::collection::btree_map(0u8..6, prop::option::of(any::<u8>()), 0..6),
-        ) {
-            let store = MemoryStore::default();
-            store.commit(writes(&committed)).unwrap();
-            let mut overlay = Overlay { writes: writes(&sealed), ..Overlay::default() };
-            overlay.seal();
-            overlay.writes = writes(&staged);
-            overlay.clear();
-            let read = |bytes: &[u8]| Ok(bytes[0]);
-            for key in 0..6 {
-                let expected = sealed.get(&key).or_else(|| committed.get(&key));
-                let found = overlay.get(&store, &[key], read).unwrap();
-                prop_assert_eq!(found, expected.copied().flatten());
-            }
-            overlay.revoke();
-            for key in 0..6 {
-                let found = overlay.get(&store, &[key], read).unwrap();
-                prop_assert_eq!(found, committed.get(&key).copied().flatten());
-            }
-            prop_assert!(overlay.take().is_empty());
-        }
-
-        #[test]
         fn a_scan_is_that_of_the_state_with_the_staged_writes_made(
             held in prop::collection::btree_map(0u8..12, prop::option::of(any::<u8>()), 0..12),
-            sealed in prop::collection::btree_map(0u8..12, prop::option::of(any::<u8>()), 0..12),
             staged in prop::collection::btree_map(0u8..12, prop::option::of(any::<u8>()), 0..12),
             start in 0u8..12,
             end in 0u8..12,
@@ -261,9 +183,7 @@ mod tests {
         ) {
             let store = MemoryStore::default();
             store.commit(writes(&held)).unwrap();
-            let mut overlay = Overlay { writes: writes(&sealed), ..Overlay::default() };
-            overlay.seal();
-            overlay.writes = writes(&staged);
+            let overlay = Overlay { writes: writes(&staged), ..Overlay::default() };
             let mut seen = Vec::new();
             let range = keys::Range { start: vec![start], end: vec![end] };
             overlay.scan(&store, &range, |key, value| {
@@ -271,7 +191,6 @@ mod tests {
                 if seen.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }).unwrap();
             let mut merged = held;
-            merged.extend(sealed);
             merged.extend(staged);
             let expected: Vec<_> = merged.into_iter()
                 .filter_map(|(key, value)| Some((key, value?)))

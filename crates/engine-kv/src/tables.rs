@@ -30,13 +30,6 @@ pub(crate) struct Idempotent {
     pub(crate) version: Version,
 }
 
-/// What goes with sealed writes, as of their sealing.
-#[derive(Clone, Debug)]
-struct Sealed {
-    conflicts: ConflictCounts,
-    seen: Vector,
-}
-
 /// The embedded tables; an [`Engine`].
 ///
 /// After an error from [`Engine::commit`] the tables must be opened anew: the log has what they
@@ -55,8 +48,6 @@ pub struct Tables<S: Store> {
     /// Per origin its last transaction, with what is staged.
     seen: Vector,
     committed_seen: Vector,
-    /// Beside what is sealed in `staged`.
-    sealed: Option<Sealed>,
     pub(crate) letters: Letters,
     position: Position,
     road: Option<Vec<u8>>,
@@ -102,7 +93,6 @@ impl<S: Store> Tables<S> {
             committed_conflicts: conflicts,
             committed_seen: seen.clone(),
             seen,
-            sealed: None,
             letters,
             torn: false,
         })
@@ -306,24 +296,23 @@ impl<S: Store> Tables<S> {
             return Err(TablesError::Torn);
         }
         let mut writes = self.staged.take();
-        let Sealed { conflicts, seen } = self.sealed.take().unwrap_or_else(|| self.as_staged());
         let mut put = |key: &[u8], value| writes.insert(key.to_vec(), Some(value));
         put(keys::APPLIED, value::encode(keys::APPLIED, &position));
         if let Some(road) = &road {
             put(keys::ROAD, value::encode(keys::ROAD, road));
         }
-        if conflicts != self.committed_conflicts {
+        if self.conflicts != self.committed_conflicts {
             put(
                 keys::CONFLICT_COUNTS,
-                value::encode(keys::CONFLICT_COUNTS, &conflicts),
+                value::encode(keys::CONFLICT_COUNTS, &self.conflicts),
             );
         }
         if let Some(letters) = self.letters.changed() {
             put(keys::LETTER_COUNTS, letters);
         }
-        let has_seen_more = seen != self.committed_seen;
+        let has_seen_more = self.seen != self.committed_seen;
         if has_seen_more {
-            put(keys::SEEN, value::encode(keys::SEEN, &seen));
+            put(keys::SEEN, value::encode(keys::SEEN, &self.seen));
         }
         debug_assert!(
             writes.keys().all(|key| snapshot::is_sorted_out(key)),
@@ -331,19 +320,14 @@ impl<S: Store> Tables<S> {
         );
         self.store.commit(writes)?;
         self.letters.committed();
-        self.committed_seen = seen;
+        if has_seen_more {
+            self.committed_seen.clone_from(&self.seen);
+        }
         self.position = position;
         self.road = road.or_else(|| self.road.take());
-        self.committed_conflicts = conflicts;
+        self.committed_conflicts = self.conflicts;
         self.taken.committed();
         Ok(())
-    }
-
-    fn as_staged(&self) -> Sealed {
-        Sealed {
-            conflicts: self.conflicts,
-            seen: self.seen.clone(),
-        }
     }
 }
 
@@ -385,29 +369,14 @@ impl<S: Store> Engine for Tables<S> {
             .map_err(|error| error.during("commit to the tables"))
     }
 
-    fn seal(&mut self) {
-        self.staged.seal();
-        self.sealed = Some(self.as_staged());
-    }
-
     fn discard(&mut self) {
         self.staged.clear();
         self.collector.restart();
         self.taken.discard();
-        let (conflicts, seen) = match &self.sealed {
-            Some(sealed) => (sealed.conflicts, &sealed.seen),
-            None => (self.committed_conflicts, &self.committed_seen),
-        };
-        self.conflicts = conflicts;
-        self.seen.clone_from(seen);
+        self.conflicts = self.committed_conflicts;
+        self.seen.clone_from(&self.committed_seen);
         self.letters.discard();
         self.torn = false;
-    }
-
-    fn revoke(&mut self) {
-        self.staged.revoke();
-        self.sealed = None;
-        self.discard();
     }
 
     fn collect(&mut self, stable: &Vector, now: Micros) -> Result<(), EngineError> {

@@ -3,7 +3,11 @@
 mod support;
 
 use meridian_engine_kv::{Import, Limits, MemoryStore, Store, Tables, TablesError};
-use meridian_model::{Hlc, Micros, OriginId, Position, Record, Transaction, Version};
+use meridian_model::{
+    Answer, Hlc, Micros, OriginId, Position, Question, Record, RowName, Transaction, Vector,
+    Version,
+};
+use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{Applying, Engine as _, SnapshotView as _};
 use support::{Region, TestStore, dump, kinds, put, with_key};
 
@@ -13,6 +17,7 @@ on_both_stores!(
     an_unfinished_copy_is_no_tables_and_begins_again,
     tables_that_are_there_are_not_replaced,
     letters_that_wait_are_counted_in_the_copy_too,
+    a_copy_leaves_out_what_a_row_taken_over_ahead_has_already,
 );
 
 /// Rows, a tombstone, increments kept apart, idempotency keys and a conflict.
@@ -180,6 +185,57 @@ fn letters_that_wait_are_counted_in_the_copy_too<S: TestStore>() {
     let copied = copy(&parts(&original.tables, 300), other);
     assert_eq!(copied.letter_counts(), counts);
     assert_eq!(copied.reader().letter_counts().unwrap(), counts);
+}
+
+fn a_copy_leaves_out_what_a_row_taken_over_ahead_has_already<S: TestStore>() {
+    let (_peer_home, peer_store) = S::fresh();
+    let mut peer = Region::new(2, peer_store);
+    let increments: Vec<_> = [1, 20, 300].map(|by| peer.increment("n", "n", by)).into();
+    let (_home, store) = S::fresh();
+    let mut original = Region::new(1, store.clone());
+    original.deliver(&increments[0]);
+    let name = RowName {
+        table: "t".to_owned(),
+        key: "n".to_owned(),
+    };
+    // The peer's row, which has two increments that have yet to come here.
+    let question = Question::Fetch {
+        names: vec![name.clone()],
+        covering: Vector::default(),
+    };
+    let as_of = [(OriginId(2), increments[1].0.hlc)].into_iter().collect();
+    let mut before = Region::new(2, MemoryStore::default());
+    increments[..2].iter().for_each(|it| before.deliver(it));
+    let answer = before.reader().snapshot().answer(&as_of, &question);
+    let Some(Answer::Fetched(mut fetched)) = answer.unwrap() else {
+        panic!("no row");
+    };
+    let copies = original
+        .reader()
+        .snapshot()
+        .look(std::slice::from_ref(&name));
+    let mending = Mending {
+        name,
+        expected: copies.unwrap()[0].state,
+        as_of: fetched.as_of,
+        ahead: true,
+        row: fetched.rows.pop().unwrap(),
+    };
+    assert_eq!(original.tables.mend(&mending).unwrap(), Mended::Staged);
+    original.commit();
+    assert!(kinds(&store).contains('a'), "{}", kinds(&store));
+    let (_other_home, other) = S::fresh();
+    let mut copied = Region {
+        tables: copy(&parts(&original.tables, 300), other),
+        log: original.log.clone(),
+        origin: OriginId(3),
+        seen: original.seen.clone(),
+        clock: 0,
+    };
+    for region in [&mut original, &mut copied] {
+        increments[1..].iter().for_each(|it| region.deliver(it));
+        assert_eq!(region.document("n").as_deref(), Some(r#"{"n":321}"#));
+    }
 }
 
 #[test]

@@ -80,14 +80,26 @@ impl Directory {
         File::open(&self.inner.path)?.sync_all()
     }
 
-    fn fill(&self, path: &Path, size: u64) -> io::Result<()> {
+    /// A new file that `fill` gives its size and syncs.
+    fn make(&self, name: &str, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        let path = &self.inner.path.join(name);
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        let filled = write_zeros(&file, size).and_then(|()| self.sync_names());
+        let filled = fill(&file).and_then(|()| self.sync_names());
         if filled.is_err() {
             // The first error is the one to tell; a file that stays all the same is replaced later.
             let _ = fs::remove_file(path);
         }
         filled
+    }
+}
+
+/// Where the file system can't reserve, zeros are written.
+fn reserve(file: &File, size: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    match fallocate(file, FallocateFlags::empty(), 0, size) {
+        Ok(()) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => write_zeros(file, size),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -118,7 +130,11 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<()> {
-        self.fill(&self.inner.path.join(name), size)
+        self.make(name, |file| write_zeros(file, size))
+    }
+
+    fn reserve(&self, name: &str, size: u64) -> io::Result<()> {
+        self.make(name, |file| reserve(file, size))
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

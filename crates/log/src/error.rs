@@ -69,9 +69,6 @@ pub enum LogError {
     /// An earlier failure left the file in an unknown state.
     #[error("the log takes no more entries since a failure left its last file in an unknown state")]
     Poisoned,
-    /// A group was handed to the log before the one before it was finished.
-    #[error("the log takes no more entries before the last ones are durable")]
-    Unfinished,
     /// Bytes that were durable are not what they were.
     #[error("{file} is damaged at byte {offset}: expected {expected}, found {found}")]
     Corrupt {
@@ -223,7 +220,7 @@ impl LogError {
             Self::UnsupportedVersion { .. } => {
                 "start the version of meridian that wrote this directory"
             }
-            Self::OutOfOrder { .. } | Self::BeyondEnd { .. } | Self::Unfinished => {
+            Self::OutOfOrder { .. } | Self::BeyondEnd { .. } => {
                 "this is a defect in meridian; please report it with the log of this process"
             }
             Self::TooLarge { .. } => "split the transaction into smaller ones",

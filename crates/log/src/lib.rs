@@ -35,6 +35,6 @@ mod state;
 pub use directory::Directory;
 pub use disk::Disk;
 pub use error::LogError;
-pub use log::{Log, LogConfig, Unsynced};
+pub use log::{Log, LogConfig};
 pub use memory_disk::{MemoryDisk, SECTOR_BYTES};
 pub use reader::{Batch, Reader};

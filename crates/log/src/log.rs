@@ -7,7 +7,7 @@ use crate::format::{
 };
 use crate::recover::{Recovered, recover, write_zeros};
 use crate::segment::{Segment, file_name};
-use crate::spare::{SPARE_NAME, Spare};
+use crate::spare::{Filling, SPARE_NAME, Spare};
 use crate::state::{SharedState, State, TailCache};
 use crate::{Disk, Reader};
 use bytes::Bytes;
@@ -53,40 +53,6 @@ pub struct Log<D: Disk> {
     /// else is written, or recovery would take it for damage.
     leftover: Option<(u64, u64)>,
     is_poisoned: bool,
-    /// Whether a group is written and not finished.
-    is_unfinished: bool,
-}
-
-/// A group that is written and not durable yet: [`Log::finish`] makes it count.
-#[must_use = "the log takes no further group before this one is finished"]
-pub struct Unsynced<D> {
-    disk: D,
-    file: Arc<str>,
-    frame: Bytes,
-    count: usize,
-    marks: Marks,
-}
-
-impl<D> fmt::Debug for Unsynced<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unsynced")
-            .field("file", &self.file)
-            .field("count", &self.count)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<D: Disk> Unsynced<D> {
-    /// Makes the group durable: the part that waits for the disk, for any thread.
-    ///
-    /// # Errors
-    /// What the disk said; [`Log::finish`] has to hear of it.
-    pub fn sync(&self) -> io::Result<()> {
-        if mutation::active(Mutation::AcknowledgedBeforeDurable) {
-            return Ok(());
-        }
-        self.disk.sync(&self.file)
-    }
 }
 
 /// The segment that is written to.
@@ -95,6 +61,9 @@ struct Active {
     seed: u32,
     used: u64,
     size: u64,
+    /// Since it was opened or made: so many bytes in so many commits.
+    written: u64,
+    commits: u64,
 }
 
 impl Active {
@@ -104,7 +73,13 @@ impl Active {
             seed: segment.seed,
             used: segment.used,
             size: segment.size,
+            written: 0,
+            commits: 0,
         }
+    }
+
+    fn filling_of_next(&self) -> Filling {
+        Filling::after(self.written, self.commits)
     }
 }
 
@@ -157,10 +132,11 @@ impl<D: Disk> Log<D> {
                 seed: 0,
                 used: 0,
                 size: 0,
+                written: 0,
+                commits: 0,
             }),
             leftover: None,
             is_poisoned: false,
-            is_unfinished: false,
         };
         if is_new {
             log.roll(0)?;
@@ -177,27 +153,11 @@ impl<D: Disk> Log<D> {
     /// (Should the disk refuse to take a failed write back too, and the process end before it does,
     /// the group may be there after all.)
     pub fn commit(&mut self, entries: &[Entry]) -> Result<Position, LogError> {
-        let Some(unsynced) = self.write(entries)? else {
-            return Ok(self.end);
-        };
-        let synced = unsynced.sync();
-        self.finish(unsynced, synced)
-    }
-
-    /// The first part of [`Log::commit`]: hands the group to the disk without waiting for it.
-    /// Nothing of it counts, and no reader sees it, before [`Log::finish`]. `None` for no entries.
-    ///
-    /// # Errors
-    /// As [`Log::commit`]; and [`LogError::Unfinished`] while an earlier group is not finished.
-    pub fn write(&mut self, entries: &[Entry]) -> Result<Option<Unsynced<D>>, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
-        if self.is_unfinished {
-            return Err(LogError::Unfinished);
-        }
         if entries.is_empty() {
-            return Ok(None);
+            return Ok(self.end);
         }
         let marks = self.marks_after(entries)?;
         let bytes = frame_bytes(entries);
@@ -213,33 +173,9 @@ impl<D: Disk> Log<D> {
         }
         let seed = frame_seed(self.active.seed, self.active.used);
         let frame = encode_frame(seed, self.end, entries);
-        self.write_frame(&frame)?;
-        self.is_unfinished = true;
-        Ok(Some(Unsynced {
-            disk: self.disk.clone(),
-            file: self.active.name.clone(),
-            frame,
-            count: entries.len(),
-            marks,
-        }))
-    }
-
-    /// The last part of [`Log::commit`], with what [`Unsynced::sync`] came to. Gives the log's new
-    /// end.
-    ///
-    /// # Errors
-    /// [`LogError::must_reopen`] where the sync failed.
-    pub fn finish(
-        &mut self,
-        unsynced: Unsynced<D>,
-        synced: io::Result<()>,
-    ) -> Result<Position, LogError> {
-        self.is_unfinished = false;
-        if let Err(source) = synced {
-            self.is_poisoned = true;
-            return Err(LogError::sync(&unsynced.file, source));
-        }
-        self.publish(&unsynced.frame, unsynced.count, unsynced.marks);
+        self.write(&frame)?;
+        self.sync()?;
+        self.publish(&frame, entries.len(), marks);
         Ok(self.end)
     }
 
@@ -346,7 +282,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn write_frame(&mut self, frame: &[u8]) -> Result<(), LogError> {
+    fn write(&mut self, frame: &[u8]) -> Result<(), LogError> {
         let (name, offset) = (self.active.name.clone(), self.active.used);
         let written = self.disk.write_at(&name, offset, frame);
         written.map_err(|source| {
@@ -371,6 +307,8 @@ impl<D: Disk> Log<D> {
     fn publish(&mut self, frame: &Bytes, count: usize, marks: Marks) {
         let (first, offset) = (self.end, self.active.used);
         self.active.used += frame.len() as u64;
+        self.active.written += frame.len() as u64;
+        self.active.commits += 1;
         self.end = Position(first.0 + count as u64);
         self.marks = marks;
         let cached = self.cacheable(frame, count);
@@ -383,7 +321,8 @@ impl<D: Disk> Log<D> {
         state.tail.push(first, cached);
         drop(state);
         if self.config.prepare_ahead && self.active.used > self.active.size / 2 {
-            self.spare.prepare(self.config.segment_bytes);
+            let filling = self.active.filling_of_next();
+            self.spare.prepare(self.config.segment_bytes, filling);
         }
     }
 
@@ -403,7 +342,10 @@ impl<D: Disk> Log<D> {
         }
         .encode();
         let begin = header.len() as u64;
-        let size = self.spare.take(begin + bytes, self.config.segment_bytes)?;
+        let filling = self.active.filling_of_next();
+        let size = self
+            .spare
+            .take(begin + bytes, self.config.segment_bytes, filling)?;
         self.disk
             .write_at(SPARE_NAME, 0, &header)
             .map_err(|source| LogError::write(SPARE_NAME, 0, header.len(), source))?;

@@ -1,7 +1,8 @@
 //! The next segment's file, made ahead.
 //!
 //! Writing 16 MiB of zeros takes longer than a hundred commits, so it happens in a thread of its own
-//! once the active segment is half full. The file is made under a name that recovery throws away,
+//! once the active segment is half full. Where commits are large, the file's room is only reserved
+//! ([`Filling`]): zeros would be as many bytes again as the entries. The file is made under a name that recovery throws away,
 //! gets its header, is synced, and only then renamed to what it is: a file with a segment's name
 //! always has a whole header.
 
@@ -13,6 +14,29 @@ use std::thread::JoinHandle;
 
 /// The name under which the next segment is made.
 pub(crate) const SPARE_NAME: &str = "next";
+
+/// How a segment gets its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Zeros, so that a small commit's sync has nothing but the commit to write.
+    Zeros,
+    /// Reserved, for large commits.
+    Reserved,
+}
+
+/// Commits of this many bytes on average are large.
+const LARGE_COMMIT_BYTES: u64 = 64 << 10;
+
+impl Filling {
+    /// What suits a segment like the one that has taken so much in so many commits.
+    pub fn after(bytes: u64, commits: u64) -> Self {
+        if bytes / commits.max(1) < LARGE_COMMIT_BYTES {
+            Self::Zeros
+        } else {
+            Self::Reserved
+        }
+    }
+}
 
 /// The next segment's file.
 pub(crate) struct Spare<D: Disk> {
@@ -36,14 +60,14 @@ impl<D: Disk> Spare<D> {
     }
 
     /// Starts to make it, unless that was done. A failure shows when the file is needed.
-    pub fn prepare(&mut self, size: u64) {
+    pub fn prepare(&mut self, size: u64, filling: Filling) {
         if matches!(self.state, SpareState::Making(..)) {
             return;
         }
         let disk = self.disk.clone();
         let thread = std::thread::Builder::new()
             .name("log-spare".to_owned())
-            .spawn(move || recreate(&disk, size));
+            .spawn(move || recreate(&disk, size, filling));
         if let Ok(thread) = thread {
             self.state = SpareState::Making(thread, size);
         }
@@ -57,16 +81,16 @@ impl<D: Disk> Spare<D> {
         }
     }
 
-    /// A zeroed file under [`SPARE_NAME`] of at least this size: the one made ahead where it will
+    /// A file that reads as zeros, under [`SPARE_NAME`] of at least this size: the one made ahead where it will
     /// do, else a new one. Gives its size.
-    pub fn take(&mut self, size_min: u64, size: u64) -> Result<u64, LogError> {
+    pub fn take(&mut self, size_min: u64, size: u64, filling: Filling) -> Result<u64, LogError> {
         if let Some(ready) = self.finish()
             && ready >= size_min
         {
             return Ok(size_of(&self.disk, SPARE_NAME)?.min(ready));
         }
         let size = size.max(size_min);
-        recreate(&self.disk, size).map_err(|source| LogError::Create {
+        recreate(&self.disk, size, filling).map_err(|source| LogError::Create {
             file: SPARE_NAME.to_owned(),
             bytes: size,
             source,
@@ -88,9 +112,12 @@ impl<D: Disk> Spare<D> {
 }
 
 /// Makes the file anew: what an earlier attempt left may have been written to.
-fn recreate<D: Disk>(disk: &D, size: u64) -> io::Result<()> {
+fn recreate<D: Disk>(disk: &D, size: u64, filling: Filling) -> io::Result<()> {
     discard(disk)?;
-    disk.create(SPARE_NAME, size)
+    match filling {
+        Filling::Zeros => disk.create(SPARE_NAME, size),
+        Filling::Reserved => disk.reserve(SPARE_NAME, size),
+    }
 }
 
 /// Removes the file, where there is one.
@@ -105,5 +132,17 @@ impl<D: Disk> Drop for Spare<D> {
     fn drop(&mut self) {
         // The thread must not meet a log that is opened on the same directory afterwards.
         self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_commits_are_not_worth_zeros() {
+        assert_eq!(Filling::after(0, 0), Filling::Zeros);
+        assert_eq!(Filling::after(8 << 20, 400), Filling::Zeros);
+        assert_eq!(Filling::after(8 << 20, 4), Filling::Reserved);
     }
 }

@@ -50,6 +50,12 @@ pub enum Mutation {
     ForwardedAgain,
     /// A write is handed on without its client's idempotency key.
     ForwardedWithoutKey,
+    /// Acknowledgements go by the newest epoch alone, whatever epoch others still go by.
+    AcknowledgedBetweenEpochs,
+    /// A token is waited for beyond the cut of an incarnation that has gone.
+    TokenNotCut,
+    /// A damaged row met while catching up makes a region forget decisions about dead letters.
+    DecisionForgottenAtDamage,
 }
 
 #[cfg(feature = "mutations")]

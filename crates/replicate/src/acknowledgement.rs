@@ -197,12 +197,15 @@ impl<R> Acknowledgements<R> {
         if self.writes.is_empty() && self.barriers.is_empty() {
             return due;
         }
-        let needed = self.level.holders(holdings.road.epoch.voters().count());
-        let held = holdings.held_by(needed - 1);
+        let needed = holdings.road.holders_needed(self.level);
+        // A region that doesn't vote holds what it writes, but nobody asks it.
+        let own = usize::from(holdings.road.counts_for_all(holdings.region));
+        let others = needed - own;
+        let held = holdings.held_by(others);
         let waited = |waiting: &Waiting<R>| now.elapsed.saturating_sub(waiting.since);
         let is_held = |waiting: &Waiting<R>| match &waiting.needs {
             Needs::Own(sequence) => *sequence <= held,
-            Needs::All(marks) => holdings.is_held_by(needed - 1, marks),
+            Needs::All(marks) => holdings.is_held_by(others, marks),
         };
         for queue in [&mut self.writes, &mut self.barriers] {
             let mut left = VecDeque::with_capacity(queue.len());
@@ -401,5 +404,40 @@ mod tests {
             adopted.number = 1;
         }
         assert_eq!(held(&mut waiting, &setting), [1], "now everybody counts c");
+    }
+
+    #[test]
+    fn while_a_larger_epoch_is_in_use_as_many_hold_a_write_as_it_asks_for() {
+        let mut setting = Setting::of(4);
+        let gone = setting.regions[3].clone();
+        let before = setting.road.epoch.clone();
+        setting.road.decided.insert(0, before);
+        setting.road.epoch.number = 1;
+        setting.road.epoch.members.remove(&gone);
+        let mut waiting = waiting_for(Acknowledgement::Majority, &[1]);
+        setting.told(2, 1);
+        assert_eq!(
+            held(&mut waiting, &setting),
+            [],
+            "c and the one that is gone may read as two of four"
+        );
+        for origin in 1..=3 {
+            let adopted = setting.road.adopted.entry(OriginId(origin)).or_default();
+            adopted.number = 1;
+        }
+        assert_eq!(held(&mut waiting, &setting), [1], "two of three");
+    }
+
+    #[test]
+    fn what_a_region_without_a_vote_holds_itself_counts_for_nobody() {
+        let mut setting = Setting::of(3);
+        let own = setting.regions[0].clone();
+        let member = setting.road.epoch.members.get_mut(&own);
+        member.expect("it is one").standing = meridian_model::Standing::Joining;
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(2, 1);
+        assert_eq!(held(&mut waiting, &setting), []);
+        setting.told(3, 1);
+        assert_eq!(held(&mut waiting, &setting), [1]);
     }
 }

@@ -53,24 +53,16 @@ pub trait Engine {
         false
     }
 
-    /// What is staged, all of it transactions of this region's clients, waits for the log as it is:
-    /// the next [`Engine::commit`] is about it alone. What is staged meanwhile sees it, is such
-    /// transactions too, and is the commit's after that.
-    fn seal(&mut self);
-
-    /// Makes all that is sealed, or else all that is staged, visible, in one atomic step with the
-    /// position reached and the road's own state. After a crash the engine is at the position of some commit, and no
+    /// Makes all that is staged visible, in one atomic step with the position reached and the
+    /// road's own state. After a crash the engine is at the position of some commit, and no
     /// earlier than the last [`Engine::persist`].
     ///
     /// # Errors
     /// [`EngineError`] when the tables could not be written.
     fn commit(&mut self, position: Position, road: Option<Vec<u8>>) -> Result<(), EngineError>;
 
-    /// Forgets what is staged: the log did not take it. What is sealed stays.
+    /// Forgets what is staged: the log did not take it.
     fn discard(&mut self);
-
-    /// Forgets what is sealed, and what is staged on top of it.
-    fn revoke(&mut self);
 
     /// Stages the removal of what only concurrent writes could still need, now that no write is on
     /// its way that has not seen everything in `stable`.

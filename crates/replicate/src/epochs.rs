@@ -5,8 +5,10 @@
 
 use crate::Road;
 use crate::ballots::Voters;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing, VOTES_SINCE, Vector,
+    Acknowledgement, Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing,
+    VOTES_SINCE, Vector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -174,6 +176,11 @@ impl Road {
                 }
             }
         }
+        // The founding epoch is stated nowhere else, and acknowledgements may have to go by it yet.
+        let before = self.epoch.number;
+        self.decided
+            .entry(before)
+            .or_insert_with(|| self.epoch.clone());
         for region in next.members.keys() {
             if !self.epoch.members.contains_key(region) {
                 self.since.insert(region.clone(), number);
@@ -208,21 +215,49 @@ impl Road {
         })
     }
 
-    /// Whether what a region holds counts for acknowledgements. While not everybody is known to go
-    /// by this region's epoch, some may still ask by the one before it: who votes in both counts,
-    /// so that the holders of a write and those whom a strong read hears of always meet.
-    pub(crate) fn counts_for_all(&self, region: &RegionName) -> bool {
-        let Some(before) = self.epoch.number.checked_sub(1) else {
-            return true;
+    /// The number of the earliest epoch by which some member may still go.
+    fn earliest_in_use(&self) -> u64 {
+        let goes_by = |member: &Member| match member.origin {
+            Some(origin) => {
+                let stream = self.streams.get(&origin);
+                let joined = stream.and_then(|stream| stream.joined).unwrap_or_default();
+                self.adopted_by(origin).number.max(joined)
+            }
+            // Who has yet to begin asks nobody; a founder would begin with the founding epoch.
+            None if member.standing == Standing::Joining => self.epoch.number,
+            None => 0,
         };
-        if self.is_complete() {
-            return true;
-        }
-        match self.decided.get(&before) {
-            Some(before) => before.voters().any(|(voter, _)| voter == region),
-            // Of the founding epoch it is only known who has counted ever since.
-            None => self.since.get(region).copied().unwrap_or_default() <= before,
-        }
+        let numbers = self.epoch.members.values().map(goes_by);
+        numbers.min().unwrap_or_default().min(self.epoch.number)
+    }
+
+    /// The epochs before this region's own by which some member may still go, where they are known.
+    fn earlier_in_use(&self) -> impl Iterator<Item = (u64, Option<&Epoch>)> {
+        let between = mutation::active(Mutation::AcknowledgedBetweenEpochs);
+        let numbers = self.earliest_in_use()..self.epoch.number;
+        let numbers = numbers.filter(move |_| !between);
+        numbers.map(|number| (number, self.decided.get(&number)))
+    }
+
+    /// Whether what a region holds counts for acknowledgements. While not everybody is known to go
+    /// by this region's epoch, some may still ask by one before it: who votes in all of these
+    /// counts, so that the holders of a write and those whom a strong read hears of always meet.
+    pub(crate) fn counts_for_all(&self, region: &RegionName) -> bool {
+        let votes = |epoch: &Epoch| epoch.voters().any(|(voter, _)| voter == region);
+        let since = self.since.get(region).copied().unwrap_or_default();
+        votes(&self.epoch)
+            && self
+                .earlier_in_use()
+                .all(|(number, epoch)| epoch.map_or(since <= number, votes))
+    }
+
+    /// How many have to hold a write, for the same reason: as many as in the largest of the epochs
+    /// that are in use.
+    pub(crate) fn holders_needed(&self, level: Acknowledgement) -> usize {
+        let earlier = self.earlier_in_use().filter_map(|(_, epoch)| epoch);
+        let epochs = earlier.chain(std::iter::once(&self.epoch));
+        let needed = epochs.map(|epoch| level.holders(epoch.voters().count()));
+        needed.max().unwrap_or_default()
     }
 
     /// Once every member has adopted the epoch, nothing that is not held here can come of those who

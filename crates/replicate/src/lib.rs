@@ -39,7 +39,7 @@ pub use forwarding::{Forwarding, HandOn, NoAnswer};
 pub use letters::Decided;
 pub use meridian_model::DecidedBy;
 pub use proposal::{Deciding, Proposal, ProposeError};
-pub use quorum::{Progress, StrongRead, has_reached};
+pub use quorum::{Progress, StrongRead, counts, has_reached, is_agreed, reachable};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};

@@ -39,6 +39,7 @@
 use crate::ballots::Choice;
 use crate::epochs::Expelled;
 use crate::presence::Presence;
+use crate::proposal::EVICTED_WITHIN;
 use crate::receiver::Receiver;
 use crate::{Arrival, Engine, Now, Proposal, Replica};
 use meridian_log::Disk;
@@ -64,6 +65,9 @@ const STEPS_MAX: usize = 32;
 pub(crate) struct Deliberation {
     /// What was asked for here.
     pub(crate) pending: Option<Proposal>,
+    pub(crate) asked_at: Duration,
+    /// Whether the highest ballot has been so for so long that nobody seems to pursue it.
+    pub(crate) is_idle: bool,
     pub(crate) presence: BTreeMap<RegionName, Presence>,
     /// The peers to which a connection stands, members or not.
     pub(crate) connections: BTreeSet<RegionName>,
@@ -257,8 +261,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let seen = (number, ballots.and_then(crate::ballots::Ballots::highest));
         let before = self.deliberation.seen;
         if seen == before {
+            let since = now.elapsed.saturating_sub(self.deliberation.seen_at);
+            self.deliberation.is_idle = since >= EVICTED_WITHIN;
             return;
         }
+        self.deliberation.is_idle = false;
         if seen.0 != before.0 {
             self.deliberation.attempts = 0;
         } else if seen.1.is_some_and(|ballot| ballot.origin == self.origin) {

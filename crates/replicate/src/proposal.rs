@@ -4,6 +4,12 @@ use crate::ballots::{Ballots, Voters};
 use crate::{Engine, Now, Replica};
 use meridian_log::Disk;
 use meridian_model::{DecidedBy, Epoch, Member, RegionAddress, RegionName, Standing, VOTES_SINCE};
+use std::time::Duration;
+
+/// An eviction that came to nothing in this time is asked for no longer: others are in touch with the
+/// region, though this one isn't. What was said of it stays in the streams and does no harm: who
+/// promised states nothing by it, and who proposes anything else takes a higher ballot.
+pub(crate) const EVICTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A change of who counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +188,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             } => self.decide_as_operator(now, next),
             Proposal::Evict { region, .. } => {
                 self.may_evict(now, region)?;
+                self.deliberation.asked_at = now.elapsed;
                 self.deliberation.pending = Some(proposal);
                 Ok(())
             }
@@ -287,8 +294,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// can't be evicted: a proposal that outlived its absence would keep every other one from being
     /// decided, and strike when the region is away the next time.
     pub(crate) fn settle_proposal(&mut self, now: Now) {
+        let late = now.elapsed >= self.deliberation.asked_at + EVICTED_WITHIN;
         let is_moot = |proposal: &Proposal| match proposal {
-            Proposal::Evict { region, .. } => self.objects_to(now, region),
+            Proposal::Evict { region, .. } => late || self.objects_to(now, region),
             Proposal::Add { .. } | Proposal::Remove { .. } => false,
         };
         let pending = self.deliberation.pending.as_ref();
@@ -362,14 +370,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Voters::of(&self.road.epoch)
     }
 
-    /// What is being decided, if anything is.
+    /// What is being decided, if anything is. A ballot that nobody has spoken of for a while, and that
+    /// nobody here asks for, came to nothing.
     #[must_use]
     pub fn proposal(&self) -> Option<Deciding> {
         let number = self.road.epoch.number + 1;
         let ballots = self.road.ballots.get(&number);
         let ballot = ballots.and_then(Ballots::highest);
         let proposal = self.deliberation.pending.clone();
-        if ballot.is_none() && proposal.is_none() {
+        let is_pursued = ballot.is_some() && !self.deliberation.is_idle;
+        if !is_pursued && proposal.is_none() {
             return None;
         }
         let voters = self.voters();

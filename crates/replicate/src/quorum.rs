@@ -15,14 +15,52 @@
 //!
 //! [`Acknowledgement::holders`]: meridian_model::Acknowledgement::holders
 
+use crate::OwnStanding;
 use meridian_model::mutation::{self, Mutation};
-use meridian_model::{Acknowledgement, RegionName, Vector};
-use std::collections::BTreeSet;
+use meridian_model::{Acknowledgement, Epoch, Hlc, OriginId, RegionName, Vector};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether all that a reader has to see has been applied.
 #[must_use]
 pub fn has_reached(applied: &Vector, seen: &Vector) -> bool {
     applied.covers(seen) || mutation::active(Mutation::TokenIgnored)
+}
+
+/// What a client has seen, without what was lost with incarnations that have gone: of each `cuts`
+/// tells the last reading that anybody holds or ever will. Nobody could wait for more.
+#[must_use]
+pub fn reachable(seen: &Vector, cuts: &BTreeMap<OriginId, Hlc>) -> Vector {
+    let ignored = mutation::active(Mutation::TokenNotCut);
+    let cut_of = |origin: OriginId| cuts.get(&origin).filter(|_| !ignored);
+    seen.iter()
+        .map(|(origin, hlc)| match cut_of(origin) {
+            Some(cut) => (origin, hlc.min(*cut)),
+            None => (origin, hlc),
+        })
+        .collect()
+}
+
+/// Whether every region that votes is known to go by this epoch; `adopted` tells by which each does.
+/// As long as not, those who count by it may be no quorum for what was confirmed by another.
+#[must_use]
+pub fn is_agreed(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>) -> bool {
+    let number = epoch.number;
+    let mut voters = epoch.voters();
+    voters.all(|(region, _)| number == 0 || adopted.get(region) >= Some(&number))
+}
+
+/// Whether this incarnation of a region counts, as far as it knows itself. One that has yet to begin,
+/// or was given up, holds nothing that anybody reckons with: it neither reads strongly nor answers.
+#[must_use]
+pub fn counts(
+    epoch: &Epoch,
+    region: &RegionName,
+    origin: OriginId,
+    standing: &OwnStanding,
+) -> bool {
+    let member = epoch.members.get(region);
+    member.is_some_and(|member| member.origin == Some(origin))
+        && !matches!(standing, OwnStanding::Evicted { .. })
 }
 
 /// A strong read that asks what others hold.
@@ -51,17 +89,24 @@ pub enum Progress {
 
 impl StrongRead {
     /// A read of a dataset whose members take writes and acknowledge them at `level`. `held` is what
-    /// this region holds, `others` are the other members, all of whom are to be asked.
+    /// this region holds, `others` are the other members that vote, all of whom are to be asked.
+    /// What this region holds is an answer only where it votes itself.
     #[must_use]
-    pub fn of_members(level: Acknowledgement, held: Vector, others: &[RegionName]) -> Self {
-        let members = others.len() + 1;
+    pub fn of_members(
+        level: Acknowledgement,
+        held: Vector,
+        others: &[RegionName],
+        votes: bool,
+    ) -> Self {
+        let own = usize::from(votes);
+        let members = others.len() + own;
         let asks_nobody = mutation::active(Mutation::StrongReadAsksNobody);
         Self {
             open: others.iter().cloned().collect(),
             missing: if asks_nobody {
                 0
             } else {
-                level.answers(members) - 1
+                level.answers(members) - own
             },
             seen: held,
             failures: Vec::new(),
@@ -158,7 +203,7 @@ impl StrongRead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meridian_model::{Hlc, OriginId};
+    use meridian_model::{Member, Standing};
 
     fn regions(names: &[&str]) -> Vec<RegionName> {
         names.iter().map(|name| RegionName::new(name)).collect()
@@ -173,16 +218,54 @@ mod tests {
     #[test]
     fn the_more_hold_a_write_the_fewer_are_asked() {
         let others = regions(&["b", "c", "d", "e"]);
-        let missing = |level| StrongRead::of_members(level, holds(1, 1), &others).missing();
+        let missing = |level| StrongRead::of_members(level, holds(1, 1), &others, true).missing();
         assert_eq!(missing(Acknowledgement::Local), 4);
         assert_eq!(missing(Acknowledgement::OneRemote), 3);
         assert_eq!(missing(Acknowledgement::Majority), 2);
     }
 
     #[test]
+    fn a_region_without_a_vote_has_to_hear_as_many_as_if_it_were_not_there() {
+        let others = regions(&["b", "c", "d"]);
+        let level = Acknowledgement::Majority;
+        let missing = |votes| StrongRead::of_members(level, holds(1, 1), &others, votes).missing();
+        assert_eq!(missing(true), 1, "two of four");
+        assert_eq!(missing(false), 2, "two of three");
+    }
+
+    #[test]
+    fn an_incarnation_counts_once_it_has_begun_and_until_it_is_given_up() {
+        let region = RegionName::new("a");
+        let mut epoch = Epoch::default();
+        let is_in = |epoch: &Epoch, standing| counts(epoch, &region, OriginId(1), &standing);
+        assert!(!is_in(&epoch, OwnStanding::Voting), "it is no member");
+        let mut member = Member {
+            origin: None,
+            standing: Standing::Voting,
+            address: None,
+        };
+        epoch.members.insert(region.clone(), member.clone());
+        assert!(!is_in(&epoch, OwnStanding::Voting), "it has not begun");
+        member.origin = Some(OriginId(1));
+        epoch.members.insert(region.clone(), member);
+        assert!(is_in(&epoch, OwnStanding::Voting));
+        let (reason, held) = (String::new(), meridian_model::Sequence(0));
+        assert!(!is_in(&epoch, OwnStanding::Evicted { reason, held }));
+    }
+
+    #[test]
+    fn a_token_is_cut_to_what_anybody_holds() {
+        let seen = holds(1, 9);
+        let cut = |hlc| reachable(&seen, &[(OriginId(1), Hlc::from_raw(hlc))].into());
+        assert_eq!(cut(7), holds(1, 7));
+        assert_eq!(cut(12), seen);
+        assert_eq!(reachable(&seen, &[(OriginId(2), Hlc::ZERO)].into()), seen);
+    }
+
+    #[test]
     fn it_has_to_see_all_that_anybody_said_and_nobody_counts_twice() {
         let others = regions(&["b", "c"]);
-        let mut read = StrongRead::of_members(Acknowledgement::Local, holds(1, 5), &others);
+        let mut read = StrongRead::of_members(Acknowledgement::Local, holds(1, 5), &others, true);
         read.answered(&others[0], &holds(2, 7));
         read.answered(&others[0], &holds(2, 8));
         assert_eq!(read.progress(), Progress::Asking);
@@ -195,7 +278,8 @@ mod tests {
     #[test]
     fn it_gives_up_once_too_few_can_answer() {
         let others = regions(&["b", "c"]);
-        let mut read = StrongRead::of_members(Acknowledgement::OneRemote, holds(1, 5), &others);
+        let mut read =
+            StrongRead::of_members(Acknowledgement::OneRemote, holds(1, 5), &others, true);
         assert!(read.must_be_held());
         read.failed(&others[0], "b is away");
         assert_eq!(read.progress(), Progress::Asking);

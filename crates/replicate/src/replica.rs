@@ -5,17 +5,6 @@
 //! follow in one step, and only then lets replies and acknowledgements out. A round that the log
 //! refuses leaves no trace.
 //!
-//! The wait for the disk may be used: a round of nothing but clients' transactions can be written
-//! ([`Replica::begin_flush`]), and while it is synced the next one's transactions are staged on top
-//! of it. Nothing of either is visible, streamed or told to anybody before its own sync.
-//!
-//! ```text
-//!  stage 1 │ write 1 │ sync 1              │ tables 1, replies 1 │ write 2 │ sync 2 …
-//!                      stage 2 on top of 1                                   stage 3 …
-//! ```
-//!
-//! Should the sync fail, neither ever was, as far as this process goes; the log takes no more then.
-//!
 //! Invariants, each checked by the simulator:
 //! - an entry is staged only after what it depends on, and directly after its stream's last entry;
 //! - the position in the tables and the effects up to it move together, so every transaction
@@ -33,7 +22,7 @@ use crate::snapshot::Sponsor;
 use crate::{
     Applying, Arrival, CommitError, Engine, EngineError, Executed, Now, OpenError, WriteError,
 };
-use meridian_log::{Disk, Log, LogError, Reader, Unsynced};
+use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
     Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
     RegionName, Sequence, Transaction, Version, WIRE_VERSION_MIN,
@@ -102,10 +91,6 @@ pub struct Replica<D: Disk, E: Engine> {
     pub(crate) deliberation: Deliberation,
     pub(crate) staged: Vec<Entry>,
     staged_bytes: u64,
-    /// How many of the staged entries are clients' transactions.
-    staged_writes: usize,
-    /// How many entries are written and not yet durable.
-    unsynced: usize,
     /// The road before this round, where the round changed it.
     pub(crate) road_before: Option<Road>,
     pub(crate) visible: Vec<Visible>,
@@ -161,8 +146,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             deliberation: Deliberation::default(),
             staged: Vec::new(),
             staged_bytes: 0,
-            staged_writes: 0,
-            unsynced: 0,
             road_before: None,
             visible: Vec::new(),
             stopped: None,
@@ -373,7 +356,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 idempotency,
             };
             self.stage_own(now, hlc, &Body::Transaction(transaction));
-            self.staged_writes += 1;
         }
         Ok(reply)
     }
@@ -405,8 +387,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     pub(crate) fn stage(&mut self, now: Now, entry: Entry, body: &Body) {
-        let before = self.unsynced + self.staged.len();
-        let position = Position(self.log.end().0 + before as u64);
+        let position = Position(self.log.end().0 + self.staged.len() as u64);
         self.follow(position, &entry, body, now);
         self.staged_marks.set(entry.origin, entry.mark());
         self.staged_bytes += entry.size() as u64;
@@ -513,7 +494,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// # Errors
     /// [`CommitError`]: whether the round is undone, or durable but not visible.
     pub fn flush(&mut self, now: Now) -> Result<(), CommitError> {
-        debug_assert_eq!(self.unsynced, 0, "one commit is under way at a time");
         let fresh = !self.staged.is_empty();
         let has_own = self.staged.iter().any(|entry| entry.origin == self.origin);
         if fresh {
@@ -521,7 +501,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 self.roll_back(now, &error);
                 return Err(CommitError::Log(error));
             }
-            self.forget_staged();
+            self.staged.clear();
+            self.staged_bytes = 0;
             self.letters.logged();
         }
         let outcome = if fresh || self.tables_dirty {
@@ -531,69 +512,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         };
         self.acknowledge();
         outcome
-    }
-
-    /// Begins to commit the round, if it is one of nothing but clients' transactions. What this
-    /// gives has to be synced, by any thread, and to be handed to [`Replica::finish_flush`]. Until
-    /// then only [`Replica::write`] may be called; what it stages is the next round's. `None` where
-    /// the round has to be committed by [`Replica::flush`].
-    ///
-    /// # Errors
-    /// [`CommitError::Log`]: the round is undone.
-    pub fn begin_flush(&mut self, now: Now) -> Result<Option<Unsynced<D>>, CommitError> {
-        let is_plain = self.staged_writes == self.staged.len()
-            && self.road_before.is_none()
-            && !self.tables_dirty
-            && self.follows();
-        if self.staged.is_empty() || !is_plain {
-            return Ok(None);
-        }
-        match self.log.write(&self.staged) {
-            Ok(unsynced) => {
-                self.unsynced = self.staged.len();
-                self.forget_staged();
-                self.engine.seal();
-                Ok(unsynced)
-            }
-            Err(error) => {
-                self.roll_back(now, &error);
-                Err(CommitError::Log(error))
-            }
-        }
-    }
-
-    /// Ends what [`Replica::begin_flush`] began, with what the sync came to. When this returns `Ok`,
-    /// that round is durable and visible, and its replies may leave; what was staged since then is
-    /// still to be committed.
-    ///
-    /// # Errors
-    /// [`CommitError`] as of [`Replica::flush`]; where the log failed, what was staged since is undone
-    /// too.
-    pub fn finish_flush(
-        &mut self,
-        now: Now,
-        unsynced: Unsynced<D>,
-        synced: std::io::Result<()>,
-    ) -> Result<(), CommitError> {
-        self.unsynced = 0;
-        if let Err(error) = self.log.finish(unsynced, synced) {
-            self.roll_back(now, &error);
-            return Err(CommitError::Log(error));
-        }
-        // Whatever has become of the tables since, they followed the log when this round began.
-        let outcome = self.engine.commit(self.log.end(), None).map_err(|error| {
-            self.stop_tables(&error);
-            let reason = self.tables_stopped().unwrap_or_default().to_owned();
-            CommitError::Tables { reason }
-        });
-        self.acknowledge();
-        outcome
-    }
-
-    fn forget_staged(&mut self) {
-        self.staged.clear();
-        self.staged_bytes = 0;
-        self.staged_writes = 0;
     }
 
     fn commit_tables(&mut self, now: Now, has_own: bool) -> Result<(), CommitError> {
@@ -617,12 +535,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn roll_back(&mut self, now: Now, error: &LogError) {
-        self.forget_staged();
+        self.staged.clear();
+        self.staged_bytes = 0;
         self.staged_marks = self.log.marks().clone();
         if let Some(road) = self.road_before.take() {
             self.road = road;
         }
-        self.engine.revoke();
+        self.engine.discard();
         self.behind_rolled_back();
         self.tables_dirty = false;
         self.visible.clear();

@@ -20,6 +20,7 @@
 use crate::road::Road;
 use crate::{Applying, CommitError, Engine, EngineError, Now, Replica};
 use meridian_log::Disk;
+use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Body, Entry, Hlc, OriginId, Position, RowName, Vector, Version};
 use std::collections::BTreeMap;
 
@@ -232,7 +233,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             .read(position, STEP_BYTES)
             .map_err(|error| EngineError::because("read the log", error))?;
         let followed = self.follow_late(position, &batch.entries, now);
-        if followed.is_err() {
+        if followed.is_err() && !mutation::active(Mutation::DecisionForgottenAtDamage) {
             // They are staged again: so are the decisions among them.
             self.miss_all(&batch.entries);
             self.letters.logged();

@@ -2,9 +2,9 @@
 //! decision, fetches a snapshot by the production machines, over the same bad network, and gets the
 //! rest by the streams. Its own gate says when it takes writes.
 
+use crate::calm::{calm, converge, obey_the_law};
 use crate::members::propose;
 use crate::node::LOG_CONFIG;
-use crate::scenario::{calm, converge, obey_the_law};
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::{Import, MemoryStore};

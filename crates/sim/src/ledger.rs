@@ -55,19 +55,19 @@ impl Ledger {
         });
     }
 
-    /// The node has committed its own stream up to here.
-    pub(crate) fn acknowledged(&mut self, node: usize, durable: Sequence) {
-        for record in self.open(node) {
-            if record.sequence <= durable {
-                record.fate = Fate::Acknowledged;
-            }
-        }
+    /// The node's round was committed.
+    pub(crate) fn acknowledged(&mut self, node: usize) {
+        self.settle(node, Fate::Acknowledged);
     }
 
     /// The node's round was undone.
     pub(crate) fn dropped(&mut self, node: usize) {
+        self.settle(node, Fate::Dropped);
+    }
+
+    fn settle(&mut self, node: usize, fate: Fate) {
         for record in self.open(node) {
-            record.fate = Fate::Dropped;
+            record.fate = fate;
         }
     }
 

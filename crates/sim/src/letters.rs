@@ -4,7 +4,8 @@
 //! In the end no letter is left anywhere, every region has had the same ones, and every row is what
 //! the surviving transactions and decisions make of it, whether its region waited at letters or not.
 
-use crate::scenario::{SAFETY, calm, converge, obey_the_law, strike, survivors};
+use crate::calm::{calm, converge, obey_the_law, survivors};
+use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::{Action, Request, RowOperation, Verdict};
@@ -19,6 +20,17 @@ pub(crate) fn run(world: &mut World) -> Result<(), Violation> {
     for index in 0..world.nodes.len() {
         world.nodes[index].stops_at_letters = world.random.bool();
     }
+    // Half of the runs have one region whose records are damaged too, so that tables wait for a row
+    // and at a letter, for the one behind the other.
+    let victim = world
+        .random
+        .bool()
+        .then(|| world.random.usize(0..world.nodes.len()));
+    if victim.is_some() {
+        for index in 0..world.nodes.len() {
+            world.plan(Duration::from_millis(40), Event::Compare(index));
+        }
+    }
     world.plan(Duration::from_millis(300), Event::Fault);
     world.run_until(SAFETY, |world| {
         let pause = Duration::from_millis(world.random.u64(20..300));
@@ -26,14 +38,25 @@ pub(crate) fn run(world: &mut World) -> Result<(), Violation> {
         let index = world.random.usize(0..world.nodes.len());
         match world.random.u32(0..8) {
             0 | 1 => commit(world, index),
-            2..=5 => decide(world, index),
+            2..=4 => decide(world, index),
+            5 => match victim {
+                Some(victim) => world.flip(victim),
+                None => decide(world, index),
+            },
             _ => strike(world),
         }
     })?;
     calm(world);
+    if let Some(victim) = victim {
+        // Both at once, in whichever order they come to be dealt with.
+        world.flip(victim);
+    }
     settle(world)?;
     converge(world)?;
     had_the_same(world)?;
+    if victim.is_some() {
+        crate::damage::mend(world)?;
+    }
     obey_the_law(world)
 }
 

@@ -14,15 +14,18 @@
 //! of one region's tables that change, vanish or come back behind its back, and are mended from the
 //! others.
 
+mod calm;
+mod changing;
+mod chaos;
 mod damage;
 mod gate;
 mod joining;
 mod ledger;
 mod letters;
+mod lost;
 mod members;
 mod network;
 mod node;
-mod overlap;
 mod promises;
 mod repair;
 mod scenario;

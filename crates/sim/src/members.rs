@@ -1,11 +1,12 @@
 //! Worlds in which regions come and go.
 
+use crate::calm::{COLLECTED_WITHIN, calm};
+use crate::chaos::strike;
 use crate::node::SimReplica;
-use crate::scenario::{COLLECTED_WITHIN, calm, strike};
 use crate::world::{Event, World};
 use meridian_check::Violation;
-use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing};
-use meridian_replicate::{OwnStanding, Proposal, ProposeError};
+use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing, Vector};
+use meridian_replicate::{OwnStanding, Proposal, ProposeError, has_reached, reachable};
 use std::time::Duration;
 
 /// How long regions come and go.
@@ -125,7 +126,7 @@ pub(crate) fn latest(world: &World) -> Option<&Epoch> {
 }
 
 /// Whether the incarnation that counts in `epoch` is the node's, and not destroyed.
-fn lives_in(world: &World, epoch: &Epoch, index: usize) -> bool {
+pub(crate) fn lives_in(world: &World, epoch: &Epoch, index: usize) -> bool {
     let node = &world.nodes[index];
     let member = epoch.members.get(&world.regions[index]);
     !node.is_gone
@@ -153,6 +154,7 @@ fn change(world: &mut World) {
     let at = world.random.usize(0..count);
     let other = world.random.usize(0..count);
     let region = world.regions[other].clone();
+    give_token(world, other);
     match world.random.u32(0..10) {
         0..=3 => {
             let absent = world.regions.iter();
@@ -195,6 +197,28 @@ fn change(world: &mut World) {
     }
 }
 
+/// A client leaves a region with a token of all that it could have seen there.
+pub(crate) fn give_token(world: &mut World, index: usize) {
+    if let Some(replica) = &world.nodes[index].replica {
+        let token = replica.marks().vector();
+        world.tokens.push(token);
+    }
+}
+
+/// No session waits for ever, whatever was lost with regions that were given up.
+fn tokens_are_reached(world: &World) -> Result<(), Violation> {
+    for (index, replica) in members(world) {
+        let (applied, cuts) = (replica.applied(), replica.cuts());
+        let waits = |token: &&Vector| !has_reached(&applied, &reachable(token, &cuts));
+        if let Some(token) = world.tokens.iter().find(waits) {
+            let what = format!("a session waits for ever for {token:?}; the cuts are {cuts:?}");
+            let region = world.regions[index].to_string();
+            return Err(Violation::Broken { region, what });
+        }
+    }
+    Ok(())
+}
+
 /// Lifts every fault; those that are dead are evicted, and the rest must come to rest and agree.
 pub(crate) fn settle(world: &mut World) -> Result<(), Violation> {
     calm(world);
@@ -211,6 +235,7 @@ pub(crate) fn settle(world: &mut World) -> Result<(), Violation> {
             Some(_) => 0,
         };
     }
+    tokens_are_reached(world)?;
     forget_the_gone(world);
     obey_the_law(world)
 }
@@ -269,6 +294,11 @@ fn unrest(world: &World) -> Option<String> {
         let name = &world.regions[*index];
         if let Some(reason) = replica.stopped() {
             return Some(format!("{name} is stopped: {reason}"));
+        }
+        // What is asked for would be decided in the middle of what comes.
+        let asked = replica.proposal().and_then(|deciding| deciding.proposal);
+        if let Some(proposal) = asked {
+            return Some(format!("{name} still asks for {proposal:?}"));
         }
         if replica.standing() != OwnStanding::Voting {
             return Some(format!(

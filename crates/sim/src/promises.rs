@@ -8,11 +8,11 @@
 mod desk;
 mod forwards;
 
-use crate::node::request;
+use crate::node::{SimReplica, request};
 use crate::world::{Event, Link, World};
 use meridian_check::{Action, Reading, Register, Session};
 use meridian_model::{Acknowledgement, Answer, Message, OriginId, Question, Sequence, Vector};
-use meridian_replicate::{Acknowledgements, StrongRead};
+use meridian_replicate::{Acknowledgements, StrongRead, counts, is_agreed};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -157,13 +157,38 @@ impl World {
     pub(crate) fn promise(&mut self, level: Acknowledgement, home: Option<usize>) {
         self.promises = Some(Promises::new(level, home, self.nodes.len()));
         for node in 0..self.nodes.len() {
-            self.plan(Duration::from_millis(7), Event::Act(Actor::Writer(node)));
-            self.plan(Duration::from_millis(8), Event::Act(Actor::Reader(node)));
+            self.promise_at(node);
             self.plan(Duration::from_millis(9), Event::Act(Actor::Forwarder(node)));
         }
         for roamer in 0..ROAMERS {
             self.plan(Duration::from_millis(9), Event::Act(Actor::Roamer(roamer)));
         }
+    }
+
+    /// The same without clients who go from region to region, or have their writes handed on: what
+    /// they saw may be lost with a region that is given up.
+    pub(crate) fn promise_registers(&mut self, level: Acknowledgement) {
+        self.promises = Some(Promises::new(level, None, self.nodes.len()));
+        for node in 0..self.nodes.len() {
+            self.promise_at(node);
+        }
+    }
+
+    /// A node has clients of its own.
+    fn promise_at(&mut self, node: usize) {
+        self.plan(Duration::from_millis(7), Event::Act(Actor::Writer(node)));
+        self.plan(Duration::from_millis(8), Event::Act(Actor::Reader(node)));
+    }
+
+    /// A node came into the world.
+    pub(crate) fn promise_newcomer(&mut self) {
+        let Some(promises) = &mut self.promises else {
+            return;
+        };
+        let level = promises.level;
+        promises.desks.push(Desk::new(level));
+        promises.registers.push(Register::default());
+        self.promise_at(self.nodes.len() - 1);
     }
 
     pub(crate) fn act(&mut self, actor: Actor) {
@@ -238,7 +263,13 @@ impl World {
         let asked = match promises.home {
             Some(home) if home == index => StrongRead::at_home(held),
             Some(home) => StrongRead::of_home(&self.regions[home]),
-            None => StrongRead::of_members(promises.level, held, &others),
+            None => {
+                if !vouches(replica) || !is_agreed(replica.epoch(), &replica.adopted()) {
+                    return;
+                }
+                let votes = replica.members().contains(&own);
+                StrongRead::of_members(promises.level, held, &others, votes)
+            }
         };
         promises.last_read += 1;
         let any = self.random.usize(0..promises.registers.len());
@@ -275,10 +306,13 @@ impl World {
     }
 
     /// What a node answers to a question: what its log holds.
-    pub(crate) fn answer(&self, index: usize, id: u64) -> Option<Message> {
-        let replica = self.nodes[index].replica.as_ref()?;
+    pub(crate) fn answer(&self, index: usize, asker: usize, id: u64) -> Option<Message> {
+        let node = &self.nodes[index];
+        let replica = node.replica.as_ref()?;
+        // As in a server: who counts no more, and doesn't know it, gets no answer to reckon with.
+        let is_member = node.published.members.contains_key(&self.regions[asker]);
         let answer = Answer::Held(replica.marks().vector());
-        Some(Message::Answer { id, answer })
+        (is_member && vouches(replica)).then_some(Message::Answer { id, answer })
     }
 
     /// An answer came back.
@@ -314,6 +348,12 @@ impl World {
         });
         self.plan(Duration::ZERO, Event::Flush(index));
     }
+}
+
+/// Whether anybody may reckon with what a node holds.
+fn vouches(replica: &SimReplica) -> bool {
+    let (region, standing) = (replica.region(), replica.standing());
+    counts(replica.epoch(), region, replica.origin(), &standing)
 }
 
 impl Roamer {

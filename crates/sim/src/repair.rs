@@ -1,17 +1,13 @@
-//! Regions that compare themselves with each other and mend what is bad, and silent damage.
+//! Regions that compare themselves with each other and mend what is bad.
 
 use crate::world::{Event, Link, World};
-use meridian_check::{COUNTERS, FIELDS, PLAIN, SETS, SIBLINGS, SWITCHED, Violation};
-use meridian_engine_kv::MemoryStore;
-use meridian_engine_kv::damage::{self, Damage};
+use meridian_check::Violation;
 use meridian_model::{Answer, Message, Question, RegionName, RowName, Span};
 use meridian_replicate::compare::{Comparison, Mended, Mending, Plan, Reply, Report, Scope, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const COMPARE_PAUSE: Duration = Duration::from_millis(300);
-/// The tables whose rows are damaged.
-const DAMAGED: [&str; 6] = [PLAIN, COUNTERS, FIELDS, SETS, SIBLINGS, SWITCHED];
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a node has under way.
@@ -335,72 +331,4 @@ impl World {
             self.send(index, link.receiver, link, Message::Answer { id, answer });
         }
     }
-
-    /// Remembers the records that a node holds now, so that damage can bring them back.
-    pub(crate) fn remember(&mut self, index: usize) {
-        let store = &self.nodes[index].store;
-        let names = damageable(store);
-        self.older = names
-            .into_iter()
-            .filter_map(|name| {
-                let record = damage::record(store, &name).ok()??;
-                Some((name, record))
-            })
-            .collect();
-    }
-
-    /// How many of a node's tombstones damage has brought back, long after they were collected. They
-    /// show nothing and any write beats them, so no comparison finds them.
-    pub(crate) fn brought_back(&self, index: usize) -> usize {
-        let node = &self.nodes[index];
-        if !node.is_damaged {
-            return 0;
-        }
-        let shown = node.rows();
-        let is_back = |(name, earlier): &&(RowName, Vec<u8>)| {
-            let record = damage::record(&node.store, name);
-            let record = record.expect("the tables in memory are readable");
-            let key = (name.table.clone(), name.key.clone());
-            record.as_ref() == Some(earlier) && !shown.contains_key(&key)
-        };
-        self.older.iter().filter(is_back).count()
-    }
-
-    /// Damages a few records of a node's tables, unknown to anybody.
-    pub(crate) fn damage(&mut self, index: usize) {
-        self.is_undamaged = false;
-        self.nodes[index].is_damaged = true;
-        let store = self.nodes[index].store.clone();
-        for _ in 0..self.random.usize(1..4) {
-            let names = damageable(&store);
-            if names.is_empty() {
-                return;
-            }
-            let mut name = names[self.random.usize(0..names.len())].clone();
-            let kind = match self.random.u32(0..8) {
-                0 | 1 => Damage::Flip,
-                2 => Damage::FlipKept,
-                3 => Damage::Rewrite,
-                4 => Damage::Drop,
-                5 => Damage::DropKept,
-                _ if self.older.is_empty() => continue,
-                _ => {
-                    let earlier = &self.older[self.random.usize(0..self.older.len())];
-                    name = earlier.0.clone();
-                    Damage::Restore(earlier.1.clone())
-                }
-            };
-            let struck = damage::damage(&store, &name, &kind);
-            self.struck += u64::from(struck.expect("the tables in memory are writable"));
-        }
-    }
-}
-
-/// Rows of every strategy, one of them changing. Left out are those that give away a torn
-/// transaction or a broken order, for the clients' own writes would lose their sense: a transaction
-/// that deletes rows which seem to be gone leaves them out, and nonsense must not be derived from.
-fn damageable(store: &MemoryStore) -> Vec<RowName> {
-    let mut names = damage::rows(store).expect("the tables in memory are readable");
-    names.retain(|name| DAMAGED.contains(&name.table.as_str()));
-    names
 }

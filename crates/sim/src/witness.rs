@@ -5,9 +5,10 @@
 //! incarnation. In the end all hold the same, the witness shows no row, and every row elsewhere is
 //! what the law makes of all that anybody held, so of what the witness alone held too.
 
+use crate::calm::calm;
+use crate::chaos::strike;
 use crate::members::{evict, latest, prepare, propose, settle};
 use crate::node::Node;
-use crate::scenario::{calm, strike};
 use crate::world::{Event, World};
 use meridian_check::{Law, Violation};
 use meridian_model::{DecidedBy, RegionName, Standing};

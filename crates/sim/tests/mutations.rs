@@ -134,3 +134,18 @@ fn forwarded_without_key() {
 fn no_relaying_by_a_witness() {
     is_caught(Mutation::NoRelaying, Scenario::Witness);
 }
+
+#[test]
+fn acknowledged_between_epochs() {
+    is_caught(Mutation::AcknowledgedBetweenEpochs, Scenario::Changing);
+}
+
+#[test]
+fn token_not_cut() {
+    is_caught(Mutation::TokenNotCut, Scenario::Membership);
+}
+
+#[test]
+fn decision_forgotten_at_damage() {
+    is_caught(Mutation::DecisionForgottenAtDamage, Scenario::DeadLetters);
+}

@@ -80,6 +80,18 @@ fn a_witness_makes_two_regions_three() {
 }
 
 #[test]
+fn promises_hold_while_regions_come_and_go() {
+    let (mut confirmed, mut answered) = (0, 0);
+    for seed in 0..30 {
+        let report = run(Scenario::Changing, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        confirmed += report.confirmed;
+        answered += report.answered;
+    }
+    assert!(confirmed > 1_000, "only {confirmed} writes were confirmed");
+    assert!(answered > 1_000, "only {answered} reads were answered");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

@@ -40,6 +40,17 @@ fn a_directory_keeps_the_contract_of_a_disk() {
     let metadata = fs::metadata(disk.path().join("a")).unwrap();
     let allocated = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
     assert!(allocated >= 3 << 20, "really written: {allocated}");
+    disk.reserve("reserved", 3 << 20).unwrap();
+    assert_eq!(disk.size("reserved").unwrap(), 3 << 20);
+    let metadata = fs::metadata(disk.path().join("reserved")).unwrap();
+    let allocated = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+    assert!(allocated >= 3 << 20, "room is taken: {allocated}");
+    let mut zeros = [9; 5];
+    assert_eq!(disk.read_at("reserved", 1 << 20, &mut zeros).unwrap(), 5);
+    assert_eq!(zeros, [0; 5]);
+    let again = disk.reserve("reserved", 1).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    disk.remove("reserved").unwrap();
 
     disk.write_at("a", 100, b"abc").unwrap();
     disk.sync("a").unwrap();
@@ -69,6 +80,22 @@ fn a_directory_keeps_the_contract_of_a_disk() {
             .unwrap();
         assert_eq!(buffer[0], file);
     }
+}
+
+#[test]
+fn a_log_of_large_commits_reads_back_from_files_that_were_only_reserved() {
+    let place = directory();
+    let mut log = open_at(place.path(), 0);
+    let mut streams = Streams::default();
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let group = streams.group(3, 30_000);
+        log.commit(&group).unwrap();
+        all.extend(group);
+    }
+    let end = log.end();
+    drop(log);
+    assert_eq!(read_all(&open_at(place.path(), end.0)), all);
 }
 
 #[test]

@@ -4,7 +4,6 @@ mod beginning;
 mod damage;
 mod directory;
 mod failures;
-mod overlap;
 mod properties;
 mod reading;
 mod recovery;

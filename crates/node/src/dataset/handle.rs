@@ -17,7 +17,7 @@ use meridian_model::{
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
     Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
-    StrongRead, has_reached,
+    StrongRead, counts, has_reached, is_agreed, reachable,
 };
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,8 +103,6 @@ pub(crate) enum Input {
     },
     /// Keep the log from here on.
     KeepFrom { position: Position },
-    /// The round that was written is synced, or can't be.
-    Synced,
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.
@@ -240,21 +238,18 @@ pub struct Membership {
 impl Membership {
     /// Whether every member that votes is known to go by this region's epoch.
     fn is_settled(&self) -> bool {
-        let number = self.epoch.number;
-        let mut voters = self.epoch.voters();
-        voters.all(|(region, _)| number == 0 || self.adopted.get(region) >= Some(&number))
+        is_agreed(&self.epoch, &self.adopted)
+    }
+
+    /// Whether this incarnation of a region counts.
+    fn counts(&self, region: &RegionName, origin: OriginId) -> bool {
+        counts(&self.epoch, region, origin, &self.standing)
     }
 
     /// What a client has seen, without what was lost with a region that was given up: nobody could
     /// wait for that.
     fn reachable(&self, seen: &Vector) -> Vector {
-        let reachable = seen
-            .iter()
-            .map(|(origin, hlc)| match self.cuts.get(&origin) {
-                Some(cut) => (origin, hlc.min(*cut)),
-                None => (origin, hlc),
-            });
-        reachable.collect()
+        reachable(seen, &self.cuts)
     }
 }
 
@@ -263,7 +258,7 @@ impl Membership {
 pub struct DatasetHandle {
     pub(super) name: Arc<str>,
     pub(super) origin: OriginId,
-    pub(super) inbox: Arc<mpsc::Sender<Input>>,
+    pub(super) inbox: mpsc::Sender<Input>,
     pub(super) tables: TableReader<FjallStore>,
     pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
@@ -410,7 +405,9 @@ impl DatasetHandle {
     /// so that those who count now are no quorum for it.
     pub(crate) async fn wait_for_agreement(&self, timeout: Duration) -> bool {
         let mut membership = self.membership.clone();
-        let settled = membership.wait_for(|membership| membership.is_settled());
+        let settled = membership.wait_for(|membership| {
+            membership.is_settled() && membership.counts(&self.region, self.origin)
+        });
         matches!(tokio::time::timeout(timeout, settled).await, Ok(Ok(_)))
     }
 
@@ -420,7 +417,15 @@ impl DatasetHandle {
         match self.promises.writes.home() {
             Some(home) if *home == self.region => StrongRead::at_home(held),
             Some(home) => StrongRead::of_home(home),
-            None => StrongRead::of_members(self.promises.acknowledgement, held, &self.others()),
+            None => {
+                let (level, others) = (self.promises.acknowledgement, self.others());
+                let membership = self.membership.borrow();
+                let votes = membership
+                    .epoch
+                    .voters()
+                    .any(|(region, _)| *region == self.region);
+                StrongRead::of_members(level, held, &others, votes)
+            }
         }
     }
 
@@ -439,6 +444,15 @@ impl DatasetHandle {
                 waited: Duration::ZERO,
             })
         })
+    }
+
+    /// What the log here holds, for `peer` to reckon with; `None` where one of the two doesn't count.
+    /// Who counts no more, and doesn't know it yet, reckons with a quorum that is none.
+    pub(crate) fn held_for(&self, peer: &RegionName) -> Option<Vector> {
+        let membership = self.membership.borrow();
+        let is_known = membership.epoch.members.contains_key(peer);
+        let counts = is_known && membership.counts(&self.region, self.origin);
+        counts.then(|| self.log.marks().vector())
     }
 
     /// Asks a peer something about this dataset.

@@ -7,8 +7,7 @@
 //! ```
 //!
 //! The thread takes all that waits in its inbox as one round, so a group commit grows with the load
-//! by itself and an idle dataset commits at once; while the disk syncs a round of several clients, the
-//! next one is staged (`overlap.rs`). Readers don't pass through here: they read the
+//! by itself and an idle dataset commits at once. Readers don't pass through here: they read the
 //! committed tables directly.
 
 use crate::faults::FaultyDisk;
@@ -23,14 +22,12 @@ mod forwarding;
 mod handle;
 mod mending;
 mod open;
-mod overlap;
 mod postman;
 mod questions;
 mod repair;
 mod replies;
 mod role;
 mod room;
-mod syncer;
 mod thread;
 
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};

@@ -5,12 +5,10 @@ use super::capturing::Captures;
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
 };
-use super::overlap::UnderWay;
 use super::postman::Postman;
 use super::repair::Repairs;
 use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
-use super::syncer::Syncer;
 use super::{Delays, LogDisk, MachineClock, Questions};
 use crate::postgres::SharedStatus;
 use bytes::Bytes;
@@ -22,7 +20,7 @@ use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
@@ -73,7 +71,6 @@ pub(super) fn start(
         repairs,
     } = surroundings;
     let (inbox, inputs) = mpsc::channel();
-    let inbox = Arc::new(inbox);
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
@@ -84,9 +81,6 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
-        inbox: Arc::downgrade(&inbox),
-        syncer: Syncer::start(&name)?,
-        under_way: None,
         mended: Vec::new(),
         captures: Captures::new(),
         repairs: repairs.clone(),
@@ -164,7 +158,7 @@ enum Job {
 pub(super) struct Worker {
     name: String,
     pub(super) replica: EmbeddedReplica,
-    pub(super) clock: MachineClock,
+    clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
@@ -172,12 +166,7 @@ pub(super) struct Worker {
     /// Client transactions that came before the dataset had settled.
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
-    pub(super) replies: Vec<Staged>,
-    /// The handles' way in here.
-    pub(super) inbox: Weak<mpsc::Sender<Input>>,
-    pub(super) syncer: Syncer,
-    /// The replies of a round that is written and not durable yet.
-    pub(super) under_way: UnderWay,
+    replies: Vec<Staged>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
@@ -207,12 +196,6 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
-            if self.is_under_way() {
-                if running && !self.is_full() {
-                    continue;
-                }
-                self.land();
-            }
             let now = self.clock.now();
             self.tick(now);
             self.commit(now);
@@ -229,7 +212,6 @@ impl Worker {
     fn round(&mut self, first: Input, inputs: &Receiver<Input>) -> bool {
         let rest = std::iter::from_fn(|| inputs.try_recv().ok());
         for input in std::iter::once(first).chain(rest).take(ROUND_INPUTS_MAX) {
-            let has_landed = self.land_before(&input);
             let now = self.clock.now();
             match input {
                 Input::Execute { request, reply } => {
@@ -296,8 +278,6 @@ impl Worker {
                     let _ = reply.send(self.replica.captured().cloned());
                 }
                 Input::KeepFrom { position } => self.replica.keep_from(position),
-                // What it says has been seen to.
-                Input::Synced => {}
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,
@@ -308,17 +288,11 @@ impl Worker {
                     let _ = reply.send(self.replica.snapshot(now, id, is_beginning));
                 }
             }
-            // What was staged while another round was under way is next.
-            if has_landed || self.is_full() {
+            if self.replica.staged_bytes() > ROUND_BYTES_MAX {
                 break;
             }
         }
         true
-    }
-
-    /// Whether the round is as large as a round may be.
-    fn is_full(&self) -> bool {
-        self.replica.staged_bytes() > ROUND_BYTES_MAX || self.replies.len() >= ROUND_INPUTS_MAX
     }
 
     fn execute(&mut self, now: Now, job: Job, reply: Reply) {
@@ -416,26 +390,11 @@ impl Worker {
     }
 
     fn commit(&mut self, now: Now) {
-        if self.begin_commit(now) {
-            return;
-        }
-        let is_fresh = !self.replica.staged().is_empty();
+        let staged = self.replica.staged().len();
         let committed = self.replica.flush(now);
-        let replies = std::mem::take(&mut self.replies);
-        self.conclude(now, is_fresh, &committed, replies);
-    }
-
-    /// What follows a commit: everybody hears of it. `is_fresh` where it was of something new.
-    pub(super) fn conclude(
-        &mut self,
-        now: Now,
-        is_fresh: bool,
-        committed: &Result<(), CommitError>,
-        replies: Vec<Staged>,
-    ) {
-        if let Err(error) = committed {
+        if let Err(error) = &committed {
             tracing::error!(dataset = self.name, error = %describe(error), "a commit failed");
-        } else if is_fresh {
+        } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
             if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
@@ -444,9 +403,9 @@ impl Worker {
             }
             self.publish_applied();
         }
-        self.answer(now, committed, replies);
+        self.answer(now, &committed);
         self.answer_mended(committed.is_ok());
-        self.answer_captures(committed);
+        self.answer_captures(&committed);
         for (peer, message) in self.replica.take_outgoing() {
             if let Some(outbox) = self.outboxes.get(&peer) {
                 let dataset = self.name.clone();
@@ -466,9 +425,9 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>, replies: Vec<Staged>) {
-        let mut round = Vec::with_capacity(replies.len());
-        for staged in replies {
+    fn answer(&mut self, now: Now, committed: &Result<(), CommitError>) {
+        let mut round = Vec::with_capacity(self.replies.len());
+        for staged in std::mem::take(&mut self.replies) {
             let Staged {
                 outcome,
                 sequence,

@@ -78,6 +78,11 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.disk.create(name, size)
     }
 
+    fn reserve(&self, name: &str, size: u64) -> io::Result<()> {
+        self.levers.take_room()?;
+        self.disk.reserve(name, size)
+    }
+
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.disk.read_at(name, offset, buffer)
     }
@@ -121,6 +126,7 @@ mod tests {
         let full = io::ErrorKind::StorageFull;
         assert_eq!(disk.write_at("a", 0, b"x").unwrap_err().kind(), full);
         assert_eq!(disk.create("b", 8).unwrap_err().kind(), full);
+        assert_eq!(disk.reserve("b", 8).unwrap_err().kind(), full);
         disk.sync("a").unwrap();
         levers.set_full(false);
         disk.write_at("a", 0, b"x").unwrap();

@@ -103,7 +103,12 @@ async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) 
         _ if is_witness && question.is_about_rows() => unavailable(WITNESS),
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
         Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
-        Question::Held => Answer::Held(dataset.log().marks().vector()),
+        Question::Held => match dataset.held_for(peer) {
+            Some(held) => Answer::Held(held),
+            None => unavailable(&format!(
+                "region {peer} is no member there, or it is none itself"
+            )),
+        },
         Question::Snapshot { id, after } => match unexpected(dataset, peer) {
             Some(reason) => unavailable(&reason),
             None => snapshot(dataset, id, after).await,

@@ -4,7 +4,6 @@ mod backlog;
 mod captured;
 mod letters;
 mod members;
-mod overlap;
 mod peers;
 mod retention;
 mod support;

@@ -289,6 +289,36 @@ fn an_eviction_that_came_to_nothing_is_not_asked_for_for_ever() {
 }
 
 #[test]
+fn an_eviction_to_which_others_object_is_forgotten() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    // Nothing passes between a and c; b hears both.
+    let chain = |regions: &mut [Region], from: u64, to: u64| {
+        for second in from..to {
+            // A stream is known to flow by what comes in it.
+            write(&mut regions[2], second, "news").expect("a write");
+            together(&mut regions[..2], second, second + 1);
+            together(&mut regions[1..], second, second + 1);
+        }
+    };
+    chain(&mut regions, 3, 20);
+    propose(&mut regions[0], 20, evict("c", DecidedBy::Majority)).expect("a proposal");
+    chain(&mut regions, 20, 50);
+    let deciding = regions[0].machine().proposal().expect("it is asked for");
+    assert_eq!((deciding.promised, deciding.needed), (1, 2), "b objects");
+    let busy = propose(&mut regions[0], 50, add("d"));
+    assert_eq!(busy, Err(ProposeError::InProgress));
+    chain(&mut regions, 50, 200);
+    for region in &mut regions {
+        assert_eq!(region.machine().proposal(), None, "{}", region.name);
+    }
+    assert_eq!(members(&mut regions[0]).len(), 3);
+    propose(&mut regions[0], 200, add("d")).expect("nothing else is being decided");
+    chain(&mut regions, 200, 210);
+    assert_eq!(members(&mut regions[2]).len(), 4);
+}
+
+#[test]
 fn an_evicted_region_comes_back_as_another_incarnation() {
     let mut regions = founded(&["a", "b"]);
     together(&mut regions, 1, 3);

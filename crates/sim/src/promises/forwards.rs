@@ -4,8 +4,8 @@
 //! other operation has an idempotency key, and its client sends it again until it knows.
 
 use super::{Pending, Promises, TABLE};
+use crate::calm::survivors;
 use crate::node::request;
-use crate::scenario::survivors;
 use crate::world::{Event, Link, World};
 use bytes::Bytes;
 use meridian_check::{Action, Violation};
