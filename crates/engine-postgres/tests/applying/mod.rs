@@ -56,9 +56,9 @@ impl Region {
             include: vec!["public.*".to_owned()],
             ..Selection::default()
         };
-        let catalog = Catalog::load(&app, &selection).await.unwrap();
-        let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
         let client = server::connect(&config, "apply").await.unwrap();
+        let catalog = Catalog::load(&client, &selection).await.unwrap();
+        let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
         let signed = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&signed);
         let sign = move |xid, _: &_| {
@@ -126,9 +126,9 @@ impl Region {
             let projected = self
                 .projection
                 .projected(batch, position, Vector::default(), shown);
-            self.applier.apply(&projected).await.unwrap()
+            sendable(self.applier.apply(&projected)).await.unwrap()
         } else {
-            self.applier.hold(&batch.hold).await.unwrap()
+            sendable(self.applier.hold(&batch.hold)).await.unwrap()
         };
         self.projection.outcome(id, outcome.clone());
         Some(outcome)
@@ -194,6 +194,11 @@ impl Region {
             })
             .collect()
     }
+}
+
+/// A task of any thread may do this.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
 }
 
 pub fn committed(outcome: Option<Outcome>) -> Xid {
