@@ -1,1 +1,247 @@
 //! Writing a batch into the server, in one transaction.
+//!
+//! ```text
+//!  BEGIN · the tag · rows that leave (children first) · rows that come or change (parents first) ·
+//!  deferred constraints · meridian.parked, meridian.position · COMMIT
+//! ```
+//!
+//! Each statement takes a few thousand rows as arrays of texts. A row changes only where its `xmin`
+//! is the known writer's or below the horizon; one that didn't is looked at: if it is already what it
+//! should be, that is as good; else the transaction is rolled back, the writer found is reported and,
+//! *after* that was read, a WAL position ([`Outcome::Unsure`]).
+//!
+//! # Constraints that regions violate only together
+//!
+//! Two regions may each commit a row that the other's excludes: equal unique values, or a child
+//! whose parent the other deletes. Both rows stay in the tables; the server can't show both. Which
+//! rows it shows is a function of the rows and their versions alone:
+//!
+//! 1. unique indexes first, and foreign keys ignored: from the newest version down a row is *taken*
+//!    unless a row already taken has its values in one of the indexes; else it is parked;
+//! 2. of the rows taken those stay whose parents stay (rows that refer to each other in a circle
+//!    keep each other); the others are orphans, parked too, though they keep their unique values.
+//!
+//! That is found batch by batch, in whatever order rows arrive. A row's state follows from its newer
+//! rivals' and its parents' states, and in the end every row out has been looked at after the last
+//! change of what is in its way: [`crate::projection`] brings it back when that row is touched, comes
+//! or goes. So all regions end with the same rows, whichever way they came.
+//!
+//! Mostly nothing collides, so a batch is written without looking. Where a constraint says no, where
+//! a row to be deleted still has children, or where rows that are out come back, it is rolled back and
+//! planned ([`plan`]): rivals, parents and children are asked of the server, which knows about
+//! collations, expressions and partial indexes. Rows that must be in the batch too, with their
+//! versions, and aren't, are reported ([`Outcome::Involved`]). A row whose values another row of the
+//! batch takes, and a child that moves away from a parent that leaves, is deleted and inserted anew,
+//! so that no order of statements matters and no cascade fires. What the server refuses even so (a
+//! check, a value out of range, an exclusion constraint) is found by halving, left as it is in the
+//! server, and parked ([`crate::projection::Hindrance::Refused`]).
+//!
+//! Not covered: foreign keys to columns other than the parent's key with `ON UPDATE` actions, whose
+//! effects are captured like local changes; circles of foreign keys between several tables that can't
+//! be deferred; a `GENERATED ALWAYS` identity outside of the key, which keeps its first value.
+
+mod constraints;
+mod decide;
+mod error;
+mod plan;
+mod position;
+mod refused;
+mod rows;
+mod session;
+mod sql;
+mod write;
+
+pub use error::ApplyError;
+pub use position::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
+
+use crate::catalog::Table;
+use crate::projection::{Outcome, Parked, Projected};
+use crate::tag::Tag;
+use crate::{Lsn, Xid};
+use constraints::Constraints;
+use error::Refusal;
+use meridian_model::RowName;
+use plan::Plan;
+use rows::Rows;
+use std::collections::{BTreeMap, HashMap};
+use tokio_postgres::{Client, Statement};
+
+/// Makes the bytes of a tag for the transaction with this id.
+pub type Sign = Box<dyn Fn(Xid, &Tag) -> Vec<u8> + Send + Sync>;
+
+/// How often a batch is begun anew before it counts as refused as a whole.
+const TRIES: usize = 12;
+
+/// Writes batches over one connection.
+pub struct Applier {
+    client: Client,
+    dataset: String,
+    tables: Vec<Table>,
+    constraints: Constraints,
+    sign: Sign,
+    statements: HashMap<String, Statement>,
+    /// A transaction is open that holds rows' locks.
+    is_holding: bool,
+    records_parked: bool,
+}
+
+/// How a try to write a batch ended without error.
+enum Tried {
+    Done(Outcome),
+    /// It must be planned.
+    NeedsPlan,
+}
+
+impl Applier {
+    /// An applier for these tables of the dataset; sets the session up.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn new(
+        client: Client,
+        dataset: &str,
+        tables: Vec<Table>,
+        sign: Sign,
+    ) -> Result<Self, ApplyError> {
+        session::set_up(&client).await?;
+        let constraints = Constraints::load(&client, &tables).await?;
+        let records_parked = position::has_parked_table(&client).await?;
+        Ok(Self {
+            client,
+            dataset: dataset.to_owned(),
+            tables,
+            constraints,
+            sign,
+            statements: HashMap::new(),
+            is_holding: false,
+            records_parked,
+        })
+    }
+
+    /// What the server says that it was given last.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn position(&self) -> Result<Option<Tag>, ApplyError> {
+        position::read(&self.client, &self.dataset).await
+    }
+
+    /// The rows that the server says are kept out of it.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn parked(&self) -> Result<Vec<Parked>, ApplyError> {
+        if !self.records_parked {
+            return Ok(Vec::new());
+        }
+        position::read_parked(&self.client, &self.dataset).await
+    }
+
+    /// The `xmin` of a snapshot, and a WAL position read after it: a candidate for the horizon.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn horizon(&self) -> Result<(Xid, Lsn), ApplyError> {
+        let row = self
+            .client
+            .query_one(
+                "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text",
+                &[],
+            )
+            .await
+            .map_err(ApplyError::server("ask for the oldest transaction"))?;
+        let xid = error::xid(row.get(0))?;
+        Ok((xid, session::wal_position(&self.client).await?))
+    }
+
+    /// Locks rows until the next batch is written, and says who wrote them: nobody changes them any
+    /// more while capture catches up.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing is locked then.
+    pub async fn hold(&mut self, rows: &[RowName]) -> Result<Outcome, ApplyError> {
+        self.release().await?;
+        let result = self.lock(rows).await;
+        match result {
+            Ok(outcome) => {
+                self.is_holding = true;
+                Ok(outcome)
+            }
+            Err(refusal) => {
+                self.roll_back().await?;
+                refusal.into_outcome()
+            }
+        }
+    }
+
+    /// Writes the batch, if its rows are in a known state.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing was written, unless [`ApplyError::is_connection_lost`]: then nobody
+    /// knows.
+    pub async fn apply(&mut self, projected: &Projected) -> Result<Outcome, ApplyError> {
+        let rows = Rows::of(projected, &self.tables)?;
+        let mut needs_plan = projected.rows.iter().any(|(dirty, _)| dirty.is_parked);
+        let mut refused = BTreeMap::new();
+        let mut reason = String::new();
+        for _ in 0..TRIES {
+            let tried = match self.attempt(projected, &rows, needs_plan, &refused).await {
+                Ok(Tried::Done(outcome)) => return Ok(outcome),
+                Ok(Tried::NeedsPlan) => None,
+                Err(refusal) => Some(refusal),
+            };
+            self.roll_back().await?;
+            match tried {
+                Some(Refusal::Violation { reason: said, .. }) if needs_plan => {
+                    let found = self.find_refused(projected, &rows, &refused).await?;
+                    if found.is_empty() {
+                        return Ok(Outcome::Violation { reason: said });
+                    }
+                    reason = said;
+                    refused.extend(found);
+                }
+                None | Some(Refusal::Violation { .. }) => {}
+                Some(refusal) => return refusal.into_outcome(),
+            }
+            needs_plan = true;
+        }
+        Ok(Outcome::Violation { reason })
+    }
+
+    async fn attempt(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        needs_plan: bool,
+        refused: &BTreeMap<usize, String>,
+    ) -> Result<Tried, Refusal> {
+        self.begin().await?;
+        let tag = Tag {
+            position: projected.position,
+            seen: projected.seen.clone(),
+        };
+        let xid = self.write_tag(&tag).await?;
+        let plan = if needs_plan {
+            match self.plan(rows, refused).await? {
+                Ok(plan) => plan,
+                Err(involved) => {
+                    self.client.batch_execute("ROLLBACK").await?;
+                    return Ok(Tried::Done(Outcome::Involved { rows: involved }));
+                }
+            }
+        } else {
+            let plan = Plan::plain(rows);
+            if self.leaves_children(rows, &plan).await? {
+                return Ok(Tried::NeedsPlan);
+            }
+            plan
+        };
+        if let Some(unsure) = self.write_rows(projected.horizon, rows, &plan).await? {
+            return Ok(Tried::Done(unsure));
+        }
+        let parked = plan.parked(rows);
+        self.finish(&tag, projected, &parked).await?;
+        let end = self.commit().await?;
+        Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
+    }
+}

@@ -1,0 +1,123 @@
+//! What the server may answer, told apart.
+
+use crate::Xid;
+use crate::document::DocumentError;
+use crate::projection::Outcome;
+use tokio_postgres::error::SqlState;
+
+/// A batch couldn't be written, and it isn't that it must wait.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A row of a table that the applier doesn't have.
+    #[error("the dataset has rows of {0:?}, a table that isn't replicated here")]
+    Table(String),
+    /// A row that doesn't fit its table.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The server refused, or is gone.
+    #[error("can't {what}: {}", said(.source))]
+    Server {
+        /// What was asked.
+        what: String,
+        /// Its answer.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The server answered something else than was expected.
+    #[error("the server answered {answer:?} where {expected} was expected")]
+    Answer {
+        /// What.
+        answer: String,
+        /// What would have been understood.
+        expected: &'static str,
+    },
+}
+
+impl ApplyError {
+    pub(super) fn server(
+        what: impl Into<String>,
+    ) -> impl FnOnce(tokio_postgres::Error) -> ApplyError {
+        let what = what.into();
+        move |source| ApplyError::Server { what, source }
+    }
+
+    /// Whether the connection is gone: what was under way may be committed or not.
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::Server { source, .. } if is_lost(source))
+    }
+}
+
+/// Why a try to write a batch ended.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// A lock was held too long, or a deadlock or a serialization failure resolved.
+    Locked,
+    /// A constraint, a value or a trigger said no.
+    Violation { reason: String },
+    /// Anything else.
+    Failed(ApplyError),
+}
+
+impl Refusal {
+    pub(super) fn into_outcome(self) -> Result<Outcome, ApplyError> {
+        match self {
+            Self::Locked => Ok(Outcome::Locked),
+            Self::Violation { reason } => Ok(Outcome::Violation { reason }),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Refusal {
+    fn from(source: tokio_postgres::Error) -> Self {
+        let code = source.code().map(SqlState::code).unwrap_or_default();
+        match code {
+            "55P03" | "40P01" | "40001" => Self::Locked,
+            // Integrity constraints, data, `RAISE` in a trigger, `WITH CHECK OPTION`, row too wide.
+            _ if ["22", "23", "44", "54"].contains(&code.get(..2).unwrap_or_default())
+                || code == "P0001" =>
+            {
+                Self::Violation {
+                    reason: said(&source),
+                }
+            }
+            _ => Self::Failed(ApplyError::Server {
+                what: "write a batch".to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    error.is_closed()
+        || error.code().map_or(error.as_db_error().is_none(), |code| {
+            code.code().starts_with("08") || code.code().starts_with("57P")
+        })
+}
+
+/// The server's words, with the detail that names the values.
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
+    let Some(told) = error.as_db_error() else {
+        return error.to_string();
+    };
+    match told.detail() {
+        Some(detail) => format!("{} ({detail})", told.message()),
+        None => told.message().to_owned(),
+    }
+}
+
+/// A transaction id as the server writes it.
+pub(super) fn xid(text: &str) -> Result<Xid, ApplyError> {
+    text.parse().map(Xid).map_err(|_| ApplyError::Answer {
+        answer: text.to_owned(),
+        expected: "a transaction id",
+    })
+}

@@ -1,0 +1,146 @@
+//! The rows of Meridian's own in the server: how far it is, and which rows are kept out of it.
+
+use super::error::{ApplyError, Refusal};
+use super::{Applier, session};
+use crate::projection::{Parked, Projected};
+use crate::tag::Tag;
+use meridian_model::Position;
+use tokio_postgres::Client;
+
+/// The table with each dataset's position.
+pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.position \
+    (dataset text PRIMARY KEY, position bigint, seen jsonb)";
+/// The table with the rows that constraints keep out.
+pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
+    (dataset text, \"table\" text, key text, parked jsonb, PRIMARY KEY (dataset, \"table\", key))";
+
+const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
+    VALUES ($1, $2, ($3::text)::jsonb) \
+    ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen";
+const UNPARK: &str = "DELETE FROM meridian.parked p \
+    USING unnest($2::text[], $3::text[]) u(t, k) \
+    WHERE p.dataset = $1 AND p.\"table\" = u.t AND p.key = u.k";
+const PARK: &str = "INSERT INTO meridian.parked (dataset, \"table\", key, parked) \
+    SELECT $1, u.t, u.k, u.p::jsonb FROM unnest($2::text[], $3::text[], $4::text[]) u(t, k, p)";
+
+pub(super) async fn has_parked_table(client: &Client) -> Result<bool, ApplyError> {
+    let row = client
+        .query_one("SELECT to_regclass('meridian.parked') IS NOT NULL", &[])
+        .await
+        .map_err(ApplyError::server("look for meridian.parked"))?;
+    Ok(row.get(0))
+}
+
+pub(super) async fn read(client: &Client, dataset: &str) -> Result<Option<Tag>, ApplyError> {
+    let row = client
+        .query_opt(
+            "SELECT position, seen::text FROM meridian.position \
+             WHERE dataset = $1 AND position IS NOT NULL",
+            &[&dataset],
+        )
+        .await
+        .map_err(ApplyError::server("read meridian.position"))?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let position: i64 = row.get(0);
+    Ok(Some(Tag {
+        position: Position(position.cast_unsigned()),
+        seen: parsed(row.get(1), "a vector")?,
+    }))
+}
+
+pub(super) async fn read_parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
+    client
+        .query(
+            "SELECT parked::text FROM meridian.parked WHERE dataset = $1 ORDER BY \"table\", key",
+            &[&dataset],
+        )
+        .await
+        .map_err(ApplyError::server("read meridian.parked"))?
+        .iter()
+        .map(|row| parsed(row.get(0), "a parked row"))
+        .collect()
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(
+    text: &str,
+    expected: &'static str,
+) -> Result<T, ApplyError> {
+    serde_json::from_str(text).map_err(|_| ApplyError::Answer {
+        answer: text.to_owned(),
+        expected,
+    })
+}
+
+impl Applier {
+    /// Checks what was deferred, and writes how far the server is.
+    pub(super) async fn finish(
+        &mut self,
+        tag: &Tag,
+        projected: &Projected,
+        parked: &[Parked],
+    ) -> Result<(), Refusal> {
+        self.client
+            .batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
+            .await?;
+        self.record_parked(projected, parked).await?;
+        let write = self.prepared(WRITE).await?;
+        let position = tag.position.0.cast_signed();
+        let seen = json(&tag.seen);
+        self.client
+            .execute(&write, &[&self.dataset, &position, &seen])
+            .await?;
+        Ok(())
+    }
+
+    async fn record_parked(
+        &mut self,
+        projected: &Projected,
+        parked: &[Parked],
+    ) -> Result<(), Refusal> {
+        if !self.records_parked {
+            return Ok(());
+        }
+        let (tables, keys): (Vec<&str>, Vec<&str>) = projected
+            .rows
+            .iter()
+            .filter(|(dirty, _)| dirty.is_parked)
+            .map(|(dirty, _)| (dirty.row.table.as_str(), dirty.row.key.as_str()))
+            .chain(
+                parked
+                    .iter()
+                    .map(|it| (it.row.table.as_str(), it.row.key.as_str())),
+            )
+            .unzip();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let unpark = self.prepared(UNPARK).await?;
+        let dataset = self.dataset.as_str();
+        self.client
+            .execute(&unpark, &[&dataset, &tables, &keys])
+            .await?;
+        let tables: Vec<&str> = parked.iter().map(|it| it.row.table.as_str()).collect();
+        let keys: Vec<&str> = parked.iter().map(|it| it.row.key.as_str()).collect();
+        let rows: Vec<String> = parked.iter().map(json).collect();
+        let park = self.prepared(PARK).await?;
+        let dataset = self.dataset.as_str();
+        self.client
+            .execute(&park, &[&dataset, &tables, &keys, &rows])
+            .await?;
+        Ok(())
+    }
+
+    /// Where the WAL goes on.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn wal_position(&self) -> Result<crate::Lsn, ApplyError> {
+        session::wal_position(&self.client).await
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("words, numbers and maps by text are JSON")
+}

@@ -1,0 +1,126 @@
+//! The session, and what frames each transaction in it.
+
+use super::error::{ApplyError, Refusal, xid};
+use super::{Applier, sql};
+use crate::projection::Outcome;
+use crate::tag::Tag;
+use crate::{Lsn, Xid};
+use meridian_model::RowName;
+use tokio_postgres::Client;
+
+/// Texts are written and read as `document` says, whatever the database's or role's defaults; no
+/// plan is made twice; commits aren't waited for, since what a crash of the server loses is found by
+/// the position in it; a lock is given up before the server looks for deadlocks.
+const SETTINGS: &str = "
+SET synchronous_commit = off;
+SET search_path = '';
+SET datestyle = 'ISO, MDY';
+SET intervalstyle = 'postgres';
+SET bytea_output = 'hex';
+SET extra_float_digits = 3;
+SET timezone = 'UTC';
+SET standard_conforming_strings = on;
+SET xmloption = 'content';
+SET row_security = off;
+SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET default_transaction_read_only = off;
+SET plan_cache_mode = force_generic_plan;
+SET client_min_messages = warning;
+SELECT set_config('lock_timeout', (setting::bigint / 2)::text, false)
+FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
+";
+
+pub(super) async fn set_up(client: &Client) -> Result<(), ApplyError> {
+    client
+        .batch_execute(SETTINGS)
+        .await
+        .map_err(ApplyError::server("set up a session"))
+}
+
+/// Where the WAL goes on.
+pub(super) async fn wal_position(client: &Client) -> Result<Lsn, ApplyError> {
+    let row = client
+        .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
+        .await
+        .map_err(ApplyError::server("ask for the WAL position"))?;
+    let text: &str = row.get(0);
+    text.parse().map_err(|_| ApplyError::Answer {
+        answer: text.to_owned(),
+        expected: "a WAL position",
+    })
+}
+
+impl Applier {
+    /// Begins a transaction, unless one is open that holds locks.
+    pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
+        if std::mem::take(&mut self.is_holding) {
+            return Ok(());
+        }
+        self.client
+            .batch_execute(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED",
+            )
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {
+        self.is_holding = false;
+        self.client
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(ApplyError::server("roll back"))
+    }
+
+    /// Gives up locks that are held.
+    pub(super) async fn release(&mut self) -> Result<(), ApplyError> {
+        if self.is_holding {
+            self.roll_back().await?;
+        }
+        Ok(())
+    }
+
+    /// Marks the transaction as ours; its id. First of all, so that capture knows from the beginning.
+    pub(super) async fn write_tag(&mut self, tag: &Tag) -> Result<Xid, Refusal> {
+        let id = self
+            .prepared("SELECT pg_current_xact_id()::xid::text")
+            .await?;
+        let id = xid(self.client.query_one(&id, &[]).await?.get(0))?;
+        let bytes = (self.sign)(id, tag);
+        let message = self
+            .prepared("SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text")
+            .await?;
+        self.client.query_one(&message, &[&bytes]).await?;
+        Ok(id)
+    }
+
+    /// Commits; a WAL position after that.
+    pub(super) async fn commit(&mut self) -> Result<Lsn, Refusal> {
+        let lost = ApplyError::server("commit");
+        self.client.batch_execute("COMMIT").await.map_err(lost)?;
+        Ok(wal_position(&self.client).await?)
+    }
+
+    pub(super) async fn lock(&mut self, rows: &[RowName]) -> Result<Outcome, Refusal> {
+        self.begin().await?;
+        let mut found = Vec::new();
+        let groups = super::rows::keys_by_table(rows, &self.tables)?;
+        for (table, rows, keys) in groups {
+            let text = sql::lock(&self.tables[table]);
+            let statement = self.prepared(&text).await?;
+            let arrays = super::rows::columns(&keys);
+            let mut writers = vec![None; rows.len()];
+            for row in self
+                .client
+                .query(&statement, &super::rows::params(&arrays))
+                .await?
+            {
+                writers[super::rows::ordinal(&row)] = Some(xid(row.get(1))?);
+            }
+            found.extend(rows.into_iter().cloned().zip(writers));
+        }
+        let read_at = wal_position(&self.client).await?;
+        Ok(Outcome::Unsure { found, read_at })
+    }
+}

@@ -1,0 +1,349 @@
+//! The statements' texts. Arrays of texts come in, each row has its ordinal, and each text is cast to
+//! its column's type.
+
+use crate::catalog::{ForeignKey, Table, quoted};
+use std::fmt::Write as _;
+
+/// An ordinal's name, which no column has.
+const N: &str = "\"meridian.n\"";
+
+/// `unnest($first…)` with these names and the ordinal, as `u`.
+fn source(first: usize, names: &[String]) -> String {
+    let arrays: Vec<String> = (first..first + names.len())
+        .map(|number| format!("${number}::text[]"))
+        .collect();
+    format!(
+        "unnest({}) WITH ORDINALITY AS u({}, {N})",
+        arrays.join(", "),
+        names.join(", ")
+    )
+}
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{prefix}{number}"))
+        .collect()
+}
+
+fn column(table: &Table, column: usize) -> String {
+    quoted(&table.columns[column].name)
+}
+
+fn type_name(table: &Table, column: usize) -> &str {
+    &table.columns[column].type_name
+}
+
+/// `t` is the row that `u` names, by the key's place in the source.
+fn key_is(table: &Table, name: impl Fn(usize, usize) -> String) -> String {
+    let parts: Vec<String> = table
+        .key
+        .iter()
+        .enumerate()
+        .map(|(place, key)| {
+            format!(
+                "t.{} = u.{}::{}",
+                column(table, *key),
+                name(place, *key),
+                type_name(table, *key)
+            )
+        })
+        .collect();
+    parts.join(" AND ")
+}
+
+fn by_key(place: usize, _: usize) -> String {
+    format!("k{place}")
+}
+
+fn by_column(_: usize, column: usize) -> String {
+    format!("c{column}")
+}
+
+/// The writer is the known one, or below the horizon.
+fn is_captured(horizon: usize) -> String {
+    format!("(t.xmin = u.x::xid OR age(t.xmin) > age((${horizon}::text)::xid))")
+}
+
+/// A key's texts as the server writes them; a cast to text would write some types otherwise.
+fn key_texts(table: &Table, alias: &str) -> String {
+    let texts: Vec<String> = table
+        .key
+        .iter()
+        .map(|key| format!("format('%s', {alias}.{})", column(table, *key)))
+        .collect();
+    texts.join(", ")
+}
+
+fn not_key(table: &Table) -> impl Iterator<Item = usize> + '_ {
+    (0..table.columns.len()).filter(|column| !table.is_key(*column))
+}
+
+/// Columns, known writers, horizon → ordinals. `None` where there is nothing but the key.
+pub(super) fn update(table: &Table) -> Option<String> {
+    let sets: Vec<String> = not_key(table)
+        .filter(|place| !table.columns[*place].is_identity_always)
+        .map(|place| {
+            format!(
+                "{} = u.c{place}::{}",
+                column(table, place),
+                type_name(table, place)
+            )
+        })
+        .collect();
+    if sets.is_empty() {
+        return None;
+    }
+    let mut names = names("c", table.columns.len());
+    names.push("x".to_owned());
+    Some(format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {} AND {} RETURNING u.{N}",
+        table.name.sql(),
+        sets.join(", "),
+        source(1, &names),
+        key_is(table, by_column),
+        is_captured(names.len() + 1),
+    ))
+}
+
+/// Keys, known writers, horizon → ordinals.
+pub(super) fn delete(table: &Table) -> String {
+    let mut names = names("k", table.key.len());
+    names.push("x".to_owned());
+    format!(
+        "DELETE FROM {} AS t USING {} WHERE {} AND {} RETURNING u.{N}",
+        table.name.sql(),
+        source(1, &names),
+        key_is(table, by_key),
+        is_captured(names.len() + 1),
+    )
+}
+
+/// Columns; rows whose key is there are left out.
+pub(super) fn insert(table: &Table) -> String {
+    let all: Vec<String> = (0..table.columns.len())
+        .map(|place| column(table, place))
+        .collect();
+    let values: Vec<String> = (0..table.columns.len())
+        .map(|place| format!("u.c{place}::{}", type_name(table, place)))
+        .collect();
+    let key: Vec<String> = table
+        .key
+        .iter()
+        .map(|place| column(table, *place))
+        .collect();
+    let overriding = if table.columns.iter().any(|column| column.is_identity_always) {
+        "OVERRIDING SYSTEM VALUE "
+    } else {
+        ""
+    };
+    format!(
+        "INSERT INTO {} ({}) {overriding}SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING",
+        table.name.sql(),
+        all.join(", "),
+        values.join(", "),
+        source(1, &names("c", table.columns.len())),
+        key.join(", "),
+    )
+}
+
+/// Keys → ordinals and writers of those that are there.
+pub(super) fn found(table: &Table) -> String {
+    format!(
+        "SELECT u.{N}, t.xmin::text FROM {} JOIN {} AS t ON {}",
+        source(1, &names("k", table.key.len())),
+        table.name.sql(),
+        key_is(table, by_key),
+    )
+}
+
+/// The same, and nobody else changes them any more.
+pub(super) fn lock(table: &Table) -> String {
+    format!("{} FOR NO KEY UPDATE OF t", found(table))
+}
+
+/// Keys → ordinals of those that this transaction wrote.
+pub(super) fn written(table: &Table) -> String {
+    format!("{} WHERE t.xmin = pg_current_xact_id()::xid", found(table))
+}
+
+/// Columns → ordinals of those that are there with just these values.
+pub(super) fn same(table: &Table) -> String {
+    let mut text = format!(
+        "SELECT u.{N} FROM {} JOIN {} AS t ON {} WHERE true",
+        source(1, &names("c", table.columns.len())),
+        table.name.sql(),
+        key_is(table, by_column),
+    );
+    for place in not_key(table) {
+        let name = column(table, place);
+        let _ = write!(
+            text,
+            " AND CASE WHEN num_nulls(t.{name}) = 1 THEN NULL \
+             ELSE format('%s', t.{name}) END IS NOT DISTINCT FROM u.c{place}"
+        );
+    }
+    text
+}
+
+/// A unique index: expressions over the columns by name.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    pub(super) name: String,
+    pub(super) expressions: Vec<String>,
+    pub(super) predicate: Option<String>,
+    pub(super) nulls_not_distinct: bool,
+}
+
+impl Index {
+    fn selection(&self) -> String {
+        let fields: Vec<String> = self
+            .expressions
+            .iter()
+            .enumerate()
+            .map(|(number, expression)| format!("({expression}) AS \"meridian.e{number}\""))
+            .collect();
+        fields.join(", ")
+    }
+
+    fn condition(&self) -> &str {
+        self.predicate.as_deref().unwrap_or("true")
+    }
+
+    fn equal(&self) -> String {
+        let operator = if self.nulls_not_distinct {
+            "IS NOT DISTINCT FROM"
+        } else {
+            "="
+        };
+        let parts: Vec<String> = (0..self.expressions.len())
+            .map(|number| format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\""))
+            .collect();
+        parts.join(" AND ")
+    }
+
+    /// The index over the batch's rows: its columns are the parameters.
+    fn batch(&self, table: &Table) -> String {
+        let columns: Vec<String> = (0..table.columns.len())
+            .map(|place| {
+                format!(
+                    "u.c{place}::{} AS {}",
+                    type_name(table, place),
+                    column(table, place)
+                )
+            })
+            .collect();
+        format!(
+            "(SELECT {N}, {} FROM (SELECT u.{N}, {} FROM {}) v WHERE {})",
+            self.selection(),
+            columns.join(", "),
+            source(1, &names("c", table.columns.len())),
+            self.condition(),
+        )
+    }
+
+    /// Columns → ordinals and the keys of the server's rows with equal values.
+    pub(super) fn rivals(&self, table: &Table) -> String {
+        let keys: Vec<String> = table.key.iter().map(|key| column(table, *key)).collect();
+        let texts: Vec<String> = (0..keys.len())
+            .map(|place| format!("format('%s', b.\"meridian.k{place}\")"))
+            .collect();
+        let keys: Vec<String> = keys
+            .iter()
+            .enumerate()
+            .map(|(place, key)| format!("{key} AS \"meridian.k{place}\""))
+            .collect();
+        format!(
+            "SELECT a.{N}, {} FROM {} a JOIN (SELECT {}, {} FROM {} WHERE {}) b ON {}",
+            texts.join(", "),
+            self.batch(table),
+            keys.join(", "),
+            self.selection(),
+            table.name.sql(),
+            self.condition(),
+            self.equal(),
+        )
+    }
+
+    /// Columns → pairs of ordinals with equal values.
+    pub(super) fn pairs(&self, table: &Table) -> String {
+        let batch = self.batch(table);
+        format!(
+            "SELECT a.{N}, b.{N} FROM {batch} a JOIN {batch} b ON a.{N} < b.{N} AND {}",
+            self.equal()
+        )
+    }
+}
+
+/// Referencing columns → ordinals, and the key of the parent where it is one of the dataset's tables.
+pub(super) fn parents(child: &Table, reference: &ForeignKey, parent: Option<&Table>) -> String {
+    let matches: Vec<String> = reference
+        .columns
+        .iter()
+        .zip(&reference.parent_columns)
+        .enumerate()
+        .map(|(number, (own, theirs))| {
+            format!(
+                "t.{} = u.c{number}::{}",
+                quoted(theirs),
+                type_name(child, *own)
+            )
+        })
+        .collect();
+    let key = parent.map_or_else(String::new, |parent| {
+        format!(", {}", key_texts(parent, "t"))
+    });
+    format!(
+        "SELECT u.{N}{key} FROM {} JOIN {} AS t ON {}",
+        source(1, &names("c", reference.columns.len())),
+        reference.parent.sql(),
+        matches.join(" AND "),
+    )
+}
+
+/// Referencing columns, then the columns referred to, of the batch's rows → pairs of ordinals.
+pub(super) fn batch_parents(
+    child: &Table,
+    reference: &ForeignKey,
+    parent: &Table,
+    referred: &[usize],
+) -> String {
+    let count = reference.columns.len();
+    let matches: Vec<String> = reference
+        .columns
+        .iter()
+        .zip(referred)
+        .enumerate()
+        .map(|(number, (own, theirs))| {
+            format!(
+                "a.c{number}::{} = b.c{number}::{}",
+                type_name(child, *own),
+                type_name(parent, *theirs)
+            )
+        })
+        .collect();
+    format!(
+        "SELECT a.{N}, b.{N} FROM (SELECT * FROM {}) a JOIN (SELECT * FROM {}) b ON {}",
+        source(1, &names("c", count)),
+        source(count + 1, &names("c", count)),
+        matches.join(" AND "),
+    )
+}
+
+/// Keys of parents → ordinals and the keys of the server's rows that refer to them.
+pub(super) fn children(parent: &Table, child: &Table, reference: &ForeignKey) -> String {
+    let matches: Vec<String> = reference
+        .columns
+        .iter()
+        .zip(&reference.parent_columns)
+        .map(|(own, theirs)| format!("c.{} = t.{}", column(child, *own), quoted(theirs)))
+        .collect();
+    format!(
+        "SELECT u.{N}, {} FROM {} JOIN {} AS t ON {} JOIN {} AS c ON {}",
+        key_texts(child, "c"),
+        source(1, &names("k", parent.key.len())),
+        parent.name.sql(),
+        key_is(parent, by_key),
+        child.name.sql(),
+        matches.join(" AND "),
+    )
+}

@@ -1,0 +1,106 @@
+//! Writers of rows whose work capture has told, beside those below the horizon.
+
+use crate::{Lsn, Xid};
+use meridian_model::RowName;
+use std::collections::{HashMap, VecDeque};
+
+/// No writer is before this one but the frozen: the horizon where none is known.
+pub(super) const NO_HORIZON: Xid = Xid(2);
+
+/// So many writers are remembered; one that was forgotten is found again by a probe.
+const KNOWN_MAX: usize = 200_000;
+
+/// Writers that are captured.
+#[derive(Debug)]
+pub(super) struct Known {
+    writers: HashMap<RowName, (Xid, u64)>,
+    /// In the order of remembering, with entries that were replaced since.
+    order: VecDeque<(RowName, u64)>,
+    remembered: u64,
+    horizon: Xid,
+    candidate: Option<(Xid, Lsn)>,
+    capacity: usize,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            writers: HashMap::new(),
+            order: VecDeque::new(),
+            remembered: 0,
+            horizon: NO_HORIZON,
+            candidate: None,
+            capacity: KNOWN_MAX,
+        }
+    }
+}
+
+impl Known {
+    #[cfg(test)]
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn get(&self, row: &RowName) -> Option<Xid> {
+        self.writers.get(row).map(|(xid, _)| *xid)
+    }
+
+    pub(super) fn horizon(&self) -> Xid {
+        self.horizon
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.writers.len()
+    }
+
+    pub(super) fn remember(&mut self, row: &RowName, xid: Xid) {
+        self.remembered += 1;
+        self.writers.insert(row.clone(), (xid, self.remembered));
+        self.order.push_back((row.clone(), self.remembered));
+        self.shrink();
+    }
+
+    pub(super) fn forget(&mut self, row: &RowName) {
+        self.writers.remove(row);
+    }
+
+    /// A snapshot's `xmin`, and a WAL position read after that snapshot. Only one is waited for at a
+    /// time, or it would never come to pass.
+    pub(super) fn candidate(&mut self, xid: Xid, read_at: Lsn) {
+        if self.candidate.is_none() {
+            self.candidate = Some((xid, read_at));
+        }
+    }
+
+    /// Capture has passed this position.
+    pub(super) fn passed(&mut self, lsn: Lsn) {
+        let Some((xid, _)) = self.candidate.filter(|(_, read_at)| *read_at <= lsn) else {
+            return;
+        };
+        self.candidate = None;
+        self.horizon = xid;
+        self.writers.retain(|_, (writer, _)| !writer.precedes(xid));
+        let writers = &self.writers;
+        self.order
+            .retain(|(row, turn)| writers.get(row).is_some_and(|(_, newest)| newest == turn));
+    }
+
+    /// Forgets the oldest above the capacity; replaced entries cost room until then too.
+    fn shrink(&mut self) {
+        while self.order.len() > self.capacity {
+            let Some((row, turn)) = self.order.pop_front() else {
+                return;
+            };
+            if self
+                .writers
+                .get(&row)
+                .is_some_and(|(_, newest)| *newest == turn)
+            {
+                self.writers.remove(&row);
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The machine itself.
+
+use super::asked::{Asked, Written};
+use super::known::Known;
+use super::parked::ParkedRows;
+use super::{Batch, DirtyRow, Outcome, Parked, Projected, Shown};
+use crate::tag::Tag;
+use crate::{Lsn, Xid};
+use meridian_model::{Position, RowName, Vector};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// After so many times in a row that a row's writer wasn't known, its lock is asked for first.
+const HOLD_AFTER: u32 = 3;
+
+/// What has to be written into a server, and what is known of its rows.
+#[derive(Debug, Default)]
+pub struct Projection {
+    dirty: BTreeSet<RowName>,
+    issued: Option<Issued>,
+    /// Written and not yet captured, in the order of their commits.
+    written: VecDeque<Written>,
+    known: Known,
+    probe: Option<Probe>,
+    parked: ParkedRows,
+    /// How often in a row a row's writer was unknown.
+    unsure: BTreeMap<RowName, u32>,
+    /// Whether the last batch was there to take locks.
+    has_held: bool,
+    passed: Lsn,
+    shown: Option<Tag>,
+    last_id: u64,
+}
+
+/// A batch whose outcome is awaited.
+#[derive(Debug)]
+struct Issued {
+    id: u64,
+    rows: BTreeSet<RowName>,
+    asked: Option<Asked>,
+}
+
+/// Writers that are as good as captured once capture has passed a position.
+#[derive(Debug)]
+struct Probe {
+    found: Vec<(RowName, Xid)>,
+    read_at: Lsn,
+}
+
+impl Projection {
+    /// Rows are out of the server since an earlier life of this process.
+    pub fn restore(&mut self, parked: impl IntoIterator<Item = Parked>) {
+        for parked in parked {
+            self.parked.park(&parked);
+        }
+    }
+
+    /// Entries of the log touched these rows: of other regions, or any after a start or rewind.
+    pub fn touched(&mut self, rows: impl IntoIterator<Item = RowName>) {
+        for row in rows {
+            self.stir(&row);
+            self.dirty.insert(row);
+        }
+    }
+
+    /// A transaction of the server changed these rows to these documents (`None`: gone). May be told
+    /// in parts, with [`Projection::transaction_captured`] at the end and no batch asked for before
+    /// the whole transaction is in the tables.
+    ///
+    /// A batch that is issued must have had its outcome before a tagged transaction is told: else
+    /// the transaction counts as one that nobody remembers.
+    pub fn rows_captured(
+        &mut self,
+        xid: Xid,
+        tag: Option<&Tag>,
+        rows: &[(RowName, Option<String>)],
+    ) {
+        if tag.is_none() {
+            for (row, document) in rows {
+                self.changed_locally(row, document.is_some().then_some(xid));
+            }
+            return;
+        }
+        match self.written.iter_mut().find(|written| written.xid == xid) {
+            Some(written) => {
+                for (row, document) in rows {
+                    written.asked.left(row, document.as_deref());
+                }
+            }
+            None => {
+                for (row, document) in rows {
+                    self.stir(row);
+                    self.dirty.insert(row.clone());
+                    if document.is_some() {
+                        self.known.remember(row, xid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The transaction has been told as a whole; `end` is where the WAL goes on. What a tagged one
+    /// did beyond what was asked comes back, to be captured like local changes.
+    pub fn transaction_captured(
+        &mut self,
+        xid: Xid,
+        tag: Option<&Tag>,
+        end: Lsn,
+    ) -> Vec<(RowName, Option<String>)> {
+        let mut deviations = Vec::new();
+        if let Some(tag) = tag {
+            self.shown = Some(tag.clone());
+            if let Some(at) = self.written.iter().position(|written| written.xid == xid)
+                && let Some(written) = self.written.remove(at)
+            {
+                deviations = written.asked.deviations();
+                for (row, document) in &deviations {
+                    self.changed_locally(row, document.is_some().then_some(xid));
+                }
+            }
+        }
+        self.passed(end);
+        deviations
+    }
+
+    /// Capture has told all that was committed before this position.
+    pub fn passed(&mut self, lsn: Lsn) {
+        self.passed = self.passed.max(lsn);
+        self.known.passed(self.passed);
+        self.written.retain(|written| written.end > self.passed);
+        if let Some(probe) = self.probe.take_if(|probe| probe.read_at <= self.passed) {
+            for (row, xid) in probe.found {
+                self.known.remember(&row, xid);
+            }
+        }
+    }
+
+    /// The `xmin` of a snapshot, and a WAL position read after that snapshot was taken.
+    pub fn horizon_candidate(&mut self, xid: Xid, read_at: Lsn) {
+        self.known.candidate(xid, read_at);
+        self.known.passed(self.passed);
+    }
+
+    /// All dirty rows. `None` where there are none, while a batch's outcome is awaited, and while
+    /// capture has yet to pass what a probe found.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        if self.issued.is_some() || self.probe.is_some() || self.dirty.is_empty() {
+            return None;
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let rows = self.with_neighbours(dirty);
+        let hold = self.rows_to_hold(&rows);
+        self.has_held = !hold.is_empty();
+        self.last_id += 1;
+        let batch = Batch {
+            id: self.last_id,
+            horizon: self.known.horizon(),
+            hold,
+            rows: rows
+                .iter()
+                .map(|row| DirtyRow {
+                    row: row.clone(),
+                    known: self.known.get(row),
+                    is_parked: self.parked.has(row),
+                })
+                .collect(),
+        };
+        self.issued = Some(Issued {
+            id: batch.id,
+            rows,
+            asked: None,
+        });
+        Some(batch)
+    }
+
+    /// The batch with what a snapshot of the tables, taken after it was issued, shows of its rows,
+    /// in their order. This is what is asked of the server.
+    pub fn projected(
+        &mut self,
+        batch: Batch,
+        position: Position,
+        seen: Vector,
+        shown: impl IntoIterator<Item = Option<Shown>>,
+    ) -> Projected {
+        let (documents, versions): (Vec<_>, Vec<_>) = shown
+            .into_iter()
+            .map(|shown| match shown {
+                Some(shown) => (Some(shown.document), Some(shown.version)),
+                None => (None, None),
+            })
+            .unzip();
+        let projected = Projected {
+            id: batch.id,
+            position,
+            seen,
+            horizon: batch.horizon,
+            rows: batch.rows.into_iter().zip(documents).collect(),
+            versions,
+        };
+        if let Some(issued) = self
+            .issued
+            .as_mut()
+            .filter(|issued| issued.id == projected.id)
+        {
+            issued.asked = Some(Asked::of(&projected));
+        }
+        projected
+    }
+
+    /// What became of a batch.
+    pub fn outcome(&mut self, id: u64, outcome: Outcome) {
+        let Some(issued) = self.issued.take_if(|issued| issued.id == id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Committed { xid, end, parked } => {
+                self.committed(issued, xid, end, &parked);
+                return;
+            }
+            Outcome::Unsure { found, read_at } => self.probed(found, read_at),
+            Outcome::Involved { rows } => self.dirty.extend(rows),
+            Outcome::Violation { .. } | Outcome::Locked | Outcome::Unknown => {}
+        }
+        self.dirty.extend(issued.rows);
+    }
+
+    /// Everything that a constraint keeps out is tried again.
+    pub fn retry_parked(&mut self) {
+        self.dirty
+            .extend(self.parked.all().map(|parked| parked.row));
+    }
+
+    /// The rows that constraints keep out of the server.
+    pub fn parked(&self) -> impl Iterator<Item = Parked> + '_ {
+        self.parked.all()
+    }
+
+    /// What the server had been given where capture stands: by the last tag that it passed.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Tag> {
+        self.shown.as_ref()
+    }
+
+    /// How many rows are dirty, those of an issued batch included.
+    #[must_use]
+    pub fn dirty_rows(&self) -> usize {
+        self.dirty.len() + self.issued.as_ref().map_or(0, |issued| issued.rows.len())
+    }
+
+    /// Whether a batch's outcome is awaited.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.issued.is_some()
+    }
+
+    /// How many batches are written and not yet captured.
+    #[must_use]
+    pub fn uncaptured_batches(&self) -> usize {
+        self.written.len()
+    }
+
+    /// How many writers are remembered beside the horizon.
+    #[must_use]
+    pub fn known_writers(&self) -> usize {
+        self.known.len()
+    }
+
+    fn changed_locally(&mut self, row: &RowName, writer: Option<Xid>) {
+        self.stir(row);
+        let is_written = self.written.iter().any(|written| written.asked.has(row));
+        let is_issued = self
+            .issued
+            .as_ref()
+            .is_some_and(|issued| issued.rows.contains(row));
+        if is_written || is_issued || self.parked.has(row) {
+            self.dirty.insert(row.clone());
+        }
+        match writer {
+            // What is in the server now is of the batch, which comes after in the WAL.
+            _ if is_written => {}
+            Some(xid) => self.known.remember(row, xid),
+            None => self.known.forget(row),
+        }
+    }
+
+    fn committed(&mut self, issued: Issued, xid: Xid, end: Lsn, parked: &[Parked]) {
+        let Some(mut asked) = issued.asked else {
+            return;
+        };
+        asked.without(parked);
+        let now: BTreeMap<&RowName, &Parked> = parked.iter().map(|it| (&it.row, it)).collect();
+        for row in &issued.rows {
+            self.unsure.remove(row);
+            let is_news = match now.get(row) {
+                Some(parked) => self.parked.park(parked),
+                None => self.parked.remove(row).is_some(),
+            };
+            if is_news {
+                let others = self.parked.waiting_for(row);
+                self.dirty
+                    .extend(others.filter(|other| !issued.rows.contains(other)).cloned());
+            }
+            if asked.is_present(row) {
+                self.known.remember(row, xid);
+            } else {
+                self.known.forget(row);
+            }
+        }
+        if end > self.passed {
+            self.written.push_back(Written { xid, end, asked });
+        }
+    }
+
+    fn probed(&mut self, found: Vec<(RowName, Option<Xid>)>, read_at: Lsn) {
+        for (row, _) in &found {
+            *self.unsure.entry(row.clone()).or_default() += 1;
+        }
+        let found = found
+            .into_iter()
+            .filter_map(|(row, writer)| Some((row, writer?)))
+            .collect();
+        self.probe = Some(Probe { found, read_at });
+        self.passed(self.passed);
+    }
+
+    /// What waits for this row is tried again.
+    fn stir(&mut self, row: &RowName) {
+        self.dirty.extend(self.parked.waiting_for(row).cloned());
+    }
+
+    /// The rows with all that must be in a batch with them.
+    fn with_neighbours(&self, rows: BTreeSet<RowName>) -> BTreeSet<RowName> {
+        let mut todo: Vec<RowName> = rows.iter().cloned().collect();
+        let mut all = rows;
+        while let Some(row) = todo.pop() {
+            for needed in self.parked.needed_by(&row) {
+                if all.insert(needed.clone()) {
+                    todo.push(needed.clone());
+                }
+            }
+        }
+        all
+    }
+
+    fn rows_to_hold(&self, rows: &BTreeSet<RowName>) -> Vec<RowName> {
+        if self.has_held {
+            return Vec::new();
+        }
+        self.unsure
+            .iter()
+            .filter(|(row, times)| **times >= HOLD_AFTER && rows.contains(*row))
+            .map(|(row, _)| row.clone())
+            .collect()
+    }
+}

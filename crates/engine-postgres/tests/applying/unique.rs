@@ -1,0 +1,119 @@
+//! Unique values that two rows want.
+
+use super::*;
+
+const SCHEMA: &str = "
+CREATE TABLE t (id int PRIMARY KEY, a text UNIQUE, b text UNIQUE);
+CREATE TABLE e (id int PRIMARY KEY, mail text);
+CREATE UNIQUE INDEX e_mail ON e (lower(mail)) WHERE id < 100";
+
+fn row<'a>(id: &'a str, a: &'a str, b: Option<&'a str>) -> [(&'static str, Option<&'a str>); 3] {
+    [("id", Some(id)), ("a", Some(a)), ("b", b)]
+}
+
+#[tokio::test]
+async fn the_newer_row_has_the_value_and_the_older_returns_when_it_goes() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    // 1 and 2 want the same a; 2 and 3 the same b: 3 stays because 2 is out.
+    region.put("t", "2", 20, &row("2", "x", Some("y")));
+    region.settle().await;
+    region.put("t", "3", 10, &row("3", "z", Some("y")));
+    region.settle().await;
+    assert_eq!(
+        region.parked().await,
+        BTreeSet::from(["3: rival 2".to_owned()])
+    );
+    region.put("t", "1", 30, &row("1", "x", None));
+    region.settle().await;
+    let ids = "SELECT id FROM t ORDER BY id";
+    assert_eq!(region.rows(ids).await, ["1", "3"]);
+    assert_eq!(
+        region.parked().await,
+        BTreeSet::from(["2: rival 1".to_owned()])
+    );
+    region.delete("t", "1", 40);
+    region.settle().await;
+    assert_eq!(region.rows(ids).await, ["2"]);
+    assert_eq!(
+        region.parked().await,
+        BTreeSet::from(["3: rival 2".to_owned()])
+    );
+    // After a restart of the agent.
+    region.projection = Projection::default();
+    region
+        .projection
+        .restore(region.applier.parked().await.unwrap());
+    region.put("t", "2", 50, &row("2", "x", Some("other")));
+    region.settle().await;
+    assert_eq!(region.rows(ids).await, ["2", "3"]);
+    assert_eq!(region.parked().await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn values_swapped_in_one_batch_arrive() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    for (id, a) in [("1", "x"), ("2", "y"), ("3", "z")] {
+        region.put("t", id, 1, &row(id, a, None));
+    }
+    region.settle().await;
+    for (id, a) in [("1", "y"), ("2", "z"), ("3", "x")] {
+        region.put("t", id, 2, &row(id, a, None));
+    }
+    assert_eq!(region.settle().await, 1);
+    assert_eq!(
+        region.rows("SELECT id, a FROM t ORDER BY id").await,
+        ["1 y", "2 z", "3 x"]
+    );
+    assert_eq!(region.parked().await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn expressions_and_partial_indexes_collide_as_the_server_says() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    for (id, mail, at) in [
+        ("1", "A@b", 1),
+        ("2", "a@B", 2),
+        ("100", "a@b", 3),
+        ("3", "c", 4),
+    ] {
+        region.put("e", id, at, &[("id", Some(id)), ("mail", Some(mail))]);
+        region.settle().await;
+    }
+    assert_eq!(
+        region.rows("SELECT id FROM e ORDER BY id").await,
+        ["2", "3", "100"]
+    );
+    assert_eq!(
+        region.parked().await,
+        BTreeSet::from(["1: rival 2".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn a_local_rival_is_left_alone_until_it_is_captured() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    region.execute("INSERT INTO t VALUES (1, 'x', NULL)").await;
+    region.put("t", "2", 20, &row("2", "x", None));
+    let Some(Outcome::Involved { rows }) = region.project().await else {
+        panic!("its rival's version isn't known");
+    };
+    assert_eq!(rows, [name("t", "1")]);
+    // The tables have it by then, older; its writer is captured after a probe.
+    region.arrives(
+        "t",
+        "1",
+        10,
+        Some(r#"{"id":"1","a":"x","b":null}"#.to_owned()),
+    );
+    unsure(region.project().await);
+    region.settle().await;
+    assert_eq!(region.rows("SELECT id FROM t").await, ["2"]);
+    assert_eq!(
+        region.parked().await,
+        BTreeSet::from(["1: rival 2".to_owned()])
+    );
+}

@@ -1,0 +1,142 @@
+//! Over which states a row is written.
+
+use super::*;
+
+const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+
+fn row<'a>(id: &'a str, v: &'a str) -> [(&'static str, Option<&'a str>); 2] {
+    [("id", Some(id)), ("v", Some(v))]
+}
+
+async fn region() -> (Cluster, Region) {
+    let cluster = Cluster::temporary().unwrap();
+    let region = Region::open(&cluster, "d", SCHEMA).await;
+    (cluster, region)
+}
+
+async fn t(region: &Region) -> Vec<String> {
+    region.rows("SELECT id, v FROM t ORDER BY id").await
+}
+
+#[tokio::test]
+async fn what_the_projection_wrote_it_may_overwrite() {
+    let (_cluster, mut region) = region().await;
+    assert_eq!(region.applier.position().await.unwrap(), None);
+    region.put("t", "1", 1, &row("1", "a"));
+    region.put("t", "2", 2, &row("2", "b"));
+    let xid = committed(region.project().await);
+    assert_eq!(*region.signed.lock().unwrap(), Some(xid));
+    assert_eq!(t(&region).await, ["1 a", "2 b"]);
+    // Nothing of that is captured.
+    region.put("t", "1", 3, &row("1", "it's \"new\""));
+    region.delete("t", "2", 4);
+    region.delete("t", "3", 4);
+    committed(region.project().await);
+    assert_eq!(t(&region).await, ["1 it's \"new\""]);
+    let position = region.applier.position().await.unwrap().unwrap();
+    assert_eq!(position.position, Position(5));
+}
+
+#[tokio::test]
+async fn a_local_row_is_overwritten_once_its_writer_is_captured() {
+    let (_cluster, mut region) = region().await;
+    region
+        .execute("INSERT INTO t VALUES (1, 'local'), (2, 'local'), (3, 'same')")
+        .await;
+    for (key, v) in [("1", "x"), ("3", "same")] {
+        region.put("t", key, 1, &row(key, v));
+    }
+    region.delete("t", "2", 2);
+    let found = unsure(region.project().await);
+    assert_eq!(
+        found
+            .iter()
+            .map(|(row, _)| row.key.as_str())
+            .collect::<Vec<_>>(),
+        ["2", "1"]
+    );
+    assert_eq!(t(&region).await, ["1 local", "2 local", "3 same"]);
+    assert_eq!(region.project().await, None, "capture has yet to pass");
+    // It changes again before capture passes, in a savepoint.
+    region
+        .execute("BEGIN; SAVEPOINT s; UPDATE t SET v = 'again' WHERE id = 1; RELEASE s; COMMIT")
+        .await;
+    region.capture().await;
+    assert_eq!(
+        unsure(region.project().await).len(),
+        1,
+        "that is another writer"
+    );
+    region.capture().await;
+    committed(region.project().await);
+    assert_eq!(t(&region).await, ["1 x", "3 same"]);
+}
+
+#[tokio::test]
+async fn rows_below_the_horizon_may_be_overwritten_frozen_and_rewritten_ones_too() {
+    let (_cluster, mut region) = region().await;
+    region
+        .execute("INSERT INTO t SELECT i, 'old' FROM generate_series(1, 5) i")
+        .await;
+    let (xid, read_at) = region.applier.horizon().await.unwrap();
+    region.projection.horizon_candidate(xid, read_at);
+    region.put("t", "1", 1, &row("1", "x"));
+    unsure(region.project().await);
+    region.capture().await;
+    committed(region.project().await);
+    region.put("t", "5", 1, &row("5", "x"));
+    committed(region.project().await);
+    // Vacuum gives rows no new writer, `ALTER TABLE` does.
+    region.execute("UPDATE t SET v = 'new' WHERE id < 4").await;
+    region.execute("VACUUM FREEZE t").await;
+    region.put("t", "2", 2, &row("2", "x"));
+    unsure(region.project().await);
+    region.capture().await;
+    committed(region.project().await);
+    region.execute("VACUUM FULL t").await;
+    region.put("t", "3", 3, &row("3", "x"));
+    unsure(region.project().await);
+    region.capture().await;
+    committed(region.project().await);
+    region
+        .execute("ALTER TABLE t ALTER v TYPE varchar(9)")
+        .await;
+    region.put("t", "4", 4, &row("4", "x"));
+    unsure(region.project().await);
+    region.capture().await;
+    committed(region.project().await);
+    assert_eq!(t(&region).await, ["1 new", "2 x", "3 x", "4 x", "5 x"]);
+}
+
+#[tokio::test]
+async fn who_holds_a_lock_is_waited_for_and_a_hot_row_is_held() {
+    let (cluster, mut region) = region().await;
+    region.put("t", "1", 1, &row("1", "a"));
+    region.settle().await;
+    region
+        .execute("BEGIN; SELECT FROM t WHERE id = 1 FOR UPDATE")
+        .await;
+    region.put("t", "1", 2, &row("1", "b"));
+    assert_eq!(region.project().await, Some(Outcome::Locked));
+    region.execute("COMMIT").await;
+    committed(region.project().await);
+    // Somebody writes it before every try.
+    region.put("t", "1", 3, &row("1", "c"));
+    for _ in 0..3 {
+        region.execute("UPDATE t SET v = 'hot' WHERE id = 1").await;
+        unsure(region.project().await);
+        region.capture().await;
+    }
+    unsure(region.project().await);
+    let other = cluster.connect("d", "postgres").await.unwrap();
+    other.batch_execute("SET lock_timeout = 50").await.unwrap();
+    let refused = other
+        .batch_execute("UPDATE t SET v = 'hot'")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "55P03", "its lock is held");
+    region.capture().await;
+    committed(region.project().await);
+    assert_eq!(t(&region).await, ["1 c"]);
+    other.batch_execute("UPDATE t SET v = 'hot'").await.unwrap();
+}
