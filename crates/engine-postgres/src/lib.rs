@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod capture;
 pub mod catalog;
+pub mod dataset;
 pub mod document;
 pub mod local;
 pub mod names;
