@@ -1,6 +1,6 @@
 //! `meridian postgres`: the servers of datasets on PostgreSQL.
 
-mod prepare;
+pub mod prepare;
 
 use crate::error::CliResult;
 use crate::output::Format;

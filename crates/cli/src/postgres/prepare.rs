@@ -96,6 +96,27 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     verdict(&reports, options)
 }
 
+/// Prepares every dataset of a topology that is on PostgreSQL, in every region.
+pub async fn apply_all(topology: &Topology) -> CliResult<Vec<Report>> {
+    let options = Options {
+        config: PathBuf::new(),
+        region: None,
+        dataset: None,
+        apply: true,
+        user: None,
+        password_file: None,
+        password_env: None,
+        all: false,
+    };
+    let mut reports = Vec::new();
+    for dataset in &topology.datasets {
+        if dataset.postgres().is_some() {
+            reports.push(Work::new(topology, dataset, &options)?.run().await?);
+        }
+    }
+    Ok(reports)
+}
+
 fn check_names(topology: &Topology, options: &Options) -> CliResult {
     let on_postgres: Vec<&str> = topology
         .datasets
