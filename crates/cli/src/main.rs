@@ -23,6 +23,7 @@ mod init;
 mod interrupt;
 mod output;
 mod pages;
+mod postgres;
 mod reading;
 #[cfg(test)]
 mod reference;
@@ -97,5 +98,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::DeadLetters(verb) => dead_letters::run(&verb, output),
         Verb::Backup(options) => backup::run(&options, output),
         Verb::Restore(options) => restore::run(&options, output),
+        Verb::Postgres(verb) => postgres::run(&verb, output),
     }
 }

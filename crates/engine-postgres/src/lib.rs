@@ -15,6 +15,7 @@ pub mod apply;
 pub mod capture;
 pub mod catalog;
 pub mod changes;
+pub mod dataset;
 pub mod document;
 pub mod local;
 pub mod names;
