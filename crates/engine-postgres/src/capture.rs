@@ -31,6 +31,8 @@ mod changes;
 mod connection;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod pgoutput;
 mod preflight;
 mod refusal;
