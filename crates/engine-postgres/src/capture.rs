@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 mod assemble;
+mod authentication;
 mod changes;
 mod connection;
 mod endpoint;
