@@ -2,7 +2,7 @@
 //! generated from it.
 
 use crate::output::Format;
-use crate::{backup, restore};
+use crate::{backup, postgres, restore};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
 use crate::{dead_letters, faults};
 use clap::{Parser, Subcommand};
@@ -70,4 +70,7 @@ pub enum Verb {
     Backup(backup::Options),
     /// Make a dataset's rows what they were at a time
     Restore(restore::Options),
+    /// Servers of datasets on PostgreSQL
+    #[command(subcommand)]
+    Postgres(postgres::Verb),
 }

@@ -98,7 +98,7 @@ fn datasets_table(topology: &Topology) -> String {
             );
             vec![
                 dataset.name.to_string(),
-                "embedded".to_owned(),
+                dataset.engine.name().to_owned(),
                 strategies(dataset),
                 format_size(dataset.limits.log_bytes_max),
                 tables,
@@ -146,7 +146,7 @@ fn as_json(topology: &Topology) -> Value {
             let tables = dataset.tables.as_ref();
             json!({
                 "name": dataset.name.as_str(),
-                "engine": "embedded",
+                "engine": dataset.engine.name(),
                 "strategy": dataset.strategy.name(),
                 "table_strategies": other_strategies(dataset).collect::<BTreeMap<_, _>>(),
                 "log_bytes_max": dataset.limits.log_bytes_max,

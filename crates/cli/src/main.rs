@@ -21,6 +21,7 @@ mod faults;
 mod init;
 mod interrupt;
 mod output;
+mod postgres;
 mod reading;
 #[cfg(test)]
 mod reference;
@@ -76,5 +77,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::DeadLetters(verb) => dead_letters::run(&verb, output),
         Verb::Backup(options) => backup::run(&options, output),
         Verb::Restore(options) => restore::run(&options, output),
+        Verb::Postgres(verb) => postgres::run(&verb, output),
     }
 }

@@ -14,9 +14,12 @@
 pub mod apply;
 pub mod capture;
 pub mod catalog;
+pub mod dataset;
 pub mod document;
 pub mod local;
+pub mod names;
 pub mod position;
+pub mod prepare;
 pub mod projection;
 pub mod server;
 pub mod tag;

@@ -27,7 +27,7 @@ pub const ROOMS: &[Room] = &[
     at("check", &["model"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
-    at("engine-postgres", &["model"]),
+    at("engine-postgres", &["model", "topology"]),
     at("sim", &["model", "log", "check", "replicate", "engine-kv"]),
     at("backup", &["model", "replicate", "engine-kv"]),
     at(
@@ -44,7 +44,15 @@ pub const ROOMS: &[Room] = &[
     ),
     at(
         "cli",
-        &["model", "link", "topology", "engine-kv", "backup", "node"],
+        &[
+            "model",
+            "link",
+            "topology",
+            "engine-kv",
+            "engine-postgres",
+            "backup",
+            "node",
+        ],
     ),
     at("bench", &["model"]),
     at("flights", &["model", "bench"]),

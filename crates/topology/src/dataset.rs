@@ -2,8 +2,9 @@
 
 use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
+use crate::postgres::Postgres;
 use crate::promises::Promises;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A set of tables with one engine and one stream of transactions.
@@ -64,6 +65,15 @@ impl Dataset {
         }
     }
 
+    /// Its servers, if it is on PostgreSQL.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&Postgres> {
+        match &self.engine {
+            Engine::Embedded => None,
+            Engine::Postgres(postgres) => Some(postgres),
+        }
+    }
+
     /// How conflicts in `table` are decided.
     #[must_use]
     pub fn strategy_of(&self, table: &str) -> Strategy {
@@ -82,19 +92,35 @@ impl Dataset {
 }
 
 /// What stores a dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Engine {
     /// Meridian's own store.
     Embedded,
+    /// A PostgreSQL server in each region.
+    Postgres(Postgres),
+}
+
+impl Engine {
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Postgres(_) => "postgres",
+        }
+    }
 }
 
 pub use meridian_model::Strategy;
 
 /// What one table has different from its dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRules {
     /// How conflicts in this table are decided.
     pub strategy: Strategy,
+    /// Columns that merge by difference; of an embedded table none, since there every field that is
+    /// incremented does.
+    pub counters: BTreeSet<String>,
 }
 
 /// A dataset's limits; the documentation of each key is in [`crate::init_template`].

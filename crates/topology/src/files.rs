@@ -2,6 +2,7 @@
 //! that it names are there.
 
 use crate::fault::{Fault, LoadError, Position, TopologyError};
+use crate::postgres::Password;
 use crate::topology::Topology;
 use std::fs::{self, File};
 use std::io;
@@ -31,6 +32,10 @@ struct Named {
 const CERTIFICATE_HINT: &str = "`meridian certs` makes an authority and certificates; relative paths begin at the topology's directory";
 const TOKEN_HINT: &str =
     "write a long random secret into the file; relative paths begin at the topology's directory";
+
+const PASSWORD_HINT: &str =
+    "write the role's password into it; relative paths begin at the topology's directory";
+const ROOT_HINT: &str = "put the authorities' certificates there (PEM), or leave `root-certificates` out to trust the system's";
 
 impl Topology {
     /// Checks that the certificates, keys and token that the topology names can be opened: those
@@ -86,12 +91,40 @@ impl Topology {
                 });
             }
         }
+        files.extend(self.postgres_files(region));
         files.extend(self.api.token_file.as_ref().map(|path| Named {
             what: "token file".to_owned(),
             path: path.clone(),
             position: self.api.token_file_position,
             hint: TOKEN_HINT,
         }));
+        files
+    }
+}
+
+impl Topology {
+    fn postgres_files(&self, region: Option<&str>) -> Vec<Named> {
+        let mut files = Vec::new();
+        for dataset in &self.datasets {
+            let servers = dataset.postgres().into_iter().flat_map(|own| &own.servers);
+            for (name, server) in servers {
+                if region.is_some_and(|wanted| wanted != name.as_str()) {
+                    continue;
+                }
+                let named = |what: &str, path: &Path, hint| Named {
+                    what: format!("{what} of dataset \"{}\" in \"{name}\"", dataset.name),
+                    path: path.to_owned(),
+                    position: None,
+                    hint,
+                };
+                if let Some(Password::File(path)) = &server.password {
+                    files.push(named("password file", path, PASSWORD_HINT));
+                }
+                if let Some(path) = &server.root_certificates {
+                    files.push(named("root certificates", path, ROOT_HINT));
+                }
+            }
+        }
         files
     }
 }

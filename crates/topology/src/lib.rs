@@ -13,6 +13,7 @@
 //! - between 1 and [`REGIONS_MAX`] regions, names and addresses distinct;
 //! - an address that is not loopback only together with `[tls]`, and for the API with a token file;
 //! - every table belongs to at most one dataset;
+//! - a dataset on PostgreSQL has a server in every region, and no two of them share a database;
 //! - `transaction-bytes-max` fits both into the log's reserve and into the rest of the log.
 
 mod address;
@@ -22,6 +23,7 @@ mod files;
 mod location;
 mod name;
 mod pattern;
+mod postgres;
 mod promises;
 mod quantity;
 mod read;
@@ -41,6 +43,7 @@ pub use location::{Location, Place, well_known};
 pub use meridian_model::RegionName;
 pub use name::{DatasetName, NameError, TableName, check_region_name, check_zone};
 pub use pattern::TablePattern;
+pub use postgres::{Password, Postgres, PostgresServer};
 pub use promises::{Promises, Writes};
 pub use quantity::{QuantityError, format_size, parse_duration, parse_size};
 pub use read::TRANSACTION_BYTES_AT_MOST;

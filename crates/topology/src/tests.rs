@@ -2,6 +2,7 @@
 
 mod errors;
 mod errors_of_datasets;
+mod errors_of_postgres;
 mod errors_of_promises;
 mod errors_of_regions;
 mod files;

@@ -218,6 +218,17 @@ impl Topology {
             .find(|region| region.name.as_str() == name)
     }
 
+    /// The region of this name.
+    ///
+    /// # Errors
+    /// If there is none; the hint names those there are.
+    pub fn for_region(&self, name: &str) -> Result<&Region, TopologyError> {
+        self.region(name).ok_or_else(|| TopologyError {
+            file: self.file.clone(),
+            faults: vec![self.unknown_region(name)],
+        })
+    }
+
     /// The dataset that `table` belongs to: the one that names it, else the one that takes every
     /// table that no other names, else none.
     #[must_use]

@@ -4,8 +4,9 @@
 //! machine, certificates of its own) is written out. A test holds writing and reading together.
 
 use meridian_topology::{
-    Dataset, DeadLetters, Engine, Promises, Region, Strategy, Topology, Writes,
+    Dataset, DeadLetters, Engine, Password, Postgres, Promises, Region, Strategy, Topology, Writes,
 };
+use std::path::Path;
 use toml::{Table, Value};
 
 /// The `[tls]` paths, which the topology has per region and the file with `{region}`.
@@ -71,10 +72,10 @@ fn region(region: &Region) -> Value {
 fn dataset(dataset: &Dataset) -> Value {
     let mut entries = Table::new();
     entries.insert("name".into(), dataset.name.as_str().into());
-    let engine = match dataset.engine {
-        Engine::Embedded => "embedded",
-    };
-    entries.insert("engine".into(), engine.into());
+    entries.insert("engine".into(), dataset.engine.name().into());
+    if let Engine::Postgres(servers) = &dataset.engine {
+        entries.insert("postgres".into(), postgres(servers));
+    }
     entries.insert("strategy".into(), strategy(dataset.strategy).into());
     if let Some(tables) = &dataset.tables {
         let names = tables.iter().map(|name| Value::from(name.to_string()));
@@ -112,13 +113,51 @@ fn dataset(dataset: &Dataset) -> Value {
     entries.insert("compare-rows-per-second-max".into(), pace.into());
     if !dataset.table_rules.is_empty() {
         let rules = dataset.table_rules.iter().map(|(name, rules)| {
-            let rules = table([("strategy", strategy(rules.strategy).into())]);
-            (name.as_str().to_owned(), rules)
+            let mut own = Table::new();
+            own.insert("strategy".into(), strategy(rules.strategy).into());
+            if !rules.counters.is_empty() {
+                let counters = rules.counters.iter().map(|name| name.as_str().into());
+                own.insert("counters".into(), Value::Array(counters.collect()));
+            }
+            (name.as_str().to_owned(), Value::Table(own))
         });
         entries.insert("table".into(), Value::Table(rules.collect()));
     }
     promises(&mut entries, &dataset.promises);
     Value::Table(entries)
+}
+
+/// Paths become absolute: this file is in another directory than the one that named them.
+fn postgres(postgres: &Postgres) -> Value {
+    let absolute = |path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Value::from(path.display().to_string())
+    };
+    let servers = postgres.servers.iter().map(|(region, server)| {
+        let mut entries = Table::new();
+        entries.insert("url".into(), server.url.as_str().into());
+        match &server.password {
+            Some(Password::File(path)) => {
+                entries.insert("password-file".into(), absolute(path));
+            }
+            Some(Password::Environment(name)) => {
+                entries.insert("password-env".into(), name.as_str().into());
+            }
+            None => {}
+        }
+        if let Some(path) = &server.root_certificates {
+            entries.insert("root-certificates".into(), absolute(path));
+        }
+        (region.as_str().to_owned(), Value::Table(entries))
+    });
+    let exclude = postgres
+        .exclude
+        .iter()
+        .map(|pattern| pattern.to_string().into());
+    table([
+        ("region", Value::Table(servers.collect())),
+        ("exclude", Value::Array(exclude.collect())),
+    ])
 }
 
 fn promises(entries: &mut Table, promises: &Promises) {
@@ -149,7 +188,6 @@ fn strategy(strategy: Strategy) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const PATHS: CertificatePaths<'static> = CertificatePaths {
         authority: "certs/authority.pem",
@@ -215,6 +253,21 @@ mod tests {
             tables = ["home"]
             writes = "home"
             home = "nowhere"
+            [[dataset]]
+            name = "shop"
+            engine = "postgres"
+            tables = ["public.*"]
+            [dataset.postgres]
+            exclude = ["public.audit_*"]
+            [dataset.postgres.region.nowhere]
+            url = "postgresql://m@db/shop"
+            password-file = "/secrets/shop"
+            [dataset.postgres.region.eu-west-1]
+            url = "postgresql://m@127.0.0.1:7016/shop"
+            password-env = "SECRET"
+            root-certificates = "/certs/roots.pem"
+            [dataset.table."public.accounts"]
+            counters = ["balance"]
             [clock]
             drift-max = "250us"
         "#;

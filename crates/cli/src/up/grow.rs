@@ -8,6 +8,7 @@ use super::poll::{poll, watch_members};
 use super::prepare::{describe, make_data_dir, write_topology};
 use super::region::Keeper;
 use super::roster::Roster;
+use super::servers::{self, Servers};
 use crate::error::CliResult;
 use crate::regions::reading::Regions;
 use crate::system::{System, SystemRegion};
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub events: UnboundedSender<Event>,
     /// How often regions are asked how they stand.
     pub every: Duration,
+    /// The regions' PostgreSQL servers, which are stopped with the fleet.
+    pub servers: Option<Servers>,
     /// By index: what asks the region's tasks to end.
     stops: Vec<watch::Sender<bool>>,
 }
@@ -53,6 +56,7 @@ impl Fleet {
             base_port,
             events,
             every,
+            servers: None,
             stops: Vec::new(),
         }
     }
@@ -114,7 +118,11 @@ impl Fleet {
             if self.roster.has(&member.region) || !self.roster.admit(member, self.base_port) {
                 continue;
             }
-            let topology = self.roster.apply(&self.given, self.base_port)?;
+            let mut topology = self.roster.apply(&self.given, self.base_port)?;
+            if let Some(servers) = &mut self.servers {
+                servers::assign(&mut topology)?;
+                servers.start(&topology)?;
+            }
             certificates::ensure(&self.certificates, &topology)?;
             write_topology(&topology, &self.data_dir)?;
             let added = topology.region(&member.region);

@@ -24,6 +24,7 @@ mod poll;
 mod prepare;
 mod region;
 mod roster;
+mod servers;
 mod state;
 mod supervise;
 mod tail;
@@ -60,6 +61,10 @@ pub struct Options {
     /// Let regions take faults over the API, for drills
     #[arg(long)]
     pub allow_faults: bool,
+    /// Start a PostgreSQL server for each region from installed binaries, at port N + 10 i + 6,
+    /// database and user `meridian`, and put the tables of its schema `public` into the dataset
+    #[arg(long)]
+    pub postgres: bool,
 }
 
 pub fn run(options: Options, format: Format) -> CliResult {

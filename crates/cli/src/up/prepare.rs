@@ -4,6 +4,7 @@ use super::Options;
 use super::certificates;
 use super::effective::{CertificatePaths, render};
 use super::roster::Roster;
+use super::servers::{self, Servers};
 use crate::config::load;
 use crate::error::{CliError, CliResult};
 use crate::system::{System, SystemRegion, replace};
@@ -30,6 +31,8 @@ pub struct Prepared {
     pub roster: Roster,
     /// The authority and every region's certificate.
     pub certificates: PathBuf,
+    /// The regions' PostgreSQL servers, with `--postgres`.
+    pub servers: Option<Servers>,
 }
 
 /// Makes everything that the regions need, and checks everything that they will want.
@@ -41,6 +44,9 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
     let mut given = topology
         .on_this_machine(options.base_port)
         .map_err(crate::config::rendered)?;
+    if options.postgres {
+        servers::put_on_postgres(&mut given, options.config.is_some())?;
+    }
     make_data_dir(&options.data_dir)?;
     // Children are started with it, wherever they may run.
     let data_dir = fs::canonicalize(&options.data_dir)
@@ -53,8 +59,12 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         certificates.join("{region}.pem"),
         certificates.join("{region}.key.pem"),
     ));
-    let topology = roster.apply(&given, options.base_port)?;
+    let mut topology = roster.apply(&given, options.base_port)?;
     check_ports(&topology)?;
+    let servers = options
+        .postgres
+        .then(|| start_servers(&mut topology, &data_dir))
+        .transpose()?;
     certificates::ensure(&certificates, &topology)?;
     let file = write_topology(&topology, &data_dir)?;
     roster.save()?;
@@ -76,7 +86,15 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         given,
         roster,
         certificates,
+        servers,
     })
+}
+
+fn start_servers(topology: &mut Topology, data_dir: &Path) -> CliResult<Servers> {
+    servers::assign(topology)?;
+    let mut servers = Servers::new(data_dir);
+    servers.start(topology)?;
+    Ok(servers)
 }
 
 /// The region as other verbs find it.
@@ -188,6 +206,7 @@ mod tests {
             wan: WanChoice::None,
             no_restart: false,
             allow_faults: false,
+            postgres: false,
         }
     }
 

@@ -42,13 +42,15 @@ pub fn run(prepared: Prepared, options: &Options, format: Format) -> CliResult {
         given,
         roster,
         certificates,
+        servers,
     } = prepared;
     let is_live = format == Format::Text && io::stdout().is_terminal();
     let every = if is_live { VIEW_EVERY } else { SUMMARY_EVERY };
     let (events, inbox) = unbounded_channel();
     let directories = (data_dir.clone(), certificates);
     let given = (given, roster);
-    let fleet = Fleet::new(given, directories, options.base_port, (events, every));
+    let mut fleet = Fleet::new(given, directories, options.base_port, (events, every));
+    fleet.servers = servers;
     let supervised = supervise(system, fleet, inbox, options, format);
     let result = runtime.block_on(supervised);
     System::remove(&data_dir);

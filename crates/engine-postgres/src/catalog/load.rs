@@ -207,7 +207,7 @@ fn add_column(facts: &mut TableFacts, selection: &Selection, row: &Row) {
         number: row.get(1),
         base_type: row.get(10),
         is_text_exact: base.is_text_exact() && row.get(14),
-        is_toastable: letter(row, 6) != 'p',
+        is_toastable: row.get(6),
         is_domain: row.get(11),
         collation: row.get(15),
     });

@@ -23,19 +23,22 @@ WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence
                     AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname";
 
-/// Columns that are there, generated ones excepted; a domain with the type it stands for.
+/// Columns that are there, generated ones excepted; a domain with the type it stands for. Only a table
+/// whose rows can become too long has a place for values out of line.
 pub(super) const COLUMNS: &str = "\
 SELECT a.attrelid, a.attnum, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
        NOT (a.attnotnull OR EXISTS (
            SELECT FROM pg_catalog.pg_constraint k
            WHERE k.conrelid = a.attrelid AND k.contype = 'p' AND a.attnum = ANY (k.conkey))),
-       a.attidentity::text, a.attstorage::text,
+       a.attidentity::text,
+       a.attstorage <> 'p' AND (c.reltoastrelid <> 0 OR c.relkind = 'p'),
        b.oid, b.typmod, b.typtype::text,
        pg_catalog.format_type(b.oid, NULL), t.typtype = 'd',
        b.typelem, COALESCE(e.typtype::text, ''),
        COALESCE(l.collisdeterministic, true),
        CASE WHEN a.attcollation <> t.typcollation THEN l.collname::text END
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 CROSS JOIN LATERAL (
     WITH RECURSIVE under(oid, typmod, typtype, typbasetype, typtypmod, typelem) AS (

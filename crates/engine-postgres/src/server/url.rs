@@ -46,6 +46,37 @@ impl ServerConfig {
     pub fn target(&self) -> Result<Target, ServerError> {
         target(&self.url)
     }
+
+    /// The same server for another role, without a password.
+    ///
+    /// # Errors
+    /// [`ServerError`] as of [`ServerConfig::target`].
+    pub fn as_user(&self, user: &str) -> Result<Self, ServerError> {
+        self.target()?;
+        // A URL that could be taken apart has them.
+        let (scheme, rest) = self
+            .url
+            .split_once("://")
+            .unwrap_or(("postgresql", &self.url));
+        let server = rest.split_once('@').map_or(rest, |(_, server)| server);
+        Ok(Self {
+            url: format!("{scheme}://{}@{server}", encoded(user)),
+            password: None,
+            root_certificates: self.root_certificates.clone(),
+        })
+    }
+}
+
+/// A role's name as a URL has it.
+fn encoded(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 fn target(url: &str) -> Result<Target, ServerError> {
@@ -147,6 +178,18 @@ mod tests {
         let target = target("postgresql://me@db.example/shop?sslmode=verify-full").unwrap();
         assert_eq!(target.to_string(), "me@db.example:5432/shop");
         assert!(target.is_encrypted);
+    }
+
+    #[test]
+    fn another_role_of_the_same_server() {
+        let server = ServerConfig {
+            url: "postgresql://me@db.example:5433/shop?sslmode=require".to_owned(),
+            password: None,
+            root_certificates: None,
+        };
+        let other = server.as_user("the owner@home").unwrap().target().unwrap();
+        assert_eq!(other.to_string(), "the owner@home@db.example:5433/shop");
+        assert!(other.is_encrypted);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `[[dataset]]`: reading each, then the rules that hold among them.
 
 use super::section::{At, Section};
-use super::{promises, schema};
+use super::{postgres, promises, schema};
 use crate::dataset::{
     COMPARE_EVERY, COMPARE_ROWS_PER_SECOND_MAX, Dataset, DeadLetters, Engine, Limits, Strategy,
     TableRules,
@@ -11,7 +11,8 @@ use crate::name::{DatasetName, TableName};
 use crate::pattern::TablePattern;
 use crate::quantity::format_size;
 use crate::suggest::nearest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -30,20 +31,16 @@ const CONFLICTS_AT_MOST: u64 = 1_000_000_000;
 const ROWS_PER_SECOND_AT_MOST: u64 = 1_000_000_000;
 
 const EMBEDDED: &str = "embedded";
+const POSTGRES: &str = "postgres";
 /// Engines that a person may rightly expect one day.
-const ENGINES_OF_OTHERS: [&str; 6] = [
-    "postgres",
-    "postgresql",
-    "redis",
-    "valkey",
-    "kafka",
-    "mysql",
-];
+const ENGINES_OF_OTHERS: [&str; 4] = ["redis", "valkey", "kafka", "mysql"];
 
 /// A dataset as far as it could be read.
 pub(super) struct Draft<'d> {
     at: usize,
     name: Option<At<&'d str>>,
+    /// `None` for the embedded engine; inside, what could be read of the servers.
+    postgres: Option<Option<postgres::Draft<'d>>>,
     strategy: Strategy,
     tables: Tables,
     table_rules: Vec<(At<TableName>, TableRules)>,
@@ -61,28 +58,36 @@ enum Tables {
     Named(Vec<At<TablePattern>>),
 }
 
-pub(super) fn read<'d>(root: &Section<'d>, faults: &mut Faults<'_>) -> Vec<Draft<'d>> {
+pub(super) fn read<'d>(root: &Section<'d>, base: &Path, faults: &mut Faults<'_>) -> Vec<Draft<'d>> {
     root.tables("dataset", faults)
         .into_iter()
-        .map(|table| read_one(table, faults))
+        .map(|table| read_one(table, base, faults))
         .collect()
 }
 
-fn read_one<'d>(table: At<&'d DeTable<'d>>, faults: &mut Faults<'_>) -> Draft<'d> {
+fn read_one<'d>(table: At<&'d DeTable<'d>>, base: &Path, faults: &mut Faults<'_>) -> Draft<'d> {
     let section = Section::open(table, "[[dataset]]", schema::DATASET, faults);
     let name = section.required_text("name", faults).filter(|name| {
         DatasetName::new(name.value)
             .map_err(|error| faults.report(name.at, error.reason, error.hint))
             .is_ok()
     });
-    check_engine(&section, faults);
+    let is_postgres = read_engine(&section, faults) == Some(POSTGRES);
+    if !is_postgres && let Some(servers) = section.value("postgres") {
+        faults.report(
+            servers.at,
+            "servers of PostgreSQL in a dataset with another engine",
+            "use engine = \"postgres\", or leave [dataset.postgres] out",
+        );
+    }
     let strategy = read_strategy(&section, faults).unwrap_or(Strategy::LastWriterWins);
     Draft {
         at: section.at,
         name,
+        postgres: is_postgres.then(|| postgres::read(&section, base, faults)),
         strategy,
         tables: read_tables(&section, faults),
-        table_rules: read_table_rules(&section, strategy, faults),
+        table_rules: read_table_rules(&section, strategy, is_postgres, faults),
         limits: read_limits(&section, faults),
         promises: promises::read(&section, faults),
         dead_letters: read_dead_letters(&section, faults),
@@ -114,20 +119,26 @@ fn read_dead_letters(section: &Section<'_>, faults: &mut Faults<'_>) -> DeadLett
     DeadLetters::SetAside
 }
 
-fn check_engine(section: &Section<'_>, faults: &mut Faults<'_>) {
-    let Some(engine) = section.required_text("engine", faults) else {
-        return;
-    };
-    if engine.value == EMBEDDED {
-        return;
+/// The engine, if this build has it.
+fn read_engine(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<&'static str> {
+    let engine = section.required_text("engine", faults)?;
+    if let Some(known) = [EMBEDDED, POSTGRES]
+        .into_iter()
+        .find(|known| *known == engine.value)
+    {
+        return Some(known);
     }
     let reason = if ENGINES_OF_OTHERS.contains(&engine.value) {
         format!("this build does not support engine {:?}", engine.value)
     } else {
         format!("unknown engine {:?}", engine.value)
     };
-    let hint = "use engine = \"embedded\", which needs nothing else";
+    let hint = nearest(engine.value, [EMBEDDED, POSTGRES]).map_or_else(
+        || "use engine = \"embedded\", which needs nothing else, or \"postgres\"".to_owned(),
+        |near| format!("did you mean {near:?}?"),
+    );
     faults.report(engine.at, reason, hint);
+    None
 }
 
 fn read_strategy(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<Strategy> {
@@ -175,6 +186,7 @@ fn read_tables(section: &Section<'_>, faults: &mut Faults<'_>) -> Tables {
 fn read_table_rules(
     section: &Section<'_>,
     default: Strategy,
+    is_postgres: bool,
     faults: &mut Faults<'_>,
 ) -> Vec<(At<TableName>, TableRules)> {
     let Some(tables) = section.table("table", faults) else {
@@ -197,12 +209,60 @@ fn read_table_rules(
         let table = At { value: table, at };
         let section = Section::open(table, "[dataset.table]", schema::TABLE, faults);
         let strategy = read_strategy(&section, faults).unwrap_or(default);
+        if is_postgres {
+            check_strategy(&section, strategy, faults);
+        }
+        let counters = read_counters(&section, is_postgres, faults);
+        let table_rules = TableRules { strategy, counters };
         match TableName::new(key.get_ref()) {
-            Ok(value) => rules.push((At { value, at }, TableRules { strategy })),
+            Ok(value) => rules.push((At { value, at }, table_rules)),
             Err(error) => faults.report(at, error.reason, error.hint),
         }
     }
     rules
+}
+
+/// Of PostgreSQL's rows the later version stands, counters apart.
+fn check_strategy(section: &Section<'_>, strategy: Strategy, faults: &mut Faults<'_>) {
+    if let Some(found) = section.value("strategy")
+        && strategy != Strategy::LastWriterWins
+    {
+        faults.report(
+            found.at,
+            "a table of PostgreSQL can't have this strategy",
+            "use strategy = \"last-writer-wins\"; columns that count can be `counters`",
+        );
+    }
+}
+
+/// Columns that merge by difference.
+fn read_counters(
+    section: &Section<'_>,
+    is_postgres: bool,
+    faults: &mut Faults<'_>,
+) -> BTreeSet<String> {
+    let Some(counters) = section.texts("counters", faults) else {
+        return BTreeSet::new();
+    };
+    if !is_postgres {
+        faults.report(
+            counters.at,
+            "`counters` in a dataset that isn't on PostgreSQL",
+            "leave it out: of an embedded table each field that is incremented counts",
+        );
+    }
+    let mut names = BTreeSet::new();
+    for counter in counters.value {
+        let reason = if counter.value.is_empty() {
+            "the name of a counter is empty".to_owned()
+        } else if names.insert(counter.value.to_owned()) {
+            continue;
+        } else {
+            format!("counter {:?} is there twice", counter.value)
+        };
+        faults.report(counter.at, reason, "name each column once");
+    }
+    names
 }
 
 fn read_limits(dataset: &Section<'_>, faults: &mut Faults<'_>) -> Limits {
@@ -434,6 +494,14 @@ pub(super) fn check_promises(datasets: &[Draft<'_>], regions: &[&str], faults: &
     for dataset in datasets {
         promises::check(&dataset.promises, regions, faults);
     }
+    let postgres: Vec<&postgres::Draft<'_>> = datasets
+        .iter()
+        .filter_map(|dataset| dataset.postgres.as_ref()?.as_ref())
+        .collect();
+    for draft in &postgres {
+        postgres::check(draft, regions, faults);
+    }
+    postgres::check_among(&postgres, faults);
 }
 
 /// The datasets, or `None` if one of them is not whole.
@@ -443,7 +511,10 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>) -> Option<Vec<Dataset>> {
         .map(|draft| {
             Some(Dataset {
                 name: DatasetName::new(draft.name?.value).ok()?,
-                engine: Engine::Embedded,
+                engine: match draft.postgres {
+                    None => Engine::Embedded,
+                    Some(postgres) => Engine::Postgres(postgres::finish(postgres?)?),
+                },
                 strategy: draft.strategy,
                 tables: match draft.tables {
                     Tables::Rest => None,

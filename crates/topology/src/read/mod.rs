@@ -6,6 +6,7 @@
 
 mod dataset;
 
+mod postgres;
 mod promises;
 
 pub use dataset::TRANSACTION_BYTES_AT_MOST;
@@ -83,7 +84,7 @@ fn read_root<'d>(
     let root = Section::open(root, "the file", schema::ROOT, faults);
     let zone = read_zone(&root, faults);
     let regions = region::read(&root, base, faults);
-    let datasets = dataset::read(&root, faults);
+    let datasets = dataset::read(&root, base, faults);
     let clock = read_clock(&root, faults);
     let tls = read_tls(&root, base, faults);
     let api = read_api(&root, base, faults);

@@ -59,9 +59,31 @@ pub(crate) const DATASET: &[Key] = &[
         "compare-rows-per-second-max",
         "compare-rows-per-second-max = 50000",
     ),
+    key("postgres", "[dataset.postgres]"),
 ];
 
-pub(crate) const TABLE: &[Key] = &[key("strategy", r#"strategy = "last-writer-wins""#)];
+pub(crate) const POSTGRES: &[Key] = &[
+    key("exclude", r#"exclude = ["public.audit_*"]"#),
+    key("region", "[dataset.postgres.region.us-east-1]"),
+];
+
+pub(crate) const POSTGRES_SERVER: &[Key] = &[
+    key(
+        "url",
+        r#"url = "postgresql://meridian@db.example:5432/shop""#,
+    ),
+    key("password-file", r#"password-file = "secrets/us-east-1""#),
+    key("password-env", r#"password-env = "MERIDIAN_PASSWORD""#),
+    key(
+        "root-certificates",
+        r#"root-certificates = "certs/rds.pem""#,
+    ),
+];
+
+pub(crate) const TABLE: &[Key] = &[
+    key("strategy", r#"strategy = "last-writer-wins""#),
+    key("counters", r#"counters = ["balance"]"#),
+];
 
 pub(crate) const LIMITS: &[Key] = &[
     key("document-bytes-max", r#"document-bytes-max = "1MiB""#),

@@ -23,12 +23,12 @@ error: meridian.toml:14:8: dataset "main" is declared twice, first on line 10
 fn engines_this_build_lacks() {
     assert_eq!(
         errors_of(&format!(
-            "zone = \"a.test\"\n{REGION}[[dataset]]\nname = \"a\"\nengine = \"postgres\"\n[[dataset]]\nname = \"b\"\nengine = \"embeded\"\ntables = [\"t\"]\n[[dataset]]\nname = \"c\"\ntables = [\"u\"]\n"
+            "zone = \"a.test\"\n{REGION}[[dataset]]\nname = \"a\"\nengine = \"redis\"\n[[dataset]]\nname = \"b\"\nengine = \"embeded\"\ntables = [\"t\"]\n[[dataset]]\nname = \"c\"\ntables = [\"u\"]\n"
         )),
-        r#"error: meridian.toml:6:10: this build does not support engine "postgres"
-  hint: use engine = "embedded", which needs nothing else
+        r#"error: meridian.toml:6:10: this build does not support engine "redis"
+  hint: use engine = "embedded", which needs nothing else, or "postgres"
 error: meridian.toml:9:10: unknown engine "embeded"
-  hint: use engine = "embedded", which needs nothing else
+  hint: did you mean "embedded"?
 error: meridian.toml:11:1: [[dataset]] has no `engine`
   hint: add engine = "embedded""#
     );

@@ -2,8 +2,8 @@
 
 use crate::read::schema;
 use crate::{
-    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, Promises, RegionName,
-    Strategy, Tls, Topology, init_template, round_trip,
+    Address, Dataset, DatasetName, Endpoint, Engine, Limits, Location, Password, Promises,
+    RegionName, Strategy, Tls, Topology, init_template, round_trip,
 };
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -326,6 +326,13 @@ fn the_template_is_valid_with_every_setting_enabled() {
     let topology = parse(&text);
     assert!(topology.tls.is_some() && topology.api.token_file.is_some());
     assert_eq!(topology.datasets[0].table_rules.len(), 1);
+    let postgres = topology.datasets[1].postgres().unwrap();
+    assert_eq!(postgres.servers.len(), topology.regions.len());
+    let server = &postgres.servers[&RegionName::new("us-east-1")];
+    let secret = Path::new("/etc/meridian/secrets/us-east-1");
+    assert_eq!(server.password, Some(Password::File(secret.to_owned())));
+    let rules = &topology.datasets[1].table_rules["public.accounts"];
+    assert!(rules.counters.contains("balance"));
 }
 
 #[test]
@@ -337,6 +344,8 @@ fn the_template_has_every_key() {
         schema::LOCATION,
         schema::DATASET,
         schema::TABLE,
+        schema::POSTGRES,
+        schema::POSTGRES_SERVER,
         schema::LIMITS,
         schema::CLOCK,
         schema::TLS,

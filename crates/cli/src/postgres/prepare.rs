@@ -1,0 +1,375 @@
+//! `meridian postgres prepare`: from the topology and the servers themselves; no region need run.
+
+use crate::config::{load, rendered};
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::{self, Format};
+use clap::Args;
+use meridian_engine_postgres::prepare::{
+    ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, places, survey,
+};
+use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
+use meridian_topology::{Dataset, Topology};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// `meridian postgres prepare`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints what stands in the way (✗), what SQL does (→, with the SQL) and a line about the rest. Without\n--apply nothing is changed. All regions' servers are read, so that sequences can be made disjoint and\ndiffering tables found. Exits with 1 while anything is missing.\n\nExample:\n  meridian postgres prepare --config meridian.toml\n  meridian postgres prepare --user shop_owner --password-file owner.secret --apply"
+)]
+pub struct Options {
+    /// The topology file
+    #[arg(long, value_name = "FILE", default_value = "meridian.toml")]
+    config: PathBuf,
+    /// Prepare the server of this region only
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// Prepare this dataset only
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Run the SQL
+    #[arg(long)]
+    apply: bool,
+    /// Connect as this role instead of the topology's: the tables' owner, who may run the SQL
+    #[arg(long, value_name = "ROLE")]
+    user: Option<String>,
+    /// Where that role's password is
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "user",
+        conflicts_with = "password_env"
+    )]
+    password_file: Option<PathBuf>,
+    /// The environment variable with that role's password
+    #[arg(long, value_name = "NAME", requires = "user")]
+    password_env: Option<String>,
+    /// Print what is as it must be, too
+    #[arg(long)]
+    all: bool,
+}
+
+/// What was found of a dataset.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The dataset.
+    pub dataset: String,
+    /// By region, what was found of its server.
+    pub regions: BTreeMap<String, Vec<Finding>>,
+    /// What was found when regions were compared.
+    pub between: Vec<Finding>,
+    /// By region, why its server couldn't be asked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreachable: BTreeMap<String, String>,
+    /// By region, how many findings' SQL was run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub applied: BTreeMap<String, usize>,
+}
+
+pub fn run(options: &Options, format: Format) -> CliResult {
+    let topology = load(&options.config)?;
+    check_names(&topology, options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failure("start the threads").because(&error))?;
+    let mut reports = Vec::new();
+    for dataset in &topology.datasets {
+        let is_meant = options
+            .dataset
+            .as_ref()
+            .is_none_or(|name| name == dataset.name.as_str());
+        if dataset.postgres().is_some() && is_meant {
+            let work = Work::new(&topology, dataset, options)?;
+            reports.push(runtime.block_on(work.run())?);
+        }
+    }
+    match format {
+        Format::Json => output::json(&reports)?,
+        Format::Text => {
+            for report in &reports {
+                print(report, options)?;
+            }
+        }
+    }
+    verdict(&reports, options)
+}
+
+/// Prepares every dataset of a topology that is on PostgreSQL, in every region.
+pub async fn apply_all(topology: &Topology) -> CliResult<Vec<Report>> {
+    let options = Options {
+        config: PathBuf::new(),
+        region: None,
+        dataset: None,
+        apply: true,
+        user: None,
+        password_file: None,
+        password_env: None,
+        all: false,
+    };
+    let mut reports = Vec::new();
+    for dataset in &topology.datasets {
+        if dataset.postgres().is_some() {
+            reports.push(Work::new(topology, dataset, &options)?.run().await?);
+        }
+    }
+    Ok(reports)
+}
+
+fn check_names(topology: &Topology, options: &Options) -> CliResult {
+    let on_postgres: Vec<&str> = topology
+        .datasets
+        .iter()
+        .filter(|dataset| dataset.postgres().is_some())
+        .map(|dataset| dataset.name.as_str())
+        .collect();
+    if on_postgres.is_empty() {
+        return Err(CliError::usage("the topology has no dataset on PostgreSQL")
+            .hint("add one with engine = \"postgres\"; `meridian init` writes an example"));
+    }
+    if let Some(name) = &options.dataset
+        && !on_postgres.contains(&name.as_str())
+    {
+        return Err(CliError::usage(format!(
+            "the topology has no dataset {name:?} on PostgreSQL"
+        ))
+        .hint(format!("it has {}", on_postgres.join(", "))));
+    }
+    if let Some(name) = &options.region {
+        topology.for_region(name).map_err(rendered)?;
+    }
+    Ok(())
+}
+
+/// One dataset's servers.
+struct Work<'t> {
+    dataset: &'t Dataset,
+    order: Vec<String>,
+    servers: BTreeMap<String, Server>,
+    region: Option<&'t str>,
+    apply: bool,
+}
+
+struct Server {
+    plan: Plan,
+    asks: ServerConfig,
+}
+
+impl<'t> Work<'t> {
+    fn new(topology: &'t Topology, dataset: &'t Dataset, options: &'t Options) -> CliResult<Self> {
+        let order: Vec<String> = topology
+            .regions
+            .iter()
+            .map(|region| region.name.to_string())
+            .collect();
+        let mut servers = BTreeMap::new();
+        for (region, server) in dataset.postgres().into_iter().flat_map(|own| &own.servers) {
+            let config = ServerConfig::from(server);
+            let fault = |error: ServerError| refused(error, region.as_str(), Exit::Usage);
+            let plan = Plan::of(dataset, &config, 0).map_err(fault)?;
+            let asks = as_user(&config, options).map_err(fault)?;
+            servers.insert(region.to_string(), Server { plan, asks });
+        }
+        Ok(Self {
+            dataset,
+            order,
+            servers,
+            region: options.region.as_deref(),
+            apply: options.apply,
+        })
+    }
+
+    async fn run(self) -> CliResult<Report> {
+        let mut report = Report {
+            dataset: self.dataset.name.to_string(),
+            ..Report::default()
+        };
+        let surveys = self.survey(&mut report).await;
+        let mut judged = self.judge(&surveys);
+        if self.apply {
+            for (region, found) in &judged {
+                let done = self.apply(region, found).await?;
+                report.applied.insert(region.clone(), done);
+            }
+            // What stands in the report is what stands now.
+            report.unreachable.clear();
+            let surveys = self.survey(&mut report).await;
+            judged = self.judge(&surveys);
+            report.between = self.between(&surveys);
+        } else {
+            report.between = self.between(&surveys);
+        }
+        report.regions = judged;
+        Ok(report)
+    }
+
+    /// All servers, whichever are to be prepared: a sequence is made disjoint from all others.
+    async fn survey(&self, report: &mut Report) -> BTreeMap<String, Survey> {
+        let mut surveys = BTreeMap::new();
+        for (region, server) in &self.servers {
+            let read = async {
+                let client = server::connect(&server.asks, "prepare").await?;
+                survey(&client, &server.plan).await
+            };
+            match read.await {
+                Ok(found) => {
+                    surveys.insert(region.clone(), found);
+                }
+                Err(error) => {
+                    let hint = error
+                        .hint()
+                        .map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+                    report
+                        .unreachable
+                        .insert(region.clone(), format!("{error}{hint}"));
+                }
+            }
+        }
+        surveys
+    }
+
+    fn judge(&self, surveys: &BTreeMap<String, Survey>) -> BTreeMap<String, Vec<Finding>> {
+        let floors = Floors::of(surveys.values());
+        let places = places(&self.order, surveys);
+        surveys
+            .iter()
+            .filter(|(region, _)| self.region.is_none_or(|wanted| wanted == region.as_str()))
+            .map(|(region, survey)| {
+                let plan = Plan {
+                    place: places.get(region).copied().unwrap_or_default(),
+                    ..self.servers[region].plan.clone()
+                };
+                (region.clone(), findings(survey, &plan, &floors))
+            })
+            .collect()
+    }
+
+    fn between(&self, surveys: &BTreeMap<String, Survey>) -> Vec<Finding> {
+        self.servers
+            .values()
+            .next()
+            .map_or_else(Vec::new, |server| compare(surveys, &server.plan))
+    }
+
+    async fn apply(&self, region: &str, found: &[Finding]) -> CliResult<usize> {
+        let server = &self.servers[region];
+        let client = server::connect(&server.asks, "prepare")
+            .await
+            .map_err(|error| refused(error, region, Exit::Failure))?;
+        apply(&client, found).await.map_err(|error: ApplyError| {
+            let failed = CliError::failure(error.to_string()).at(region);
+            match error.hint() {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        })
+    }
+}
+
+/// The server, asked by another role if one is given.
+fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, ServerError> {
+    let Some(user) = &options.user else {
+        return Ok(server.clone());
+    };
+    let password = options
+        .password_file
+        .clone()
+        .map(PasswordSource::File)
+        .or_else(|| {
+            options
+                .password_env
+                .clone()
+                .map(PasswordSource::Environment)
+        });
+    Ok(ServerConfig {
+        password,
+        ..server.as_user(user)?
+    })
+}
+
+fn refused(error: ServerError, region: &str, exit: Exit) -> CliError {
+    let failed = CliError::new(exit, error.to_string()).at(region);
+    match error.hint() {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+fn print(report: &Report, options: &Options) -> CliResult {
+    for (region, reason) in &report.unreachable {
+        output::line(&format!("✗ {region}: {reason}"))?;
+    }
+    for (region, found) in &report.regions {
+        output::line(&format!("dataset {} in {region}", report.dataset))?;
+        print_findings(found, options.all)?;
+        if let Some(done) = report.applied.get(region).filter(|done| **done > 0) {
+            output::line(&format!("  {done} steps done"))?;
+        }
+    }
+    if !report.between.is_empty() {
+        output::line(&format!("dataset {}, regions compared", report.dataset))?;
+        print_findings(&report.between, options.all)?;
+    }
+    Ok(())
+}
+
+fn print_findings(found: &[Finding], all: bool) -> CliResult {
+    for finding in found {
+        let sign = match finding.status {
+            Status::Ok if !all => continue,
+            Status::Ok => "✓",
+            Status::Sql => "→",
+            Status::Refused => "✗",
+        };
+        output::line(&format!(
+            "  {sign} {} {}: {}",
+            finding.subject, finding.check, finding.reason
+        ))?;
+        if let Some(hint) = &finding.hint {
+            output::line(&format!("      hint: {hint}"))?;
+        }
+        for statement in &finding.sql {
+            output::line(&format!("      {statement};"))?;
+        }
+    }
+    let good = found
+        .iter()
+        .filter(|finding| finding.status == Status::Ok)
+        .count();
+    output::line(&format!("  ✓ {good} of {} as they must be", found.len()))
+}
+
+/// An error while anything is missing.
+fn verdict(reports: &[Report], options: &Options) -> CliResult {
+    let all = || {
+        reports
+            .iter()
+            .flat_map(|report| report.regions.values().flatten().chain(&report.between))
+    };
+    let count = |status| all().filter(|finding| finding.status == status).count();
+    let (sql, refused) = (count(Status::Sql), count(Status::Refused));
+    let unreachable: usize = reports.iter().map(|report| report.unreachable.len()).sum();
+    if unreachable > 0 {
+        return Err(CliError::new(
+            Exit::Unreachable,
+            format!("{unreachable} servers can't be asked"),
+        )
+        .hint("sequences are made disjoint only from those of servers that answer"));
+    }
+    if refused > 0 {
+        return Err(CliError::failure(format!("{refused} findings need somebody")).hint(
+            "what is refused stays out of replication; mend it as said, or name it in `exclude`",
+        ));
+    }
+    if sql > 0 && !options.apply {
+        return Err(CliError::failure(format!("{sql} steps are to be done"))
+            .hint("the same with --apply runs the SQL above, as the tables' owner (--user)"));
+    }
+    if sql > 0 {
+        return Err(
+            CliError::failure(format!("{sql} steps came up meanwhile")).hint("run this again")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! `up --postgres`: a PostgreSQL server for each region, from installed binaries.
+//!
+//! Region i's listens at 127.0.0.1, port N + 10 i + 6, with a database and a user `meridian`. It is
+//! there before its region's process and stopped after it; it outlives the region's restarts. Its data
+//! is in the data directory's `postgres/REGION`. What `meridian postgres prepare --apply` does is done
+//! at each start.
+
+use crate::error::{CliError, CliResult};
+use crate::output;
+use crate::postgres::prepare::{Report, apply_all};
+use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop};
+use meridian_engine_postgres::prepare::Status;
+use meridian_topology::{
+    Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
+};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// How far a region's server is from its API.
+const PORT_AFTER_API: u16 = 6;
+/// The database, and the role that owns it and that Meridian connects as.
+const NAME: &str = "meridian";
+
+/// The regions' servers.
+pub struct Servers {
+    directory: PathBuf,
+    clusters: BTreeMap<String, Cluster>,
+}
+
+/// Puts the topology's dataset on local servers. One that came from no file gets all tables of the
+/// schema `public`.
+pub fn put_on_postgres(topology: &mut Topology, has_file: bool) -> CliResult {
+    if !has_file {
+        let pattern = TablePattern::new("public.*").map_err(crate::config::rendered)?;
+        for dataset in &mut topology.datasets {
+            dataset.engine = Engine::Postgres(Postgres::default());
+            dataset.tables = Some(vec![pattern.clone()]);
+        }
+    }
+    let on_postgres = topology
+        .datasets
+        .iter()
+        .filter(|dataset| dataset.postgres().is_some());
+    match on_postgres.count() {
+        0 => Err(
+            CliError::usage("--postgres, and no dataset of the topology is on PostgreSQL")
+                .hint("give a dataset engine = \"postgres\", or leave --config out to have one"),
+        ),
+        1 => Ok(()),
+        count => Err(CliError::usage(format!(
+            "--postgres has one database for each region, and {count} datasets are on PostgreSQL"
+        ))
+        .hint("run `up` with servers of your own, without --postgres")),
+    }
+}
+
+/// Names each region's local server in the topology.
+pub fn assign(topology: &mut Topology) -> CliResult {
+    let servers = topology
+        .regions
+        .iter()
+        .map(|region| {
+            let server = PostgresServer {
+                url: format!(
+                    "postgresql://{NAME}@127.0.0.1:{}/{NAME}?sslmode=disable",
+                    port_of(region)?
+                ),
+                password: None,
+                root_certificates: None,
+            };
+            Ok((region.name.clone(), server))
+        })
+        .collect::<CliResult<BTreeMap<_, _>>>()?;
+    for dataset in &mut topology.datasets {
+        if let Engine::Postgres(postgres) = &mut dataset.engine {
+            postgres.servers.clone_from(&servers);
+        }
+    }
+    Ok(())
+}
+
+fn port_of(region: &Region) -> CliResult<u16> {
+    match region.api.as_ref().map(|api| &api.address) {
+        Some(Address::Ip(address)) => address.port().checked_add(PORT_AFTER_API),
+        _ => None,
+    }
+    .ok_or_else(|| {
+        CliError::failure(format!("region {} has no port for its server", region.name))
+            .hint("choose a lower --base-port N")
+    })
+}
+
+impl Servers {
+    /// No servers yet; their data is in `data_dir`.
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            directory: data_dir.join("postgres"),
+            clusters: BTreeMap::new(),
+        }
+    }
+
+    /// Starts the servers of the regions that have none yet, all at once, and prepares them.
+    pub fn start(&mut self, topology: &Topology) -> CliResult {
+        let missing: Vec<(String, u16)> = topology
+            .regions
+            .iter()
+            .filter(|region| !self.clusters.contains_key(region.name.as_str()))
+            .map(|region| Ok((region.name.to_string(), port_of(region)?)))
+            .collect::<CliResult<_>>()?;
+        let directory = &self.directory;
+        let started: Vec<CliResult<(String, Cluster)>> = thread::scope(|scope| {
+            let starting: Vec<_> = missing
+                .into_iter()
+                .map(|(region, port)| scope.spawn(move || start_one(directory, region, port)))
+                .collect();
+            starting
+                .into_iter()
+                .map(|start| start.join().expect("starting a server doesn't panic"))
+                .collect()
+        });
+        for started in started {
+            let (region, cluster) = started?;
+            output::talk(&format!(
+                "PostgreSQL of {region}: {}",
+                cluster.server(NAME, NAME).url
+            ));
+            self.clusters.insert(region, cluster);
+        }
+        let clusters = &self.clusters;
+        // Of its own, since this may be called where a runtime runs already.
+        let reports = thread::scope(|scope| {
+            let preparing = scope.spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| CliError::failure("start the threads").because(&error))?
+                    .block_on(prepare(clusters, topology))
+            });
+            preparing.join().expect("preparing doesn't panic")
+        })?;
+        tell(&reports);
+        Ok(())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            for cluster in self.clusters.values_mut() {
+                scope.spawn(|| cluster.stop(Stop::Fast));
+            }
+        });
+    }
+}
+
+fn start_one(directory: &Path, region: String, port: u16) -> CliResult<(String, Cluster)> {
+    let failed = |error: &LocalError| {
+        let failed = CliError::failure(format!("start the PostgreSQL server of region {region}"))
+            .because(error);
+        match error.hint() {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    };
+    let mut cluster = Cluster::create(&directory.join(&region), port, Settings::default())
+        .map_err(|error| failed(&error))?;
+    if let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
+        return Err(CliError::usage(format!(
+            "port {port} on 127.0.0.1 is needed for the PostgreSQL server of region {region}"
+        ))
+        .because(&error)
+        .hint("choose other ports with --base-port N"));
+    }
+    cluster.start().map_err(|error| failed(&error))?;
+    Ok((region, cluster))
+}
+
+async fn prepare(
+    clusters: &BTreeMap<String, Cluster>,
+    topology: &Topology,
+) -> CliResult<Vec<Report>> {
+    for (region, cluster) in clusters {
+        cluster
+            .create_database_of(NAME, NAME)
+            .await
+            .map_err(|error| {
+                CliError::failure(format!("make the database of region {region}")).because(&error)
+            })?;
+    }
+    apply_all(topology).await
+}
+
+/// What stays out of replication.
+fn tell(reports: &[Report]) {
+    for report in reports {
+        let regions = report.regions.iter().flat_map(|(region, found)| {
+            found.iter().map(move |finding| (region.as_str(), finding))
+        });
+        let between = report.between.iter().map(|finding| ("regions", finding));
+        for (place, finding) in regions.chain(between) {
+            if finding.status != Status::Ok {
+                output::talk(&format!(
+                    "✗ {place}: {} {}: {}",
+                    finding.subject, finding.check, finding.reason
+                ));
+            }
+        }
+        for (region, reason) in &report.unreachable {
+            output::talk(&format!("✗ {region}: {reason}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_region_has_its_server_six_ports_after_its_api() {
+        let mut topology = Topology::built_in();
+        put_on_postgres(&mut topology, false).unwrap();
+        let mut here = topology.on_this_machine(8000).unwrap();
+        assign(&mut here).unwrap();
+        let postgres = here.datasets[0].postgres().unwrap();
+        let url = &postgres.servers[&here.regions[1].name].url;
+        assert_eq!(
+            url,
+            "postgresql://meridian@127.0.0.1:8016/meridian?sslmode=disable"
+        );
+        assert_eq!(postgres.servers.len(), 3);
+        assert_eq!(
+            here.datasets[0].tables.as_ref().unwrap()[0].to_string(),
+            "public.*"
+        );
+    }
+
+    #[test]
+    fn a_file_without_postgresql_is_no_use() {
+        let mut topology = Topology::built_in();
+        let error = put_on_postgres(&mut topology, true).unwrap_err();
+        assert!(
+            error.to_string().contains("engine = \"postgres\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn servers_start_prepared_and_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = (20_000..60_000)
+            .step_by(40)
+            .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()))
+            .unwrap();
+        let mut topology = Topology::built_in();
+        put_on_postgres(&mut topology, false).unwrap();
+        topology.regions.truncate(2);
+        let mut here = topology.on_this_machine(base).unwrap();
+        assign(&mut here).unwrap();
+        let mut servers = Servers::new(directory.path());
+        servers.start(&here).unwrap();
+        // What is there already is left alone.
+        servers.start(&here).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut reports = runtime.block_on(apply_all(&here)).unwrap();
+        let report = reports.remove(0);
+        assert!(report.unreachable.is_empty());
+        assert_eq!(report.applied.values().copied().collect::<Vec<_>>(), [0, 0]);
+        drop(servers);
+        assert!(TcpListener::bind(("127.0.0.1", base + PORT_AFTER_API)).is_ok());
+    }
+}

@@ -1,0 +1,120 @@
+//! Meridian's own objects in a server: the schema, the table with positions, the publication.
+
+use super::finding::Finding;
+use super::judge::Plan;
+use super::survey::{Publication, Survey};
+use crate::catalog::{TableFacts, TableName, quoted};
+use crate::names::{self, SCHEMA};
+use std::collections::BTreeSet;
+
+pub(super) fn check(survey: &Survey, plan: &Plan, tables: &[&TableFacts]) -> Vec<Finding> {
+    vec![position(survey, plan), publication(survey, plan, tables)]
+}
+
+fn position(survey: &Survey, plan: &Plan) -> Finding {
+    let table = names::position_table();
+    let role = quoted(&plan.role);
+    let own = &survey.own;
+    let mut statements = Vec::new();
+    if !own.has_schema {
+        statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(SCHEMA)));
+    }
+    if !own.role_uses_schema {
+        statements.push(format!(
+            "GRANT USAGE ON SCHEMA {} TO {role}",
+            quoted(SCHEMA)
+        ));
+    }
+    if !own.has_position {
+        statements.push(format!(
+            "CREATE TABLE IF NOT EXISTS {} (dataset text PRIMARY KEY, position bigint, seen jsonb)",
+            table.sql()
+        ));
+    }
+    if !own.role_writes_position {
+        statements.push(format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {role}",
+            table.sql()
+        ));
+    }
+    if statements.is_empty() {
+        return Finding::ok("position", table, "the role may write it");
+    }
+    Finding::sql(
+        "position",
+        table,
+        "each transaction that Meridian writes says there how far this server is",
+        statements,
+    )
+}
+
+fn publication(survey: &Survey, plan: &Plan, tables: &[&TableFacts]) -> Finding {
+    let name = names::of_dataset(&plan.dataset);
+    let sql_name = quoted(&name);
+    let wanted: BTreeSet<&TableName> = tables.iter().map(|facts| &facts.table.name).collect();
+    let list = wanted
+        .iter()
+        .map(|table| table.sql())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+    let Some(there) = &survey.publication else {
+        let of = if wanted.is_empty() {
+            String::new()
+        } else {
+            format!(" FOR TABLE {list}")
+        };
+        return Finding::sql(
+            "publication",
+            &name,
+            format!("capture reads {} tables through it", wanted.len()),
+            [format!(
+                "CREATE PUBLICATION {sql_name}{of} WITH ({options})"
+            )],
+        );
+    };
+    if there.is_for_all {
+        return Finding::refused(
+            "publication",
+            &name,
+            "it is for all tables of the database, whatever the topology says",
+        )
+        .hint("drop it, and run this again")
+        .with([format!("DROP PUBLICATION {sql_name}")]);
+    }
+    let mut statements = Vec::new();
+    if !there.publishes_all {
+        statements.push(format!("ALTER PUBLICATION {sql_name} SET ({options})"));
+    }
+    statements.extend(set_tables(there, &wanted, &sql_name, &list));
+    if statements.is_empty() {
+        let reason = format!("has the {} tables that replicate", wanted.len());
+        return Finding::ok("publication", &name, reason);
+    }
+    Finding::sql(
+        "publication",
+        &name,
+        "it has other tables, or less of them, than what replicates",
+        statements,
+    )
+}
+
+fn set_tables(
+    there: &Publication,
+    wanted: &BTreeSet<&TableName>,
+    sql_name: &str,
+    list: &str,
+) -> Option<String> {
+    let has: BTreeSet<&TableName> = there.tables.iter().collect();
+    if has == *wanted && !there.is_partial {
+        None
+    } else if wanted.is_empty() {
+        let tables: Vec<String> = has.iter().map(|table| table.sql()).collect();
+        Some(format!(
+            "ALTER PUBLICATION {sql_name} DROP TABLE {}",
+            tables.join(", ")
+        ))
+    } else {
+        Some(format!("ALTER PUBLICATION {sql_name} SET TABLE {list}"))
+    }
+}

@@ -1,0 +1,152 @@
+//! Sequences that give no value twice in the world.
+//!
+//! Every sequence goes in steps of [`SLOTS`], and each region has a remainder of its own: region 3
+//! gives 3, 35, 67, … It begins above all that any region is known to have given out, and above the
+//! greatest value in the column, so that rows from before don't collide either.
+
+use super::finding::Finding;
+use super::judge::Plan;
+use super::survey::Survey;
+use crate::catalog::{Sequence, TableFacts};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many regions there is room for, and so the distance between values of one region.
+pub const SLOTS: i64 = 32;
+
+/// By table and column, the greatest value that regions are known to have given out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Floors(BTreeMap<(String, String), i64>);
+
+impl Floors {
+    /// What these regions have given out.
+    #[must_use]
+    pub fn of<'s>(surveys: impl IntoIterator<Item = &'s Survey>) -> Self {
+        let mut floors = Self::default();
+        for survey in surveys {
+            for facts in survey.catalog.tables() {
+                for sequence in &facts.sequences {
+                    let given = sequence.value.filter(|_| sequence.is_called);
+                    let stored = survey.greatest.get(&slot(facts, sequence)).copied();
+                    if let Some(value) = given.max(stored) {
+                        floors.raise(slot(facts, sequence), value);
+                    }
+                }
+            }
+        }
+        floors
+    }
+
+    fn raise(&mut self, slot: (String, String), value: i64) {
+        let floor = self.0.entry(slot).or_insert(value);
+        *floor = value.max(*floor);
+    }
+
+    fn get(&self, facts: &TableFacts, sequence: &Sequence) -> i64 {
+        self.0.get(&slot(facts, sequence)).copied().unwrap_or(0)
+    }
+}
+
+fn slot(facts: &TableFacts, sequence: &Sequence) -> (String, String) {
+    (facts.table.name.to_string(), sequence.column.clone())
+}
+
+/// The place of each region: the remainder that its sequences have already, else its own in `order`,
+/// else, where another region has that, the first that is free.
+#[must_use]
+pub fn places(order: &[String], surveys: &BTreeMap<String, Survey>) -> BTreeMap<String, u16> {
+    let held: BTreeMap<&String, u16> = surveys
+        .iter()
+        .filter_map(|(region, survey)| Some((region, held(survey)?)))
+        .collect();
+    let mut taken: BTreeSet<u16> = held.values().copied().collect();
+    let mut places = BTreeMap::new();
+    for (own, region) in (0..).zip(order) {
+        let place = held
+            .get(region)
+            .copied()
+            .or_else(|| {
+                std::iter::once(own)
+                    .chain(0..)
+                    .find(|place| !taken.contains(place))
+            })
+            .unwrap_or(own);
+        taken.insert(place);
+        places.insert(region.clone(), place);
+    }
+    places
+}
+
+/// The remainder that a server's sequences have.
+fn held(survey: &Survey) -> Option<u16> {
+    survey
+        .catalog
+        .tables()
+        .flat_map(|facts| &facts.sequences)
+        .find_map(remainder)
+        .and_then(|remainder| u16::try_from(remainder).ok())
+}
+
+/// The remainder that this sequence's values have, once it is prepared.
+pub(super) fn remainder(sequence: &Sequence) -> Option<i64> {
+    (sequence.increment == SLOTS)
+        .then(|| sequence.value.map(|value| value.rem_euclid(SLOTS)))
+        .flatten()
+}
+
+pub(super) fn check(facts: &TableFacts, plan: &Plan, floors: &Floors) -> Vec<Finding> {
+    facts
+        .sequences
+        .iter()
+        .map(|sequence| check_one(facts, sequence, plan, floors))
+        .collect()
+}
+
+fn check_one(facts: &TableFacts, sequence: &Sequence, plan: &Plan, floors: &Floors) -> Finding {
+    let name = &sequence.name;
+    if sequence.value.is_none() {
+        return Finding::refused("sequence", name, "its value can't be seen")
+            .hint("run this as the sequence's owner (--user)");
+    }
+    if sequence.increment < 0 {
+        return Finding::refused(
+            "sequence",
+            name,
+            "it counts downwards, where regions can't be told apart",
+        )
+        .hint("let it count upwards, or fill the column otherwise");
+    }
+    if let Some(remainder) = remainder(sequence)
+        && !sequence.cycles
+    {
+        // A region keeps the remainder that it has, should the topology be put in another order;
+        // whether two have the same is seen when regions are compared.
+        let reason = format!("its values are {remainder} modulo {SLOTS}, this region's own");
+        return Finding::ok("sequence", name, reason);
+    }
+    let floor = floors.get(facts, sequence).max(0);
+    let place = i64::from(plan.place);
+    let room = sequence.maximum.saturating_sub(floor) / SLOTS;
+    if room < 2 {
+        let reason = format!(
+            "up to its maximum, {}, there is no room for {SLOTS} regions",
+            sequence.maximum
+        );
+        return Finding::refused("sequence", name, reason).hint("make it and its column bigint");
+    }
+    let sql = name.sql();
+    let literal = sql.replace('\'', "''");
+    Finding::sql(
+        "sequence",
+        name,
+        format!(
+            "regions would give the same values; in steps of {SLOTS} this one's have remainder {place}, and {room} of them are left"
+        ),
+        [
+            // From here to the commit nobody takes a value.
+            format!("ALTER SEQUENCE {sql} INCREMENT BY {SLOTS} NO CYCLE"),
+            format!(
+                "SELECT pg_catalog.setval('{literal}', (greatest(last_value, {floor}) / {SLOTS} + 1) * {SLOTS} + {place}, false) FROM {sql}"
+            ),
+        ],
+    )
+}
