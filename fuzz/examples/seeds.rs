@@ -19,7 +19,7 @@ use std::time::SystemTime;
 type Seeds = Vec<Vec<u8>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let all: [(&str, Seeds); 17] = [
+    let all: [(&str, Seeds); 18] = [
         ("link_preamble", meridian_link::fuzz::preambles()),
         ("link_frames", frames()?),
         ("link_identity", identities()?),
@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
         ("api_session", sessions()?),
         ("api_target", targets()),
+        ("postgres_stream", meridian_engine_postgres::fuzz::streams()),
         ("topology", topologies()),
     ];
     for (target, seeds) in all {

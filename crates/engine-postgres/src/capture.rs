@@ -27,11 +27,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 mod assemble;
+mod authentication;
 mod changes;
 mod connection;
 mod create;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod pgoutput;
 mod preflight;
 mod refusal;

@@ -25,4 +25,6 @@ pub mod projection;
 pub mod server;
 pub mod tag;
 
+#[cfg(feature = "fuzzing")]
+pub use capture::fuzz;
 pub use position::{Lsn, ServerIdentity, Xid};

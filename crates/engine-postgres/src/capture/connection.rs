@@ -11,11 +11,11 @@ use super::error::CaptureError;
 use super::refusal::Refusal;
 use crate::server::{ServerError, Trouble};
 use bytes::{Bytes, BytesMut};
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::{DataRowBody, Header, Message};
 use postgres_protocol::message::frontend;
+use rustix::net::sockopt;
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::fallible_iterator::FallibleIterator;
@@ -87,57 +87,6 @@ impl Connection {
                 // Its settings, and the key for cancelling.
                 _ => {}
             }
-        }
-    }
-
-    async fn authenticate(&mut self, endpoint: &Endpoint) -> Result<(), CaptureError> {
-        let mut scram = Scram::Unasked;
-        loop {
-            let mut out = BytesMut::new();
-            let Received::Message(message) = self.receive().await? else {
-                return Err(protocol("it starts a stream before authentication"));
-            };
-            match message {
-                Message::AuthenticationOk => return scram.done(),
-                Message::AuthenticationCleartextPassword if endpoint.target.is_encrypted => {
-                    frontend::password_message(password(endpoint)?, &mut out)
-                }
-                Message::AuthenticationCleartextPassword => {
-                    return Err(unauthenticated(
-                        endpoint,
-                        "it asks for the password in clear text, which is sent over TLS only",
-                    ));
-                }
-                Message::AuthenticationMd5Password(body) => {
-                    let user = endpoint.target.user.as_bytes();
-                    let hash = md5_hash(user, password(endpoint)?, body.salt());
-                    frontend::password_message(hash.as_bytes(), &mut out)
-                }
-                Message::AuthenticationSasl(body) => {
-                    let mut mechanisms = body.mechanisms();
-                    if !mechanisms
-                        .any(|one| Ok(one == SCRAM_SHA_256))
-                        .unwrap_or(false)
-                    {
-                        return Err(unauthenticated(endpoint, "it doesn't offer SCRAM-SHA-256"));
-                    }
-                    scram.begin(password(endpoint)?, &mut out)
-                }
-                Message::AuthenticationSaslContinue(body) => scram.go_on(body.data(), &mut out),
-                Message::AuthenticationSaslFinal(body) => scram.finish(body.data()),
-                Message::ErrorResponse(body) => {
-                    return Err(Refusal::of(&body).into_error("open a session", endpoint));
-                }
-                Message::NoticeResponse(_) => Ok(()),
-                _ => {
-                    return Err(unauthenticated(
-                        endpoint,
-                        "it asks for another proof than a password (GSSAPI, SSPI)",
-                    ));
-                }
-            }
-            .map_err(|error| unauthenticated(endpoint, &error.to_string()))?;
-            self.send(&out).await?;
         }
     }
 
@@ -225,54 +174,6 @@ impl Connection {
     }
 }
 
-/// How far a SCRAM exchange is.
-enum Scram {
-    /// The server asked for something else, or trusts us.
-    Unasked,
-    /// We have to prove that we know the password, and the server that it does.
-    Under(Box<ScramSha256>),
-    /// Both did.
-    Done,
-}
-
-impl Scram {
-    fn begin(&mut self, password: &[u8], out: &mut BytesMut) -> io::Result<()> {
-        let exchange = ScramSha256::new(password, ChannelBinding::unsupported());
-        frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), out)?;
-        *self = Self::Under(Box::new(exchange));
-        Ok(())
-    }
-
-    fn go_on(&mut self, data: &[u8], out: &mut BytesMut) -> io::Result<()> {
-        match self {
-            Self::Under(exchange) => {
-                exchange.update(data)?;
-                frontend::sasl_response(exchange.message(), out)
-            }
-            Self::Unasked | Self::Done => Err(io::Error::other("SCRAM out of its order")),
-        }
-    }
-
-    fn finish(&mut self, data: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Under(exchange) => {
-                exchange.finish(data)?;
-                *self = Self::Done;
-                Ok(())
-            }
-            Self::Unasked | Self::Done => Err(io::Error::other("SCRAM out of its order")),
-        }
-    }
-
-    /// Whoever begins SCRAM and leaves it isn't the server that knows the password.
-    fn done(self) -> Result<(), CaptureError> {
-        match self {
-            Self::Unasked | Self::Done => Ok(()),
-            Self::Under(_) => Err(protocol("it didn't prove that it knows the password")),
-        }
-    }
-}
-
 async fn transport(endpoint: &Endpoint) -> Result<Box<dyn Transport>, CaptureError> {
     let place = endpoint.place();
     let unreachable = |source| unreachable_at(&place, source);
@@ -281,6 +182,7 @@ async fn transport(endpoint: &Endpoint) -> Result<Box<dyn Transport>, CaptureErr
         .await
         .map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
+    keep_alive(&stream).map_err(unreachable)?;
     let Some(tls) = &endpoint.tls else {
         return Ok(Box::new(stream));
     };
@@ -298,6 +200,26 @@ async fn transport(endpoint: &Endpoint) -> Result<Box<dyn Transport>, CaptureErr
             "asked for TLS it answers with {other:#04x}"
         ))),
     }
+}
+
+/// A connection on which nothing moves is probed after this long,
+const IDLE: Duration = Duration::from_secs(10);
+/// then so often,
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// and given up after so many probes without an answer,
+const PROBES: u32 = 3;
+/// or when what we sent isn't acknowledged for so long.
+const UNACKNOWLEDGED_MS_MAX: u32 = 45_000;
+
+/// Lets the kernel find out that the machine at the other end is gone. That the server says nothing
+/// doesn't mean that: it may be busy with a transaction of which nothing is published.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS_MAX)?;
+    Ok(())
 }
 
 /// Asks and reads the one byte of the answer, not what may come behind it: that would be somebody's
@@ -319,21 +241,6 @@ fn row(body: &DataRowBody) -> Result<Row, CaptureError> {
         .map_err(|error: io::Error| protocol(&error.to_string()))
 }
 
-fn password(endpoint: &Endpoint) -> Result<&[u8], CaptureError> {
-    endpoint
-        .password
-        .as_ref()
-        .map(String::as_bytes)
-        .ok_or_else(|| unauthenticated(endpoint, "it asks for a password, and none is configured"))
-}
-
-fn unauthenticated(endpoint: &Endpoint, reason: &str) -> CaptureError {
-    CaptureError::Authentication {
-        user: endpoint.target.user.clone(),
-        reason: reason.to_owned(),
-    }
-}
-
 fn unreachable_at(place: &str, source: io::Error) -> CaptureError {
     CaptureError::Unreachable {
         place: place.to_string(),
@@ -341,8 +248,11 @@ fn unreachable_at(place: &str, source: io::Error) -> CaptureError {
     }
 }
 
-fn protocol(reason: &str) -> CaptureError {
+pub(super) fn protocol(reason: &str) -> CaptureError {
     CaptureError::Protocol {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,8 +301,10 @@ impl From<ChangesError> for CaptureError {
     }
 }
 
-/// For how long the server may say nothing: each second it is asked to.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// For how long the server may say nothing. It is asked each second, but up to version 15 it answers
+/// only when it is through with the transaction at hand. That its machine is gone is found out
+/// sooner, by the kernel.
+pub(super) const SILENCE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

@@ -391,7 +391,7 @@ fn since_1970(micros: i64) -> Micros {
     Micros(u64::try_from(micros.saturating_add(EPOCH)).unwrap_or(0))
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod encode;
 
 #[cfg(test)]

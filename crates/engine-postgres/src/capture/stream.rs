@@ -150,7 +150,7 @@ fn command(slot: &str, publication: &str, after: Lsn) -> String {
     )
 }
 
-fn frame(mut body: Bytes) -> Result<Frame, CaptureError> {
+pub(super) fn frame(mut body: Bytes) -> Result<Frame, CaptureError> {
     // Where the record starts, where the WAL ends, when it was sent.
     const DATA_HEADER: usize = 8 + 8 + 8;
     const KEEPALIVE: usize = 8 + 8 + 1;

@@ -77,6 +77,11 @@ impl TagKey {
         Self(bytes)
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of(bytes: [u8; BYTES]) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
