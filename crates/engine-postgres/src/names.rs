@@ -21,6 +21,15 @@ pub fn position_table() -> TableName {
     }
 }
 
+/// The table with the rows that constraints keep out of this server.
+#[must_use]
+pub fn parked_table() -> TableName {
+    TableName {
+        schema: SCHEMA.to_owned(),
+        name: "parked".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

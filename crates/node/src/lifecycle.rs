@@ -65,10 +65,10 @@ impl Lifecycle {
             let mut company = JoinSet::new();
             if !handle.is_witness(handle.region()) {
                 company.spawn(look_after(handle.clone()));
-            if let Some(postgres) = &self.config.postgres {
-                let (config, status) = (postgres.clone(), handle.postgres().clone());
-                company.spawn(postgres::look_after(config, handle.clone(), status));
-            }
+                if let Some(postgres) = &self.config.postgres {
+                    let (config, status) = (postgres.clone(), handle.postgres().clone());
+                    company.spawn(postgres::look_after(config, handle.clone(), status));
+                }
             }
             self.settle_in(&handle).await;
             counts_no_more(&handle).await;

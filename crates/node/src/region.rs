@@ -11,8 +11,10 @@ use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
 use crate::links::{self, Nudges, Peers, Streams, Supervisor};
+use crate::postgres::PostgresConfig;
 use crate::registry::{DatasetState, Registry};
 use meridian_engine_kv::{Limits, Strategies};
+use meridian_engine_postgres::catalog::Selection;
 use meridian_link::certs::IdentityError;
 use meridian_link::{
     Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
@@ -363,6 +365,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
                 .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
                 .collect(),
         },
+        postgres: postgres_config(serve, dataset),
         stop_at_dead_letters: dataset.dead_letters == DeadLetters::Stop,
         disk: disk.clone(),
         repair: RepairConfig {
@@ -370,6 +373,30 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
             rows_per_second_max: dataset.compare_rows_per_second_max,
         },
     }
+}
+
+/// How this region's server is reached, where the dataset has one. A witness needs none.
+fn postgres_config(serve: &Serve, dataset: &Dataset) -> Option<PostgresConfig> {
+    let server = dataset
+        .postgres()?
+        .servers
+        .get(&RegionName::new(&serve.region))?;
+    let name = dataset.name.as_str();
+    let object = meridian_engine_postgres::names::of_dataset(name);
+    Some(PostgresConfig {
+        dataset: name.to_owned(),
+        server: server.into(),
+        selection: Selection::of(dataset),
+        strategy: dataset.strategy,
+        strategies: dataset
+            .table_rules
+            .iter()
+            .map(|(table, rules)| (table.as_str().to_owned(), rules.strategy))
+            .collect(),
+        slot: object.clone(),
+        publication: object,
+        directory: serve.data_dir.join("postgres").join(name),
+    })
 }
 
 /// The other regions, in the order of their round trips from here.

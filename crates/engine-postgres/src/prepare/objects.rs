@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use super::judge::Plan;
 use super::survey::{Publication, Survey};
+use crate::apply::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 use crate::catalog::{TableFacts, TableName, quoted};
 use crate::names::{self, SCHEMA};
 use std::collections::BTreeSet;
@@ -26,12 +27,17 @@ fn position(survey: &Survey, plan: &Plan) -> Finding {
         ));
     }
     if !own.has_position {
-        statements.push(format!(
-            "CREATE TABLE IF NOT EXISTS {} (dataset text PRIMARY KEY, position bigint, seen jsonb)",
-            table.sql()
-        ));
+        statements.push(POSITION_TABLE_SQL.to_owned());
     }
-    if !own.role_writes_position {
+    if !own.has_parked {
+        statements.push(PARKED_TABLE_SQL.to_owned());
+    }
+    let parked = names::parked_table();
+    let tables = [
+        (&table, own.role_writes_position),
+        (&parked, own.role_writes_parked),
+    ];
+    for (table, _) in tables.into_iter().filter(|(_, may)| !may) {
         statements.push(format!(
             "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {role}",
             table.sql()

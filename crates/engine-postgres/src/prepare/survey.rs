@@ -94,6 +94,10 @@ pub struct Own {
     pub has_position: bool,
     /// The role may read and write it.
     pub role_writes_position: bool,
+    /// The table with rows kept out.
+    pub has_parked: bool,
+    /// Whether the role may write it.
+    pub role_writes_parked: bool,
 }
 
 const SERVER: &str = "\
@@ -238,15 +242,20 @@ async fn role(client: &Client, role: &str) -> Result<Option<Role>, ServerError> 
 }
 
 async fn own(client: &Client, role: &str) -> Result<Own, ServerError> {
-    let table = names::position_table();
+    let (table, parked) = (names::position_table(), names::parked_table());
     let row = client
         .query_one(OWN, &[&role, &table.schema, &table.name])
+        .await?;
+    let parked = client
+        .query_one(OWN, &[&role, &parked.schema, &parked.name])
         .await?;
     Ok(Own {
         has_schema: row.get(0),
         role_uses_schema: row.get(1),
         has_position: row.get(2),
         role_writes_position: row.get(3),
+        has_parked: parked.get(2),
+        role_writes_parked: parked.get(3),
     })
 }
 

@@ -28,7 +28,10 @@ async fn a_hundred_thousand_rows_in_one_batch() {
 }
 
 /// One batch, and how fast it was.
-#[expect(clippy::print_stderr, reason = "the figure is for whoever runs the test")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the figure is for whoever runs the test"
+)]
 async fn rate(region: &mut Region, what: &str) {
     let began = Instant::now();
     committed(region.project().await);

@@ -2,8 +2,8 @@
 
 use super::capturing::{CaptureError, CapturedTransaction};
 use super::repair::Repairs;
-use crate::postgres::SharedStatus;
 use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
+use crate::postgres::SharedStatus;
 use bytes::Bytes;
 use meridian_engine_kv::{
     FjallStore, LetterCounts, Outcome, Rejection, Request, Snapshot, Store, TableReader,

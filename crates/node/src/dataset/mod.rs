@@ -31,6 +31,7 @@ mod room;
 mod thread;
 
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
+pub(crate) use capturing::{CaptureError, CapturedTransaction};
 pub use clock::{ClockOffset, MachineClock};
 pub use delays::{DelaySummary, Delays};
 pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerReport, Written};

@@ -82,7 +82,10 @@ async fn see(client: &Client, snapshot: Option<&str>) -> Result<(), Trouble> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     client.batch_execute(begin).await?;
     if let Some(snapshot) = snapshot {
-        let take = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', "''"));
+        let take = format!(
+            "SET TRANSACTION SNAPSHOT '{}'",
+            snapshot.replace('\'', "''")
+        );
         client.batch_execute(&take).await?;
     }
     Ok(())
@@ -90,7 +93,9 @@ async fn see(client: &Client, snapshot: Option<&str>) -> Result<(), Trouble> {
 
 async fn view(dataset: &DatasetHandle) -> Result<(TablesSnapshot, Position), Trouble> {
     let Some((tables, _)) = dataset.view().await else {
-        return Err(Trouble::passing("the dataset's tables don't follow its log"));
+        return Err(Trouble::passing(
+            "the dataset's tables don't follow its log",
+        ));
     };
     let position = tables.position().map_err(super::compare::unreadable)?;
     Ok((tables, position))

@@ -83,7 +83,10 @@ impl Reading {
     pub(super) fn needs_tables(transaction: &FromServer) -> Result<bool, Trouble> {
         for chunk in transaction.changes.chunks() {
             let chunk = chunk.map_err(spool)?;
-            if chunk.iter().any(|change| matches!(change, RowChange::Truncate { .. })) {
+            if chunk
+                .iter()
+                .any(|change| matches!(change, RowChange::Truncate { .. }))
+            {
                 return Ok(true);
             }
         }
@@ -158,7 +161,9 @@ fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
             key: key.to_owned(),
         };
         let table = schema.table(name);
-        let document = values.zip(table).map(|(values, table)| document::document(&table, values));
+        let document = values
+            .zip(table)
+            .map(|(values, table)| document::document(&table, values));
         (row, document)
     });
     rows.collect()

@@ -66,9 +66,8 @@ impl<'a> Comparison<'a> {
             let columns = columns.map(|column| format!("{}::text", quoted(&column.name)));
             let columns = columns.collect::<Vec<_>>().join(", ");
             let from = self.table.name.sql();
-            let declare = format!(
-                "DECLARE meridian_rows NO SCROLL CURSOR FOR SELECT {columns} FROM {from}"
-            );
+            let declare =
+                format!("DECLARE meridian_rows NO SCROLL CURSOR FOR SELECT {columns} FROM {from}");
             self.client.batch_execute(&declare).await?;
             self.stage = Stage::Server;
         }

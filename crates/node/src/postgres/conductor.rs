@@ -145,11 +145,12 @@ impl Conductor<'_> {
                 self.log(std::mem::take(&mut transactions)).await?;
             }
             let snapshot = self.dataset.tables().snapshot();
-            let read = self
-                .reading
-                .read(&transaction, &self.schema, &mut self.projection, &snapshot)?;
-            self.status
-                .change(|status| status.transactions_captured += u64::from(transaction.tag.is_none()));
+            let read =
+                self.reading
+                    .read(&transaction, &self.schema, &mut self.projection, &snapshot)?;
+            self.status.change(|status| {
+                status.transactions_captured += u64::from(transaction.tag.is_none())
+            });
             transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;
@@ -185,7 +186,10 @@ impl Conductor<'_> {
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
     async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
-        let is_paused = self.times.paused_until.is_some_and(|until| Instant::now() < until);
+        let is_paused = self
+            .times
+            .paused_until
+            .is_some_and(|until| Instant::now() < until);
         let is_behind = self.follower.position() < self.dataset.log().end();
         if is_paused || !(is_behind || self.projection.dirty_rows() > 0) {
             return Ok(None);
@@ -196,8 +200,12 @@ impl Conductor<'_> {
         let position = snapshot.position().map_err(unreadable)?;
         for row in self.follower.follow(position)? {
             if self.schema.named(&row.table).is_none() {
-                let reason = format!("other regions replicate table {}, this server doesn't", row.table);
-                let hint = "create it here as it is there, and run `meridian postgres prepare --apply`";
+                let reason = format!(
+                    "other regions replicate table {}, this server doesn't",
+                    row.table
+                );
+                let hint =
+                    "create it here as it is there, and run `meridian postgres prepare --apply`";
                 return Err(Trouble::lasting(reason, hint));
             }
             self.projection.touched([row]);
@@ -224,7 +232,7 @@ impl Conductor<'_> {
         self.status.change(|status| status.rows_projected += rows);
         let writing: Writing = Box::pin(async move {
             let outcome = if hold.is_empty() {
-                applier.write(&projected).await
+                applier.apply(&projected).await
             } else {
                 applier.hold(&hold).await
             };
@@ -318,9 +326,7 @@ impl Conductor<'_> {
 }
 
 /// What becomes of a batch that is on its way; never comes where none is.
-async fn landed(
-    writing: &mut Option<(u64, Writing)>,
-) -> (Applier, Result<Outcome, ApplyError>) {
+async fn landed(writing: &mut Option<(u64, Writing)>) -> (Applier, Result<Outcome, ApplyError>) {
     match writing {
         Some((_, writing)) => writing.await,
         None => std::future::pending().await,

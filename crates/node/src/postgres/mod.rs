@@ -21,13 +21,13 @@ use crate::dataset::DatasetHandle;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
+use meridian_engine_postgres::ServerIdentity;
 use meridian_engine_postgres::apply::Applier;
 use meridian_engine_postgres::capture::{Capture, identify};
 use meridian_engine_postgres::catalog::{Catalog, Selection};
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
-use meridian_engine_postgres::ServerIdentity;
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use schema::Schema;
@@ -131,14 +131,14 @@ async fn start<'a>(
         }
         _ => attach::attach(config, dataset, &schema, status).await?,
     };
-    let key = TagKey::load(&config.directory).map_err(|error| {
+    let key = TagKey::open(&config.directory.join("tag.key")).map_err(|error| {
         let hint = "is the data directory writable?";
         Trouble::lasting(crate::dataset::describe(&error), hint)
     })?;
     let writer = connect(&config.server, "apply").await?;
     let tables = schema.parents_first().map(|table| (**table).clone());
     let signing = key.clone();
-    let mut applier = Applier::new(
+    let applier = Applier::new(
         writer,
         &config.dataset,
         tables.collect(),

@@ -1,6 +1,7 @@
 //! Why a dataset and its server don't go together for now.
 
 use crate::dataset::{CaptureError as TakeError, describe};
+use meridian_engine_postgres::apply::ApplyError;
 use meridian_engine_postgres::capture::CaptureError;
 use meridian_engine_postgres::changes::ChangesError;
 use meridian_engine_postgres::server::ServerError;
@@ -64,9 +65,10 @@ impl From<TakeError> for Trouble {
     fn from(error: TakeError) -> Self {
         match error {
             TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
-            TakeError::Stopped(reason) => {
-                Self::lasting(reason, "see what `meridian replication` says of the dataset")
-            }
+            TakeError::Stopped(reason) => Self::lasting(
+                reason,
+                "see what `meridian replication` says of the dataset",
+            ),
         }
     }
 }
@@ -74,5 +76,21 @@ impl From<TakeError> for Trouble {
 impl From<tokio_postgres::Error> for Trouble {
     fn from(error: tokio_postgres::Error) -> Self {
         ServerError::from(error).into()
+    }
+}
+
+impl From<ApplyError> for Trouble {
+    fn from(error: ApplyError) -> Self {
+        let reason = describe(&error);
+        match error {
+            ApplyError::Server { source, .. } => {
+                let trouble = Self::from(source);
+                Self { reason, ..trouble }
+            }
+            ApplyError::Table(_) | ApplyError::Document(_) | ApplyError::Answer { .. } => {
+                let hint = "make the tables of all regions alike; it goes on by itself then";
+                Self::lasting(reason, hint)
+            }
+        }
     }
 }

@@ -503,7 +503,7 @@ pub(super) fn check_promises(
         .filter_map(|dataset| dataset.postgres.as_ref()?.as_ref())
         .collect();
     for draft in &postgres {
-        postgres::check(draft, regions, faults);
+        postgres::check(draft, named, faults);
     }
     postgres::check_among(&postgres, faults);
 }

@@ -1,5 +1,6 @@
 //! `[dataset.postgres]`: each region's server, and what a dataset on PostgreSQL can't have.
 
+use super::promises;
 use super::schema;
 use super::section::{At, Section};
 use crate::dataset::Strategy;
@@ -170,7 +171,8 @@ fn check_promises(dataset: &Section<'_>, faults: &mut Faults<'_>) {
 }
 
 /// The rules between servers and regions.
-pub(super) fn check(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>) {
+pub(super) fn check(draft: &Draft<'_>, named: &promises::Named<'_>, faults: &mut Faults<'_>) {
+    let regions = &named.regions;
     for (name, _) in &draft.servers {
         if !regions.contains(&name.value) {
             let hint = nearest(name.value, regions.iter().copied()).map_or_else(
@@ -184,7 +186,11 @@ pub(super) fn check(draft: &Draft<'_>, regions: &[&str], faults: &mut Faults<'_>
             );
         }
     }
-    for region in regions {
+    // A witness holds no tables, so nothing of it is in a server.
+    let with_tables = regions
+        .iter()
+        .filter(|region| !named.witnesses.contains(region));
+    for region in with_tables {
         if !draft.servers.iter().any(|(name, _)| name.value == *region) {
             faults.report(
                 draft.at,
