@@ -118,12 +118,21 @@ impl Applier {
         })
     }
 
-    /// What the server says that it was given last.
+    /// What the server says that it was given last, once no transaction of another applier of this
+    /// dataset is open any more.
     ///
     /// # Errors
-    /// [`ApplyError`] from the server.
-    pub async fn position(&self) -> Result<Option<Tag>, ApplyError> {
-        position::read(&self.client, &self.dataset).await
+    /// [`ApplyError`] from the server; also where such a transaction goes on.
+    pub async fn position(&mut self) -> Result<Option<Tag>, ApplyError> {
+        self.release().await?;
+        let begun = self.begin().await;
+        let position = match begun {
+            Ok(()) => position::read(&self.client, &self.dataset).await,
+            Err(Refusal::Failed(error)) => Err(error),
+            Err(Refusal::Locked | Refusal::Violation { .. }) => Err(ApplyError::Busy),
+        };
+        self.roll_back().await?;
+        position
     }
 
     /// The rows that the server says are kept out of it.

@@ -62,8 +62,15 @@ pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
     })
 }
 
-/// Constraints that can wait do, until the end of the transaction.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED";
+/// Begins. Constraints that can wait do, until the end of the transaction. The lock keeps it from
+/// running beside one that a lost connection left behind.
+fn begin(dataset: &str) -> String {
+    let name = dataset.replace('\'', "''");
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED; \
+         SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('{name}'))"
+    )
+}
 
 /// How the planner is to join.
 #[derive(Clone, Copy)]
@@ -102,7 +109,7 @@ impl Applier {
     /// Begins a transaction, unless one is open that holds locks.
     pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
         if !std::mem::take(&mut self.is_holding) {
-            self.client.batch_execute(BEGIN).await?;
+            self.client.batch_execute(&begin(&self.dataset)).await?;
         }
         Ok(())
     }
@@ -119,10 +126,11 @@ impl Applier {
         let row = if std::mem::take(&mut self.is_holding) {
             self.client.query_one(&id, &[]).await?
         } else {
+            let begin = begin(&self.dataset);
             // Sent together: a batch costs few turns on the network.
             let (begun, row) = tokio::join!(
                 biased;
-                self.client.batch_execute(BEGIN),
+                self.client.batch_execute(&begin),
                 self.client.query_one(&id, &[]),
             );
             begun?;

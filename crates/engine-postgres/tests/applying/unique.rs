@@ -41,10 +41,9 @@ async fn the_newer_row_has_the_value_and_the_older_returns_when_it_goes() {
         BTreeSet::from(["3: rival 2".to_owned()])
     );
     // After a restart of the agent.
-    region.projection = Projection::default();
-    region
-        .projection
-        .restore(region.applier.parked().await.unwrap());
+    let parked = region.applier.parked().await.unwrap();
+    region.applier.position().await.unwrap();
+    region.projection = Projection::new(region.applier.wal_position().await.unwrap(), parked);
     region.put("t", "2", 50, &row("2", "x", Some("other")));
     region.settle().await;
     assert_eq!(region.rows(ids).await, ["2", "3"]);

@@ -154,7 +154,14 @@ async fn a_lost_connection_is_told_apart_and_the_batch_comes_again() {
         .await;
     region.put("t", "1", 2, &row("1", "b"));
     assert_eq!(region.project().await, Some(Outcome::Unknown));
+    // A transaction that is left behind is waited for.
+    region
+        .execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('shop'))")
+        .await;
     region.applier = applier(&cluster.superuser("d"), &region.signed).await;
+    assert!(region.applier.position().await.is_err());
+    assert_eq!(region.project().await, Some(Outcome::Locked));
+    region.execute("COMMIT").await;
     region.settle().await;
     assert_eq!(t(&region).await, ["1 b"]);
 }
