@@ -118,12 +118,21 @@ impl Applier {
         })
     }
 
-    /// What the server says that it was given last.
+    /// What the server says that it was given last, once no transaction of another applier of this
+    /// dataset is open any more.
     ///
     /// # Errors
-    /// [`ApplyError`] from the server.
-    pub async fn position(&self) -> Result<Option<Tag>, ApplyError> {
-        position::read(&self.client, &self.dataset).await
+    /// [`ApplyError`] from the server; also where such a transaction goes on.
+    pub async fn position(&mut self) -> Result<Option<Tag>, ApplyError> {
+        self.release().await?;
+        let begun = self.begin().await;
+        let position = match begun {
+            Ok(()) => position::read(&self.client, &self.dataset).await,
+            Err(Refusal::Failed(error)) => Err(error),
+            Err(Refusal::Locked | Refusal::Violation { .. }) => Err(ApplyError::Busy),
+        };
+        self.roll_back().await?;
+        position
     }
 
     /// The rows that the server says are kept out of it.
@@ -184,6 +193,7 @@ impl Applier {
         let mut needs_plan = projected.rows.iter().any(|(dirty, _)| dirty.is_parked);
         let mut refused = BTreeMap::new();
         let mut reason = String::new();
+        let mut has_looked_again = false;
         for _ in 0..TRIES {
             let tried = match self.attempt(projected, &rows, needs_plan, &refused).await {
                 Ok(Tried::Done(outcome)) => return Ok(outcome),
@@ -192,6 +202,10 @@ impl Applier {
             };
             self.roll_back().await?;
             match tried {
+                // Somebody may have written in between: look again before a row is to blame.
+                Some(Refusal::Violation { .. }) if needs_plan && !has_looked_again => {
+                    has_looked_again = true;
+                }
                 Some(Refusal::Violation { reason: said, .. }) if needs_plan => {
                     let found = self.find_refused(projected, &rows, &refused).await?;
                     if found.is_empty() {
@@ -215,12 +229,11 @@ impl Applier {
         needs_plan: bool,
         refused: &BTreeMap<usize, String>,
     ) -> Result<Tried, Refusal> {
-        self.begin().await?;
         let tag = Tag {
             position: projected.position,
             seen: projected.seen.clone(),
         };
-        let xid = self.write_tag(&tag).await?;
+        let xid = self.begin_tagged(&tag).await?;
         let plan = if needs_plan {
             match self.plan(rows, refused).await? {
                 Ok(plan) => plan,
@@ -240,8 +253,7 @@ impl Applier {
             return Ok(Tried::Done(unsure));
         }
         let parked = plan.parked(rows);
-        self.finish(&tag, projected, &parked).await?;
-        let end = self.commit().await?;
+        let end = self.commit(&tag, projected, &parked).await?;
         Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
     }
 }

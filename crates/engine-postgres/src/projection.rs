@@ -25,8 +25,9 @@
 //!   rows dirty: nobody knows any more what was asked.
 //!
 //! Nothing of this is on disk. After a restart everything from the position in the server's
-//! `meridian.position` on is touched again, this region's own entries included, and the rows parked
-//! come back from `meridian.parked` ([`Projection::restore`]).
+//! `meridian.position` on is touched again, this region's own entries included; and what is captured
+//! of the WAL up to the start is dirty too, since it may stand before a batch of the life before,
+//! which may have lost it. The rows parked come back from `meridian.parked` ([`Projection::new`]).
 
 mod asked;
 mod known;

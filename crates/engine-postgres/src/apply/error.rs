@@ -23,6 +23,9 @@ pub enum ApplyError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Another connection is writing for the same dataset.
+    #[error("a transaction of an earlier connection of this dataset is still open in the server")]
+    Busy,
     /// The server answered something else than was expected.
     #[error("the server answered {answer:?} where {expected} was expected")]
     Answer {

@@ -3,6 +3,7 @@
 use super::decide::{self, Need, Pair};
 use super::error::Refusal;
 use super::rows::{self, Rows, name_of};
+use super::session::Join;
 use super::{Applier, sql};
 use crate::catalog::ForeignKey;
 use crate::projection::{Hindrance, Parked};
@@ -326,7 +327,9 @@ impl Applier {
             for (child, number) in children {
                 let shape = &self.tables[child];
                 let text = sql::children(&self.tables[table], shape, &shape.references[number]);
+                self.join_by(Join::Any).await?;
                 found.extend(self.named(&text, &keys, &numbers, child).await?);
+                self.join_by(Join::Index).await?;
             }
         }
         Ok(found)
@@ -357,11 +360,13 @@ impl Applier {
         text: &str,
         columns: &rows::Columns<'_>,
     ) -> Result<Vec<(usize, usize)>, Refusal> {
+        self.join_by(Join::Hash).await?;
         let statement = self.prepared(text).await?;
         let answer = self
             .client
             .query(&statement, &rows::params(columns))
             .await?;
+        self.join_by(Join::Index).await?;
         let place = |row: &tokio_postgres::Row, field| {
             let ordinal: i64 = row.get(field);
             usize::try_from(ordinal - 1).expect("ordinals begin at 1")

@@ -2,10 +2,12 @@
 
 use super::error::{ApplyError, Refusal};
 use super::{Applier, session};
+use crate::Lsn;
 use crate::projection::{Parked, Projected};
 use crate::tag::Tag;
 use meridian_model::Position;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// The table with each dataset's position.
 pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.position \
@@ -74,24 +76,31 @@ fn parsed<T: serde::de::DeserializeOwned>(
 }
 
 impl Applier {
-    /// Checks what was deferred, and writes how far the server is.
-    pub(super) async fn finish(
+    /// Checks what was deferred, writes how far the server is, and commits; a WAL position after
+    /// that. All of it is sent together: where one statement fails, `COMMIT` rolls back.
+    pub(super) async fn commit(
         &mut self,
         tag: &Tag,
         projected: &Projected,
         parked: &[Parked],
-    ) -> Result<(), Refusal> {
-        self.client
-            .batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
-            .await?;
+    ) -> Result<Lsn, Refusal> {
         self.record_parked(projected, parked).await?;
         let write = self.prepared(WRITE).await?;
+        let read = self.prepared(session::WAL_POSITION).await?;
         let position = tag.position.0.cast_signed();
         let seen = json(&tag.seen);
-        self.client
-            .execute(&write, &[&self.dataset, &position, &seen])
-            .await?;
-        Ok(())
+        let params: [&(dyn ToSql + Sync); 3] = [&self.dataset, &position, &seen];
+        let (checked, written, committed, read) = tokio::join!(
+            biased;
+            self.client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE"),
+            self.client.execute(&write, &params),
+            self.client.batch_execute("COMMIT"),
+            self.client.query_one(&read, &[]),
+        );
+        checked?;
+        written?;
+        committed?;
+        Ok(session::lsn(read?.get(0))?)
     }
 
     async fn record_parked(
@@ -136,7 +145,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError`] from the server.
-    pub async fn wal_position(&self) -> Result<crate::Lsn, ApplyError> {
+    pub async fn wal_position(&self) -> Result<Lsn, ApplyError> {
         session::wal_position(&self.client).await
     }
 }

@@ -9,7 +9,8 @@ use meridian_model::RowName;
 use tokio_postgres::Client;
 
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
-/// plan is made twice; commits aren't waited for, since what a crash of the server loses is found by
+/// plan is made twice, and each goes through the key's index whatever the table's size was when it
+/// was made; commits aren't waited for, since what a crash of the server loses is found by
 /// the position in it; a lock is given up before the server looks for deadlocks.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
@@ -26,8 +27,11 @@ SET statement_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;
 SET default_transaction_read_only = off;
 SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 SET client_min_messages = warning;
-SELECT set_config('lock_timeout', (setting::bigint / 2)::text, false)
+SELECT set_config('lock_timeout', greatest(setting::bigint / 2, 1)::text, false)
 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
 ";
 
@@ -41,28 +45,101 @@ pub(super) async fn set_up(client: &Client) -> Result<(), ApplyError> {
 /// Where the WAL goes on.
 pub(super) async fn wal_position(client: &Client) -> Result<Lsn, ApplyError> {
     let row = client
-        .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
+        .query_one(WAL_POSITION, &[])
         .await
         .map_err(ApplyError::server("ask for the WAL position"))?;
-    let text: &str = row.get(0);
+    lsn(row.get(0))
+}
+
+/// Asks for it.
+pub(super) const WAL_POSITION: &str = "SELECT pg_current_wal_insert_lsn()::text";
+
+/// A WAL position as the server writes it.
+pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
     text.parse().map_err(|_| ApplyError::Answer {
         answer: text.to_owned(),
         expected: "a WAL position",
     })
 }
 
+/// Begins. Constraints that can wait do, until the end of the transaction. The lock keeps it from
+/// running beside one that a lost connection left behind.
+fn begin(dataset: &str) -> String {
+    let name = dataset.replace('\'', "''");
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED; \
+         SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('{name}'))"
+    )
+}
+
+/// How the planner is to join.
+#[derive(Clone, Copy)]
+pub(super) enum Join {
+    /// Through an index, of which it is known that there is one.
+    Index,
+    /// By whatever is best: there may be no index.
+    Any,
+    /// Not row by row: arrays have none.
+    Hash,
+}
+
+impl Join {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Index => {
+                "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+                 SET LOCAL enable_nestloop = on; SET LOCAL enable_seqscan = off"
+            }
+            Self::Any => {
+                "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
+                 SET LOCAL enable_seqscan = on"
+            }
+            Self::Hash => "SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off",
+        }
+    }
+}
+
 impl Applier {
+    /// Has the statements that follow in this transaction planned so.
+    pub(super) async fn join_by(&mut self, join: Join) -> Result<(), Refusal> {
+        self.client.batch_execute(join.settings()).await?;
+        Ok(())
+    }
+
     /// Begins a transaction, unless one is open that holds locks.
     pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
-        if std::mem::take(&mut self.is_holding) {
-            return Ok(());
+        if !std::mem::take(&mut self.is_holding) {
+            self.client.batch_execute(&begin(&self.dataset)).await?;
         }
-        self.client
-            .batch_execute(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED",
-            )
-            .await?;
         Ok(())
+    }
+
+    /// Begins a transaction and marks it as ours; its id. The mark comes first of all, so that
+    /// capture knows from the beginning.
+    pub(super) async fn begin_tagged(&mut self, tag: &Tag) -> Result<Xid, Refusal> {
+        let id = self
+            .prepared("SELECT pg_current_xact_id()::xid::text")
+            .await?;
+        let message = self
+            .prepared("SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text")
+            .await?;
+        let row = if std::mem::take(&mut self.is_holding) {
+            self.client.query_one(&id, &[]).await?
+        } else {
+            let begin = begin(&self.dataset);
+            // Sent together: a batch costs few turns on the network.
+            let (begun, row) = tokio::join!(
+                biased;
+                self.client.batch_execute(&begin),
+                self.client.query_one(&id, &[]),
+            );
+            begun?;
+            row?
+        };
+        let id = xid(row.get(0))?;
+        let bytes = (self.sign)(id, tag);
+        self.client.query_one(&message, &[&bytes]).await?;
+        Ok(id)
     }
 
     pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {
@@ -79,27 +156,6 @@ impl Applier {
             self.roll_back().await?;
         }
         Ok(())
-    }
-
-    /// Marks the transaction as ours; its id. First of all, so that capture knows from the beginning.
-    pub(super) async fn write_tag(&mut self, tag: &Tag) -> Result<Xid, Refusal> {
-        let id = self
-            .prepared("SELECT pg_current_xact_id()::xid::text")
-            .await?;
-        let id = xid(self.client.query_one(&id, &[]).await?.get(0))?;
-        let bytes = (self.sign)(id, tag);
-        let message = self
-            .prepared("SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text")
-            .await?;
-        self.client.query_one(&message, &[&bytes]).await?;
-        Ok(id)
-    }
-
-    /// Commits; a WAL position after that.
-    pub(super) async fn commit(&mut self) -> Result<Lsn, Refusal> {
-        let lost = ApplyError::server("commit");
-        self.client.batch_execute("COMMIT").await.map_err(lost)?;
-        Ok(wal_position(&self.client).await?)
     }
 
     pub(super) async fn lock(&mut self, rows: &[RowName]) -> Result<Outcome, Refusal> {

@@ -27,6 +27,8 @@ pub struct Projection {
     /// Whether the last batch was there to take locks.
     has_held: bool,
     passed: Lsn,
+    /// Before this an earlier life of this process may have written batches.
+    started_at: Lsn,
     shown: Option<Tag>,
     last_id: u64,
 }
@@ -47,11 +49,20 @@ struct Probe {
 }
 
 impl Projection {
-    /// Rows are out of the server since an earlier life of this process.
-    pub fn restore(&mut self, parked: impl IntoIterator<Item = Parked>) {
+    /// A machine for a server that may have been written to before. `started_at` is a WAL position
+    /// read when no transaction of an earlier life was open any more (after `Applier::position`):
+    /// what is captured up to there may stand before a batch that nobody remembers, and is written
+    /// again. `parked` are the rows that are out (`Applier::parked`).
+    #[must_use]
+    pub fn new(started_at: Lsn, parked: impl IntoIterator<Item = Parked>) -> Self {
+        let mut machine = Self {
+            started_at,
+            ..Self::default()
+        };
         for parked in parked {
-            self.parked.park(&parked);
+            machine.parked.park(&parked);
         }
+        machine
     }
 
     /// Entries of the log touched these rows: of other regions, or any after a start or rewind.
@@ -271,7 +282,8 @@ impl Projection {
             .issued
             .as_ref()
             .is_some_and(|issued| issued.rows.contains(row));
-        if is_written || is_issued || self.parked.has(row) {
+        let is_early = self.passed < self.started_at;
+        if is_written || is_issued || is_early || self.parked.has(row) {
             self.dirty.insert(row.clone());
         }
         match writer {

@@ -467,7 +467,7 @@ impl World {
     }
 
     fn crash(&mut self) {
-        self.machine = Projection::default();
+        self.machine = Projection::new(Lsn(self.wal.len() as u64), []);
         self.followed = usize::try_from(self.position_row).unwrap();
         self.own_until = self.log.len();
         (self.issued, self.heard, self.holding) = (None, None, None);

@@ -29,12 +29,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
     /// Whatever happens, in the end the server shows what the tables show, and no row was ever
     /// overwritten whose state capture had not seen.
     #[test]
-    fn the_server_becomes_what_the_tables_are(steps in proptest::collection::vec(step(), 1..80)) {
+    fn the_server_becomes_what_the_tables_are(steps in proptest::collection::vec(step(), 1..100)) {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
@@ -43,6 +43,42 @@ proptest! {
         world.check();
         prop_assert_eq!(world.batch(), None);
     }
+}
+
+/// A local delete stands before a batch that brings the row back, and is captured by a later life,
+/// after that life's first batch has moved the position on; then that life ends too.
+#[test]
+fn what_was_lost_to_a_batch_of_an_earlier_life_is_found() {
+    let delete = Step::Begin(vec![(2, None, false)]);
+    let commit = Step::End {
+        commits: true,
+        which: 0,
+    };
+    let write = Step::Write {
+        loses_connection: false,
+    };
+    let mut world = World::new();
+    for step in [
+        Step::Begin(vec![(2, Some(1), false)]),
+        commit.clone(),
+        Step::Capture,
+        delete,
+        Step::Crash,
+        Step::Issue,
+        commit,
+        write.clone(),
+        Step::Remote(vec![(0, None)], false),
+        Step::Crash,
+        Step::Capture,
+        Step::Issue,
+        write,
+        Step::Capture,
+        Step::Crash,
+    ] {
+        world.step(&step);
+    }
+    world.settle();
+    world.check();
 }
 
 fn rows(keys: &[u8]) -> Vec<RowName> {
@@ -154,6 +190,15 @@ fn a_row_changed_while_it_is_written_is_written_again() {
 }
 
 #[test]
+fn what_an_earlier_life_may_have_overwritten_is_written_again() {
+    let mut machine = Projection::new(Lsn(50), []);
+    machine.rows_captured(Xid(5), None, &[(name(1), None)]);
+    machine.transaction_captured(Xid(5), None, Lsn(50));
+    machine.rows_captured(Xid(6), None, &[(name(2), None)]);
+    assert_eq!(names(&project(&mut machine).1), rows(&[1]));
+}
+
+#[test]
 fn a_probed_writer_is_known_once_capture_has_passed() {
     let mut machine = Projection::default();
     machine.touched(rows(&[1]));
@@ -238,15 +283,14 @@ fn a_parked_row_returns_with_its_rival_when_that_is_touched() {
     // The rival is out itself now, and what waits for the row that returns is tried again.
     machine.outcome(id, committed(10, 100, vec![]));
     assert_eq!(machine.parked().count(), 0);
-    machine.restore([parked_by_rival(2, 1)]);
+    let mut machine = Projection::new(Lsn(0), [parked_by_rival(2, 1)]);
     machine.retry_parked();
     assert_eq!(names(&project(&mut machine).1), rows(&[1, 2]));
 }
 
 #[test]
 fn who_waits_for_a_row_that_comes_or_goes_is_tried_again() {
-    let mut machine = Projection::default();
-    machine.restore([parked_by_rival(3, 2)]);
+    let mut machine = Projection::new(Lsn(0), [parked_by_rival(3, 2)]);
     machine.touched(rows(&[1]));
     let (id, _) = project(&mut machine);
     machine.outcome(id, Outcome::Involved { rows: rows(&[2]) });
@@ -261,7 +305,6 @@ fn who_waits_for_a_row_that_comes_or_goes_is_tried_again() {
 
 #[test]
 fn an_orphan_keeps_its_values_from_others() {
-    let mut machine = Projection::default();
     let orphan = Parked {
         row: name(1),
         hindrance: Hindrance::Orphan {
@@ -271,7 +314,7 @@ fn an_orphan_keeps_its_values_from_others() {
             holds_values: true,
         },
     };
-    machine.restore([orphan]);
+    let mut machine = Projection::new(Lsn(0), [orphan]);
     machine.touched(rows(&[2]));
     let (id, dirty) = project(&mut machine);
     assert_eq!(names(&dirty), rows(&[1, 2]));

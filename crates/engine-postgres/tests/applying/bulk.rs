@@ -39,3 +39,28 @@ async fn rate(region: &mut Region, what: &str) {
     eprintln!("{what}: {rate:.0} rows/s");
     assert!(rate > 1_000.0, "{what}: {rate:.0} rows/s");
 }
+
+/// As many rows with a unique index and a foreign key, and among them some that collide.
+#[tokio::test]
+async fn many_rows_are_planned_without_comparing_each_with_each() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE TABLE p (id int PRIMARY KEY);
+                  CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p, u text UNIQUE)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    for id in 0..ROWS / 2 {
+        let key = id.to_string();
+        region.arrives("p", &key, 1, Some(format!(r#"{{"id":"{id}"}}"#)));
+        // The last refers to nobody, and each thousandth wants its successor's value.
+        let (parent, value) = (id + 1, id - u32::from(id % 1_000 == 1));
+        let document = format!(r#"{{"id":"{id}","p":"{parent}","u":"{value}"}}"#);
+        region.arrives("c", &key, u64::from(id), Some(document));
+    }
+    rate(&mut region, "planned insert").await;
+    let out = u64::from(ROWS / 2 / 1_000) + 1;
+    assert_eq!(region.projection.parked().count() as u64, out);
+    let count = u64::from(ROWS / 2) - out;
+    assert_eq!(
+        region.rows("SELECT count(*) FROM c").await,
+        [count.to_string()]
+    );
+}

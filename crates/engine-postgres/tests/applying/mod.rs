@@ -13,7 +13,7 @@ use meridian_engine_postgres::apply::{Applier, PARKED_TABLE_SQL, POSITION_TABLE_
 use meridian_engine_postgres::catalog::{Catalog, Selection};
 use meridian_engine_postgres::local::Cluster;
 use meridian_engine_postgres::projection::{Hindrance, Outcome, Projection, Shown};
-use meridian_engine_postgres::server;
+use meridian_engine_postgres::server::{self, ServerConfig};
 use meridian_model::{Hlc, OriginId, Position, RowName, Vector, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -43,6 +43,25 @@ fn version(number: u64) -> Version {
     }
 }
 
+/// An applier over a connection of its own.
+pub async fn applier(config: &ServerConfig, signed: &Arc<Mutex<Option<Xid>>>) -> Applier {
+    let selection = Selection {
+        include: vec!["public.*".to_owned()],
+        ..Selection::default()
+    };
+    let client = server::connect(config, "apply").await.unwrap();
+    let catalog = Catalog::load(&client, &selection).await.unwrap();
+    let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
+    let seen = Arc::clone(signed);
+    let sign = move |xid, _: &_| {
+        *seen.lock().unwrap() = Some(xid);
+        b"a tag".to_vec()
+    };
+    Applier::new(client, "shop", tables, Box::new(sign))
+        .await
+        .unwrap()
+}
+
 impl Region {
     /// A region on a database of its own with this schema.
     pub async fn open(cluster: &Cluster, database: &str, schema: &str) -> Self {
@@ -52,22 +71,8 @@ impl Region {
         for sql in [POSITION_TABLE_SQL, PARKED_TABLE_SQL, schema] {
             app.batch_execute(sql).await.unwrap();
         }
-        let selection = Selection {
-            include: vec!["public.*".to_owned()],
-            ..Selection::default()
-        };
-        let client = server::connect(&config, "apply").await.unwrap();
-        let catalog = Catalog::load(&client, &selection).await.unwrap();
-        let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
         let signed = Arc::new(Mutex::new(None));
-        let seen = Arc::clone(&signed);
-        let sign = move |xid, _: &_| {
-            *seen.lock().unwrap() = Some(xid);
-            b"a tag".to_vec()
-        };
-        let applier = Applier::new(client, "shop", tables, Box::new(sign))
-            .await
-            .unwrap();
+        let applier = applier(&config, &signed).await;
         Self {
             app,
             applier,
@@ -126,7 +131,10 @@ impl Region {
             let projected = self
                 .projection
                 .projected(batch, position, Vector::default(), shown);
-            sendable(self.applier.apply(&projected)).await.unwrap()
+            match sendable(self.applier.apply(&projected)).await {
+                Err(error) if error.is_connection_lost() => Outcome::Unknown,
+                result => result.unwrap(),
+            }
         } else {
             sendable(self.applier.hold(&batch.hold)).await.unwrap()
         };

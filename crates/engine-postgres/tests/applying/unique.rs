@@ -4,6 +4,7 @@ use super::*;
 
 const SCHEMA: &str = "
 CREATE TABLE t (id int PRIMARY KEY, a text UNIQUE, b text UNIQUE);
+CREATE TABLE d (id int PRIMARY KEY, v int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE e (id int PRIMARY KEY, mail text);
 CREATE UNIQUE INDEX e_mail ON e (lower(mail)) WHERE id < 100";
 
@@ -40,10 +41,9 @@ async fn the_newer_row_has_the_value_and_the_older_returns_when_it_goes() {
         BTreeSet::from(["3: rival 2".to_owned()])
     );
     // After a restart of the agent.
-    region.projection = Projection::default();
-    region
-        .projection
-        .restore(region.applier.parked().await.unwrap());
+    let parked = region.applier.parked().await.unwrap();
+    region.applier.position().await.unwrap();
+    region.projection = Projection::new(region.applier.wal_position().await.unwrap(), parked);
     region.put("t", "2", 50, &row("2", "x", Some("other")));
     region.settle().await;
     assert_eq!(region.rows(ids).await, ["2", "3"]);
@@ -116,4 +116,17 @@ async fn a_local_rival_is_left_alone_until_it_is_captured() {
         region.parked().await,
         BTreeSet::from(["1: rival 2".to_owned()])
     );
+}
+
+#[tokio::test]
+async fn a_constraint_that_is_checked_at_the_end_says_no_in_time() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    for (id, at) in [("1", 10), ("2", 20), ("3", 15)] {
+        region.put("d", id, at, &[("id", Some(id)), ("v", Some("7"))]);
+        region.settle().await;
+    }
+    assert_eq!(region.rows("SELECT id FROM d").await, ["2"]);
+    let out = ["1: rival 2", "3: rival 2"].map(str::to_owned);
+    assert_eq!(region.parked().await, BTreeSet::from(out));
 }

@@ -140,3 +140,47 @@ async fn who_holds_a_lock_is_waited_for_and_a_hot_row_is_held() {
     assert_eq!(t(&region).await, ["1 c"]);
     other.batch_execute("UPDATE t SET v = 'hot'").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_lost_connection_is_told_apart_and_the_batch_comes_again() {
+    let (cluster, mut region) = region().await;
+    region.put("t", "1", 1, &row("1", "a"));
+    region.settle().await;
+    region
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = 'd' AND pid <> pg_backend_pid()",
+        )
+        .await;
+    region.put("t", "1", 2, &row("1", "b"));
+    assert_eq!(region.project().await, Some(Outcome::Unknown));
+    // A transaction that is left behind is waited for.
+    region
+        .execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('shop'))")
+        .await;
+    region.applier = applier(&cluster.superuser("d"), &region.signed).await;
+    assert!(region.applier.position().await.is_err());
+    assert_eq!(region.project().await, Some(Outcome::Locked));
+    region.execute("COMMIT").await;
+    region.settle().await;
+    assert_eq!(t(&region).await, ["1 b"]);
+}
+
+#[tokio::test]
+async fn a_lock_that_a_trigger_waits_for_is_one_too() {
+    let (cluster, mut region) = region().await;
+    region
+        .execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN PERFORM pg_advisory_xact_lock(NEW.id); RETURN NEW; END$$;
+             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let other = cluster.connect("d", "postgres").await.unwrap();
+    let lock = "BEGIN; SELECT pg_advisory_xact_lock(7)";
+    other.batch_execute(lock).await.unwrap();
+    region.put("t", "7", 1, &row("7", "a"));
+    assert_eq!(region.project().await, Some(Outcome::Locked));
+    other.batch_execute("COMMIT").await.unwrap();
+    committed(region.project().await);
+}
