@@ -12,6 +12,7 @@ use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
 use meridian_engine_postgres::prepare::Status;
+use meridian_engine_postgres::server;
 use meridian_topology::{
     Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
 };
@@ -217,12 +218,21 @@ async fn prepare(
     topology: &Topology,
 ) -> CliResult<Vec<Report>> {
     for (region, cluster) in clusters {
-        cluster
+        let failed = |error: &dyn std::error::Error| {
+            CliError::failure(format!("make the database of region {region}")).because(error)
+        };
+        let server = cluster
             .create_database_of(NAME, NAME)
             .await
-            .map_err(|error| {
-                CliError::failure(format!("make the database of region {region}")).because(&error)
-            })?;
+            .map_err(|error| failed(&error))?;
+        let client = server::connect(&server, "up")
+            .await
+            .map_err(|error| failed(&error))?;
+        // Unqualified, a name would mean the schema that is called like the user, Meridian's own.
+        client
+            .batch_execute(&format!("ALTER ROLE {NAME} SET search_path = public"))
+            .await
+            .map_err(|error| failed(&error))?;
     }
     apply_all(topology).await
 }
@@ -305,6 +315,23 @@ mod tests {
         let report = reports.remove(0);
         assert!(report.unreachable.is_empty());
         assert_eq!(report.applied.values().copied().collect::<Vec<_>>(), [0, 0]);
+        // What a user makes belongs to the dataset.
+        let cluster = servers.clusters.values().next().unwrap();
+        let made = runtime.block_on(async {
+            let client = cluster.connect(NAME, NAME).await.unwrap();
+            client
+                .batch_execute("CREATE TABLE made (id int PRIMARY KEY)")
+                .await
+                .unwrap();
+            apply_all(&here).await.unwrap()
+        });
+        let between: Vec<&str> = made[0]
+            .between
+            .iter()
+            .filter(|finding| finding.status == Status::Refused)
+            .map(|finding| finding.subject.as_str())
+            .collect();
+        assert_eq!(between, ["public.made"], "it is in one region only");
         let data = servers.directory.clone();
         drop(servers);
         assert_eq!(home(directory.path()).unwrap(), data, "found again");
