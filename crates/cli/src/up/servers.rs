@@ -294,6 +294,8 @@ mod tests {
     #[test]
     fn servers_start_prepared_and_stop() {
         let directory = tempfile::tempdir().unwrap();
+        // What `mktemp -d` makes: as root, the servers' user can't enter.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
         let base = (20_000..60_000)
             .step_by(40)
             .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()))
@@ -336,6 +338,7 @@ mod tests {
         drop(servers);
         assert_eq!(home(directory.path()).unwrap(), data, "found again");
         let is_elsewhere = directory.path().join("postgres").is_symlink();
+        assert_eq!(is_elsewhere, rustix::process::geteuid().is_root());
         if is_elsewhere {
             fs::remove_dir_all(data).unwrap();
             let fresh = home(directory.path()).unwrap();

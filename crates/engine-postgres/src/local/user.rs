@@ -95,6 +95,7 @@ mod tests {
         let private = tempfile::tempdir().unwrap();
         let inside = private.path().join("inside");
         fs::create_dir(&inside).unwrap();
+        fs::set_permissions(private.path(), fs::Permissions::from_mode(0o700)).unwrap();
         if rustix::process::geteuid().is_root() {
             let error = check_directory(&inside).unwrap_err();
             let found = private.path().canonicalize().unwrap();
