@@ -304,7 +304,7 @@ fn print(report: &Report, options: &Options) -> CliResult {
         output::line(&format!("dataset {} in {region}", report.dataset))?;
         print_findings(found, options.all)?;
         if let Some(done) = report.applied.get(region).filter(|done| **done > 0) {
-            output::line(&format!("  {done} steps done"))?;
+            output::line(&format!("  {} done", counted(*done, "step")))?;
         }
     }
     if !report.between.is_empty() {
@@ -340,6 +340,11 @@ fn print_findings(found: &[Finding], all: bool) -> CliResult {
     output::line(&format!("  ✓ {good} of {} as they must be", found.len()))
 }
 
+fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 /// An error while anything is missing.
 fn verdict(reports: &[Report], options: &Options) -> CliResult {
     let all = || {
@@ -353,22 +358,29 @@ fn verdict(reports: &[Report], options: &Options) -> CliResult {
     if unreachable > 0 {
         return Err(CliError::new(
             Exit::Unreachable,
-            format!("{unreachable} servers can't be asked"),
+            format!("{} can't be asked", counted(unreachable, "server")),
         )
         .hint("sequences are made disjoint only from those of servers that answer"));
     }
     if refused > 0 {
-        return Err(CliError::failure(format!("{refused} findings need somebody")).hint(
+        return Err(CliError::failure(format!(
+            "{} to be decided about",
+            counted(refused, "finding")
+        ))
+        .hint(
             "what is refused stays out of replication; mend it as said, or name it in `exclude`",
         ));
     }
     if sql > 0 && !options.apply {
-        return Err(CliError::failure(format!("{sql} steps are to be done"))
-            .hint("the same with --apply runs the SQL above, as the tables' owner (--user)"));
+        return Err(
+            CliError::failure(format!("{} to be done", counted(sql, "step")))
+                .hint("the same with --apply runs the SQL above, as the tables' owner (--user)"),
+        );
     }
     if sql > 0 {
         return Err(
-            CliError::failure(format!("{sql} steps came up meanwhile")).hint("run this again")
+            CliError::failure(format!("{} came up meanwhile", counted(sql, "step")))
+                .hint("run this again"),
         );
     }
     Ok(())

@@ -92,7 +92,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
 
 fn start_servers(topology: &mut Topology, data_dir: &Path) -> CliResult<Servers> {
     servers::assign(topology)?;
-    let mut servers = Servers::new(data_dir);
+    let mut servers = Servers::new(data_dir)?;
     servers.start(topology)?;
     Ok(servers)
 }

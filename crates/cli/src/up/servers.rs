@@ -2,19 +2,25 @@
 //!
 //! Region i's listens at 127.0.0.1, port N + 10 i + 6, with a database and a user `meridian`. It is
 //! there before its region's process and stopped after it; it outlives the region's restarts. Its data
-//! is in the data directory's `postgres/REGION`. What `meridian postgres prepare --apply` does is done
+//! is in the data directory's `postgres/REGION`. Root can't run PostgreSQL, and the user that it runs
+//! as may not be let into the data directory (`mktemp -d` makes such): then `postgres` is a link to a
+//! directory below `/var/tmp`. What `meridian postgres prepare --apply` does is done
 //! at each start.
 
 use crate::error::{CliError, CliResult};
 use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
-use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop};
+use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
 use meridian_engine_postgres::prepare::Status;
+use meridian_engine_postgres::server;
 use meridian_topology::{
     Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
 };
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -94,11 +100,14 @@ fn port_of(region: &Region) -> CliResult<u16> {
 
 impl Servers {
     /// No servers yet; their data is in `data_dir`.
-    pub fn new(data_dir: &Path) -> Self {
-        Self {
-            directory: data_dir.join("postgres"),
+    pub fn new(data_dir: &Path) -> CliResult<Self> {
+        let directory = home(data_dir).map_err(|error| {
+            CliError::failure("make the directory of the PostgreSQL servers").because(&error)
+        })?;
+        Ok(Self {
+            directory,
             clusters: BTreeMap::new(),
-        }
+        })
     }
 
     /// Starts the servers of the regions that have none yet, all at once, and prepares them.
@@ -145,6 +154,33 @@ impl Servers {
     }
 }
 
+/// Where the servers' data is.
+fn home(data_dir: &Path) -> io::Result<PathBuf> {
+    let own = data_dir.join("postgres");
+    let is_link = own.is_symlink();
+    if is_link && !own.exists() {
+        // What it points to was cleaned away.
+        fs::remove_file(&own)?;
+    }
+    if own.exists() {
+        return fs::canonicalize(own);
+    }
+    let Err(error) = check_directory(data_dir) else {
+        fs::create_dir(&own)?;
+        return fs::canonicalize(own);
+    };
+    let elsewhere = PathBuf::from(format!("/var/tmp/meridian-{:016x}", fastrand::u64(..)));
+    fs::create_dir(&elsewhere)?;
+    // The servers' user passes through it and finds only what is its own.
+    fs::set_permissions(&elsewhere, Permissions::from_mode(0o711))?;
+    symlink(&elsewhere, &own)?;
+    output::talk(&format!(
+        "note: {error}: the servers' data is in {}",
+        elsewhere.display()
+    ));
+    Ok(elsewhere)
+}
+
 impl Drop for Servers {
     fn drop(&mut self) {
         thread::scope(|scope| {
@@ -182,12 +218,21 @@ async fn prepare(
     topology: &Topology,
 ) -> CliResult<Vec<Report>> {
     for (region, cluster) in clusters {
-        cluster
+        let failed = |error: &dyn std::error::Error| {
+            CliError::failure(format!("make the database of region {region}")).because(error)
+        };
+        let server = cluster
             .create_database_of(NAME, NAME)
             .await
-            .map_err(|error| {
-                CliError::failure(format!("make the database of region {region}")).because(&error)
-            })?;
+            .map_err(|error| failed(&error))?;
+        let client = server::connect(&server, "up")
+            .await
+            .map_err(|error| failed(&error))?;
+        // Unqualified, a name would mean the schema that is called like the user, Meridian's own.
+        client
+            .batch_execute(&format!("ALTER ROLE {NAME} SET search_path = public"))
+            .await
+            .map_err(|error| failed(&error))?;
     }
     apply_all(topology).await
 }
@@ -249,6 +294,8 @@ mod tests {
     #[test]
     fn servers_start_prepared_and_stop() {
         let directory = tempfile::tempdir().unwrap();
+        // What `mktemp -d` makes: as root, the servers' user can't enter.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
         let base = (20_000..60_000)
             .step_by(40)
             .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()))
@@ -258,7 +305,7 @@ mod tests {
         topology.regions.truncate(2);
         let mut here = topology.on_this_machine(base).unwrap();
         assign(&mut here).unwrap();
-        let mut servers = Servers::new(directory.path());
+        let mut servers = Servers::new(directory.path()).unwrap();
         servers.start(&here).unwrap();
         // What is there already is left alone.
         servers.start(&here).unwrap();
@@ -270,7 +317,34 @@ mod tests {
         let report = reports.remove(0);
         assert!(report.unreachable.is_empty());
         assert_eq!(report.applied.values().copied().collect::<Vec<_>>(), [0, 0]);
+        // What a user makes belongs to the dataset.
+        let cluster = servers.clusters.values().next().unwrap();
+        let made = runtime.block_on(async {
+            let client = cluster.connect(NAME, NAME).await.unwrap();
+            client
+                .batch_execute("CREATE TABLE made (id int PRIMARY KEY)")
+                .await
+                .unwrap();
+            apply_all(&here).await.unwrap()
+        });
+        let between: Vec<&str> = made[0]
+            .between
+            .iter()
+            .filter(|finding| finding.status == Status::Refused)
+            .map(|finding| finding.subject.as_str())
+            .collect();
+        assert_eq!(between, ["public.made"], "it is in one region only");
+        let data = servers.directory.clone();
         drop(servers);
+        assert_eq!(home(directory.path()).unwrap(), data, "found again");
+        let is_elsewhere = directory.path().join("postgres").is_symlink();
+        assert_eq!(is_elsewhere, rustix::process::geteuid().is_root());
+        if is_elsewhere {
+            fs::remove_dir_all(data).unwrap();
+            let fresh = home(directory.path()).unwrap();
+            assert!(fresh.exists());
+            fs::remove_dir_all(fresh).unwrap();
+        }
         assert!(TcpListener::bind(("127.0.0.1", base + PORT_AFTER_API)).is_ok());
     }
 }

@@ -26,3 +26,4 @@ pub use binaries::{BINARIES_VARIABLE, Binaries};
 pub use cluster::{Cluster, Settings};
 pub use error::LocalError;
 pub use process::Stop;
+pub use user::check_directory;

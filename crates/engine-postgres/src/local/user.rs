@@ -29,6 +29,14 @@ pub(super) fn unprivileged() -> Result<Option<User>, LocalError> {
         .ok_or(LocalError::NoUser)
 }
 
+/// Whether whom a server has to run as can get to this directory, which must exist.
+///
+/// # Errors
+/// [`LocalError::Unreachable`] if not; others if that can't be told.
+pub fn check_directory(directory: &Path) -> Result<(), LocalError> {
+    unprivileged()?.map_or(Ok(()), |user| user.reaches(directory))
+}
+
 fn parse(passwd: &str, wanted: &str) -> Option<User> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -80,6 +88,27 @@ impl User {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_only_its_owner_enters_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let private = tempfile::tempdir().unwrap();
+        let inside = private.path().join("inside");
+        fs::create_dir(&inside).unwrap();
+        fs::set_permissions(private.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let error = check_directory(&inside).unwrap_err();
+            let found = private.path().canonicalize().unwrap();
+            assert!(
+                matches!(&error, LocalError::Unreachable { directory, .. } if *directory == found),
+                "{error}"
+            );
+        }
+        for path in [private.path(), &inside] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        check_directory(&inside).unwrap();
+    }
 
     #[test]
     fn a_user_is_found_by_its_whole_name() {
