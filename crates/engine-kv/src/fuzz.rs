@@ -23,10 +23,13 @@ pub fn key(bytes: &[u8]) {
     }
 }
 
+/// The key under which values stand: their checksums cover it.
+const KEY: &[u8] = b"fuzz";
+
 /// Reads a value of the store as each kind of record.
 pub fn value(bytes: &[u8]) {
     if let Some(row) = read::<Row>(bytes) {
-        assert_eq!(read::<Row>(&value::encode(&row)).as_ref(), Some(&row));
+        assert_eq!(read::<Row>(&value::encode(KEY, &row)).as_ref(), Some(&row));
         let _ = render(&row);
     }
     let _ = read::<KeptIncrement>(bytes);
@@ -40,9 +43,9 @@ pub fn value(bytes: &[u8]) {
 /// A value's bytes.
 #[must_use]
 pub fn encoded<T: serde::Serialize>(record: &T) -> Vec<u8> {
-    value::encode(record)
+    value::encode(KEY, record)
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    value::decode(bytes, "record", b"fuzz").ok()
+    value::decode(bytes, "record", KEY).ok()
 }
