@@ -5,7 +5,7 @@ use crate::chaos::strike;
 use crate::node::SimReplica;
 use crate::world::{Event, World};
 use meridian_check::Violation;
-use meridian_model::{DecidedBy, Epoch, RegionName, Sequence, Standing, Vector};
+use meridian_model::{DecidedBy, Epoch, OriginId, RegionName, Sequence, Standing, Vector};
 use meridian_replicate::{OwnStanding, Proposal, ProposeError, has_reached, reachable};
 use std::time::Duration;
 
@@ -205,13 +205,28 @@ pub(crate) fn give_token(world: &mut World, index: usize) {
     }
 }
 
-/// No session waits for ever, whatever was lost with regions that were given up.
+/// No session waits for ever, whatever was lost with regions that were given up. Of an incarnation
+/// that was lost before anybody who is left heard of it, nobody can say so; who saw something there
+/// waits in vain.
 fn tokens_are_reached(world: &World) -> Result<(), Violation> {
     for (index, replica) in members(world) {
         let (applied, cuts) = (replica.applied(), replica.cuts());
-        let waits = |token: &&Vector| !has_reached(&applied, &reachable(token, &cuts));
+        let heard_of = |origin: OriginId| {
+            members(world).any(|(_, member)| member.road().region_of(origin).is_some())
+        };
+        let of_heard = |token: &Vector| -> Vector {
+            let reachable = reachable(token, &cuts);
+            reachable.iter().filter(|(it, _)| heard_of(*it)).collect()
+        };
+        let waits = |token: &&Vector| !has_reached(&applied, &of_heard(token));
         if let Some(token) = world.tokens.iter().find(waits) {
-            let what = format!("a session waits for ever for {token:?}; the cuts are {cuts:?}");
+            let missing: Vector = of_heard(token)
+                .iter()
+                .filter(|(origin, hlc)| applied.get(*origin) < *hlc)
+                .collect();
+            let what = format!(
+                "a session waits for ever for {missing:?}; applied is {applied:?}, the cuts are {cuts:?}"
+            );
             let region = world.regions[index].to_string();
             return Err(Violation::Broken { region, what });
         }

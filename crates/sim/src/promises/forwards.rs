@@ -267,7 +267,7 @@ impl World {
         let Some(promises) = &self.promises else {
             return Ok(());
         };
-        for index in survivors(self) {
+        for index in survivors(self).filter(|index| !self.nodes[*index].is_witness()) {
             for (number, operation) in promises.forwards.operations.iter().enumerate() {
                 let document = self.nodes[index].document(TABLE, &row(number));
                 let count = super::number(document.as_ref());
