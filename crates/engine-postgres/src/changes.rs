@@ -289,8 +289,8 @@ fn difference(from: Option<&str>, to: Option<&str>) -> Option<i64> {
 /// How the stream's columns stand in the table's.
 struct Shape {
     table: Arc<Table>,
-    /// By column of the table its place in the stream.
-    places: Vec<usize>,
+    /// By column of the table its place in the stream; none where the column came later.
+    places: Vec<Option<usize>>,
 }
 
 impl Shape {
@@ -304,10 +304,16 @@ impl Shape {
             what,
         };
         let place = |name: &str| relation.columns.iter().position(|it| it.name == name);
-        let places = table.columns.iter().map(|column| {
-            place(&column.name).ok_or_else(|| differs(format!("column {} is gone", column.name)))
-        });
-        let places: Vec<usize> = places.collect::<Result<_, _>>()?;
+        let places = table
+            .columns
+            .iter()
+            .map(|column| match place(&column.name) {
+                None if !column.is_nullable => {
+                    Err(differs(format!("column {} is gone", column.name)))
+                }
+                place => Ok(place),
+            });
+        let places: Vec<_> = places.collect::<Result<_, _>>()?;
         let is_known = |name: &str| table.columns.iter().any(|column| column.name == name);
         if let Some(new) = relation.columns.iter().find(|it| !is_known(&it.name)) {
             return Err(differs(format!("column {} is new", new.name)));
@@ -316,7 +322,10 @@ impl Shape {
     }
 
     fn datum<'a>(&self, tuple: &'a Tuple, column: usize) -> Result<&'a Datum, ChangesError> {
-        tuple.get(self.places[column]).ok_or_else(|| self.short())
+        match self.places[column] {
+            Some(place) => tuple.get(place).ok_or_else(|| self.short()),
+            None => Ok(&Datum::Null),
+        }
     }
 
     fn short(&self) -> ChangesError {

@@ -22,7 +22,9 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 
 /// How far a region's server is from its API.
 const PORT_AFTER_API: u16 = 6;
@@ -33,6 +35,8 @@ const NAME: &str = "meridian";
 pub struct Servers {
     directory: PathBuf,
     clusters: BTreeMap<String, Cluster>,
+    /// What is kept prepared.
+    topology: Option<Arc<Mutex<Topology>>>,
 }
 
 /// Puts the topology's dataset on local servers. One that came from no file gets all tables of the
@@ -98,6 +102,15 @@ fn port_of(region: &Region) -> CliResult<u16> {
     })
 }
 
+/// How often it is looked for tables that are new.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The tables of schema `public` with their columns.
+const TABLES: &str = "SELECT format('%s %s', c.oid, count(a.attname)) FROM pg_class c \
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public') \
+    AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition GROUP BY c.oid ORDER BY c.oid";
+
 impl Servers {
     /// No servers yet; their data is in `data_dir`.
     pub fn new(data_dir: &Path) -> CliResult<Self> {
@@ -107,6 +120,7 @@ impl Servers {
         Ok(Self {
             directory,
             clusters: BTreeMap::new(),
+            topology: None,
         })
     }
 
@@ -150,8 +164,61 @@ impl Servers {
             preparing.join().expect("preparing doesn't panic")
         })?;
         tell(&reports);
+        self.keep_prepared(topology);
         Ok(())
     }
+
+    /// Prepares tables that are made from now on, for as long as the servers are held.
+    fn keep_prepared(&mut self, topology: &Topology) {
+        if let Some(known) = &self.topology {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = topology.clone();
+            return;
+        }
+        let shared = Arc::new(Mutex::new(topology.clone()));
+        let watched = Arc::downgrade(&shared);
+        self.topology = Some(shared);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(look_for_tables(&watched));
+            }
+        });
+    }
+}
+
+/// Prepares the servers whenever other tables are there than before.
+async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
+    let mut known = BTreeMap::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(topology) = topology.upgrade() else {
+            return;
+        };
+        let topology = topology
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut found = BTreeMap::new();
+        for region in &topology.regions {
+            // One that doesn't answer now is looked at again.
+            if let Some(tables) = tables_of(&topology, region).await {
+                found.insert(region.name.clone(), tables);
+            }
+        }
+        if found != known && apply_all(&topology).await.is_ok() {
+            known = found;
+        }
+    }
+}
+
+async fn tables_of(topology: &Topology, region: &Region) -> Option<Vec<String>> {
+    let mut datasets = topology.datasets.iter();
+    let server = datasets.find_map(|dataset| dataset.postgres()?.servers.get(&region.name))?;
+    let client = server::connect(&server.into(), "up").await.ok()?;
+    let rows = client.query(TABLES, &[]).await.ok()?;
+    rows.iter().map(|row| row.try_get(0).ok()).collect()
 }
 
 /// Where the servers' data is.

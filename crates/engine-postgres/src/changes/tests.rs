@@ -229,6 +229,7 @@ fn a_table_that_was_altered_is_told() {
     let mut schema = schema(Strategy::LastWriterWins, false);
     let table = Arc::make_mut(&mut schema.table);
     table.columns[1].name = "b".into();
+    table.columns[1].is_nullable = false;
     let error = fold(&schema, vec![insert("1", "x", "0")]).expect_err("it was altered");
     assert_eq!(
         error.to_string(),

@@ -10,12 +10,15 @@ use super::compare::{Chunk, Comparison};
 use super::follow::Follower;
 use super::schema::Schema;
 use super::status::{PostgresState, SharedStatus};
+use super::taken::Taken;
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::{NewSlot, create_slot};
+use meridian_engine_postgres::catalog::Table;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::connect;
 use meridian_model::{CapturedAt, Change, Operation, Position, RowName, Vector};
+use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// Rows of one transaction while a server's rows are taken over.
@@ -38,6 +41,9 @@ pub(super) async fn attach(
 ) -> Result<(CapturedAt, Vector), Trouble> {
     status.change(|status| status.state = PostgresState::Attaching);
     let client = connect(&config.server, "attach").await?;
+    // What it says is of another log, if anything.
+    let forget = "DELETE FROM meridian.position WHERE dataset = $1";
+    client.execute(forget, &[&config.dataset]).await?;
     let slot = create_slot(&config.server, &config.slot).await?;
     see(&client, Some(&slot.snapshot)).await?;
     let (tables, _) = view(dataset).await?;
@@ -52,6 +58,34 @@ pub(super) async fn attach(
     let at = taking.finish().await?;
     client.batch_execute("COMMIT").await?;
     Ok((at, Vector::default()))
+}
+
+/// Takes over the rows of tables that replicate only since now. What is written to them meanwhile is
+/// in the stream as well, and comes after.
+pub(super) async fn take_over_new(
+    dataset: &DatasetHandle,
+    client: &Client,
+    schema: &Schema,
+    taken: &Taken,
+    (at, seen): (CapturedAt, &Vector),
+) -> Result<(), Trouble> {
+    let is_new = |table: &&Arc<Table>| !taken.has(&table.name.to_string());
+    let new: Vec<_> = schema.parents_first().filter(is_new).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    see(client, None).await?;
+    let (tables, _) = view(dataset).await?;
+    let mut taking = Taking::again(dataset, at, seen);
+    for table in new {
+        let mut comparison = Comparison::new(client, table, &tables);
+        while let Some(chunk) = comparison.next().await? {
+            taking.take(chunk).await?;
+        }
+    }
+    taking.rest().await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(())
 }
 
 /// Marks every row in which server and tables differ, and follows from there.
@@ -130,6 +164,9 @@ async fn must_agree(
 struct Taking<'a> {
     dataset: &'a DatasetHandle,
     at: CapturedAt,
+    seen: Vector,
+    /// Whether the parts are told apart, so that taking over can be seen to be unfinished.
+    is_first: bool,
     rows: Vec<(RowName, String)>,
 }
 
@@ -144,6 +181,19 @@ impl<'a> Taking<'a> {
                 part: TAKING_OVER,
                 is_last: false,
             },
+            seen: Vector::default(),
+            is_first: true,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Later tables: capture stands where it stood.
+    fn again(dataset: &'a DatasetHandle, at: CapturedAt, seen: &Vector) -> Self {
+        Self {
+            dataset,
+            at,
+            seen: seen.clone(),
+            is_first: false,
             rows: Vec::new(),
         }
     }
@@ -166,12 +216,20 @@ impl<'a> Taking<'a> {
         });
         let transaction = CapturedTransaction {
             at: self.at,
-            seen: Vector::default(),
+            seen: self.seen.clone(),
             changes: changes.collect(),
         };
         self.dataset.capture(vec![transaction]).await?;
-        self.at.part += 1;
+        self.at.part += u32::from(self.is_first);
         Ok(())
+    }
+
+    async fn rest(mut self) -> Result<(), Trouble> {
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.put(rows).await
     }
 
     async fn finish(mut self) -> Result<CapturedAt, Trouble> {

@@ -63,7 +63,11 @@ impl<'a> Comparison<'a> {
     pub(super) async fn next(&mut self) -> Result<Option<Chunk>, Trouble> {
         if matches!(self.stage, Stage::Unopened) {
             let columns = self.table.columns.iter();
-            let columns = columns.map(|column| format!("{}::text", quoted(&column.name)));
+            // As the type writes it: a cast to text is something else for some types.
+            let columns = columns.map(|column| {
+                let name = quoted(&column.name);
+                format!("CASE WHEN {name} IS DISTINCT FROM NULL THEN format('%s', {name}) END")
+            });
             let columns = columns.collect::<Vec<_>>().join(", ");
             let from = self.table.name.sql();
             let declare =

@@ -299,6 +299,9 @@ impl Conductor<'_> {
             let (xid, read_at) = self.session.horizon().await?;
             self.projection.horizon_candidate(xid, read_at);
             self.describe().await?;
+            if self.session.schema(self.config).await? != self.schema {
+                return Err(Trouble::passing("the server's tables were changed"));
+            }
         }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;

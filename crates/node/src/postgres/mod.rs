@@ -12,6 +12,7 @@ mod follow;
 mod schema;
 mod session;
 mod status;
+mod taken;
 mod touched;
 mod trouble;
 
@@ -24,7 +25,7 @@ use follow::Follower;
 use meridian_engine_postgres::ServerIdentity;
 use meridian_engine_postgres::apply::Applier;
 use meridian_engine_postgres::capture::{Capture, identify};
-use meridian_engine_postgres::catalog::{Catalog, Selection};
+use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
@@ -35,6 +36,7 @@ use session::Session;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use taken::Taken;
 use trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -121,33 +123,34 @@ async fn start<'a>(
     status: &'a SharedStatus,
 ) -> Result<Conductor<'a>, Trouble> {
     let client = connect(&config.server, "session").await?;
-    let catalog = Catalog::load(&client, &config.selection).await?;
-    let schema = Schema::of(&catalog, config.strategy, config.strategies.clone());
+    let schema = Schema::load(&client, config).await?;
+    std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
     let place = identify(&config.server).await?;
+    let mut taken = Taken::read(&config.directory)?;
     let (at, seen) = match dataset.captured().await {
         Some((at, seen)) if !attach::is_unfinished(at) => {
             is_same(place.identity, at)?;
+            attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
             (at, seen)
         }
         _ => attach::attach(config, dataset, &schema, status).await?,
     };
-    let key = TagKey::open(&config.directory.join("tag.key")).map_err(|error| {
-        let hint = "is the data directory writable?";
-        Trouble::lasting(crate::dataset::describe(&error), hint)
-    })?;
+    taken.note(&schema)?;
+    let key = TagKey::open(&config.directory.join("tag.key"))
+        .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
     let writer = connect(&config.server, "apply").await?;
     let tables = schema.parents_first().map(|table| (**table).clone());
     let signing = key.clone();
-    let applier = Applier::new(
+    let mut applier = Applier::new(
         writer,
         &config.dataset,
         tables.collect(),
         Box::new(move |xid, tag| sign(&signing, xid, tag)),
     )
     .await?;
-    let mut projection = Projection::default();
-    projection.restore(applier.parked().await?);
     let position = applier.position().await?;
+    let started_at = applier.wal_position().await?;
+    let mut projection = Projection::new(started_at, applier.parked().await?);
     let follower = match position.map(|tag| Follower::start(dataset, tag.position)) {
         Some(Ok(follower)) => follower,
         // Nothing says where the server stands: every row is looked at.
@@ -175,6 +178,12 @@ async fn start<'a>(
         reading: Reading::resume(place.identity, at, seen),
         times: Times::now(),
     })
+}
+
+const WRITABLE: &str = "is the data directory writable?";
+
+fn unwritable(error: &std::io::Error) -> Trouble {
+    Trouble::lasting(crate::dataset::describe(error), WRITABLE)
 }
 
 /// A server that was restored, or another one, may have lost what was captured of it.

@@ -1,13 +1,16 @@
 //! The tables that replicate, as the server has them now.
 
+use super::PostgresConfig;
+use super::trouble::Trouble;
 use meridian_engine_postgres::catalog::{Catalog, Table, TableName};
 use meridian_engine_postgres::changes::Tables;
 use meridian_topology::Strategy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio_postgres::Client;
 
 /// The tables, and how writes to them merge.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Schema {
     tables: BTreeMap<TableName, Arc<Table>>,
     by_text: BTreeMap<String, Arc<Table>>,
@@ -17,12 +20,25 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    pub(super) fn of(
-        catalog: &Catalog,
-        strategy: Strategy,
-        strategies: BTreeMap<String, Strategy>,
-    ) -> Self {
+    /// The tables of the configuration that the publication has, as the server describes them now.
+    pub(super) async fn load(client: &Client, config: &PostgresConfig) -> Result<Self, Trouble> {
+        let catalog = Catalog::load(client, &config.selection).await?;
+        let query = "SELECT schemaname::text, tablename::text FROM pg_catalog.pg_publication_tables \
+                     WHERE pubname = $1";
+        let mut published = BTreeSet::new();
+        for row in client.query(query, &[&config.publication]).await? {
+            published.insert(TableName {
+                schema: row.try_get(0)?,
+                name: row.try_get(1)?,
+            });
+        }
+        Ok(Self::of(&catalog, &published, config))
+    }
+
+    fn of(catalog: &Catalog, published: &BTreeSet<TableName>, config: &PostgresConfig) -> Self {
+        let (strategy, strategies) = (config.strategy, config.strategies.clone());
         let tables = catalog.tables().map(|facts| Arc::new(facts.table.clone()));
+        let tables = tables.filter(|table| published.contains(&table.name));
         let tables: Vec<_> = tables.collect();
         Self {
             by_text: tables

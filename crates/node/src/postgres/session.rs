@@ -1,5 +1,7 @@
 //! The connection on which the server is asked how it stands.
 
+use super::PostgresConfig;
+use super::schema::Schema;
 use super::trouble::Trouble;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};
@@ -38,6 +40,11 @@ impl Session {
         let emit = "SELECT pg_catalog.pg_logical_emit_message(true, $1, '')";
         self.client.execute(emit, &[&HEARTBEAT_PREFIX]).await?;
         Ok(())
+    }
+
+    /// The tables as they are now.
+    pub(super) async fn schema(&self, config: &PostgresConfig) -> Result<Schema, Trouble> {
+        Schema::load(&self.client, config).await
     }
 
     pub(super) async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {

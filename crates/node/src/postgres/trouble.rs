@@ -87,6 +87,7 @@ impl From<ApplyError> for Trouble {
                 let trouble = Self::from(source);
                 Self { reason, ..trouble }
             }
+            ApplyError::Busy => Self::passing(reason),
             ApplyError::Table(_) | ApplyError::Document(_) | ApplyError::Answer { .. } => {
                 let hint = "make the tables of all regions alike; it goes on by itself then";
                 Self::lasting(reason, hint)
