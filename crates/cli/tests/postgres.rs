@@ -345,6 +345,23 @@ fn a_table_that_comes_later_replicates_once_it_is_prepared() {
             .all(|region| system.ask(region, all) == "anew")
             .then_some(())
     });
+    let output = meridian(system.directory.path())
+        .args([
+            "postgres",
+            "status",
+            "--data-dir",
+            "data",
+            "--output",
+            "json",
+        ])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for region in status.as_array().unwrap() {
+        let postgres = &region["datasets"][0]["postgres"];
+        assert_eq!(postgres["state"], "running", "{status}");
+        assert_eq!(postgres["rows_parked"], 0, "{status}");
+    }
     // Rows are read and not written over the API.
     let api = format!("http://127.0.0.1:{}", system.base);
     let command = |arguments: &[&str]| {

@@ -10,6 +10,7 @@ use super::state::{ApiState, DatasetState};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
+use crate::postgres::PostgresStatus;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -133,6 +134,9 @@ pub(crate) struct RunningReport {
     tables: Vec<String>,
     /// How the rows compare with those of the other regions.
     integrity: IntegritySummary,
+    /// How it stands with its PostgreSQL server, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postgres: Option<PostgresStatus>,
 }
 
 /// How the rows here compare with those of the other regions, in short.
@@ -272,6 +276,7 @@ async fn running(
                 .collect(),
             tables,
             integrity: integrity(handle),
+            postgres: handle.is_captured().then(|| handle.postgres().now()),
         }),
         reason: status.stopped,
         promises,

@@ -22,13 +22,13 @@ use crate::dataset::DatasetHandle;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
-use meridian_engine_postgres::ServerIdentity;
 use meridian_engine_postgres::apply::Applier;
-use meridian_engine_postgres::capture::{Capture, identify};
+use meridian_engine_postgres::capture::{Capture, ServerPlace, identify};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
+use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use schema::Schema;
@@ -129,7 +129,7 @@ async fn start<'a>(
     let mut taken = Taken::read(&config.directory)?;
     let (at, seen) = match dataset.captured().await {
         Some((at, seen)) if !attach::is_unfinished(at) => {
-            is_same(place.identity, at)?;
+            is_same(place, at)?;
             attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
             (at, seen)
         }
@@ -187,12 +187,24 @@ fn unwritable(error: &std::io::Error) -> Trouble {
 }
 
 /// A server that was restored, or another one, may have lost what was captured of it.
-fn is_same(found: ServerIdentity, known: CapturedAt) -> Result<(), Trouble> {
-    if found.system != known.system {
-        let reason = format!(
-            "this is another server than the one captured from so far (system {} instead of {})",
-            found.system, known.system
-        );
+fn is_same(found: ServerPlace, known: CapturedAt) -> Result<(), Trouble> {
+    let ServerIdentity { system, timeline } = found.identity;
+    let what = if system != known.system {
+        Some(format!("system {system} instead of {}", known.system))
+    } else if timeline != known.timeline {
+        Some(format!("timeline {timeline} instead of {}", known.timeline))
+    } else if found.end.0 < known.end {
+        Some(format!(
+            "its WAL ends at {}, before {}",
+            found.end,
+            Lsn(known.end)
+        ))
+    } else {
+        None
+    };
+    if let Some(what) = what {
+        let reason =
+            format!("this is not the server captured from so far, or not its history: {what}");
         let hint = "put the server back, or begin anew: empty its tables, and remove this region and \
                     add it again";
         return Err(Trouble::lasting(reason, hint));

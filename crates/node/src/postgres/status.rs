@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 /// How a dataset stands with its PostgreSQL server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[non_exhaustive]
 pub struct PostgresStatus {
     /// What it is doing.
     pub state: PostgresState,
