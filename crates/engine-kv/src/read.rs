@@ -137,11 +137,7 @@ impl<S: Store> TableReader<S> {
     /// # Errors
     /// [`TablesError`] when the store could not be read.
     pub fn get(&self, table: &str, key: &str) -> Result<Option<RowView>, TablesError> {
-        let at = keys::row(table, key);
-        match self.store.view().get(&at)? {
-            Some(bytes) => decode_live(&at, bytes.as_ref()),
-            None => Ok(None),
-        }
+        self.snapshot().get(table, key)
     }
 
     /// Per origin its last transaction that shows. Asked *after* something was read, it covers all
@@ -171,7 +167,7 @@ impl<S: Store> TableReader<S> {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Page, TablesError> {
-        page(&self.store.view(), table, after, limit, bytes_max)
+        self.snapshot().page(table, after, limit, bytes_max)
     }
 
     /// The table's checksum, as of one moment.

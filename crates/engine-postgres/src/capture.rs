@@ -43,7 +43,7 @@ mod stream;
 mod task;
 
 pub use changes::{Changes, ChangesError, Chunks, Spool};
-pub use create::{NewSlot, create_slot, drop_slot};
+pub use create::{NewSlot, create_slot};
 pub use error::CaptureError;
 pub use preflight::ServerPlace;
 pub use relations::RowError;

@@ -51,21 +51,3 @@ pub async fn create_slot(server: &ServerConfig, slot: &str) -> Result<NewSlot, C
         _connection: connection,
     })
 }
-
-/// Drops a slot, if it is there.
-///
-/// # Errors
-/// [`CaptureError`] when it can't be dropped: somebody reads it.
-pub async fn drop_slot(server: &ServerConfig, slot: &str) -> Result<(), CaptureError> {
-    let endpoint = Endpoint::of(server)?;
-    patiently(endpoint.place(), async {
-        let mut connection = Connection::open(&endpoint).await?;
-        let drop = format!(
-            "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
-             FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
-            preflight::literal(slot)
-        );
-        preflight::run(&mut connection, &endpoint, "drop the slot", &drop).await
-    })
-    .await
-}

@@ -94,13 +94,13 @@ impl Reading {
     }
 
     /// What a transaction comes to, in parts where it is large. `tables` shows all that came before
-    /// it, if it [needs](Self::needs_tables) them.
+    /// it, where it [needs](Self::needs_tables) them.
     pub(super) fn read(
         &mut self,
         transaction: &FromServer,
         schema: &Schema,
         projection: &mut Projection,
-        tables: &TablesSnapshot,
+        tables: Option<&TablesSnapshot>,
     ) -> Result<Vec<CapturedTransaction>, Trouble> {
         let (end, xid, tag) = (transaction.end, transaction.xid, transaction.tag.as_ref());
         let mut parts = Vec::new();
@@ -108,7 +108,10 @@ impl Reading {
         let mut part = 0;
         while let Some(chunk) = chunks.next() {
             let chunk = chunk.map_err(spool)?;
-            let emptied = emptied(&chunk, schema, tables)?;
+            let emptied = match tables {
+                Some(tables) => emptied(&chunk, schema, tables)?,
+                None => BTreeMap::new(),
+            };
             let mut fold = Fold::default();
             for change in chunk.into_owned() {
                 let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();

@@ -140,14 +140,16 @@ impl Conductor<'_> {
                 let (applier, outcome) = landed(writing).await;
                 self.ended(writing, applier, outcome).await?;
             }
+            let mut tables = None;
             if Reading::needs_tables(&transaction)? {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
+                tables = Some(self.dataset.tables().snapshot());
             }
-            let snapshot = self.dataset.tables().snapshot();
-            let read =
-                self.reading
-                    .read(&transaction, &self.schema, &mut self.projection, &snapshot)?;
+            let (schema, projection) = (&self.schema, &mut self.projection);
+            let read = self
+                .reading
+                .read(&transaction, schema, projection, tables.as_ref())?;
             self.status.change(|status| {
                 status.transactions_captured += u64::from(transaction.tag.is_none())
             });
