@@ -62,6 +62,12 @@ pub enum ProposeError {
         /// The region.
         region: RegionName,
     },
+    /// The region has begun to join: it may have taken writes already, and would leave without them.
+    #[error("region {region} is joining and may have taken writes already")]
+    StillJoining {
+        /// The region.
+        region: RegionName,
+    },
     /// The region's earlier incarnation is still being parted with.
     #[error("not every member has taken leave of the earlier incarnation of region {region} yet")]
     StillParting {
@@ -119,6 +125,9 @@ impl ProposeError {
             Self::AlreadyMember { .. } | Self::AlreadyLeaving { .. } => "nothing is to be done",
             Self::StillParting { .. } => {
                 "wait until every member has adopted the epoch, or evict those that are away"
+            }
+            Self::StillJoining { .. } => {
+                "wait until it votes and remove it then, or evict it if it is away"
             }
             Self::NotMember { .. } => "look at the list of members",
             Self::LastVoter { .. } => "let another region join first",
@@ -260,6 +269,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     Standing::Leaving => return Err(ProposeError::AlreadyLeaving { region }),
                     Standing::Voting if member.origin.is_some() => {
                         member.standing = Standing::Leaving;
+                    }
+                    Standing::Joining if member.origin.is_some() => {
+                        return Err(ProposeError::StillJoining { region });
                     }
                     // It has nothing that anybody would have to wait for.
                     Standing::Voting | Standing::Joining => {

@@ -200,6 +200,46 @@ fn a_newcomer_that_never_shows_up_blocks_nobody() {
 }
 
 #[test]
+fn a_newcomer_that_has_begun_is_not_removed_before_it_votes() {
+    let mut regions = founded(&["a"]);
+    propose(&mut regions[0], 1, add("b")).expect("a proposal");
+    let mut b = region("b", &["a"]);
+    b.start(9);
+    regions.push(b);
+    let is_joining =
+        |region: &mut Region| members(region).contains(&("b".into(), Standing::Joining));
+    let has_begun = |region: &mut Region| {
+        let member = region.machine().epoch().members.get(&name("b"));
+        member.is_some_and(|member| member.origin.is_some())
+    };
+    let mut step = 0;
+    while !has_begun(&mut regions[0]) {
+        let elapsed = seconds(1) + Duration::from_millis(10 * step);
+        tick(&mut regions, elapsed);
+        let [a, b] = &mut regions[..] else {
+            unreachable!("there are two")
+        };
+        deliver(b, a, elapsed, WIRE_VERSION_MAX);
+        deliver(a, b, elapsed, WIRE_VERSION_MAX);
+        step += 1;
+        assert!(step < 300, "it never began");
+    }
+    assert!(is_joining(&mut regions[0]));
+    let at = 4;
+    // What it may have taken would be nobody's.
+    assert_eq!(
+        propose(&mut regions[0], at, remove("b")),
+        Err(ProposeError::StillJoining { region: name("b") })
+    );
+    together(&mut regions, at, at + 5);
+    write(&mut regions[1], at + 5, "from-b").expect("it takes writes");
+    propose(&mut regions[0], at + 5, remove("b")).expect("it votes and can leave");
+    together(&mut regions, at + 6, at + 12);
+    assert_eq!(members(&mut regions[0]), [("a".into(), Standing::Voting)]);
+    regions[0].row("from-b");
+}
+
+#[test]
 fn a_region_that_founds_itself_is_told_to_join() {
     let mut regions = founded(&["a"]);
     propose(&mut regions[0], 1, add("b")).expect("a proposal");
