@@ -29,6 +29,10 @@ pub struct Snapshot<V> {
 /// Rows that are given away in one answer, in bytes; one row may have more.
 const FETCHED_BYTES_MAX: usize = 2 << 20;
 
+/// What a listed row's name is reckoned with, in bytes. Names far longer than this make a list
+/// shorter, so that what is asked for by rows stays within a message of a link.
+const LISTED_NAME_BYTES: usize = 512;
+
 /// A row's name and digest; none where its record is damaged.
 pub type ListedRow = (RowName, Option<u64>);
 
@@ -140,6 +144,7 @@ impl<V: View> Snapshot<V> {
     }
 
     /// The rows that spans show, with their digests, and damaged ones without; whether these are all.
+    /// At most `rows_max`, and fewer where their names are long.
     ///
     /// # Errors
     /// [`TablesError`] when the store could not be read.
@@ -150,6 +155,7 @@ impl<V: View> Snapshot<V> {
     ) -> Result<(Vec<ListedRow>, bool), TablesError> {
         let mut rows = Vec::new();
         let mut complete = true;
+        let mut bytes_left = rows_max.saturating_mul(LISTED_NAME_BYTES);
         for span in spans {
             self.each(span, |name, holds| {
                 let digest = match holds {
@@ -157,10 +163,12 @@ impl<V: View> Snapshot<V> {
                     Holds::Damage => None,
                     Holds::Nothing | Holds::Tombstone { .. } => return ControlFlow::Continue(()),
                 };
-                if rows.len() == rows_max {
+                let bytes = name.table.len() + name.key.len();
+                if rows.len() == rows_max || (bytes > bytes_left && !rows.is_empty()) {
                     complete = false;
                     return ControlFlow::Break(());
                 }
+                bytes_left = bytes_left.saturating_sub(bytes);
                 rows.push((name, digest));
                 ControlFlow::Continue(())
             })?;

@@ -2,7 +2,8 @@
 
 mod support;
 
-use meridian_engine_kv::{Page, TableReader};
+use meridian_engine_kv::{Limits, Page, TableReader};
+use meridian_model::Span;
 use meridian_replicate::Engine as _;
 use support::{Region, TestStore, delete, operation, put, request};
 
@@ -11,6 +12,7 @@ on_both_stores!(
     a_page_ends_by_bytes_but_has_a_row,
     a_page_over_many_deleted_rows_makes_progress,
     any_key_reads_back,
+    a_list_of_long_names_is_shorter_and_says_so,
     tables_with_rows_are_listed,
     a_page_is_one_moment,
     what_was_seen_moves_with_the_rows,
@@ -37,6 +39,27 @@ fn all_keys<S: TestStore>(reader: &TableReader<S>, limit: usize, bytes_max: usiz
             }
         }
     }
+}
+
+fn a_list_of_long_names_is_shorter_and_says_so<S: TestStore>() {
+    let (_home, store) = S::fresh();
+    let limits = Limits {
+        key_bytes_max: 4096,
+        ..Limits::default()
+    };
+    let mut region = Region::with_limits(1, store, limits);
+    let long = |number: usize| format!("{number:0>4000}");
+    let names: Vec<String> = (0..40).map(long).collect();
+    region.run(names.iter().map(|key| put(key, "1")).collect());
+    let snapshot = region.reader().snapshot();
+    let list = |span: Span, rows_max| snapshot.rows(&[span], rows_max).unwrap();
+    // As many bytes as 16 rows with names of 512 would have.
+    let (rows, complete) = list(Span::default(), 16);
+    assert_eq!((rows.len(), complete), (2, false));
+    let (rest, complete) = list(Span::default().behind(rows[1].0.clone()), usize::MAX);
+    assert_eq!((rest.len(), complete), (38, true));
+    // One is more than none, however long.
+    assert_eq!(list(Span::default(), 1).0.len(), 1);
 }
 
 fn pages_cover_a_table_once_whatever_their_size<S: TestStore>() {
