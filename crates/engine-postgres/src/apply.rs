@@ -43,6 +43,7 @@
 mod constraints;
 mod decide;
 mod error;
+mod large;
 mod plan;
 mod position;
 mod refused;
@@ -52,6 +53,7 @@ mod sql;
 mod write;
 
 pub use error::ApplyError;
+pub use large::{Chunk, Large, Source};
 pub use position::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 
 use crate::catalog::Table;
@@ -82,6 +84,8 @@ pub struct Applier {
     statements: HashMap<String, Statement>,
     /// A transaction is open that holds rows' locks.
     is_holding: bool,
+    /// Very many rows are written in that transaction: it must not be rolled back to try again.
+    has_large: bool,
     records_parked: bool,
 }
 
@@ -114,6 +118,7 @@ impl Applier {
             sign,
             statements: HashMap::new(),
             is_holding: false,
+            has_large: false,
             records_parked,
         })
     }
@@ -191,6 +196,9 @@ impl Applier {
     pub async fn apply(&mut self, projected: &Projected) -> Result<Outcome, ApplyError> {
         let rows = Rows::of(projected, &self.tables)?;
         let mut needs_plan = projected.rows.iter().any(|(dirty, _)| dirty.is_parked);
+        if self.has_large {
+            return self.commit_large(projected, &rows, needs_plan).await;
+        }
         let mut refused = BTreeMap::new();
         let mut reason = String::new();
         let mut has_looked_again = false;
@@ -220,6 +228,35 @@ impl Applier {
             needs_plan = true;
         }
         Ok(Outcome::Violation { reason })
+    }
+
+    /// Writes the batch into the transaction that has very many rows, if it need not be planned.
+    async fn commit_large(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        needs_plan: bool,
+    ) -> Result<Outcome, ApplyError> {
+        let tried = if needs_plan {
+            Ok(Tried::NeedsPlan)
+        } else {
+            self.attempt(projected, rows, false, &BTreeMap::new()).await
+        };
+        match tried {
+            Ok(Tried::Done(outcome)) => {
+                self.has_large = matches!(outcome, Outcome::Unsure { .. });
+                Ok(outcome)
+            }
+            Ok(Tried::NeedsPlan) => {
+                self.roll_back().await?;
+                let reason = "rows that depend on each other have to be planned".to_owned();
+                Ok(Outcome::Violation { reason })
+            }
+            Err(refusal) => {
+                self.roll_back().await?;
+                refusal.into_outcome()
+            }
+        }
     }
 
     async fn attempt(

@@ -42,7 +42,7 @@ mod relations;
 mod stream;
 mod task;
 
-pub use changes::{Changes, ChangesError, Chunks, Spool};
+pub use changes::{Changes, ChangesError, Chunks, Spool, SpooledChunks};
 pub use create::{NewSlot, create_slot};
 pub use error::CaptureError;
 pub use preflight::ServerPlace;

@@ -31,6 +31,7 @@
 
 mod asked;
 mod known;
+mod large;
 mod machine;
 #[cfg(test)]
 mod model;
@@ -38,6 +39,7 @@ mod parked;
 #[cfg(test)]
 mod tests;
 
+pub use large::Left;
 pub use machine::Projection;
 
 use crate::{Lsn, Xid};

@@ -13,6 +13,7 @@ mod engine;
 mod epochs;
 mod error;
 mod forwarding;
+mod held;
 mod identity;
 mod intake;
 mod letters;

@@ -144,6 +144,7 @@ impl Applier {
 
     pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {
         self.is_holding = false;
+        self.has_large = false;
         self.client
             .batch_execute("ROLLBACK")
             .await

@@ -161,6 +161,11 @@ pub(super) fn lock(table: &Table) -> String {
     format!("{} FOR NO KEY UPDATE OF t", found(table))
 }
 
+/// The same, without those that somebody else holds.
+pub(super) fn lock_free(table: &Table) -> String {
+    format!("{} SKIP LOCKED", lock(table))
+}
+
 /// Keys → ordinals of those that this transaction wrote.
 pub(super) fn written(table: &Table) -> String {
     format!("{} WHERE t.xmin = pg_current_xact_id()::xid", found(table))

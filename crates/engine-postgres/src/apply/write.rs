@@ -84,6 +84,17 @@ impl Applier {
 
     /// Rolls back and says what was found, and a WAL position read after it.
     async fn unsure(&mut self, rows: &Rows, unsure: Unsure) -> Result<Outcome, Refusal> {
+        if self.has_large {
+            // What is written stays, and so do these rows until capture has come by.
+            self.is_holding = true;
+            let numbers = unsure.into_iter().map(|(number, _)| number);
+            let names: Vec<_> = numbers
+                .map(|number| rows.get(number).name.clone())
+                .collect();
+            let outcome = self.lock(&names).await?;
+            self.is_holding = true;
+            return Ok(outcome);
+        }
         self.roll_back().await?;
         let read_at = session::wal_position(&self.client).await?;
         let found = unsure

@@ -24,6 +24,8 @@ pub(super) struct Written {
     pub(super) end: Lsn,
     /// What it was asked for.
     pub(super) asked: Asked,
+    /// Whether it wrote very many rows beside those.
+    pub(super) is_large: bool,
 }
 
 impl Asked {
@@ -61,6 +63,24 @@ impl Asked {
         } else {
             self.deviations
                 .insert(row.clone(), document.map(str::to_owned));
+        }
+    }
+
+    /// The same for a batch that wrote very many rows beside: the tables, as the batch showed them,
+    /// have `shown` for the row.
+    pub(super) fn left_by_large(
+        &mut self,
+        row: &RowName,
+        document: Option<&str>,
+        shown: Option<&str>,
+    ) {
+        if self.has(row) {
+            self.left(row, document);
+        } else if document.map(digest) == shown.map(digest) {
+            self.deviations.remove(row);
+        } else {
+            let document = document.map(str::to_owned);
+            self.deviations.insert(row.clone(), document);
         }
     }
 

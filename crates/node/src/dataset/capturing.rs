@@ -20,9 +20,12 @@ pub(crate) struct CapturedTransaction {
 /// Captured transactions could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CaptureError {
-    /// They can later, as they are: the log is full, peers have to be heard of first.
+    /// They can later, as they are: peers have to be heard of first.
     #[error("{0}")]
     NotNow(String),
+    /// The log or its disk has no room.
+    #[error("{0}")]
+    Full(String),
     /// Not before somebody has looked.
     #[error("{0}")]
     Stopped(String),
@@ -70,6 +73,9 @@ impl Worker {
                 Err(CommitError::Log(error)) if error.must_reopen() => {
                     Err(CaptureError::Stopped(describe(error)))
                 }
+                Err(CommitError::Log(error)) if error.is_full() => {
+                    Err(CaptureError::Full(describe(error)))
+                }
                 Err(CommitError::Log(error)) => Err(CaptureError::NotNow(describe(error))),
             };
             // Whoever asked may be gone; what is durable stays.
@@ -82,6 +88,7 @@ fn refused(error: &WriteError<Infallible>) -> CaptureError {
     let reason = describe(error);
     match error {
         WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
+        WriteError::LogBudget { .. } => CaptureError::Full(reason),
         _ => CaptureError::NotNow(reason),
     }
 }

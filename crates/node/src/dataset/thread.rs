@@ -158,7 +158,7 @@ enum Job {
 pub(super) struct Worker {
     name: String,
     pub(super) replica: EmbeddedReplica,
-    clock: MachineClock,
+    pub(super) clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,

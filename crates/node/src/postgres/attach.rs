@@ -109,7 +109,7 @@ pub(super) async fn look_at_all(
         }
     }
     client.batch_execute("COMMIT").await?;
-    Ok(Follower::from_here(dataset, position))
+    Follower::from_here(dataset, position)
 }
 
 async fn see(client: &Client, snapshot: Option<&str>) -> Result<(), Trouble> {

@@ -9,7 +9,8 @@ use meridian_engine_postgres::catalog::TableName;
 use meridian_engine_postgres::changes::{Fold, Tables};
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::Projection;
-use meridian_engine_postgres::{Lsn, ServerIdentity};
+use meridian_engine_postgres::tag::Tag;
+use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
 use std::collections::BTreeMap;
 
@@ -79,22 +80,8 @@ impl Reading {
         }
     }
 
-    /// Whether a transaction means something else for other tables: it empties some.
-    pub(super) fn needs_tables(transaction: &FromServer) -> Result<bool, Trouble> {
-        for chunk in transaction.changes.chunks() {
-            let chunk = chunk.map_err(spool)?;
-            if chunk
-                .iter()
-                .any(|change| matches!(change, RowChange::Truncate { .. }))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What a transaction comes to, in parts where it is large. `tables` shows all that came before
-    /// it, where it [needs](Self::needs_tables) them.
+    /// What a transaction in memory comes to. `tables` shows all that came before it, where it
+    /// empties some.
     pub(super) fn read(
         &mut self,
         transaction: &FromServer,
@@ -102,35 +89,77 @@ impl Reading {
         projection: &mut Projection,
         tables: Option<&TablesSnapshot>,
     ) -> Result<Vec<CapturedTransaction>, Trouble> {
-        let (end, xid, tag) = (transaction.end, transaction.xid, transaction.tag.as_ref());
+        let mut telling = Telling::of(transaction, true);
         let mut parts = Vec::new();
         let mut chunks = transaction.changes.chunks().peekable();
-        let mut part = 0;
         while let Some(chunk) = chunks.next() {
-            let chunk = chunk.map_err(spool)?;
-            let emptied = match tables {
-                Some(tables) => emptied(&chunk, schema, tables)?,
-                None => BTreeMap::new(),
-            };
-            let mut fold = Fold::default();
-            for change in chunk.into_owned() {
-                let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
-                fold.take(change, schema, keys)?;
-            }
-            let rows = touched(&fold, schema);
-            projection.rows_captured(xid, tag, &rows);
+            let chunk = chunk.map_err(spool)?.into_owned();
             let is_last = chunks.peek().is_none();
-            if tag.is_none() && !(rows.is_empty() && part == 0 && is_last) {
-                let changes = fold.changes(schema)?;
-                if !self.is_known(end, part) {
-                    parts.push(self.at(end, part, is_last, changes));
-                }
-                part += 1;
-            }
+            parts.extend(self.part(&mut telling, (chunk, is_last), schema, projection, tables)?);
         }
-        let deviations = projection.transaction_captured(xid, tag, end);
+        parts.extend(self.end(telling, projection));
+        Ok(parts)
+    }
+
+    /// What the next changes of a transaction come to, and whether they are its last.
+    pub(super) fn part(
+        &mut self,
+        telling: &mut Telling,
+        (chunk, is_last): (Vec<RowChange>, bool),
+        schema: &Schema,
+        projection: &mut Projection,
+        tables: Option<&TablesSnapshot>,
+    ) -> Result<Option<CapturedTransaction>, Trouble> {
+        let (end, xid, tag) = (telling.end, telling.xid, telling.tag.as_ref());
+        let emptied = match tables {
+            Some(tables) if tag.is_none() => emptied(&chunk, schema, tables)?,
+            _ => BTreeMap::new(),
+        };
+        let mut fold = Fold::default();
+        for change in chunk {
+            let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
+            fold.take(change, schema, keys)?;
+        }
+        let rows = touched(&fold, schema);
+        match tables {
+            Some(tables) if tag.is_some() && projection.wrote_large(xid) => {
+                let rows = rows.into_iter().map(|(row, document)| {
+                    let shown = tables.get(&row.table, &row.key).map_err(unreadable)?;
+                    Ok((row, document, shown.map(|row| row.document)))
+                });
+                let rows = rows.collect::<Result<Vec<_>, Trouble>>()?;
+                projection.large_rows_captured(xid, &rows);
+                return Ok(None);
+            }
+            _ => projection.rows_captured(xid, tag, &rows),
+        }
+        if tag.is_some() || (rows.is_empty() && telling.part == 0 && is_last) {
+            return Ok(None);
+        }
+        let changes = fold.changes(schema)?;
+        let mut part = self.at(end, telling.part, is_last, changes);
+        telling.part += 1;
+        if !telling.is_held && !is_last {
+            part.at = part.at.not_held();
+        }
+        if self.is_known(part.at) {
+            return Ok(None);
+        }
+        telling.has_parts = true;
+        Ok(Some(part))
+    }
+
+    /// The transaction has been told as a whole.
+    pub(super) fn end(
+        &mut self,
+        telling: Telling,
+        projection: &mut Projection,
+    ) -> Option<CapturedTransaction> {
+        let Telling { end, xid, tag, .. } = telling;
+        let deviations = projection.transaction_captured(xid, tag.as_ref(), end);
+        let mut part = None;
         if let Some(tag) = tag {
-            self.seen = tag.seen.clone();
+            self.seen = tag.seen;
             self.is_noted = false;
             if !deviations.is_empty() {
                 let changes = deviations.into_iter().map(|(row, document)| Change {
@@ -141,18 +170,43 @@ impl Reading {
                         None => Operation::Delete,
                     },
                 });
-                parts.push(self.at(end, 0, true, changes.collect()));
+                part = Some(self.at(end, 0, true, changes.collect()));
             }
         }
-        self.is_noted |= !parts.is_empty();
+        self.is_noted |= telling.has_parts || part.is_some();
         self.reached = self.reached.max(end);
-        Ok(parts)
+        part
     }
 
     /// Whether the log has this part from before a crash.
-    fn is_known(&self, end: Lsn, part: u32) -> bool {
+    fn is_known(&self, at: CapturedAt) -> bool {
         let resumed = self.resumed;
-        end.0 == resumed.end && !resumed.is_last && part <= resumed.part
+        at.end == resumed.end && !resumed.is_last && !at.is_last && at.part <= resumed.part
+    }
+}
+
+/// A transaction of the server that is being told.
+pub(super) struct Telling {
+    end: Lsn,
+    xid: Xid,
+    pub(super) tag: Option<Tag>,
+    /// The part that comes next.
+    part: u32,
+    /// Whether its parts show only together.
+    is_held: bool,
+    has_parts: bool,
+}
+
+impl Telling {
+    pub(super) fn of(transaction: &FromServer, is_held: bool) -> Self {
+        Self {
+            end: transaction.end,
+            xid: transaction.xid,
+            tag: transaction.tag.clone(),
+            part: 0,
+            is_held,
+            has_parts: false,
+        }
     }
 }
 
@@ -206,6 +260,6 @@ fn all_keys(table: &TableName, tables: &TablesSnapshot) -> Result<Vec<String>, T
     }
 }
 
-fn spool(error: meridian_engine_postgres::capture::ChangesError) -> Trouble {
+pub(super) fn spool(error: meridian_engine_postgres::capture::ChangesError) -> Trouble {
     Trouble::passing(crate::dataset::describe(&error))
 }

@@ -13,14 +13,17 @@
 //! noted in the log too before the slot may forget the tag.
 
 use super::PostgresConfig;
+use super::aside::RowsAside;
 use super::captured::Reading;
 use super::compare::unreadable;
 use super::follow::Follower;
+use super::large::Large;
+use super::many::Landed;
 use super::schema::Schema;
 use super::session::Session;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
-use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
+use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
@@ -42,7 +45,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A batch on its way into the server; the applier comes back with what became of it.
-type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, ApplyError>)> + Send>>;
+pub(super) type Writing =
+    Pin<Box<dyn Future<Output = (Applier, Result<Landed, ApplyError>)> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -58,6 +62,16 @@ pub(super) struct Conductor<'a> {
     pub(super) projection: Projection,
     pub(super) reading: Reading,
     pub(super) times: Times,
+    /// A transaction that is told part by part, if one is.
+    pub(super) large: Option<Large>,
+    /// How many rows the batch on its way has.
+    pub(super) rows_writing: u64,
+    /// Dirty rows that are too many for memory.
+    pub(super) aside: RowsAside,
+    /// What the tables showed of the rows of a batch that had very many, until it is captured.
+    pub(super) many_shown: Option<TablesSnapshot>,
+    /// Very many rows are to be planned together, in memory.
+    pub(super) is_planning_many: bool,
 }
 
 /// When things were done last.
@@ -93,10 +107,10 @@ impl Conductor<'_> {
     }
 
     async fn conduct(&mut self) -> Result<Infallible, Trouble> {
-        self.status.change(|status| {
-            status.state = PostgresState::Running;
-            (status.reason, status.hint) = (None, None);
-        });
+        // Whether the log takes something again is known when it has.
+        if self.status.now().state != PostgresState::Waiting {
+            self.runs();
+        }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -106,7 +120,10 @@ impl Conductor<'_> {
                 writing = self.begin().await?;
             }
             tokio::select! {
-                event = self.capture.next() => self.take(event?, &mut writing).await?,
+                event = self.capture.next(), if self.large.is_none() => {
+                    self.take(event?, &mut writing).await?;
+                }
+                () = std::future::ready(()), if self.large.is_some() => self.tell_part().await?,
                 (applier, outcome) = landed(&mut writing) => {
                     self.ended(&mut writing, applier, outcome).await?;
                 }
@@ -135,24 +152,37 @@ impl Conductor<'_> {
                 next = self.capture.try_next()?;
                 continue;
             };
-            if transaction.tag.is_some() && writing.is_some() {
+            if transaction.tag.is_some() && self.projection.is_writing() {
                 // It is committed: what became of it is known at once, and has to be known first.
                 let (applier, outcome) = landed(writing).await;
                 self.ended(writing, applier, outcome).await?;
             }
             let mut tables = None;
-            if Reading::needs_tables(&transaction)? {
+            if transaction.changes.empties_tables() {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
-                tables = Some(self.dataset.tables().snapshot());
+                tables = Some(self.whole_tables().await?);
+            }
+            self.status.change(|status| {
+                status.transactions_captured += u64::from(transaction.tag.is_none())
+            });
+            if let Some(chunks) = transaction.changes.spooled() {
+                let log_bytes_max = self.dataset.status().log_bytes_max;
+                if transaction.tag.is_none() {
+                    self.projection.large_begins(transaction.xid);
+                } else if self.projection.wrote_large(transaction.xid) {
+                    tables.clone_from(&self.many_shown);
+                }
+                self.large = Some(Large::new(&transaction, chunks, tables, log_bytes_max));
+                break;
+            }
+            if self.projection.wrote_large(transaction.xid) {
+                tables.clone_from(&self.many_shown);
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
             let read = self
                 .reading
                 .read(&transaction, schema, projection, tables.as_ref())?;
-            self.status.change(|status| {
-                status.transactions_captured += u64::from(transaction.tag.is_none())
-            });
             transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;
@@ -165,21 +195,37 @@ impl Conductor<'_> {
     }
 
     /// Makes transactions durable in the log and visible in the tables.
-    async fn log(&mut self, transactions: Vec<CapturedTransaction>) -> Result<(), Trouble> {
+    pub(super) async fn log(
+        &mut self,
+        transactions: Vec<CapturedTransaction>,
+    ) -> Result<(), Trouble> {
         if transactions.is_empty() {
             return Ok(());
         }
         self.dataset.capture(transactions).await?;
         self.times.noted = Instant::now();
+        if self.status.now().state == PostgresState::Waiting {
+            self.runs();
+        }
         Ok(())
     }
 
+    fn runs(&self) {
+        self.status.change(|status| {
+            status.state = PostgresState::Running;
+            (status.reason, status.hint) = (None, None);
+        });
+    }
+
     /// The server may forget what is durable here, and the log what the server has on disk.
-    fn confirm(&mut self) {
+    pub(super) fn confirm(&mut self) {
         if !self.reading.is_noted() {
             return;
         }
         self.capture.confirm(self.reading.reached());
+        if !self.projection.awaits_large() {
+            self.many_shown = None;
+        }
         if let Some(tag) = self.projection.shown() {
             let position = tag.position;
             self.dataset.send(Input::KeepFrom { position });
@@ -193,24 +239,23 @@ impl Conductor<'_> {
             .paused_until
             .is_some_and(|until| Instant::now() < until);
         let is_behind = self.follower.position() < self.dataset.log().end();
-        if is_paused || !(is_behind || self.projection.dirty_rows() > 0) {
+        // A transaction that is told in part is not in the tables yet.
+        if self.large.is_some() || is_paused || !(is_behind || self.has_dirty()) {
             return Ok(None);
         }
+        // Before the view, which then has all that comes of them.
+        let gone = self.dataset.membership();
         let Some((snapshot, seen)) = self.dataset.view().await else {
             return Ok(None);
         };
         let position = snapshot.position().map_err(unreadable)?;
-        for row in self.follower.follow(position)? {
-            if self.schema.named(&row.table).is_none() {
-                let reason = format!(
-                    "other regions replicate table {}, this server doesn't",
-                    row.table
-                );
-                let hint =
-                    "create it here as it is there, and run `meridian postgres prepare --apply`";
-                return Err(Trouble::lasting(reason, hint));
-            }
-            self.projection.touched([row]);
+        self.follow(position)?;
+        self.follower
+            .forget(|origin| gone.cuts.contains_key(&origin));
+        // What a large transaction holds back is looked at again with its last part.
+        let position = self.follower.whole_to();
+        if self.aside.has_more() {
+            return self.begin_many(snapshot);
         }
         let Some(batch) = self.projection.next_batch() else {
             return Ok(None);
@@ -225,20 +270,22 @@ impl Conductor<'_> {
                 version: row.version.latest,
             }));
         }
+        if self.projection.is_writing_large() {
+            self.many_shown = Some(snapshot);
+        }
         let (id, hold) = (batch.id, batch.hold.clone());
         let projected = self.projection.projected(batch, position, seen, shown);
         let Some(mut applier) = self.applier.take() else {
             return Err(Trouble::passing("the connection that writes is gone"));
         };
-        let rows = projected.rows.len() as u64;
-        self.status.change(|status| status.rows_projected += rows);
+        self.rows_writing += projected.rows.len() as u64;
         let writing: Writing = Box::pin(async move {
             let outcome = if hold.is_empty() {
                 applier.apply(&projected).await
             } else {
                 applier.hold(&hold).await
             };
-            (applier, outcome)
+            (applier, outcome.map(Landed::Batch))
         });
         Ok(Some((id, writing)))
     }
@@ -247,17 +294,22 @@ impl Conductor<'_> {
         &mut self,
         writing: &mut Option<(u64, Writing)>,
         applier: Applier,
-        outcome: Result<Outcome, ApplyError>,
+        landed: Result<Landed, ApplyError>,
     ) -> Result<(), Trouble> {
         let id = writing.take().map(|(id, _)| id).unwrap_or_default();
         self.applier = Some(applier);
-        let outcome = outcome?;
         self.times.paused_until = None;
+        let outcome = match landed? {
+            Landed::Batch(outcome) => outcome,
+            Landed::Many(many, rest) => return self.many_ended(many, &rest).await,
+        };
         match &outcome {
             Outcome::Committed { .. } => {
                 self.times.pause = PAUSE_MIN;
+                self.is_planning_many = false;
                 self.status.change(|status| {
                     status.projections += 1;
+                    status.rows_projected += std::mem::take(&mut self.rows_writing);
                     (status.reason, status.hint) = (None, None);
                 });
             }
@@ -278,18 +330,21 @@ impl Conductor<'_> {
                 return Err(Trouble::passing("the connection was lost during a commit"));
             }
         }
+        self.after_many(&outcome)?;
         self.projection.outcome(id, outcome);
         Ok(())
     }
 
-    fn pause(&mut self) {
+    pub(super) fn pause(&mut self) {
         self.times.paused_until = Some(Instant::now() + self.times.pause);
         self.times.pause = (self.times.pause * 2).min(PAUSE_MAX);
     }
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
-        if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
+        // A note within a large transaction would end it.
+        let may_note = self.large.is_none() && !self.reading.is_noted();
+        if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
             let note = self.reading.note();
             self.log(vec![note]).await?;
             self.confirm();
@@ -321,7 +376,7 @@ impl Conductor<'_> {
             status.written = wal.written.to_string();
             status.lag_bytes = wal.written.0.saturating_sub(captured.0);
             status.held_bytes = wal.held_bytes;
-            status.rows_dirty = self.projection.dirty_rows() as u64;
+            status.rows_dirty = self.projection.dirty_rows() as u64 + self.aside.rows();
             status.rows_parked = self.projection.parked().count() as u64;
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
@@ -331,7 +386,7 @@ impl Conductor<'_> {
 }
 
 /// What becomes of a batch that is on its way; never comes where none is.
-async fn landed(writing: &mut Option<(u64, Writing)>) -> (Applier, Result<Outcome, ApplyError>) {
+async fn landed(writing: &mut Option<(u64, Writing)>) -> (Applier, Result<Landed, ApplyError>) {
     match writing {
         Some((_, writing)) => writing.await,
         None => std::future::pending().await,

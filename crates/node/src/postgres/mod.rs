@@ -4,11 +4,14 @@
 //! (`docs/adr/0015-postgresql-as-a-projection.md`). Whatever fails is tried again: a connection, the
 //! server, a prerequisite that somebody mends meanwhile. Only what needs a person is shown as stopped.
 
+mod aside;
 mod attach;
 mod captured;
 mod compare;
 mod conductor;
 mod follow;
+mod large;
+mod many;
 mod schema;
 mod session;
 mod status;
@@ -19,6 +22,7 @@ mod trouble;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
+use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
@@ -73,7 +77,8 @@ pub(crate) async fn look_after(
     loop {
         status.change(|status| {
             status.slot.clone_from(&config.slot);
-            if status.state != PostgresState::Stopped {
+            let is_said = [PostgresState::Stopped, PostgresState::Waiting];
+            if !is_said.contains(&status.state) {
                 status.state = PostgresState::Connecting;
             }
         });
@@ -96,6 +101,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
         reason,
         hint,
         is_transient,
+        is_full,
     } = trouble;
     let before = status.now();
     if before.reason.as_ref() != Some(&reason) {
@@ -107,10 +113,10 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
     }
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
-        status.state = if is_transient {
-            PostgresState::Connecting
-        } else {
-            PostgresState::Stopped
+        status.state = match (is_full, is_transient) {
+            (true, _) => PostgresState::Waiting,
+            (false, true) => PostgresState::Connecting,
+            (false, false) => PostgresState::Stopped,
         };
     });
 }
@@ -177,6 +183,11 @@ async fn start<'a>(
         projection,
         reading: Reading::resume(place.identity, at, seen),
         times: Times::now(),
+        large: None,
+        rows_writing: 0,
+        aside: RowsAside::new(&config.directory.join("spool")),
+        many_shown: None,
+        is_planning_many: false,
     })
 }
 

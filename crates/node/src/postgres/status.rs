@@ -53,6 +53,8 @@ pub enum PostgresState {
     Attaching,
     /// It captures and projects.
     Running,
+    /// The log takes nothing for now, so that the server keeps its WAL; it goes on by itself.
+    Waiting,
     /// It does not, until somebody has looked.
     Stopped,
 }

@@ -14,7 +14,12 @@ pub(super) struct Trouble {
     /// Whether it may go away by itself, so that trying again soon is worth it. Otherwise it is tried
     /// again too, but the dataset is shown as stopped.
     pub(super) is_transient: bool,
+    /// Whether it is the log that takes nothing for now.
+    pub(super) is_full: bool,
 }
+
+const FULL: &str = "the server keeps its WAL meanwhile: bring the region back that is away, evict \
+                    it, or raise `log-bytes-max`";
 
 impl Trouble {
     pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {
@@ -22,6 +27,7 @@ impl Trouble {
             reason: reason.into(),
             hint: Some(hint.to_owned()),
             is_transient: false,
+            is_full: false,
         }
     }
 
@@ -30,6 +36,7 @@ impl Trouble {
             reason: reason.into(),
             hint: None,
             is_transient: true,
+            is_full: false,
         }
     }
 }
@@ -40,6 +47,7 @@ impl From<ServerError> for Trouble {
             reason: describe(&error),
             hint: error.hint().map(str::to_owned),
             is_transient: error.is_transient(),
+            is_full: false,
         }
     }
 }
@@ -50,6 +58,7 @@ impl From<CaptureError> for Trouble {
             reason: describe(&error),
             hint: Some(error.hint().to_owned()),
             is_transient: error.is_transient(),
+            is_full: false,
         }
     }
 }
@@ -64,6 +73,11 @@ impl From<ChangesError> for Trouble {
 impl From<TakeError> for Trouble {
     fn from(error: TakeError) -> Self {
         match error {
+            TakeError::Full(reason) => Self {
+                hint: Some(FULL.to_owned()),
+                is_full: true,
+                ..Self::passing(reason)
+            },
             TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
             TakeError::Stopped(reason) => Self::lasting(
                 reason,
