@@ -21,6 +21,7 @@ pub const ROOMS: &[Room] = &[
     at("model", &[]),
     at("link", &[]),
     at("house", &[]),
+    at("dns", &[]),
     at("merge", &["model"]),
     at("log", &["model"]),
     at("topology", &["model"]),
