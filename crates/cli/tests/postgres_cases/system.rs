@@ -266,12 +266,12 @@ impl System {
     /// What went wrong lately, for a test that fails.
     pub fn talk(&self) -> String {
         let mut all = String::new();
-        for region in 0..self.places.len() {
+        for (region, name) in REGIONS.iter().enumerate() {
             let said = fs::read_to_string(self.talk_path(region)).unwrap_or_default();
             let lines: Vec<_> = said.lines().rev().take(8).collect();
             let lines: Vec<_> = lines.into_iter().rev().collect();
             let status = self.status(region).unwrap_or_default();
-            let _ = write!(all, "\n{}: {status}\n{}", REGIONS[region], lines.join("\n"));
+            let _ = write!(all, "\n{name}: {status}\n{}", lines.join("\n"));
         }
         all
     }
@@ -539,7 +539,7 @@ impl System {
         let path = format!("/v1/tables/public.barrier/rows/{name}");
         self.until("a write is captured", || {
             self.get(region, &path)
-                .is_some_and(|row| row["n"] == n.to_string())
+                .is_some_and(|row| row["n"].as_str() == Some(&n.to_string()))
         });
     }
 
