@@ -32,7 +32,7 @@ pub struct Spool {
     directory: PathBuf,
     bytes: u64,
     changes: usize,
-    empties_tables: bool,
+    emptying: usize,
     /// As they were when the transaction began; the file has what came during it.
     relations: Relations,
 }
@@ -95,13 +95,13 @@ impl Changes {
         self.len() == 0
     }
 
-    /// Whether tables were emptied.
+    /// How many statements emptied tables.
     #[must_use]
-    pub fn empties_tables(&self) -> bool {
-        let empties = |change: &RowChange| matches!(change, RowChange::Truncate { .. });
+    pub fn emptying(&self) -> usize {
+        let empties = |change: &&RowChange| matches!(change, RowChange::Truncate { .. });
         match self {
-            Self::Held(changes) => changes.iter().any(empties),
-            Self::Spooled(spool) => spool.empties_tables,
+            Self::Held(changes) => changes.iter().filter(empties).count(),
+            Self::Spooled(spool) => spool.emptying,
         }
     }
 
@@ -225,7 +225,7 @@ pub(super) struct SpoolWriter {
     directory: PathBuf,
     bytes: u64,
     changes: usize,
-    empties_tables: bool,
+    emptying: usize,
     relations: Relations,
 }
 
@@ -240,7 +240,7 @@ impl SpoolWriter {
             directory: directory.to_owned(),
             bytes: 0,
             changes: 0,
-            empties_tables: false,
+            emptying: 0,
             relations,
         })
     }
@@ -258,7 +258,7 @@ impl SpoolWriter {
         if matches!(message.first(), Some(b'I' | b'U' | b'D' | b'T')) {
             self.changes += 1;
         }
-        self.empties_tables |= message.first() == Some(&b'T');
+        self.emptying += usize::from(message.first() == Some(&b'T'));
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl SpoolWriter {
             directory,
             bytes: self.bytes,
             changes: self.changes,
-            empties_tables: self.empties_tables,
+            emptying: self.emptying,
             relations: self.relations,
         })
     }

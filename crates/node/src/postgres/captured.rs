@@ -12,7 +12,7 @@ use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE_ROWS: usize = 10_000;
 const PAGE_BYTES: usize = 4 << 20;
@@ -36,15 +36,11 @@ impl Reading {
         Self {
             identity,
             resumed: at,
-            reached: Self::after(at),
+            // While parts of a transaction are missing nothing new may be confirmed.
+            reached: if at.is_last { Lsn(at.end) } else { Lsn(0) },
             seen,
             is_noted: true,
         }
-    }
-
-    /// Where the stream is to go on: a transaction of which parts are missing comes again.
-    pub(super) fn after(at: CapturedAt) -> Lsn {
-        Lsn(at.end - u64::from(!at.is_last && at.end > 0))
     }
 
     pub(super) fn reached(&self) -> Lsn {
@@ -80,22 +76,21 @@ impl Reading {
         }
     }
 
-    /// What a transaction in memory comes to. `tables` shows all that came before it, where it
-    /// empties some.
+    /// What a transaction in memory comes to.
     pub(super) fn read(
         &mut self,
         transaction: &FromServer,
         schema: &Schema,
         projection: &mut Projection,
-        tables: Option<&TablesSnapshot>,
+        before: Before,
     ) -> Result<Vec<CapturedTransaction>, Trouble> {
-        let mut telling = Telling::of(transaction, true);
+        let mut telling = Telling::of(transaction, true, before);
         let mut parts = Vec::new();
         let mut chunks = transaction.changes.chunks().peekable();
         while let Some(chunk) = chunks.next() {
             let chunk = chunk.map_err(spool)?.into_owned();
             let is_last = chunks.peek().is_none();
-            parts.extend(self.part(&mut telling, (chunk, is_last), schema, projection, tables)?);
+            parts.extend(self.part(&mut telling, (chunk, is_last), schema, projection)?);
         }
         parts.extend(self.end(telling, projection));
         Ok(parts)
@@ -108,11 +103,14 @@ impl Reading {
         (chunk, is_last): (Vec<RowChange>, bool),
         schema: &Schema,
         projection: &mut Projection,
-        tables: Option<&TablesSnapshot>,
     ) -> Result<Option<CapturedTransaction>, Trouble> {
         let (end, xid, tag) = (telling.end, telling.xid, telling.tag.as_ref());
-        let emptied = match tables {
-            Some(tables) if tag.is_none() => emptied(&chunk, schema, tables)?,
+        let emptied = match &telling.before {
+            Before::Emptied(tables) => {
+                let emptied = emptied(&chunk, schema, &tables.tables, &telling.earlier)?;
+                telling.earlier.passes(&chunk);
+                emptied
+            }
             _ => BTreeMap::new(),
         };
         let mut fold = Fold::default();
@@ -120,9 +118,10 @@ impl Reading {
             let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
             fold.take(change, schema, keys)?;
         }
+        telling.earlier.note(&fold);
         let rows = touched(&fold, schema);
-        match tables {
-            Some(tables) if tag.is_some() && projection.wrote_large(xid) => {
+        match &telling.before {
+            Before::Shown(tables) => {
                 let rows = rows.into_iter().map(|(row, document)| {
                     let shown = tables.get(&row.table, &row.key).map_err(unreadable)?;
                     Ok((row, document, shown.map(|row| row.document)))
@@ -195,11 +194,29 @@ pub(super) struct Telling {
     /// Whether its parts show only together.
     is_held: bool,
     has_parts: bool,
+    before: Before,
+    earlier: Earlier,
+}
+
+/// What the tables show that a transaction is read with.
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// What came before one that empties some.
+    Emptied(Emptied),
+    /// What a batch showed that wrote very many rows.
+    Shown(TablesSnapshot),
 }
 
 impl Telling {
-    pub(super) fn of(transaction: &FromServer, is_held: bool) -> Self {
+    pub(super) fn of(transaction: &FromServer, is_held: bool, before: Before) -> Self {
+        let emptied = match &before {
+            Before::Emptied(emptied) => Some(emptied),
+            _ => None,
+        };
         Self {
+            earlier: Earlier::before(emptied),
+            before,
             end: transaction.end,
             xid: transaction.xid,
             tag: transaction.tag.clone(),
@@ -208,6 +225,60 @@ impl Telling {
             has_parts: false,
         }
     }
+}
+
+/// The tables as they were before a transaction that empties some.
+pub(super) struct Emptied {
+    /// What they show.
+    pub(super) tables: TablesSnapshot,
+    /// How many statements empty some.
+    pub(super) statements: usize,
+}
+
+/// What earlier parts of a transaction left in tables that a later one may empty: the tables don't
+/// show it yet. Only until the last such statement is read, which mostly comes first of all.
+struct Earlier {
+    rows: BTreeMap<TableName, BTreeSet<String>>,
+    to_come: usize,
+}
+
+impl Earlier {
+    fn before(tables: Option<&Emptied>) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            to_come: tables.map_or(0, |tables| tables.statements),
+        }
+    }
+
+    fn passes(&mut self, changes: &[RowChange]) {
+        self.to_come = self.to_come.saturating_sub(emptying(changes));
+        if self.to_come == 0 {
+            self.rows.clear();
+        }
+    }
+
+    fn note(&mut self, fold: &Fold) {
+        if self.to_come == 0 {
+            return;
+        }
+        for (table, key, values) in fold.touched() {
+            let rows = self.rows.entry(table.clone()).or_default();
+            if values.is_some() {
+                rows.insert(key.to_owned());
+            } else {
+                rows.remove(key);
+            }
+        }
+    }
+
+    fn of(&self, table: &TableName) -> impl Iterator<Item = &String> {
+        self.rows.get(table).into_iter().flatten()
+    }
+}
+
+fn emptying(changes: &[RowChange]) -> usize {
+    let empties = |change: &&RowChange| matches!(change, RowChange::Truncate { .. });
+    changes.iter().filter(empties).count()
 }
 
 fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
@@ -226,11 +297,13 @@ fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
     rows.collect()
 }
 
-/// The keys of the rows that the tables show of each table that is emptied.
+/// The keys of the rows of each table that is emptied: those that the tables show, and those of
+/// earlier parts.
 fn emptied(
     changes: &[RowChange],
     schema: &Schema,
     tables: &TablesSnapshot,
+    earlier: &Earlier,
 ) -> Result<BTreeMap<TableName, Vec<String>>, Trouble> {
     let mut keys = BTreeMap::new();
     for change in changes {
@@ -239,7 +312,9 @@ fn emptied(
         };
         for relation in relations {
             if schema.table(&relation.name).is_some() && !keys.contains_key(&relation.name) {
-                keys.insert(relation.name.clone(), all_keys(&relation.name, tables)?);
+                let mut all = all_keys(&relation.name, tables)?;
+                all.extend(earlier.of(&relation.name).cloned());
+                keys.insert(relation.name.clone(), all);
             }
         }
     }

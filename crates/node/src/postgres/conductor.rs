@@ -14,7 +14,7 @@
 
 use super::PostgresConfig;
 use super::aside::RowsAside;
-use super::captured::Reading;
+use super::captured::{Before, Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::large::Large;
@@ -157,11 +157,20 @@ impl Conductor<'_> {
                 let (applier, outcome) = landed(writing).await;
                 self.ended(writing, applier, outcome).await?;
             }
-            let mut tables = None;
-            if transaction.changes.empties_tables() {
+            let mut before = Before::Nothing;
+            let statements = transaction.changes.emptying();
+            if statements > 0 && transaction.tag.is_none() {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
-                tables = Some(self.whole_tables().await?);
+                before = Before::Emptied(Emptied {
+                    tables: self.whole_tables().await?,
+                    statements,
+                });
+            }
+            if self.projection.wrote_large(transaction.xid)
+                && let Some(shown) = &self.many_shown
+            {
+                before = Before::Shown(shown.clone());
             }
             self.status.change(|status| {
                 status.transactions_captured += u64::from(transaction.tag.is_none())
@@ -170,19 +179,14 @@ impl Conductor<'_> {
                 let log_bytes_max = self.dataset.status().log_bytes_max;
                 if transaction.tag.is_none() {
                     self.projection.large_begins(transaction.xid);
-                } else if self.projection.wrote_large(transaction.xid) {
-                    tables.clone_from(&self.many_shown);
                 }
-                self.large = Some(Large::new(&transaction, chunks, tables, log_bytes_max));
+                self.large = Some(Large::new(&transaction, chunks, before, log_bytes_max));
                 break;
-            }
-            if self.projection.wrote_large(transaction.xid) {
-                tables.clone_from(&self.many_shown);
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
             let read = self
                 .reading
-                .read(&transaction, schema, projection, tables.as_ref())?;
+                .read(&transaction, schema, projection, before)?;
             transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;

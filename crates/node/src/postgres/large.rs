@@ -5,7 +5,7 @@
 //! until the last has come (it takes more than a share of the log's budget) are marked so that they
 //! show one by one, everywhere.
 
-use super::captured::{Telling, spool};
+use super::captured::{Before, Telling, spool};
 use super::conductor::Conductor;
 use super::trouble::Trouble;
 use crate::dataset::TablesSnapshot;
@@ -23,15 +23,13 @@ const TABLES_PATIENCE: Duration = Duration::from_mins(2);
 pub(super) struct Large {
     telling: Telling,
     chunks: Peekable<SpooledChunks>,
-    /// What came before it, where it empties tables.
-    tables: Option<TablesSnapshot>,
 }
 
 impl Large {
     pub(super) fn new(
         transaction: &CapturedTransaction,
         chunks: SpooledChunks,
-        tables: Option<TablesSnapshot>,
+        before: Before,
         log_bytes_max: u64,
     ) -> Self {
         let bytes = transaction.changes.spooled_bytes().unwrap_or_default();
@@ -44,9 +42,8 @@ impl Large {
             );
         }
         Self {
-            telling: Telling::of(transaction, is_held),
+            telling: Telling::of(transaction, is_held, before),
             chunks: chunks.peekable(),
-            tables,
         }
     }
 }
@@ -66,13 +63,9 @@ impl Conductor<'_> {
         };
         let chunk = chunk.map_err(spool)?;
         let is_last = large.chunks.peek().is_none();
-        let part = self.reading.part(
-            &mut large.telling,
-            (chunk, is_last),
-            schema,
-            projection,
-            large.tables.as_ref(),
-        )?;
+        let part = self
+            .reading
+            .part(&mut large.telling, (chunk, is_last), schema, projection)?;
         self.large = Some(large);
         self.relieve()?;
         self.log(part.into_iter().collect()).await
