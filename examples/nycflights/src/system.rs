@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use meridian_bench::cluster::Cluster;
 use meridian_bench::meridian::MeridianClient;
 use meridian_bench::ports::free_block;
-use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -152,7 +151,7 @@ impl Standing {
         let status = client.json("/v1/status").await?;
         let postgres = &status["datasets"][0]["postgres"];
         ensure!(
-            postgres["state"] != Value::from("stopped"),
+            postgres["state"] != "stopped",
             "{} has stopped: {}",
             place.name,
             postgres["reason"]
