@@ -34,7 +34,12 @@ struct Seen {
 impl Plan {
     /// Everything as asked.
     pub(super) fn plain(rows: &Rows) -> Self {
+        let lacks = |number: usize| {
+            let column = rows.get(number).lacks.clone()?;
+            Some((number, Hindrance::Incomplete { column }))
+        };
         Self {
+            out: (0..rows.len()).filter_map(lacks).collect(),
             deleted: (0..rows.len())
                 .filter(|number| rows.get(*number).values.is_none())
                 .collect(),
@@ -99,7 +104,7 @@ impl Applier {
     ) -> Result<Result<Plan, Vec<RowName>>, Refusal> {
         let mut plan = Plan::plain(rows);
         for (number, reason) in refused {
-            if plan.deleted.remove(number) {
+            if plan.deleted.remove(number) && !plan.out.contains_key(number) {
                 plan.impossible.insert(*number);
             } else {
                 let reason = reason.clone();

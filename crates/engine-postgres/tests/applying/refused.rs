@@ -29,7 +29,7 @@ async fn a_row_that_is_refused_does_not_keep_the_others_out() {
         ["19 25"]
     );
     assert_eq!(region.rows("SELECT id FROM x").await, ["1"]);
-    let refused = ["2: refused", "7: refused", "8: refused"].map(str::to_owned);
+    let refused = ["2: rival 1", "7: refused", "8: refused"].map(str::to_owned);
     assert_eq!(region.parked().await, BTreeSet::from(refused));
     let parked = region.applier.parked().await.unwrap();
     assert!(
@@ -120,17 +120,18 @@ async fn a_text_that_the_encoding_lacks_is_refused_in_the_key_too() {
 #[tokio::test]
 async fn what_a_deferred_constraint_or_a_trigger_refuses_is_found_by_itself() {
     let cluster = Cluster::temporary().unwrap();
-    let schema = "CREATE TABLE x (id int PRIMARY KEY, span int4range,
-                      EXCLUDE USING gist (span WITH &&) DEFERRABLE INITIALLY DEFERRED);
+    let schema = "CREATE TABLE x (id int PRIMARY KEY, v text);
                   CREATE TABLE t (id int PRIMARY KEY, v text);
                   CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                       RAISE EXCEPTION 'not this one' USING ERRCODE = 'UE001'; END $$;
                   CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.v = 'no')
-                      EXECUTE FUNCTION no()";
+                      EXECUTE FUNCTION no();
+                  CREATE CONSTRAINT TRIGGER late AFTER INSERT ON x DEFERRABLE INITIALLY DEFERRED
+                      FOR EACH ROW WHEN (NEW.v = 'no') EXECUTE FUNCTION no()";
     let mut region = Region::open(&cluster, "late", schema).await;
-    region.put("x", "1", 1, &[("id", Some("1")), ("span", Some("[1,5)"))]);
-    region.put("x", "2", 1, &[("id", Some("2")), ("span", Some("[4,9)"))]);
-    region.put("x", "3", 1, &[("id", Some("3")), ("span", Some("[9,12)"))]);
+    region.put("x", "1", 1, &[("id", Some("1")), ("v", Some("yes"))]);
+    region.put("x", "2", 1, &[("id", Some("2")), ("v", Some("no"))]);
+    region.put("x", "3", 1, &[("id", Some("3")), ("v", Some("yes"))]);
     region.put("t", "5", 1, &[("id", Some("5")), ("v", Some("no"))]);
     region.put("t", "6", 1, &[("id", Some("6")), ("v", Some("yes"))]);
     region.settle().await;

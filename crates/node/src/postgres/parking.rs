@@ -196,7 +196,9 @@ pub(super) fn conflict(
             };
             (kind, parent)
         }
-        Hindrance::Orphan { .. } | Hindrance::Refused { .. } => return Ok(None),
+        Hindrance::Orphan { .. } | Hindrance::Incomplete { .. } | Hindrance::Refused { .. } => {
+            return Ok(None);
+        }
     };
     let Some(row) = tables.get(table, key)? else {
         return Ok(None);

@@ -19,7 +19,8 @@ pub(crate) struct ParkedRow {
     #[schema(inline)]
     row: RowOfServer,
     /// `unique`: a newer row has its values in a unique index. `foreign-key`: the row that it refers
-    /// to isn't there. `refused`: the server takes it in no company.
+    /// to isn't there. `incomplete`: it was deleted while its counters changed elsewhere. `refused`: the
+    /// server takes it in no company.
     reason: &'static str,
     /// The unique index or foreign key.
     constraint: Option<String>,
@@ -78,6 +79,7 @@ impl Showing {
             Hindrance::Orphan {
                 constraint, parent, ..
             } => ("foreign-key", Some(constraint), None, parent.as_ref()),
+            Hindrance::Incomplete { .. } => ("incomplete", None, None, None),
             Hindrance::Refused { .. } => ("refused", None, None, None),
         };
         let other = |row: Option<&RowName>| row.map(|row| self.columns(row)).transpose();
