@@ -39,6 +39,7 @@ mod live;
 mod members;
 mod metrics;
 mod openapi;
+mod postgres;
 mod preconditions;
 mod problem;
 mod region_requests;

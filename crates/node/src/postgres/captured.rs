@@ -46,6 +46,11 @@ impl Reading {
         Lsn(at.end - u64::from(!at.is_last && at.end > 0))
     }
 
+    /// Which server it is.
+    pub(super) fn system(&self) -> u64 {
+        self.identity.system
+    }
+
     pub(super) fn reached(&self) -> Lsn {
         self.reached
     }

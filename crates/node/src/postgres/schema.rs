@@ -61,6 +61,15 @@ impl Schema {
         names.filter_map(|name| self.tables.get(name))
     }
 
+    /// Whether several writes may make a row together, so that none says alone what it is.
+    pub(super) fn merges(&self, name: &str) -> bool {
+        let Some(table) = self.named(name) else {
+            return false;
+        };
+        let counts = table.columns.iter().any(|column| column.is_counter);
+        counts || self.strategy(&table.name) != Strategy::LastWriterWins
+    }
+
     /// The table that a dataset's table of this name is.
     pub(super) fn named(&self, name: &str) -> Option<&Arc<Table>> {
         self.by_text.get(name)
