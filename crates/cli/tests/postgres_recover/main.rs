@@ -1,7 +1,6 @@
 //! A dataset survives what happens to its PostgreSQL servers: the binary, stock servers, ordinary SQL.
 
 mod attaching;
-mod directory;
 mod failover;
 mod restored;
 mod slot;
