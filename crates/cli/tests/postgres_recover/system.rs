@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -92,11 +92,6 @@ impl System {
 
     pub fn path(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// The data directory of a region.
-    pub fn region_directory(&self, region: usize) -> PathBuf {
-        self.path().join("data").join(REGIONS[region])
     }
 
     pub fn prepare(&self) {
