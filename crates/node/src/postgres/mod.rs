@@ -34,12 +34,14 @@ use follow::Follower;
 use history::{Break, Known, Standing};
 use mark::Marks;
 use meet::Meeting;
+use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::Applier;
-use meridian_engine_postgres::capture::{Capture, identify};
+use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
+use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use schema::Schema;
 use session::Session;
@@ -250,15 +252,7 @@ async fn start<'a>(
         // Nothing says where the server stands: every row is looked at.
         _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
     };
-    let capture = Capture::start(
-        &config.server,
-        &config.slot,
-        &config.publication,
-        Reading::after(at),
-        &key,
-        &config.directory.join("spool"),
-    )
-    .await?;
+    let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,
         dataset,
@@ -274,6 +268,22 @@ async fn start<'a>(
         marks,
         times: Times::now(),
     })
+}
+
+/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
+async fn captures(
+    config: &PostgresConfig,
+    at: CapturedAt,
+    key: &TagKey,
+) -> Result<Capture, CaptureError> {
+    let (server, slot) = (&config.server, &config.slot);
+    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
+    let end = Lsn(at.end);
+    if at.is_last {
+        Capture::start(server, slot, publication, end, key, spool).await
+    } else {
+        Capture::start_within(server, slot, publication, end, key, spool).await
+    }
 }
 
 const WRITABLE: &str = "is the data directory writable?";
