@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod parked;
 pub mod prepare;
 mod standing;
 mod status;
@@ -22,6 +23,9 @@ pub enum Verb {
     Attach(attach::Options),
     /// Let a region's server go, and leave nothing behind in it
     Detach(detach::Options),
+    /// Rows that servers can't show, and what becomes of them
+    #[command(subcommand)]
+    Parked(parked::Verb),
 }
 
 pub fn run(verb: &Verb, format: Format) -> CliResult {
@@ -30,5 +34,6 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Status(options) => status::run(options, format),
         Verb::Attach(options) => attach::run(options, format),
         Verb::Detach(options) => detach::run(options, format),
+        Verb::Parked(verb) => parked::run(verb, format),
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
                     }
                 };
                 (status.lag_bytes, status.held_bytes) = (0, 0);
-                (status.rows_dirty, status.rows_parked) = (0, 0);
+                status.rows_dirty = 0;
             });
         }
         // Nothing outside follows the log any more.

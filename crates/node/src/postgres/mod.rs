@@ -14,8 +14,10 @@ mod evidence;
 mod follow;
 mod history;
 mod judge;
+mod lag;
 mod mark;
 mod meet;
+mod parking;
 mod schema;
 mod session;
 mod status;
@@ -25,6 +27,7 @@ mod touched;
 mod trouble;
 
 pub use control::Side;
+pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
@@ -32,6 +35,7 @@ use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
 use history::{Break, Known, Standing};
+use lag::Lag;
 use mark::Marks;
 use meet::Meeting;
 use meridian_engine_postgres::Lsn;
@@ -43,6 +47,7 @@ use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use parking::Parking;
 use schema::Schema;
 use session::Session;
 use std::collections::BTreeMap;
@@ -166,6 +171,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
             tracing::error!(dataset, reason, hint, "not joined to PostgreSQL");
         }
     }
+    status.loses_contact();
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
         status.state = if is_transient {
@@ -241,7 +247,11 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let mut projection = Projection::new(started_at, applier.parked().await?);
+    let parked = applier.parked().await?;
+    let parking = Parking::new(status.parked(), &schema, &parked);
+    let mut projection = Projection::new(started_at, parked);
+    // Whatever kept them out may be mended since.
+    projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
     let follower = match (met, started) {
         (Some((position, dirty)), _) => {
@@ -267,6 +277,9 @@ async fn start<'a>(
         reading: Reading::resume(place.identity, at, seen),
         marks,
         times: Times::now(),
+        parking,
+        capture_lag: Lag::default(),
+        write_lag: Lag::default(),
     })
 }
 
