@@ -290,11 +290,11 @@ fn a_quiet_database_holds_no_wal_while_its_server_is_busy() {
     let busy = run(system.clusters[0].create_database_of("other", "clerk")).unwrap();
     sql(
         &busy,
-        "CREATE TABLE t AS SELECT i, repeat('x', 400) AS x FROM generate_series(1, 100000) i",
+        "CREATE TABLE public.t AS SELECT i, repeat('x', 400) AS x FROM generate_series(1, 100000) i",
     );
     let wal = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::text";
     let before: u64 = ask(server, wal).parse().unwrap();
-    sql(&busy, "UPDATE t SET i = i + 1");
+    sql(&busy, "UPDATE public.t SET i = i + 1");
     let written = ask(server, wal).parse::<u64>().unwrap() - before;
     assert!(written > 32 << 20, "{written} bytes");
     eventually("none of it is held", PATIENCE, || {

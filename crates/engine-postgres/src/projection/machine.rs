@@ -43,6 +43,8 @@ pub(super) struct Issued {
     id: u64,
     rows: BTreeSet<RowName>,
     asked: Option<Asked>,
+    /// What has come or gone since: a row that the batch parks may have waited for it in vain.
+    stirred: BTreeSet<RowName>,
 }
 
 /// Writers that are as good as captured once capture has passed a position.
@@ -192,6 +194,7 @@ impl Projection {
             id: batch.id,
             rows,
             asked: None,
+            stirred: BTreeSet::new(),
         });
         Some(batch)
     }
@@ -339,6 +342,9 @@ impl Projection {
         if is_large {
             self.known.remember_large(xid);
         }
+        for row in &issued.stirred {
+            self.stir(row);
+        }
         if end > self.passed {
             self.written.push_back(Written {
                 xid,
@@ -364,6 +370,9 @@ impl Projection {
     /// What waits for this row is tried again.
     pub(super) fn stir(&mut self, row: &RowName) {
         self.dirty.extend(self.parked.waiting_for(row).cloned());
+        if let Some(issued) = &mut self.issued {
+            issued.stirred.insert(row.clone());
+        }
     }
 
     /// The rows with all that must be in a batch with them.
