@@ -7,6 +7,7 @@
 mod facts;
 mod fingerprint;
 mod load;
+mod movement;
 mod order;
 mod queries;
 mod selection;
@@ -18,6 +19,7 @@ pub use facts::{
 };
 pub use fingerprint::Fingerprint;
 pub use load::Catalog;
+pub use movement::Movement;
 pub use selection::Selection;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,8 @@ pub struct Column {
     pub is_counter: bool,
     /// `GENERATED ALWAYS AS IDENTITY`: inserts must say OVERRIDING SYSTEM VALUE.
     pub is_identity_always: bool,
+    /// What rows have in it that are older than the column; NULL where `None`.
+    pub missing: Option<String>,
 }
 
 /// A unique constraint or index.

@@ -112,8 +112,12 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
         serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
     let mut values = Values::with_capacity(table.columns.len());
     for column in &table.columns {
-        // A column that came later is NULL in rows from before.
+        // A row from before the column.
         let value = match object.remove(&column.name) {
+            None if column.missing.is_some() => {
+                values.push(column.missing.clone());
+                continue;
+            }
             None if column.is_nullable => serde_json::Value::Null,
             None => return Err(columns(&column.name)),
             Some(value) => value,
@@ -143,6 +147,7 @@ mod tests {
             is_nullable: true,
             is_counter,
             is_identity_always: false,
+            missing: None,
         };
         Table {
             name: TableName {

@@ -18,6 +18,17 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// That of several tables together, whatever their order.
+    #[must_use]
+    pub fn of<'t>(tables: impl IntoIterator<Item = &'t TableFacts>) -> Self {
+        let mut each: Vec<u64> = tables.into_iter().map(|it| it.fingerprint().0).collect();
+        each.sort_unstable();
+        let bytes: Vec<u8> = each.into_iter().flat_map(u64::to_le_bytes).collect();
+        Self(xxh3_64(&bytes))
+    }
+}
+
 impl TableFacts {
     /// The fingerprint of its shape.
     #[must_use]

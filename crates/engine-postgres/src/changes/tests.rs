@@ -32,6 +32,7 @@ fn schema(strategy: Strategy, counter: bool) -> Schema {
         is_nullable: true,
         is_counter,
         is_identity_always: false,
+        missing: None,
     };
     let table = Table {
         name: name(),

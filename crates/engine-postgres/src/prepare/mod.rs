@@ -26,6 +26,6 @@ mod trigger;
 pub use apply::{ApplyError, apply};
 pub use compare::compare;
 pub use finding::{Finding, Status};
-pub use judge::{Plan, findings, replicable};
+pub use judge::{Plan, findings, refusals, replicable};
 pub use sequence::{Floors, SLOTS, places};
 pub use survey::{Survey, survey};

@@ -24,6 +24,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use meridian_engine_postgres::server::connect;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,6 +39,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// After a stop, it works if nothing has stopped it again for so long.
+const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,9 @@ pub(super) struct Conductor<'a> {
 
 /// When things were done last.
 pub(super) struct Times {
+    begun: Instant,
+    /// Whether it is known to work.
+    works: bool,
     noted: Instant,
     horizon: Option<Instant>,
     retried_parked: Instant,
@@ -74,6 +80,8 @@ impl Times {
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
+            works: false,
             noted: now,
             horizon: None,
             retried_parked: now,
@@ -92,11 +100,28 @@ impl Conductor<'_> {
         }
     }
 
-    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+    /// It works. Where it stood still before, that takes some proof: what stopped it may come again
+    /// at once.
+    async fn works(&mut self) -> Result<(), Trouble> {
+        if self.times.works {
+            return Ok(());
+        }
+        self.times.works = true;
+        self.session.announce(self.schema.fingerprint()).await?;
         self.status.change(|status| {
             status.state = PostgresState::Running;
             (status.reason, status.hint) = (None, None);
         });
+        Ok(())
+    }
+
+    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+        let watcher = connect(&self.config.server, "watch").await?;
+        let watching = self.schema.clone().changed(watcher, self.config.clone());
+        tokio::pin!(watching);
+        if self.status.now().state != PostgresState::Stopped {
+            self.works().await?;
+        }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -114,6 +139,7 @@ impl Conductor<'_> {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
                 _ = ticks.tick() => self.tick().await?,
+                trouble = &mut watching => return Err(trouble),
             }
         }
     }
@@ -255,6 +281,7 @@ impl Conductor<'_> {
         self.times.paused_until = None;
         match &outcome {
             Outcome::Committed { .. } => {
+                self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
                     status.projections += 1;
@@ -289,6 +316,9 @@ impl Conductor<'_> {
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
+        if now.duration_since(self.times.begun) >= PROOF {
+            self.works().await?;
+        }
         if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
             let note = self.reading.note();
             self.log(vec![note]).await?;
@@ -301,9 +331,6 @@ impl Conductor<'_> {
             let (xid, read_at) = self.session.horizon().await?;
             self.projection.horizon_candidate(xid, read_at);
             self.describe().await?;
-            if self.session.schema(self.config).await? != self.schema {
-                return Err(Trouble::passing("the server's tables were changed"));
-            }
         }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;

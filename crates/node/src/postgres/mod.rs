@@ -79,8 +79,11 @@ pub(crate) async fn look_after(
         });
         let trouble = match start(&config, &dataset, &status).await {
             Ok(conductor) => {
-                pause = PAUSE_MIN;
-                conductor.run().await
+                let trouble = conductor.run().await;
+                if status.now().state == PostgresState::Running {
+                    pause = PAUSE_MIN;
+                }
+                trouble
             }
             Err(trouble) => trouble,
         };

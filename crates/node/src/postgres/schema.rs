@@ -1,27 +1,45 @@
-//! The tables that replicate, as the server has them now.
+//! The tables that replicate, as the server has them now, and the watch for changes of them.
+//!
+//! The whole catalog is read when a connection begins, and again when something in it moved: that is
+//! one cheap question a second on a connection of its own, so that capture waits for neither.
 
 use super::PostgresConfig;
 use super::trouble::Trouble;
-use meridian_engine_postgres::catalog::{Catalog, Table, TableName};
+use meridian_engine_postgres::Lsn;
+use meridian_engine_postgres::catalog::{Catalog, Fingerprint, Movement, Table, TableName};
 use meridian_engine_postgres::changes::Tables;
 use meridian_topology::Strategy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Client;
 
+/// How often it is asked whether the tables changed.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// The tables, and how writes to them merge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Schema {
     tables: BTreeMap<TableName, Arc<Table>>,
     by_text: BTreeMap<String, Arc<Table>>,
     parents_first: Vec<TableName>,
     strategy: Strategy,
     strategies: BTreeMap<String, Strategy>,
+    fingerprint: Fingerprint,
+    /// The tables are at least as new as what is in the WAL before here.
+    as_of: Lsn,
 }
 
 impl Schema {
     /// The tables of the configuration that the publication has, as the server describes them now.
     pub(super) async fn load(client: &Client, config: &PostgresConfig) -> Result<Self, Trouble> {
+        let row = client
+            .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+            .await?;
+        let as_of: &str = row.try_get(0)?;
+        let as_of = as_of
+            .parse()
+            .map_err(|_| Trouble::passing(format!("the server answered {as_of:?}")))?;
         let catalog = Catalog::load(client, &config.selection).await?;
         let query = "SELECT schemaname::text, tablename::text FROM pg_catalog.pg_publication_tables \
                      WHERE pubname = $1";
@@ -32,13 +50,21 @@ impl Schema {
                 name: row.try_get(1)?,
             });
         }
-        Ok(Self::of(&catalog, &published, config))
+        Ok(Self::of(&catalog, &published, config, as_of))
     }
 
-    fn of(catalog: &Catalog, published: &BTreeSet<TableName>, config: &PostgresConfig) -> Self {
+    fn of(
+        catalog: &Catalog,
+        published: &BTreeSet<TableName>,
+        config: &PostgresConfig,
+        as_of: Lsn,
+    ) -> Self {
         let (strategy, strategies) = (config.strategy, config.strategies.clone());
-        let tables = catalog.tables().map(|facts| Arc::new(facts.table.clone()));
-        let tables = tables.filter(|table| published.contains(&table.name));
+        let replicating = || {
+            let tables = catalog.tables();
+            tables.filter(|facts| published.contains(&facts.table.name))
+        };
+        let tables = replicating().map(|facts| Arc::new(facts.table.clone()));
         let tables: Vec<_> = tables.collect();
         Self {
             by_text: tables
@@ -52,7 +78,51 @@ impl Schema {
             parents_first: catalog.parents_first().into_iter().cloned().collect(),
             strategy,
             strategies,
+            fingerprint: Fingerprint::of(replicating()),
+            as_of,
         }
+    }
+
+    /// Whether another reading found the same.
+    fn is_same(&self, other: &Self) -> bool {
+        self.tables == other.tables && self.parents_first == other.parents_first
+    }
+
+    /// What tells these tables from others.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether a transaction that ended here may be newer than these tables.
+    pub(super) fn may_be_older_than(&self, end: Lsn) -> bool {
+        self.as_of < end
+    }
+
+    /// Waits until the tables are others, or can't be asked for.
+    pub(super) async fn changed(self, client: Client, config: PostgresConfig) -> Trouble {
+        let mut moved = None;
+        loop {
+            match self.look(&client, &config, &mut moved).await {
+                Ok(false) => tokio::time::sleep(WATCH_EVERY).await,
+                Ok(true) => return Trouble::passing("the server's tables were changed"),
+                Err(trouble) => return trouble,
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        client: &Client,
+        config: &PostgresConfig,
+        moved: &mut Option<Movement>,
+    ) -> Result<bool, Trouble> {
+        let now = Movement::read(client).await?;
+        if moved.as_ref() == Some(&now) {
+            return Ok(false);
+        }
+        // What moved is noted first: what changes while the catalog is read moves it again.
+        *moved = Some(now);
+        Ok(!Self::load(client, config).await?.is_same(self))
     }
 
     /// The tables, each after those that its foreign keys point to.
