@@ -42,7 +42,8 @@ fn refused(system: &Local, name: &str, sql: &str, said: &[&str]) {
 }
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, item text NOT NULL, price int);
-    CREATE TABLE gone (id serial PRIMARY KEY, what text);";
+    CREATE TABLE gone (id serial PRIMARY KEY, what text);
+    CREATE TABLE empty (id int PRIMARY KEY);";
 
 #[test]
 fn a_migration_is_in_every_region_and_captured_when_it_returns() {
@@ -132,7 +133,15 @@ fn what_cannot_work_while_regions_differ_is_refused(system: &Local) {
     refused(
         "ALTER TABLE orders ADD COLUMN c int NOT NULL",
         &[
-            "public.orders",
+            "line 1",
+            "contains null values",
+            "SET NOT NULL in a later step",
+        ],
+    );
+    refused(
+        "ALTER TABLE empty ADD COLUMN c int NOT NULL",
+        &[
+            "public.empty",
             "column c is added NOT NULL without DEFAULT",
             "nothing was done",
         ],

@@ -6,6 +6,7 @@
 
 mod facts;
 mod fingerprint;
+mod history;
 mod load;
 mod movement;
 mod order;
@@ -18,11 +19,13 @@ pub use facts::{
     Action, ColumnFacts, Identity, Kind, Partition, Privileges, Sequence, TableFacts, Trigger,
 };
 pub use fingerprint::Fingerprint;
+pub use history::{Became, COLUMNS_TABLE_SQL, History, Noted};
 pub use load::Catalog;
 pub use movement::Movement;
 pub use selection::Selection;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A table's name.
@@ -54,6 +57,8 @@ pub struct Table {
     pub unique: Vec<Unique>,
     /// The foreign keys that point from this table to others.
     pub references: Vec<ForeignKey>,
+    /// What became of columns that are not there any more, by their names: rows from before have them.
+    pub former: BTreeMap<String, Became>,
 }
 
 /// A column.

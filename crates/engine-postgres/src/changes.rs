@@ -10,8 +10,8 @@
 //! The old values that differences need come with full replica identity; without it a change of a
 //! counter, or of a row whose large value was left alone, is refused with what to do.
 
-use crate::capture::{Datum, Relation, RowChange, Tuple};
-use crate::catalog::{Table, TableName};
+use crate::capture::{Datum, Relation, RelationColumn, RowChange, Tuple};
+use crate::catalog::{Became, Table, TableName};
 use crate::document::{self, Values};
 use meridian_model::{Change, Edit, Operation, Strategy};
 use std::collections::HashMap;
@@ -308,7 +308,13 @@ impl Shape {
             table: table.name.clone(),
             what,
         };
-        let place = |name: &str| relation.columns.iter().position(|it| it.name == name);
+        let place = |name: &str| {
+            let is_it = |it: &RelationColumn| match table.former.get(&it.name) {
+                Some(Became::Column(now)) => now == name,
+                _ => it.name == name,
+            };
+            relation.columns.iter().position(is_it)
+        };
         let places =
             table
                 .columns
@@ -320,9 +326,15 @@ impl Shape {
                     (None, None) => Err(differs(format!("column {} is gone", column.name))),
                 });
         let places: Vec<_> = places.collect::<Result<_, _>>()?;
-        let is_known = |name: &str| table.columns.iter().any(|column| column.name == name);
+        let is_known = |name: &str| {
+            table.columns.iter().any(|column| column.name == name)
+                || table.former.contains_key(name)
+        };
         if let Some(new) = relation.columns.iter().find(|it| !is_known(&it.name)) {
-            return Err(differs(format!("column {} is new", new.name)));
+            return Err(differs(format!(
+                "rows have a column {}, which it doesn't have",
+                new.name
+            )));
         }
         Ok(Some(Self { table, places }))
     }

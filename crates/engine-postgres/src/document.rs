@@ -6,7 +6,7 @@
 //! postgres, `bytea_output` hex, `extra_float_digits` 3, time zone UTC), `null` for NULL, and a JSON
 //! integer for a counter, so that differences add up.
 
-use crate::catalog::Table;
+use crate::catalog::{Became, Table};
 
 /// A row's values by column, in the table's order; `None` is NULL.
 pub type Values = Vec<Option<String>>;
@@ -22,8 +22,11 @@ pub enum DocumentError {
         /// What is wrong.
         reason: String,
     },
-    /// It has a column that the table lacks, or lacks one.
-    #[error("the document of a row of {table} and the table differ in column {column}")]
+    /// It has a column that the table lacks, or lacks one that takes no NULL.
+    #[error(
+        "column {column} of table {table} is not in every region: rows of another region and this \
+         server's table differ in it"
+    )]
     Columns {
         /// The table.
         table: String,
@@ -110,6 +113,7 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
     };
     let mut object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
+    renew(table, &mut object);
     let mut values = Values::with_capacity(table.columns.len());
     for column in &table.columns {
         // A row from before the column.
@@ -132,6 +136,20 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
     match object.keys().next() {
         None => Ok(values),
         Some(column) => Err(columns(column)),
+    }
+}
+
+/// Brings a row from before columns were renamed or dropped to what they are called now.
+fn renew(table: &Table, object: &mut serde_json::Map<String, serde_json::Value>) {
+    for (name, became) in &table.former {
+        let Some(value) = object.remove(name) else {
+            continue;
+        };
+        if let Became::Column(now) = became
+            && !object.contains_key(now)
+        {
+            object.insert(now.clone(), value);
+        }
     }
 }
 
@@ -162,6 +180,7 @@ mod tests {
             key: key.to_vec(),
             unique: Vec::new(),
             references: Vec::new(),
+            former: std::collections::BTreeMap::new(),
         }
     }
 
@@ -181,6 +200,27 @@ mod tests {
         }
         let document = document(&table, &vec![text("1"), text("x"), text("3")]);
         assert_eq!(document, r#"{"a":"1","b":"x","n":3}"#);
+    }
+
+    #[test]
+    fn a_row_from_before_the_table_was_altered_is_what_it_is_now() {
+        let mut table = table(&[0]);
+        let old = r#"{"a":"1","was":"x","gone":"y"}"#;
+        let refused = values(&table, old).unwrap_err().to_string();
+        assert!(
+            refused.contains("column gone of table public.t"),
+            "{refused}"
+        );
+        table.columns[2].missing = text("0");
+        table.columns[2].is_nullable = false;
+        let was = ("was".to_owned(), Became::Column("b".to_owned()));
+        let gone = ("gone".to_owned(), Became::Gone);
+        table.former = [was, gone].into();
+        let now = vec![text("1"), text("x"), text("0")];
+        assert_eq!(values(&table, old), Ok(now.clone()));
+        // What was written under the new name counts.
+        let both = r#"{"a":"1","b":"x","was":"y"}"#;
+        assert_eq!(values(&table, both), Ok(now));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::output::{self, Format};
 use crate::postgres::access::Access;
 use clap::Args;
 use meridian_engine_postgres::prepare::{
-    ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, places, survey,
+    ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, note_columns,
+    places, survey,
 };
 use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
 use meridian_topology::{Dataset, Topology};
@@ -260,7 +261,10 @@ impl<'t> Work<'t> {
                     place: places.get(region).copied().unwrap_or_default(),
                     ..self.servers[region].plan.clone()
                 };
-                (region.clone(), findings(survey, &plan, &floors))
+                let mut found = findings(survey, &plan, &floors);
+                let all = (surveys.len() == self.servers.len()).then_some(surveys);
+                found.push(note_columns(survey, &plan, all));
+                (region.clone(), found)
             })
             .collect()
     }

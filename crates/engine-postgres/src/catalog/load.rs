@@ -151,6 +151,7 @@ fn table(row: &Row) -> TableFacts {
             key: Vec::new(),
             unique: Vec::new(),
             references: Vec::new(),
+            former: std::collections::BTreeMap::new(),
         },
         oid: row.get(0),
         kind: match letter(row, 3) {

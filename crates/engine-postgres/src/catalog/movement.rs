@@ -41,6 +41,9 @@ SELECT 8, pg_catalog.count(*), COALESCE(pg_catalog.sum(y.xmin::text::int8), 0)::
 FROM pg_catalog.pg_type y WHERE y.oid >= 16384 AND y.typtype IN ('d', 'e')
 ORDER BY 1";
 
+const COLUMNS: &str = "SELECT pg_catalog.count(*), \
+    COALESCE(pg_catalog.sum(c.xmin::text::int8), 0)::int8 FROM meridian.columns c";
+
 impl Movement {
     /// Asks for it.
     ///
@@ -49,7 +52,12 @@ impl Movement {
     pub async fn read(client: &Client) -> Result<Self, ServerError> {
         let rows = client.query(MOVEMENT, &[]).await?;
         let rows = rows.iter().map(|row| (row.get(1), row.get(2)));
-        Ok(Self(rows.collect()))
+        let mut moved: Vec<(i64, i64)> = rows.collect();
+        if super::history::is_readable(client).await? {
+            let row = client.query_one(COLUMNS, &[]).await?;
+            moved.push((row.get(0), row.get(1)));
+        }
+        Ok(Self(moved))
     }
 }
 

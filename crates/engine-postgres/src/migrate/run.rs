@@ -9,6 +9,7 @@ use crate::server::{ServerError, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// A migration that doesn't go on.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,18 @@ impl MigrateError {
             Self::Rows { .. } => {
                 Some("give the rows a step of their own: a line `-- step` before and after")
             }
+            Self::Statement { source, .. }
+                if source.code() == Some(&SqlState::NOT_NULL_VIOLATION) =>
+            {
+                Some(
+                    "give the column a DEFAULT, or let it take NULL, fill it in a step of rows, and \
+                     SET NOT NULL in a later step",
+                )
+            }
+            Self::Statement { source, .. } if source.trouble() == Trouble::Statement => Some(
+                "nothing of this step was done here; mend the file (under another name, if a region has \
+                 run a step of it)",
+            ),
             _ => match self.said()?.trouble() {
                 Trouble::Permission => {
                     Some("run it as the tables' owner: --user and --password-file")

@@ -70,7 +70,8 @@ pub(super) struct Times {
     works: bool,
     noted: Instant,
     horizon: Option<Instant>,
-    retried_parked: Instant,
+    /// Not yet: the tables may be others than when rows were parked.
+    retried_parked: Option<Instant>,
     /// Nothing is projected before this: something was in the way.
     paused_until: Option<Instant>,
     pause: Duration,
@@ -84,7 +85,7 @@ impl Times {
             works: false,
             noted: now,
             horizon: None,
-            retried_parked: now,
+            retried_parked: None,
             paused_until: None,
             pause: PAUSE_MIN,
         }
@@ -228,6 +229,9 @@ impl Conductor<'_> {
         let position = snapshot.position().map_err(unreadable)?;
         for row in self.follower.follow(position)? {
             if self.schema.named(&row.table).is_none() {
+                if self.schema.is_gone(&row.table) {
+                    continue;
+                }
                 let reason = format!(
                     "other regions replicate table {}, this server doesn't",
                     row.table
@@ -332,8 +336,9 @@ impl Conductor<'_> {
             self.projection.horizon_candidate(xid, read_at);
             self.describe().await?;
         }
-        if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
-            self.times.retried_parked = now;
+        let retried = self.times.retried_parked;
+        if retried.is_none_or(|at| now.duration_since(at) >= RETRY_PARKED_EVERY) {
+            self.times.retried_parked = Some(now);
             self.projection.retry_parked();
         }
         Ok(())

@@ -6,7 +6,9 @@
 use super::PostgresConfig;
 use super::trouble::Trouble;
 use meridian_engine_postgres::Lsn;
-use meridian_engine_postgres::catalog::{Catalog, Fingerprint, Movement, Table, TableName};
+use meridian_engine_postgres::catalog::{
+    Catalog, Fingerprint, History, Movement, Table, TableName,
+};
 use meridian_engine_postgres::changes::Tables;
 use meridian_topology::Strategy;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,8 @@ pub(super) struct Schema {
     fingerprint: Fingerprint,
     /// The tables are at least as new as what is in the WAL before here.
     as_of: Lsn,
+    /// What became of columns and tables that were there.
+    history: History,
 }
 
 impl Schema {
@@ -50,12 +54,23 @@ impl Schema {
                 name: row.try_get(1)?,
             });
         }
-        Ok(Self::of(&catalog, &published, config, as_of))
+        for facts in catalog.tables() {
+            let table = &facts.table;
+            if table.key.is_empty() && published.contains(&table.name) {
+                let reason = format!("table {} has no primary key any more", table.name);
+                let hint =
+                    "give it the key that it has in the other regions: it goes on by itself then";
+                return Err(Trouble::lasting(reason, hint));
+            }
+        }
+        let history = History::load(client).await?.unwrap_or_default();
+        Ok(Self::of(&catalog, &published, &history, config, as_of))
     }
 
     fn of(
         catalog: &Catalog,
         published: &BTreeSet<TableName>,
+        history: &History,
         config: &PostgresConfig,
         as_of: Lsn,
     ) -> Self {
@@ -64,7 +79,11 @@ impl Schema {
             let tables = catalog.tables();
             tables.filter(|facts| published.contains(&facts.table.name))
         };
-        let tables = replicating().map(|facts| Arc::new(facts.table.clone()));
+        let tables = replicating().map(|facts| {
+            let former = history.former(&facts.table);
+            let table = facts.table.clone();
+            Arc::new(Table { former, ..table })
+        });
         let tables: Vec<_> = tables.collect();
         Self {
             by_text: tables
@@ -80,12 +99,20 @@ impl Schema {
             strategies,
             fingerprint: Fingerprint::of(replicating()),
             as_of,
+            history: history.clone(),
         }
+    }
+
+    /// Whether no region has the table any more.
+    pub(super) fn is_gone(&self, table: &str) -> bool {
+        self.history.is_gone(table)
     }
 
     /// Whether another reading found the same.
     fn is_same(&self, other: &Self) -> bool {
-        self.tables == other.tables && self.parents_first == other.parents_first
+        self.tables == other.tables
+            && self.parents_first == other.parents_first
+            && self.history == other.history
     }
 
     /// What tells these tables from others.
