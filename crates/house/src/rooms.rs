@@ -21,10 +21,12 @@ pub const ROOMS: &[Room] = &[
     at("model", &[]),
     at("link", &[]),
     at("house", &[]),
+    at("dns", &[]),
     at("merge", &["model"]),
     at("log", &["model"]),
     at("topology", &["model"]),
     at("check", &["model"]),
+    at("health", &["model"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("engine-postgres", &["model", "topology"]),
@@ -72,6 +74,7 @@ pub const PURE: &[&str] = &[
     "replicate",
     "engine-kv",
     "sim",
+    "health",
 ];
 
 /// The room of this name.
