@@ -30,8 +30,8 @@ fn stops(system: &Local, region: usize, words: &[&str]) {
 }
 
 fn all_run(system: &Local) {
-    for region in 0..3 {
-        eventually(&format!("{} runs", REGIONS[region]), PATIENCE, || {
+    for (region, name) in REGIONS.iter().enumerate() {
+        eventually(&format!("{name} runs"), PATIENCE, || {
             (system.standing(region)["state"] == "running").then_some(())
         });
     }

@@ -18,13 +18,12 @@ fn a_server_that_dies_is_started_again_and_tables_made_under_way_replicate() {
     let system = Local::start(35_000, &[]);
 
     // No step is needed beside CREATE TABLE, whatever is written before it is noticed.
-    for region in 0..3 {
+    for (region, name) in REGIONS.iter().enumerate() {
         system.sql(
             region,
             &format!(
                 "CREATE TABLE made (id int PRIMARY KEY, by text);
-                 INSERT INTO made VALUES ({region}, '{}')",
-                REGIONS[region]
+                 INSERT INTO made VALUES ({region}, '{name}')"
             ),
         );
     }
