@@ -32,7 +32,12 @@ struct Seen {
 impl Plan {
     /// Everything as asked.
     pub(super) fn plain(rows: &Rows) -> Self {
+        let lacks = |number: usize| {
+            let column = rows.get(number).lacks.clone()?;
+            Some((number, Hindrance::Incomplete { column }))
+        };
         Self {
+            out: (0..rows.len()).filter_map(lacks).collect(),
             deleted: (0..rows.len())
                 .filter(|number| rows.get(*number).values.is_none())
                 .collect(),

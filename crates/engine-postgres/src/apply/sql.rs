@@ -185,13 +185,15 @@ pub(super) fn same(table: &Table) -> String {
     text
 }
 
-/// A unique index: expressions over the columns by name.
+/// A unique index or an exclusion constraint: expressions over the columns by name.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     pub(super) name: String,
     pub(super) expressions: Vec<String>,
     pub(super) predicate: Option<String>,
     pub(super) nulls_not_distinct: bool,
+    /// What an exclusion constraint compares the expressions with; none where equality excludes.
+    pub(super) operators: Vec<String>,
 }
 
 impl Index {
@@ -210,13 +212,17 @@ impl Index {
     }
 
     fn equal(&self) -> String {
-        let operator = if self.nulls_not_distinct {
+        let equal = if self.nulls_not_distinct {
             "IS NOT DISTINCT FROM"
         } else {
             "="
         };
+        let operator = |number: usize| self.operators.get(number).map_or(equal, String::as_str);
         let parts: Vec<String> = (0..self.expressions.len())
-            .map(|number| format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\""))
+            .map(|number| {
+                let operator = operator(number);
+                format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\"")
+            })
             .collect();
         parts.join(" AND ")
     }

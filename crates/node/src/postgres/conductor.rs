@@ -13,7 +13,7 @@
 //! noted in the log too before the slot may forget the tag.
 
 use super::PostgresConfig;
-use super::captured::Reading;
+use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::schema::Schema;
@@ -168,10 +168,14 @@ impl Conductor<'_> {
                 self.ended(writing, applier, outcome).await?;
             }
             let mut tables = None;
-            if Reading::needs_tables(&transaction)? {
+            let statements = Reading::emptying(&transaction)?;
+            if statements > 0 {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
-                tables = Some(self.dataset.tables().snapshot());
+                tables = Some(Emptied {
+                    tables: self.dataset.tables().snapshot(),
+                    statements,
+                });
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
             let read = self

@@ -23,7 +23,7 @@ use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
 use meridian_engine_postgres::apply::Applier;
-use meridian_engine_postgres::capture::{Capture, ServerPlace, identify};
+use meridian_engine_postgres::capture::{Capture, CaptureError, ServerPlace, identify};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
@@ -159,15 +159,7 @@ async fn start<'a>(
         // Nothing says where the server stands: every row is looked at.
         _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
     };
-    let capture = Capture::start(
-        &config.server,
-        &config.slot,
-        &config.publication,
-        Reading::after(at),
-        &key,
-        &config.directory.join("spool"),
-    )
-    .await?;
+    let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,
         dataset,
@@ -181,6 +173,22 @@ async fn start<'a>(
         reading: Reading::resume(place.identity, at, seen),
         times: Times::now(),
     })
+}
+
+/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
+async fn captures(
+    config: &PostgresConfig,
+    at: CapturedAt,
+    key: &TagKey,
+) -> Result<Capture, CaptureError> {
+    let (server, slot) = (&config.server, &config.slot);
+    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
+    let end = Lsn(at.end);
+    if at.is_last {
+        Capture::start(server, slot, publication, end, key, spool).await
+    } else {
+        Capture::start_within(server, slot, publication, end, key, spool).await
+    }
 }
 
 const WRITABLE: &str = "is the data directory writable?";
