@@ -8,7 +8,9 @@ mod output;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use commands::{catch_up, durable_writes, idle_memory, restart, scale, visible_latency};
+use commands::{
+    catch_up, durable_writes, idle_memory, restart, scale, steer_decision, visible_latency,
+};
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +64,8 @@ enum Command {
     Restart(restart::Options),
     /// What a write costs as rows, regions and values grow
     Scale(scale::Options),
+    /// Nanoseconds to decide where a client goes
+    SteerDecision(steer_decision::Options),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +110,7 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::ConstantServer(options) => durable_writes::floor::serve(options).await,
         Command::Restart(options) => restart::run(common, options).await,
         Command::Scale(options) => scale::run(common, options).await,
+        Command::SteerDecision(options) => steer_decision::run(common, options),
     }
 }
 

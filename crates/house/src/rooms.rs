@@ -27,6 +27,7 @@ pub const ROOMS: &[Room] = &[
     at("topology", &["model"]),
     at("check", &["model"]),
     at("health", &["model"]),
+    at("steer", &["model", "topology", "health"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("engine-postgres", &["model", "topology"]),
@@ -57,7 +58,7 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model"]),
+    at("bench", &["model", "topology", "steer"]),
     at("flights", &["model", "bench"]),
 ];
 
@@ -75,6 +76,7 @@ pub const PURE: &[&str] = &[
     "engine-kv",
     "sim",
     "health",
+    "steer",
 ];
 
 /// The room of this name.
