@@ -395,8 +395,11 @@ fn published(survey: &Survey) -> Fingerprint {
     let publication = survey.publication.as_ref();
     let names = publication.map(|it| it.tables.as_slice());
     let is_published = |name: &TableName| names.unwrap_or_default().contains(name);
-    let tables = survey.catalog.tables();
-    Fingerprint::of(tables.filter(|facts| is_published(&facts.table.name)))
+    let tables = survey.catalog.tables().filter(|facts| {
+        let table = &facts.table;
+        is_published(&table.name) && !table.key.is_empty()
+    });
+    Fingerprint::of(tables)
 }
 
 fn is_of_table(finding: &Finding) -> bool {

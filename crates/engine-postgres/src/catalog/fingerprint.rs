@@ -9,7 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What two regions' tables have in common if rows of one fit into the other: names, types, order
 /// and nullability of the columns, which are counters, the key, unique indexes and foreign keys.
 /// Names of indexes and constraints, defaults and owners may differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Fingerprint(pub u64);
 
 impl fmt::Display for Fingerprint {

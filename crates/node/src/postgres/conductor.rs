@@ -16,6 +16,8 @@ use super::PostgresConfig;
 use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
+use super::lag::Lag;
+use super::parking::{Parking, conflict};
 use super::schema::Schema;
 use super::session::Session;
 use super::status::{PostgresState, SharedStatus};
@@ -23,7 +25,7 @@ use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
-use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
 use meridian_engine_postgres::server::connect;
 use std::convert::Infallible;
 use std::future::Future;
@@ -61,6 +63,9 @@ pub(super) struct Conductor<'a> {
     pub(super) projection: Projection,
     pub(super) reading: Reading,
     pub(super) times: Times,
+    pub(super) parking: Parking,
+    pub(super) capture_lag: Lag,
+    pub(super) write_lag: Lag,
 }
 
 /// When things were done last.
@@ -70,8 +75,7 @@ pub(super) struct Times {
     works: bool,
     noted: Instant,
     horizon: Option<Instant>,
-    /// Not yet: the tables may be others than when rows were parked.
-    retried_parked: Option<Instant>,
+    retried_parked: Instant,
     /// Nothing is projected before this: something was in the way.
     paused_until: Option<Instant>,
     pause: Duration,
@@ -85,7 +89,7 @@ impl Times {
             works: false,
             noted: now,
             horizon: None,
-            retried_parked: None,
+            retried_parked: now,
             paused_until: None,
             pause: PAUSE_MIN,
         }
@@ -219,6 +223,8 @@ impl Conductor<'_> {
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
     async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
+        let asked = self.parking.asked();
+        self.projection.touched(asked);
         let is_paused = self
             .times
             .paused_until
@@ -261,6 +267,7 @@ impl Conductor<'_> {
         }
         let (id, hold) = (batch.id, batch.hold.clone());
         let projected = self.projection.projected(batch, position, seen, shown);
+        self.parking.begins(&projected);
         let Some(mut applier) = self.applier.take() else {
             return Err(Trouble::passing("the connection that writes is gone"));
         };
@@ -288,7 +295,9 @@ impl Conductor<'_> {
         let outcome = outcome?;
         self.times.paused_until = None;
         match &outcome {
-            Outcome::Committed { .. } => {
+            Outcome::Committed { parked, .. } => {
+                let news = self.parking.ended(parked);
+                self.list(&news)?;
                 self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
@@ -317,6 +326,20 @@ impl Conductor<'_> {
         Ok(())
     }
 
+    /// Has conflicts listed between rows that exclude each other.
+    fn list(&self, news: &[&Parked]) -> Result<(), Trouble> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let tables = self.dataset.tables().snapshot();
+        let mut conflicts = Vec::new();
+        for parked in news {
+            conflicts.extend(conflict(&tables, parked).map_err(unreadable)?);
+        }
+        self.dataset.send(Input::Note { conflicts });
+        Ok(())
+    }
+
     fn pause(&mut self) {
         self.times.paused_until = Some(Instant::now() + self.times.pause);
         self.times.pause = (self.times.pause * 2).min(PAUSE_MAX);
@@ -340,25 +363,36 @@ impl Conductor<'_> {
             self.projection.horizon_candidate(xid, read_at);
             self.describe().await?;
         }
-        let retried = self.times.retried_parked;
-        if retried.is_none_or(|at| now.duration_since(at) >= RETRY_PARKED_EVERY) {
-            self.times.retried_parked = Some(now);
+        if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
+            self.times.retried_parked = now;
             self.projection.retry_parked();
         }
         Ok(())
     }
 
-    async fn describe(&self) -> Result<(), Trouble> {
+    async fn describe(&mut self) -> Result<(), Trouble> {
         let wal = self.session.wal(&self.config.slot).await?;
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
+        let now = Instant::now();
+        let uncaptured = self.capture_lag.look(wal.written.0, captured.0, now);
+        let is_shown = self.projection.dirty_rows() == 0;
+        let followed = self.follower.position().0;
+        let reached = if is_shown {
+            followed
+        } else {
+            shown.unwrap_or_default()
+        };
+        let unwritten = self
+            .write_lag
+            .look(self.dataset.log().end().0, reached, now);
+        self.status.waits_since(uncaptured, unwritten);
         self.status.change(|status| {
             status.captured = captured.to_string();
             status.written = wal.written.to_string();
             status.lag_bytes = wal.written.0.saturating_sub(captured.0);
             status.held_bytes = wal.held_bytes;
             status.rows_dirty = self.projection.dirty_rows() as u64;
-            status.rows_parked = self.projection.parked().count() as u64;
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });

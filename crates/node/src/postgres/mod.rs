@@ -9,6 +9,8 @@ mod captured;
 mod compare;
 mod conductor;
 mod follow;
+mod lag;
+mod parking;
 mod schema;
 mod session;
 mod status;
@@ -16,12 +18,14 @@ mod taken;
 mod touched;
 mod trouble;
 
+pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
+use lag::Lag;
 use meridian_engine_postgres::apply::Applier;
 use meridian_engine_postgres::capture::{Capture, CaptureError, ServerPlace, identify};
 use meridian_engine_postgres::catalog::Selection;
@@ -31,6 +35,7 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use parking::Parking;
 use schema::Schema;
 use session::Session;
 use std::collections::BTreeMap;
@@ -108,6 +113,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
             tracing::error!(dataset, reason, hint, "not joined to PostgreSQL");
         }
     }
+    status.loses_contact();
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
         status.state = if is_transient {
@@ -130,6 +136,7 @@ async fn start<'a>(
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
+    schema.must_have_keys(&taken)?;
     let (at, seen) = match dataset.captured().await {
         Some((at, seen)) if !attach::is_unfinished(at) => {
             is_same(place, at)?;
@@ -153,7 +160,11 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let mut projection = Projection::new(started_at, applier.parked().await?);
+    let parked = applier.parked().await?;
+    let parking = Parking::new(status.parked(), &schema, &parked);
+    let mut projection = Projection::new(started_at, parked);
+    // Whatever kept them out may be mended since.
+    projection.retry_parked();
     let follower = match position.map(|tag| Follower::start(dataset, tag.position)) {
         Some(Ok(follower)) => follower,
         // Nothing says where the server stands: every row is looked at.
@@ -172,6 +183,9 @@ async fn start<'a>(
         projection,
         reading: Reading::resume(place.identity, at, seen),
         times: Times::now(),
+        parking,
+        capture_lag: Lag::default(),
+        write_lag: Lag::default(),
     })
 }
 

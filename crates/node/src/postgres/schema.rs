@@ -4,6 +4,7 @@
 //! one cheap question a second on a connection of its own, so that capture waits for neither.
 
 use super::PostgresConfig;
+use super::taken::Taken;
 use super::trouble::Trouble;
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::catalog::{
@@ -20,7 +21,7 @@ use tokio_postgres::Client;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// The tables, and how writes to them merge.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Schema {
     tables: BTreeMap<TableName, Arc<Table>>,
     by_text: BTreeMap<String, Arc<Table>>,
@@ -32,6 +33,8 @@ pub(super) struct Schema {
     as_of: Lsn,
     /// What became of columns and tables that were there.
     history: History,
+    /// Tables that are published and have no primary key.
+    keyless: BTreeSet<String>,
 }
 
 impl Schema {
@@ -54,15 +57,6 @@ impl Schema {
                 name: row.try_get(1)?,
             });
         }
-        for facts in catalog.tables() {
-            let table = &facts.table;
-            if table.key.is_empty() && published.contains(&table.name) {
-                let reason = format!("table {} has no primary key any more", table.name);
-                let hint =
-                    "give it the key that it has in the other regions: it goes on by itself then";
-                return Err(Trouble::lasting(reason, hint));
-            }
-        }
         let history = History::load(client).await?.unwrap_or_default();
         Ok(Self::of(&catalog, &published, &history, config, as_of))
     }
@@ -77,8 +71,14 @@ impl Schema {
         let (strategy, strategies) = (config.strategy, config.strategies.clone());
         let replicating = || {
             let tables = catalog.tables();
-            tables.filter(|facts| published.contains(&facts.table.name))
+            let tables = tables.filter(|facts| published.contains(&facts.table.name));
+            tables.filter(|facts| !facts.table.key.is_empty())
         };
+        // Somebody may have published one that has no key by hand: its rows can't be told apart.
+        let keyless = catalog.tables().map(|facts| &facts.table);
+        let keyless = keyless.filter(|table| table.key.is_empty());
+        let keyless = keyless.filter(|table| published.contains(&table.name));
+        let keyless = keyless.map(|table| table.name.to_string());
         let tables = replicating().map(|facts| {
             let former = history.former(&facts.table);
             let table = facts.table.clone();
@@ -98,6 +98,7 @@ impl Schema {
             strategy,
             strategies,
             fingerprint: Fingerprint::of(replicating()),
+            keyless: keyless.collect(),
             as_of,
             history: history.clone(),
         }
@@ -113,6 +114,17 @@ impl Schema {
         self.tables == other.tables
             && self.parents_first == other.parents_first
             && self.history == other.history
+            && self.keyless == other.keyless
+    }
+
+    /// That no table which replicated has lost its key.
+    pub(super) fn must_have_keys(&self, taken: &Taken) -> Result<(), Trouble> {
+        let Some(table) = self.keyless.iter().find(|table| taken.has(table)) else {
+            return Ok(());
+        };
+        let reason = format!("table {table} has no primary key any more");
+        let hint = "give it the key that it has in the other regions: it goes on by itself then";
+        Err(Trouble::lasting(reason, hint))
     }
 
     /// What tells these tables from others.
@@ -156,6 +168,17 @@ impl Schema {
     pub(super) fn parents_first(&self) -> impl Iterator<Item = &Arc<Table>> {
         let names = self.parents_first.iter();
         names.filter_map(|name| self.tables.get(name))
+    }
+
+    /// By table the names of its key's columns.
+    pub(super) fn key_columns(&self) -> BTreeMap<String, Vec<String>> {
+        let tables = self.by_text.iter();
+        let tables = tables.map(|(name, table)| {
+            let columns = table.key.iter();
+            let columns = columns.map(|place| table.columns[*place].name.clone());
+            (name.clone(), columns.collect())
+        });
+        tables.collect()
     }
 
     /// The table that a dataset's table of this name is.
