@@ -17,6 +17,7 @@ use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::lag::Lag;
+use super::mark::{self, Marks};
 use super::parking::{Parking, conflict};
 use super::schema::Schema;
 use super::session::Session;
@@ -27,6 +28,7 @@ use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
 use meridian_engine_postgres::server::connect;
+use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -60,8 +62,11 @@ pub(super) struct Conductor<'a> {
     /// `None` while it writes.
     pub(super) applier: Option<Applier>,
     pub(super) follower: Follower,
+    /// Where the follower began in the log.
+    pub(super) began_at: Position,
     pub(super) projection: Projection,
     pub(super) reading: Reading,
+    pub(super) marks: Marks,
     pub(super) times: Times,
     pub(super) parking: Parking,
     pub(super) capture_lag: Lag,
@@ -216,7 +221,8 @@ impl Conductor<'_> {
         }
         self.capture.confirm(self.reading.reached());
         if let Some(tag) = self.projection.shown() {
-            let position = tag.position;
+            let marked = self.marks.needs().unwrap_or(tag.position);
+            let position = tag.position.min(marked);
             self.dataset.send(Input::KeepFrom { position });
         }
     }
@@ -359,13 +365,32 @@ impl Conductor<'_> {
         let horizon = self.times.horizon;
         if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
             self.times.horizon = Some(now);
-            let (xid, read_at) = self.session.horizon().await?;
-            self.projection.horizon_candidate(xid, read_at);
+            let found = self.session.horizon().await?;
+            self.projection.horizon_candidate(found.oldest, found.lsn);
+            self.mark(found).await?;
             self.describe().await?;
         }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
+        }
+        Ok(())
+    }
+
+    /// Marks in the server how far it is captured.
+    async fn mark(&mut self, found: mark::Reading) -> Result<(), Trouble> {
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let settled = if self.projection.dirty_rows() == 0 {
+            self.follower.position()
+        } else {
+            shown.unwrap_or(self.began_at)
+        };
+        let who = (self.reading.system(), self.dataset.origin());
+        self.marks.observe(found, settled, who);
+        if self.reading.is_noted() {
+            let (client, name) = (self.session.client(), &self.config.dataset);
+            let reached = self.reading.reached();
+            self.marks.write(client, name, reached).await?;
         }
         Ok(())
     }
