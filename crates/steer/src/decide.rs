@@ -11,11 +11,12 @@
 
 use crate::answer::{Answer, Entry};
 use crate::key::Key;
-use crate::place::{Area, Country, Located};
+use crate::place::{Area, Country, Geo, Located};
 use crate::policy::{By, Clients};
 use crate::set::RegionSet;
 use crate::table::{Branch, Node, Table};
 use meridian_topology::REGIONS_MAX;
+use std::net::IpAddr;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +30,30 @@ pub struct Client {
 }
 
 impl Client {
+    /// The client behind a DNS question: its network, if the resolver tells it (RFC 7871), else the
+    /// resolver. `turn` is another number for each question.
+    #[must_use]
+    pub fn behind(
+        geo: &dyn Geo,
+        resolver: IpAddr,
+        network: Option<(IpAddr, u8)>,
+        turn: u64,
+    ) -> Self {
+        match network {
+            // A prefix of no bits asks not to be told apart.
+            Some((address, bits @ 1..)) => Self {
+                located: geo.locate(address),
+                key: Key::of_network(address, bits),
+                key_bits: bits,
+            },
+            _ => Self {
+                located: geo.locate(resolver),
+                key: Key::of_turn(resolver, turn),
+                key_bits: 0,
+            },
+        }
+    }
+
     fn area(&self) -> Option<Area> {
         self.located.map(|located| located.area)
     }
