@@ -20,6 +20,8 @@ pub(super) struct Plan {
     displaced: BTreeSet<usize>,
     /// Deleted by the batch.
     deleted: BTreeSet<usize>,
+    /// Not to be there, and can't be: the server has no such key.
+    impossible: BTreeSet<usize>,
 }
 
 /// What looking at the server shows beside the batch's own rows.
@@ -56,7 +58,9 @@ impl Plan {
 
     /// Whether the row is there in the end as the batch wants it.
     pub(super) fn comes(&self, number: usize) -> bool {
-        !self.deleted.contains(&number) && !self.out.contains_key(&number)
+        !self.deleted.contains(&number)
+            && !self.out.contains_key(&number)
+            && !self.impossible.contains(&number)
     }
 
     pub(super) fn is_displaced(&self, number: usize) -> bool {
@@ -100,8 +104,12 @@ impl Applier {
     ) -> Result<Result<Plan, Vec<RowName>>, Refusal> {
         let mut plan = Plan::plain(rows);
         for (number, reason) in refused {
-            let reason = reason.clone();
-            plan.out.insert(*number, Hindrance::Refused { reason });
+            if plan.deleted.remove(number) && !plan.out.contains_key(number) {
+                plan.impossible.insert(*number);
+            } else {
+                let reason = reason.clone();
+                plan.out.insert(*number, Hindrance::Refused { reason });
+            }
         }
         let mut seen = Seen::default();
         self.decide_rivals(rows, &mut plan, &mut seen).await?;

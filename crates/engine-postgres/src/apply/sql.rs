@@ -29,8 +29,30 @@ fn column(table: &Table, column: usize) -> String {
     quoted(&table.columns[column].name)
 }
 
+/// What a column's text is cast to (`casts`).
 fn type_name(table: &Table, column: usize) -> &str {
     &table.columns[column].type_name
+}
+
+/// Columns, or keys' columns where `is_key` → nothing, where every text is a value of its type.
+pub(super) fn fits(table: &Table, is_key: bool) -> String {
+    let columns: Vec<usize> = if is_key {
+        table.key.clone()
+    } else {
+        (0..table.columns.len()).collect()
+    };
+    let names = names("c", columns.len());
+    let casts: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| format!("u.{name}::{} IS NULL", type_name(table, *column)))
+        .collect();
+    // An array has all of its members computed.
+    format!(
+        "SELECT sum(array_length(ARRAY[{}], 1)) FROM {}",
+        casts.join(", "),
+        source(1, &names)
+    )
 }
 
 /// `t` is the row that `u` names, by the key's place in the source.

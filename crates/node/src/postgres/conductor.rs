@@ -16,6 +16,9 @@ use super::PostgresConfig;
 use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
+use super::lag::Lag;
+use super::mark::{self, Marks};
+use super::parking::{Parking, conflict};
 use super::schema::Schema;
 use super::session::Session;
 use super::status::{PostgresState, SharedStatus};
@@ -23,7 +26,8 @@ use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
-use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -55,9 +59,15 @@ pub(super) struct Conductor<'a> {
     /// `None` while it writes.
     pub(super) applier: Option<Applier>,
     pub(super) follower: Follower,
+    /// Where the follower began in the log.
+    pub(super) began_at: Position,
     pub(super) projection: Projection,
     pub(super) reading: Reading,
+    pub(super) marks: Marks,
     pub(super) times: Times,
+    pub(super) parking: Parking,
+    pub(super) capture_lag: Lag,
+    pub(super) write_lag: Lag,
 }
 
 /// When things were done last.
@@ -185,13 +195,16 @@ impl Conductor<'_> {
         }
         self.capture.confirm(self.reading.reached());
         if let Some(tag) = self.projection.shown() {
-            let position = tag.position;
+            let marked = self.marks.needs().unwrap_or(tag.position);
+            let position = tag.position.min(marked);
             self.dataset.send(Input::KeepFrom { position });
         }
     }
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
     async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
+        let asked = self.parking.asked();
+        self.projection.touched(asked);
         let is_paused = self
             .times
             .paused_until
@@ -231,6 +244,7 @@ impl Conductor<'_> {
         }
         let (id, hold) = (batch.id, batch.hold.clone());
         let projected = self.projection.projected(batch, position, seen, shown);
+        self.parking.begins(&projected);
         let Some(mut applier) = self.applier.take() else {
             return Err(Trouble::passing("the connection that writes is gone"));
         };
@@ -258,7 +272,9 @@ impl Conductor<'_> {
         let outcome = outcome?;
         self.times.paused_until = None;
         match &outcome {
-            Outcome::Committed { .. } => {
+            Outcome::Committed { parked, .. } => {
+                let news = self.parking.ended(parked);
+                self.list(&news)?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
                     status.projections += 1;
@@ -286,6 +302,20 @@ impl Conductor<'_> {
         Ok(())
     }
 
+    /// Has conflicts listed between rows that exclude each other.
+    fn list(&self, news: &[&Parked]) -> Result<(), Trouble> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let tables = self.dataset.tables().snapshot();
+        let mut conflicts = Vec::new();
+        for parked in news {
+            conflicts.extend(conflict(&tables, parked).map_err(unreadable)?);
+        }
+        self.dataset.send(Input::Note { conflicts });
+        Ok(())
+    }
+
     fn pause(&mut self) {
         self.times.paused_until = Some(Instant::now() + self.times.pause);
         self.times.pause = (self.times.pause * 2).min(PAUSE_MAX);
@@ -302,8 +332,9 @@ impl Conductor<'_> {
         let horizon = self.times.horizon;
         if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
             self.times.horizon = Some(now);
-            let (xid, read_at) = self.session.horizon().await?;
-            self.projection.horizon_candidate(xid, read_at);
+            let found = self.session.horizon().await?;
+            self.projection.horizon_candidate(found.oldest, found.lsn);
+            self.mark(found).await?;
             self.describe().await?;
             if self.session.schema(self.config).await? != self.schema {
                 return Err(Trouble::passing("the server's tables were changed"));
@@ -316,17 +347,47 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn describe(&self) -> Result<(), Trouble> {
+    /// Marks in the server how far it is captured.
+    async fn mark(&mut self, found: mark::Reading) -> Result<(), Trouble> {
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let settled = if self.projection.dirty_rows() == 0 {
+            self.follower.position()
+        } else {
+            shown.unwrap_or(self.began_at)
+        };
+        let who = (self.reading.system(), self.dataset.origin());
+        self.marks.observe(found, settled, who);
+        if self.reading.is_noted() {
+            let (client, name) = (self.session.client(), &self.config.dataset);
+            let reached = self.reading.reached();
+            self.marks.write(client, name, reached).await?;
+        }
+        Ok(())
+    }
+
+    async fn describe(&mut self) -> Result<(), Trouble> {
         let wal = self.session.wal(&self.config.slot).await?;
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
+        let now = Instant::now();
+        let uncaptured = self.capture_lag.look(wal.written.0, captured.0, now);
+        let is_shown = self.projection.dirty_rows() == 0;
+        let followed = self.follower.position().0;
+        let reached = if is_shown {
+            followed
+        } else {
+            shown.unwrap_or_default()
+        };
+        let unwritten = self
+            .write_lag
+            .look(self.dataset.log().end().0, reached, now);
+        self.status.waits_since(uncaptured, unwritten);
         self.status.change(|status| {
             status.captured = captured.to_string();
             status.written = wal.written.to_string();
             status.lag_bytes = wal.written.0.saturating_sub(captured.0);
             status.held_bytes = wal.held_bytes;
             status.rows_dirty = self.projection.dirty_rows() as u64;
-            status.rows_parked = self.projection.parked().count() as u64;
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });
