@@ -27,6 +27,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_engine_postgres::server::connect;
 use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
@@ -42,6 +43,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// After a stop, it works if nothing has stopped it again for so long.
+const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,9 @@ pub(super) struct Conductor<'a> {
 
 /// When things were done last.
 pub(super) struct Times {
+    begun: Instant,
+    /// Whether it is known to work.
+    works: bool,
     noted: Instant,
     horizon: Option<Instant>,
     retried_parked: Instant,
@@ -84,6 +90,8 @@ impl Times {
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
+            works: false,
             noted: now,
             horizon: None,
             retried_parked: now,
@@ -102,11 +110,28 @@ impl Conductor<'_> {
         }
     }
 
-    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+    /// It works. Where it stood still before, that takes some proof: what stopped it may come again
+    /// at once.
+    async fn works(&mut self) -> Result<(), Trouble> {
+        if self.times.works {
+            return Ok(());
+        }
+        self.times.works = true;
+        self.session.announce(self.schema.fingerprint()).await?;
         self.status.change(|status| {
             status.state = PostgresState::Running;
             (status.reason, status.hint) = (None, None);
         });
+        Ok(())
+    }
+
+    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+        let watcher = connect(&self.config.server, "watch").await?;
+        let watching = self.schema.clone().changed(watcher, self.config.clone());
+        tokio::pin!(watching);
+        if self.status.now().state != PostgresState::Stopped {
+            self.works().await?;
+        }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,6 +149,7 @@ impl Conductor<'_> {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
                 _ = ticks.tick() => self.tick().await?,
+                trouble = &mut watching => return Err(trouble),
             }
         }
     }
@@ -219,6 +245,9 @@ impl Conductor<'_> {
         let position = snapshot.position().map_err(unreadable)?;
         for row in self.follower.follow(position)? {
             if self.schema.named(&row.table).is_none() {
+                if self.schema.is_gone(&row.table) {
+                    continue;
+                }
                 let reason = format!(
                     "other regions replicate table {}, this server doesn't",
                     row.table
@@ -275,6 +304,7 @@ impl Conductor<'_> {
             Outcome::Committed { parked, .. } => {
                 let news = self.parking.ended(parked);
                 self.list(&news)?;
+                self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
                     status.projections += 1;
@@ -323,6 +353,9 @@ impl Conductor<'_> {
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
+        if now.duration_since(self.times.begun) >= PROOF {
+            self.works().await?;
+        }
         if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
             let note = self.reading.note();
             self.log(vec![note]).await?;
@@ -336,9 +369,6 @@ impl Conductor<'_> {
             self.projection.horizon_candidate(found.oldest, found.lsn);
             self.mark(found).await?;
             self.describe().await?;
-            if self.session.schema(self.config).await? != self.schema {
-                return Err(Trouble::passing("the server's tables were changed"));
-            }
         }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
