@@ -30,6 +30,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_engine_postgres::server::connect;
 use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
@@ -45,6 +46,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// After a stop, it works if nothing has stopped it again for so long.
+const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -86,6 +89,9 @@ pub(super) struct Conductor<'a> {
 
 /// When things were done last.
 pub(super) struct Times {
+    begun: Instant,
+    /// Whether it is known to work.
+    works: bool,
     noted: Instant,
     horizon: Option<Instant>,
     retried_parked: Instant,
@@ -98,6 +104,8 @@ impl Times {
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
+            works: false,
             noted: now,
             horizon: None,
             retried_parked: now,
@@ -116,10 +124,29 @@ impl Conductor<'_> {
         }
     }
 
+    /// It works. Where it stood still before, that takes some proof: what stopped it may come again
+    /// at once.
+    async fn works(&mut self) -> Result<(), Trouble> {
+        if self.times.works {
+            return Ok(());
+        }
+        self.times.works = true;
+        self.session.announce(self.schema.fingerprint()).await?;
+        self.status.change(|status| {
+            status.state = PostgresState::Running;
+            (status.reason, status.hint) = (None, None);
+        });
+        Ok(())
+    }
+
     async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+        let watcher = connect(&self.config.server, "watch").await?;
+        let watching = self.schema.clone().changed(watcher, self.config.clone());
+        tokio::pin!(watching);
         // Whether the log takes something again is known when it has.
-        if self.status.now().state != PostgresState::Waiting {
-            self.runs();
+        let state = self.status.now().state;
+        if !matches!(state, PostgresState::Stopped | PostgresState::Waiting) {
+            self.works().await?;
         }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
@@ -141,6 +168,7 @@ impl Conductor<'_> {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
                 _ = ticks.tick() => self.tick().await?,
+                trouble = &mut watching => return Err(trouble),
             }
         }
     }
@@ -219,16 +247,9 @@ impl Conductor<'_> {
         self.dataset.capture(transactions).await?;
         self.times.noted = Instant::now();
         if self.status.now().state == PostgresState::Waiting {
-            self.runs();
+            self.works().await?;
         }
         Ok(())
-    }
-
-    fn runs(&self) {
-        self.status.change(|status| {
-            status.state = PostgresState::Running;
-            (status.reason, status.hint) = (None, None);
-        });
     }
 
     /// The server may forget what is durable here, and the log what the server has on disk.
@@ -325,6 +346,7 @@ impl Conductor<'_> {
             Outcome::Committed { parked, .. } => {
                 let news = self.parking.ended(parked);
                 self.list(&news)?;
+                self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.is_planning_many = false;
                 self.status.change(|status| {
@@ -376,6 +398,10 @@ impl Conductor<'_> {
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
+        let is_proven = now.duration_since(self.times.begun) >= PROOF;
+        if is_proven && self.status.now().state != PostgresState::Waiting {
+            self.works().await?;
+        }
         // A note within a large transaction would end it.
         let may_note = self.large.is_none() && !self.reading.is_noted();
         if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
@@ -391,9 +417,6 @@ impl Conductor<'_> {
             self.projection.horizon_candidate(found.oldest, found.lsn);
             self.mark(found).await?;
             self.describe().await?;
-            if self.session.schema(self.config).await? != self.schema {
-                return Err(Trouble::passing("the server's tables were changed"));
-            }
         }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;

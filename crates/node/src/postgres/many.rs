@@ -44,7 +44,9 @@ impl Conductor<'_> {
         let (schema, projection, aside) = (&self.schema, &mut self.projection, &mut self.aside);
         let is_planning = self.is_planning_many;
         self.follower.follow(to, |row| {
-            must_be_here(schema, &row)?;
+            if schema.named(&row.table).is_none() {
+                return absent(schema, &row);
+            }
             let is_many = aside.rows() > 0 || projection.dirty_rows() >= ROWS_IN_MEMORY_MAX;
             if is_many && !is_planning && projection.touched_elsewhere(&row) {
                 return aside.put(row);
@@ -162,8 +164,8 @@ impl Conductor<'_> {
     }
 }
 
-fn must_be_here(schema: &Schema, row: &RowName) -> Result<(), Trouble> {
-    if schema.named(&row.table).is_some() {
+fn absent(schema: &Schema, row: &RowName) -> Result<(), Trouble> {
+    if schema.is_gone(&row.table) {
         return Ok(());
     }
     let reason = format!(

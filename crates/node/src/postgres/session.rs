@@ -1,9 +1,9 @@
 //! The connection on which the server is asked how it stands.
 
-use super::PostgresConfig;
 use super::mark::Reading;
-use super::schema::Schema;
 use super::trouble::Trouble;
+use meridian_engine_postgres::catalog::Fingerprint;
+use meridian_engine_postgres::names;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};
 use tokio_postgres::Client;
@@ -51,9 +51,12 @@ impl Session {
         Ok(())
     }
 
-    /// The tables as they are now.
-    pub(super) async fn schema(&self, config: &PostgresConfig) -> Result<Schema, Trouble> {
-        Schema::load(&self.client, config).await
+    /// Shows in the server that it is captured with these tables, for whoever waits for that.
+    pub(super) async fn announce(&self, tables: Fingerprint) -> Result<(), Trouble> {
+        let name = format!("meridian {}", names::session(tables));
+        let set = "SELECT pg_catalog.set_config('application_name', $1, false)";
+        self.client.execute(set, &[&name]).await?;
+        Ok(())
     }
 
     pub(super) async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
