@@ -55,7 +55,7 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model"]),
+    at("bench", &["model", "engine-postgres"]),
     at("flights", &["model", "bench"]),
 ];
 
