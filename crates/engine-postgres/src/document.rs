@@ -7,6 +7,13 @@
 //! integer for a counter, so that differences add up.
 
 use crate::catalog::Table;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A row's values by column, in the table's order; `None` is NULL.
 pub type Values = Vec<Option<String>>;
@@ -81,18 +88,29 @@ pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError
 /// The document of a row.
 #[must_use]
 pub fn document(table: &Table, values: &Values) -> String {
-    let mut object = serde_json::Map::new();
+    let mut json = Vec::with_capacity(32 * values.len());
     for (column, value) in table.columns.iter().zip(values) {
-        let value = match value {
-            None => serde_json::Value::Null,
-            Some(text) if column.is_counter => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
-            }
-            Some(text) => text.clone().into(),
-        };
-        object.insert(column.name.clone(), value);
+        json.push(if json.is_empty() { b'{' } else { b',' });
+        write(&mut json, column.name.as_str());
+        json.push(b':');
+        match value {
+            None => json.extend_from_slice(b"null"),
+            Some(text) if column.is_counter => match serde_json::from_str(text) {
+                Ok(number) => write::<serde_json::Value>(&mut json, &number),
+                Err(_) => write(&mut json, text.as_str()),
+            },
+            Some(text) => write(&mut json, text.as_str()),
+        }
     }
-    serde_json::Value::Object(object).to_string()
+    if json.is_empty() {
+        json.push(b'{');
+    }
+    json.push(b'}');
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+fn write<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value).expect("memory takes all JSON");
 }
 
 /// The values that a document gives a row.
@@ -108,26 +126,109 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
         table: table.name.to_string(),
         column: column.to_owned(),
     };
-    let mut object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
-    let mut values = Values::with_capacity(table.columns.len());
-    for column in &table.columns {
-        // A column that came later is NULL in rows from before.
-        let value = match object.remove(&column.name) {
-            None if column.is_nullable => serde_json::Value::Null,
-            None => return Err(columns(&column.name)),
-            Some(value) => value,
+    let fields = fields(document).map_err(|error| shape(error.to_string()))?;
+    let mut values: Vec<Option<Option<String>>> = vec![None; table.columns.len()];
+    let mut next = 0;
+    for (name, value) in fields {
+        // Mostly they come in the table's order.
+        let is_next = table.columns.get(next).is_some_and(|it| it.name == name);
+        let place = if is_next {
+            Some(next)
+        } else {
+            table.columns.iter().position(|it| it.name == name)
         };
-        values.push(match value {
-            serde_json::Value::Null => None,
-            serde_json::Value::String(text) => Some(text),
-            serde_json::Value::Number(number) => Some(number.to_string()),
-            other => return Err(shape(format!("{} is {other}", column.name))),
+        let place = place.ok_or_else(|| columns(&name))?;
+        next = place + 1;
+        values[place] = Some(match value {
+            Value::Null => None,
+            Value::Text(text) => Some(text.into_owned()),
+            Value::Other(text) if is_number(text) => Some(text.to_owned()),
+            Value::Other(other) => return Err(shape(format!("{name} is {other}"))),
         });
     }
-    match object.keys().next() {
-        None => Ok(values),
-        Some(column) => Err(columns(column)),
+    let named = values.into_iter().zip(&table.columns);
+    named
+        .map(|(value, column)| match value {
+            Some(value) => Ok(value),
+            // A column that came later is NULL in rows from before.
+            None if column.is_nullable => Ok(None),
+            None => Err(columns(&column.name)),
+        })
+        .collect()
+}
+
+fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+}
+
+/// A digest that is the same for documents with the same values, in whatever order. A number and its
+/// text are the same value of a column.
+pub(crate) fn digest(document: &str) -> u64 {
+    let Ok(fields) = fields(document) else {
+        return xxh3_64(document.as_bytes());
+    };
+    let digests = fields.iter().map(|(name, value)| {
+        let (kind, text) = match value {
+            Value::Null => (0, ""),
+            Value::Text(text) => (1, text.as_ref()),
+            Value::Other(text) if is_number(text) => (1, *text),
+            Value::Other(text) => (2, *text),
+        };
+        let seed = xxh3_64_with_seed(name.as_bytes(), kind);
+        xxh3_64_with_seed(text.as_bytes(), seed)
+    });
+    digests.fold(fields.len() as u64, u64::wrapping_add)
+}
+
+/// A value of a document, as it stands in its text where it can.
+enum Value<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    Other(&'a str),
+}
+
+/// A document's fields in their order, with nothing copied that needn't be.
+fn fields(document: &str) -> serde_json::Result<Vec<(Cow<'_, str>, Value<'_>)>> {
+    let Fields(fields) = serde_json::from_str(document)?;
+    let fields = fields.into_iter().map(|(Name(name), raw)| {
+        let raw = raw.get();
+        let value = match raw.as_bytes() {
+            b"null" => Value::Null,
+            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+                Value::Text(Cow::Borrowed(&raw[1..raw.len() - 1]))
+            }
+            [b'"', ..] => Value::Text(Cow::Owned(serde_json::from_str(raw)?)),
+            _ => Value::Other(raw),
+        };
+        Ok((name, value))
+    });
+    fields.collect()
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Fields<'a>(Vec<(Name<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit<'a>(PhantomData<&'a str>);
+        impl<'de: 'a, 'a> Visitor<'de> for Visit<'a> {
+            type Value = Fields<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'a>, M::Error> {
+                let mut fields = Vec::with_capacity(8);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Visit(PhantomData))
     }
 }
 
@@ -168,7 +269,9 @@ mod tests {
     fn a_row_goes_there_and_back() {
         let table = table(&[0]);
         for row in [
-            vec![text("1"), text("it's \"so\""), text("-7")],
+            vec![text("1"), text("it's \"so\"\n\u{1}ß"), text("-7")],
+            vec![text("1"), text("\\"), text("NaN")],
+            vec![text("1"), text(""), text("0")],
             vec![text("1"), None, None],
         ] {
             let document = document(&table, &row);
@@ -176,6 +279,21 @@ mod tests {
         }
         let document = document(&table, &vec![text("1"), text("x"), text("3")]);
         assert_eq!(document, r#"{"a":"1","b":"x","n":3}"#);
+    }
+
+    #[test]
+    fn a_digest_is_that_of_the_values() {
+        assert_eq!(digest(r#"{"a":"1","n":2}"#), digest(r#"{"n":2, "a":"1"}"#));
+        assert_eq!(digest(r#"{"n":"2"}"#), digest(r#"{"n":2}"#));
+        assert_eq!(digest(r#"{"n":"a\"b"}"#), digest(r#"{"n":"a\u0022b"}"#));
+        assert_ne!(digest(r#"{"n":"null"}"#), digest(r#"{"n":null}"#));
+        assert_ne!(digest(r#"{"n":""}"#), digest(r#"{"n":null}"#));
+        assert_ne!(digest(r#"{"a":"1"}"#), digest(r#"{"b":"1"}"#));
+        assert_ne!(
+            digest(r#"{"a":"1","b":"2"}"#),
+            digest(r#"{"a":"2","b":"1"}"#)
+        );
+        assert_ne!(digest("x"), digest("y"));
     }
 
     #[test]

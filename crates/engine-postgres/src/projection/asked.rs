@@ -1,10 +1,10 @@
 //! What a batch asked the server for, to tell it from what else happened in its transaction.
 
 use super::{Parked, Projected};
+use crate::document::digest;
 use crate::{Lsn, Xid};
 use meridian_model::RowName;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A batch between its issue and its capture.
 #[derive(Debug)]
@@ -67,39 +67,5 @@ impl Asked {
     /// What nobody asked for.
     pub(super) fn deviations(self) -> Vec<(RowName, Option<String>)> {
         self.deviations.into_iter().collect()
-    }
-}
-
-/// The same for documents with the same values, in whatever order.
-fn digest(document: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match serde_json::from_str::<BTreeMap<&str, serde_json::Value>>(document) {
-        Ok(object) => {
-            for (column, value) in object {
-                column.hash(&mut hasher);
-                // A number and its text are the same value of a column.
-                match value {
-                    serde_json::Value::String(text) => (1, text).hash(&mut hasher),
-                    serde_json::Value::Number(number) => (1, number.to_string()).hash(&mut hasher),
-                    other => (0, other.to_string()).hash(&mut hasher),
-                }
-            }
-        }
-        Err(_) => document.hash(&mut hasher),
-    }
-    hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::digest;
-
-    #[test]
-    fn a_digest_is_that_of_the_values() {
-        assert_eq!(digest(r#"{"a":"1","n":2}"#), digest(r#"{"n":2, "a":"1"}"#));
-        assert_eq!(digest(r#"{"n":"2"}"#), digest(r#"{"n":2}"#));
-        assert_ne!(digest(r#"{"n":"null"}"#), digest(r#"{"n":null}"#));
-        assert_ne!(digest(r#"{"a":"1"}"#), digest(r#"{"b":"1"}"#));
-        assert_ne!(digest("x"), digest("y"));
     }
 }

@@ -17,7 +17,7 @@ use super::captured::Reading;
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::schema::Schema;
-use super::session::Session;
+use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
@@ -43,6 +43,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A batch on its way into the server; the applier comes back with what became of it.
 type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, ApplyError>)> + Send>>;
+
+/// A look at how the server stands, under way.
+type Looking = Pin<Box<dyn Future<Output = Result<Standing, Trouble>> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -101,6 +104,7 @@ impl Conductor<'_> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut writing: Option<(u64, Writing)> = None;
+        let mut looking = None;
         loop {
             if writing.is_none() {
                 writing = self.begin().await?;
@@ -113,7 +117,16 @@ impl Conductor<'_> {
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
-                _ = ticks.tick() => self.tick().await?,
+                standing = seen(&mut looking) => {
+                    looking = None;
+                    self.stands(standing?)?;
+                }
+                _ = ticks.tick() => {
+                    self.tick().await?;
+                    if looking.is_none() {
+                        looking = self.look();
+                    }
+                }
             }
         }
     }
@@ -295,16 +308,6 @@ impl Conductor<'_> {
             self.confirm();
         }
         self.confirm();
-        let horizon = self.times.horizon;
-        if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
-            self.times.horizon = Some(now);
-            let (xid, read_at) = self.session.horizon().await?;
-            self.projection.horizon_candidate(xid, read_at);
-            self.describe().await?;
-            if self.session.schema(self.config).await? != self.schema {
-                return Err(Trouble::passing("the server's tables were changed"));
-            }
-        }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
@@ -312,8 +315,34 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn describe(&self) -> Result<(), Trouble> {
-        let wal = self.session.wal(&self.config.slot).await?;
+    /// Begins to look how the server stands, if it is time for that. Nothing waits for it.
+    fn look(&mut self) -> Option<Looking> {
+        let now = Instant::now();
+        let last = self.times.horizon;
+        if last.is_some_and(|at| now.duration_since(at) < HORIZON_EVERY) {
+            return None;
+        }
+        self.times.horizon = Some(now);
+        let config = self.config.clone();
+        let session = self.session.clone();
+        Some(Box::pin(async move { session.standing(&config).await }))
+    }
+
+    fn stands(&mut self, standing: Standing) -> Result<(), Trouble> {
+        let Standing {
+            horizon: (xid, read_at),
+            wal,
+            schema,
+        } = standing;
+        self.projection.horizon_candidate(xid, read_at);
+        self.describe(wal);
+        if schema != self.schema {
+            return Err(Trouble::passing("the server's tables were changed"));
+        }
+        Ok(())
+    }
+
+    fn describe(&self, wal: WalStanding) {
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
         self.status.change(|status| {
@@ -326,7 +355,14 @@ impl Conductor<'_> {
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });
-        Ok(())
+    }
+}
+
+/// How the server stands; never comes where nobody looks.
+async fn seen(looking: &mut Option<Looking>) -> Result<Standing, Trouble> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 

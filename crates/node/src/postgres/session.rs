@@ -5,11 +5,21 @@ use super::schema::Schema;
 use super::trouble::Trouble;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};
+use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// The connection on which the server is asked how it stands.
+#[derive(Clone)]
 pub(super) struct Session {
-    client: Client,
+    client: Arc<Client>,
+}
+
+/// How the server stands.
+pub(super) struct Standing {
+    /// The `xmin` of a snapshot, and a WAL position read after it.
+    pub(super) horizon: (Xid, Lsn),
+    pub(super) wal: WalStanding,
+    pub(super) schema: Schema,
 }
 
 /// How far the server's WAL goes, and how much of it a slot keeps.
@@ -21,11 +31,22 @@ pub(super) struct WalStanding {
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client: Arc::new(client),
+        }
+    }
+
+    /// How the server stands now. Takes some turns, during which others go on.
+    pub(super) async fn standing(self, config: &PostgresConfig) -> Result<Standing, Trouble> {
+        Ok(Standing {
+            horizon: self.horizon().await?,
+            wal: self.wal(&config.slot).await?,
+            schema: self.schema(config).await?,
+        })
     }
 
     /// The `xmin` of a snapshot, and a WAL position read after it.
-    pub(super) async fn horizon(&self) -> Result<(Xid, Lsn), Trouble> {
+    async fn horizon(&self) -> Result<(Xid, Lsn), Trouble> {
         let query = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, \
                      pg_catalog.pg_current_wal_insert_lsn()::text";
         let row = self.client.query_one(query, &[]).await?;
@@ -43,11 +64,11 @@ impl Session {
     }
 
     /// The tables as they are now.
-    pub(super) async fn schema(&self, config: &PostgresConfig) -> Result<Schema, Trouble> {
+    async fn schema(&self, config: &PostgresConfig) -> Result<Schema, Trouble> {
         Schema::load(&self.client, config).await
     }
 
-    pub(super) async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
+    async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
         let query = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
                      (pg_catalog.pg_current_wal_lsn() - restart_lsn)::bigint \
                      FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
