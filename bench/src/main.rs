@@ -8,7 +8,9 @@ mod output;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use commands::{catch_up, durable_writes, idle_memory, restart, scale, visible_latency};
+use commands::{
+    catch_up, durable_writes, idle_memory, restart, scale, steer_decision, visible_latency,
+};
 use commands::{postgres_catch_up, postgres_cost, postgres_latency};
 use output::Output;
 use std::path::PathBuf;
@@ -69,6 +71,8 @@ enum Command {
     PostgresCatchUp(postgres_catch_up::Options),
     /// What replication costs an application that writes to PostgreSQL
     PostgresCost(postgres_cost::Options),
+    /// Nanoseconds to decide where a client goes
+    SteerDecision(steer_decision::Options),
 }
 
 fn main() -> ExitCode {
@@ -116,6 +120,7 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::PostgresLatency(options) => postgres_latency::run(common, options).await,
         Command::PostgresCatchUp(options) => postgres_catch_up::run(common, options).await,
         Command::PostgresCost(options) => postgres_cost::run(common, options).await,
+        Command::SteerDecision(options) => steer_decision::run(common, options),
     }
 }
 

@@ -9,4 +9,5 @@ pub mod postgres_cost;
 pub mod postgres_latency;
 pub mod restart;
 pub mod scale;
+pub mod steer_decision;
 pub mod visible_latency;

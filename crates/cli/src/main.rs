@@ -17,6 +17,7 @@ mod config;
 mod conflicts;
 mod dead_letters;
 mod error;
+mod everywhere;
 mod failure;
 mod faults;
 mod init;

@@ -33,13 +33,16 @@
 //! versions, and aren't, are reported ([`Outcome::Involved`]). A row whose values another row of the
 //! batch takes, and a child that moves away from a parent that leaves, is deleted and inserted anew,
 //! so that no order of statements matters and no cascade fires. What the server refuses even so (a
-//! check, a value out of range, an exclusion constraint) is found by halving, left as it is in the
-//! server, and parked ([`crate::projection::Hindrance::Refused`]).
+//! check, a value out of range, a text that is no value here, an exclusion constraint, whatever a
+//! trigger raises) is found by halving ([`refused`]), left as it is in the server, and parked
+//! ([`crate::projection::Hindrance::Refused`]).
 //!
 //! Not covered: foreign keys to columns other than the parent's key with `ON UPDATE` actions, whose
 //! effects are captured like local changes; circles of foreign keys between several tables that can't
 //! be deferred; a `GENERATED ALWAYS` identity outside of the key, which keeps its first value.
 
+mod armor;
+mod casts;
 mod constraints;
 mod decide;
 mod error;
@@ -58,6 +61,7 @@ use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
 use crate::tag::Tag;
 use crate::{Lsn, Xid};
+use armor::Armor;
 use constraints::Constraints;
 use error::Refusal;
 use meridian_model::RowName;
@@ -84,6 +88,7 @@ pub struct Applier {
     /// A transaction is open that holds rows' locks.
     is_holding: bool,
     records_parked: bool,
+    armor: Armor,
 }
 
 /// How a try to write a batch ended without error.
@@ -105,6 +110,8 @@ impl Applier {
         sign: Sign,
     ) -> Result<Self, ApplyError> {
         session::set_up(&client).await?;
+        let tables = casts::for_casts(&client, tables).await?;
+        let armor = Armor::of(&client).await?;
         let constraints = Constraints::load(&client, &tables).await?;
         let records_parked = position::has_parked_table(&client).await?;
         Ok(Self {
@@ -116,6 +123,7 @@ impl Applier {
             statements: HashMap::new(),
             is_holding: false,
             records_parked,
+            armor,
         })
     }
 
@@ -144,7 +152,7 @@ impl Applier {
         if !self.records_parked {
             return Ok(Vec::new());
         }
-        position::read_parked(&self.client, &self.dataset).await
+        position::read_parked(&self.client, &self.dataset, self.armor).await
     }
 
     /// The `xmin` of a snapshot, and a WAL position read after it: a candidate for the horizon.

@@ -30,9 +30,7 @@ pub enum ChangesError {
     },
     /// The change doesn't say what the row was.
     #[error(
-        "a change in {table} doesn't say what column {column} was; \
-         hint: ALTER TABLE {} REPLICA IDENTITY FULL",
-        table.sql()
+        "a change in {table} doesn't say what column {column} was: its replica identity is not FULL"
     )]
     OldValue {
         /// The table.

@@ -21,10 +21,13 @@ pub const ROOMS: &[Room] = &[
     at("model", &[]),
     at("link", &[]),
     at("house", &[]),
+    at("dns", &[]),
     at("merge", &["model"]),
     at("log", &["model"]),
     at("topology", &["model"]),
     at("check", &["model"]),
+    at("health", &["model"]),
+    at("steer", &["model", "topology", "health"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("engine-postgres", &["model", "topology"]),
@@ -55,7 +58,7 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model", "engine-postgres"]),
+    at("bench", &["model", "topology", "steer", "engine-postgres"]),
     at("flights", &["model", "bench"]),
 ];
 
@@ -72,6 +75,8 @@ pub const PURE: &[&str] = &[
     "replicate",
     "engine-kv",
     "sim",
+    "health",
+    "steer",
 ];
 
 /// The room of this name.

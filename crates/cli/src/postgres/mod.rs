@@ -1,5 +1,6 @@
 //! `meridian postgres`: the servers of datasets on PostgreSQL.
 
+mod parked;
 pub mod prepare;
 mod status;
 
@@ -15,11 +16,15 @@ pub enum Verb {
     Prepare(prepare::Options),
     /// Show how each region stands with its server: capture, WAL held, rows to be written
     Status(status::Options),
+    /// Rows that servers can't show, and what becomes of them
+    #[command(subcommand)]
+    Parked(parked::Verb),
 }
 
 pub fn run(verb: &Verb, format: Format) -> CliResult {
     match verb {
         Verb::Prepare(options) => prepare::run(options, format),
         Verb::Status(options) => status::run(options, format),
+        Verb::Parked(verb) => parked::run(verb, format),
     }
 }

@@ -29,8 +29,30 @@ fn column(table: &Table, column: usize) -> String {
     quoted(&table.columns[column].name)
 }
 
+/// What a column's text is cast to (`casts`).
 fn type_name(table: &Table, column: usize) -> &str {
     &table.columns[column].type_name
+}
+
+/// Columns, or keys' columns where `is_key` → nothing, where every text is a value of its type.
+pub(super) fn fits(table: &Table, is_key: bool) -> String {
+    let columns: Vec<usize> = if is_key {
+        table.key.clone()
+    } else {
+        (0..table.columns.len()).collect()
+    };
+    let names = names("c", columns.len());
+    let casts: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| format!("u.{name}::{} IS NULL", type_name(table, *column)))
+        .collect();
+    // An array has all of its members computed.
+    format!(
+        "SELECT sum(array_length(ARRAY[{}], 1)) FROM {}",
+        casts.join(", "),
+        source(1, &names)
+    )
 }
 
 /// `t` is the row that `u` names, by the key's place in the source.
@@ -192,13 +214,15 @@ pub(super) fn same(table: &Table) -> String {
     text
 }
 
-/// A unique index: expressions over the columns by name.
+/// A unique index or an exclusion constraint: expressions over the columns by name.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     pub(super) name: String,
     pub(super) expressions: Vec<String>,
     pub(super) predicate: Option<String>,
     pub(super) nulls_not_distinct: bool,
+    /// What an exclusion constraint compares the expressions with; none where equality excludes.
+    pub(super) operators: Vec<String>,
 }
 
 impl Index {
@@ -217,13 +241,17 @@ impl Index {
     }
 
     fn equal(&self) -> String {
-        let operator = if self.nulls_not_distinct {
+        let equal = if self.nulls_not_distinct {
             "IS NOT DISTINCT FROM"
         } else {
             "="
         };
+        let operator = |number: usize| self.operators.get(number).map_or(equal, String::as_str);
         let parts: Vec<String> = (0..self.expressions.len())
-            .map(|number| format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\""))
+            .map(|number| {
+                let operator = operator(number);
+                format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\"")
+            })
             .collect();
         parts.join(" AND ")
     }

@@ -173,6 +173,10 @@ pub struct Sequence {
     pub maximum: i64,
     /// Whether it begins anew after that.
     pub cycles: bool,
+    /// What it begins with when it is restarted (`TRUNCATE … RESTART IDENTITY`).
+    pub start: i64,
+    /// The smallest value that it gives.
+    pub minimum: i64,
 }
 
 impl TableFacts {

@@ -382,5 +382,7 @@ async fn sequence(client: &Client, row: &Row) -> Result<Sequence, ServerError> {
         is_called,
         maximum: row.get(5),
         cycles: row.get(6),
+        start: row.get(8),
+        minimum: row.get(9),
     })
 }

@@ -123,7 +123,7 @@ ORDER BY o.oid, n.nspname, c.relname";
 pub(super) const SEQUENCES: &str = "\
 SELECT DISTINCT u.root, n.nspname::text, c.relname::text, a.attname::text,
        q.seqincrement, q.seqmax, q.seqcycle,
-       pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+       pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), q.seqstart, q.seqmin
 FROM (SELECT d.refobjid AS root, d.refobjsubid AS number, d.objid AS sequence
       FROM pg_catalog.pg_depend d
       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass

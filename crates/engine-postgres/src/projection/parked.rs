@@ -70,7 +70,7 @@ impl ParkedRows {
                     index(&mut self.holding, row.table.clone());
                 }
             }
-            Hindrance::Refused { .. } => {}
+            Hindrance::Incomplete { .. } | Hindrance::Refused { .. } => {}
         }
         self.rows.insert(row.clone(), parked.hindrance.clone());
         !before.is_some_and(|before| same_kind(&before, &parked.hindrance))
@@ -88,7 +88,7 @@ impl ParkedRows {
                 }
                 unlink(&mut self.holding, &row.table, row);
             }
-            Hindrance::Refused { .. } => {}
+            Hindrance::Incomplete { .. } | Hindrance::Refused { .. } => {}
         }
         Some(hindrance)
     }

@@ -1,7 +1,7 @@
 //! The thread's part in capture: transactions that an engine committed first.
 
 use super::thread::{Worker, describe};
-use meridian_model::{CapturedAt, Change, Vector};
+use meridian_model::{CapturedAt, Change, Conflict, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
 use tokio::sync::oneshot;
@@ -58,6 +58,20 @@ impl Worker {
             outcome = taken.map_err(|error| refused(&error));
         }
         self.captures.push((outcome, reply));
+    }
+
+    /// Lists conflicts that were found where the rows are shown.
+    pub(super) fn note(&mut self, now: Now, conflicts: Vec<Conflict>) {
+        for mut conflict in conflicts {
+            conflict.resolved_at = now.wall;
+            let noted = self.replica.mend(|tables| {
+                tables.note_conflict(&conflict);
+                Ok(())
+            });
+            if let Err(error) = noted {
+                tracing::warn!(%error, "a conflict could not be listed");
+            }
+        }
     }
 
     /// Tells what became of captured transactions, once the round's fate is known.

@@ -278,6 +278,7 @@ impl Worker {
                     let _ = reply.send(self.replica.captured().cloned());
                 }
                 Input::KeepFrom { position } => self.replica.keep_from(position),
+                Input::Note { conflicts } => self.note(now, conflicts),
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,

@@ -11,7 +11,7 @@ use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE_ROWS: usize = 10_000;
 const PAGE_BYTES: usize = 4 << 20;
@@ -35,15 +35,11 @@ impl Reading {
         Self {
             identity,
             resumed: at,
-            reached: Self::after(at),
+            // While parts of a transaction are missing nothing new may be confirmed.
+            reached: if at.is_last { Lsn(at.end) } else { Lsn(0) },
             seen,
             is_noted: true,
         }
-    }
-
-    /// Where the stream is to go on: a transaction of which parts are missing comes again.
-    pub(super) fn after(at: CapturedAt) -> Lsn {
-        Lsn(at.end - u64::from(!at.is_last && at.end > 0))
     }
 
     pub(super) fn reached(&self) -> Lsn {
@@ -79,44 +75,43 @@ impl Reading {
         }
     }
 
-    /// Whether a transaction means something else for other tables: it empties some.
-    pub(super) fn needs_tables(transaction: &FromServer) -> Result<bool, Trouble> {
+    /// How many statements of a transaction empty tables. What they remove is known from the tables
+    /// alone.
+    pub(super) fn emptying(transaction: &FromServer) -> Result<usize, Trouble> {
+        let mut count = 0;
         for chunk in transaction.changes.chunks() {
-            let chunk = chunk.map_err(spool)?;
-            if chunk
-                .iter()
-                .any(|change| matches!(change, RowChange::Truncate { .. }))
-            {
-                return Ok(true);
-            }
+            count += emptying(&chunk.map_err(spool)?);
         }
-        Ok(false)
+        Ok(count)
     }
 
     /// What a transaction comes to, in parts where it is large. `tables` shows all that came before
-    /// it, where it [needs](Self::needs_tables) them.
+    /// it, where it [empties](Self::emptying) some.
     pub(super) fn read(
         &mut self,
         transaction: &FromServer,
         schema: &Schema,
         projection: &mut Projection,
-        tables: Option<&TablesSnapshot>,
+        tables: Option<&Emptied>,
     ) -> Result<Vec<CapturedTransaction>, Trouble> {
         let (end, xid, tag) = (transaction.end, transaction.xid, transaction.tag.as_ref());
         let mut parts = Vec::new();
         let mut chunks = transaction.changes.chunks().peekable();
         let mut part = 0;
+        let mut earlier = Earlier::before(tables);
         while let Some(chunk) = chunks.next() {
             let chunk = chunk.map_err(spool)?;
             let emptied = match tables {
-                Some(tables) => emptied(&chunk, schema, tables)?,
+                Some(tables) => emptied(&chunk, schema, &tables.tables, &earlier)?,
                 None => BTreeMap::new(),
             };
+            earlier.passes(&chunk);
             let mut fold = Fold::default();
             for change in chunk.into_owned() {
                 let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
                 fold.take(change, schema, keys)?;
             }
+            earlier.note(&fold);
             let rows = touched(&fold, schema, tag.is_some());
             projection.rows_captured(xid, tag, &rows);
             let is_last = chunks.peek().is_none();
@@ -156,6 +151,60 @@ impl Reading {
     }
 }
 
+/// The tables as they were before a transaction that empties some.
+pub(super) struct Emptied {
+    /// What they show.
+    pub(super) tables: TablesSnapshot,
+    /// How many statements empty some.
+    pub(super) statements: usize,
+}
+
+/// What earlier parts of a transaction left in tables that a later one may empty: the tables don't
+/// show it yet. Only until the last such statement is read, which mostly comes first of all.
+struct Earlier {
+    rows: BTreeMap<TableName, BTreeSet<String>>,
+    to_come: usize,
+}
+
+impl Earlier {
+    fn before(tables: Option<&Emptied>) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            to_come: tables.map_or(0, |tables| tables.statements),
+        }
+    }
+
+    fn passes(&mut self, changes: &[RowChange]) {
+        self.to_come = self.to_come.saturating_sub(emptying(changes));
+        if self.to_come == 0 {
+            self.rows.clear();
+        }
+    }
+
+    fn note(&mut self, fold: &Fold) {
+        if self.to_come == 0 {
+            return;
+        }
+        for (table, key, values) in fold.touched() {
+            let rows = self.rows.entry(table.clone()).or_default();
+            if values.is_some() {
+                rows.insert(key.to_owned());
+            } else {
+                rows.remove(key);
+            }
+        }
+    }
+
+    fn of(&self, table: &TableName) -> impl Iterator<Item = &String> {
+        self.rows.get(table).into_iter().flatten()
+    }
+}
+
+fn emptying(changes: &[RowChange]) -> usize {
+    let empties = |change: &&RowChange| matches!(change, RowChange::Truncate { .. });
+    changes.iter().filter(empties).count()
+}
+
 /// The rows that were touched. Only what a batch left is compared by its text.
 fn touched(fold: &Fold, schema: &Schema, is_tagged: bool) -> Vec<(RowName, Option<String>)> {
     let rows = fold.touched();
@@ -177,11 +226,13 @@ fn touched(fold: &Fold, schema: &Schema, is_tagged: bool) -> Vec<(RowName, Optio
     rows.collect()
 }
 
-/// The keys of the rows that the tables show of each table that is emptied.
+/// The keys of the rows of each table that is emptied: those that the tables show, and those of
+/// earlier parts.
 fn emptied(
     changes: &[RowChange],
     schema: &Schema,
     tables: &TablesSnapshot,
+    earlier: &Earlier,
 ) -> Result<BTreeMap<TableName, Vec<String>>, Trouble> {
     let mut keys = BTreeMap::new();
     for change in changes {
@@ -190,7 +241,9 @@ fn emptied(
         };
         for relation in relations {
             if schema.table(&relation.name).is_some() && !keys.contains_key(&relation.name) {
-                keys.insert(relation.name.clone(), all_keys(&relation.name, tables)?);
+                let mut all = all_keys(&relation.name, tables)?;
+                all.extend(earlier.of(&relation.name).cloned());
+                keys.insert(relation.name.clone(), all);
             }
         }
     }

@@ -13,9 +13,11 @@
 //! noted in the log too before the slot may forget the tag.
 
 use super::PostgresConfig;
-use super::captured::Reading;
+use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
+use super::lag::Lag;
+use super::parking::{Parking, conflict};
 use super::schema::Schema;
 use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
@@ -23,7 +25,7 @@ use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
-use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -61,6 +63,9 @@ pub(super) struct Conductor<'a> {
     pub(super) projection: Projection,
     pub(super) reading: Reading,
     pub(super) times: Times,
+    pub(super) parking: Parking,
+    pub(super) capture_lag: Lag,
+    pub(super) write_lag: Lag,
 }
 
 /// When things were done last.
@@ -154,10 +159,14 @@ impl Conductor<'_> {
                 self.ended(writing, applier, outcome).await?;
             }
             let mut tables = None;
-            if Reading::needs_tables(&transaction)? {
+            let statements = Reading::emptying(&transaction)?;
+            if statements > 0 {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
-                tables = Some(self.dataset.tables().snapshot());
+                tables = Some(Emptied {
+                    tables: self.dataset.tables().snapshot(),
+                    statements,
+                });
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
             let read = self
@@ -201,6 +210,8 @@ impl Conductor<'_> {
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
     async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
+        let asked = self.parking.asked();
+        self.projection.touched(asked);
         let is_paused = self
             .times
             .paused_until
@@ -240,6 +251,7 @@ impl Conductor<'_> {
         }
         let (id, hold) = (batch.id, batch.hold.clone());
         let projected = self.projection.projected(batch, position, seen, shown);
+        self.parking.begins(&projected);
         let Some(mut applier) = self.applier.take() else {
             return Err(Trouble::passing("the connection that writes is gone"));
         };
@@ -267,7 +279,9 @@ impl Conductor<'_> {
         let outcome = outcome?;
         self.times.paused_until = None;
         match &outcome {
-            Outcome::Committed { .. } => {
+            Outcome::Committed { parked, .. } => {
+                let news = self.parking.ended(parked);
+                self.list(&news)?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
                     status.projections += 1;
@@ -292,6 +306,20 @@ impl Conductor<'_> {
             }
         }
         self.projection.outcome(id, outcome);
+        Ok(())
+    }
+
+    /// Has conflicts listed between rows that exclude each other.
+    fn list(&self, news: &[&Parked]) -> Result<(), Trouble> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let tables = self.dataset.tables().snapshot();
+        let mut conflicts = Vec::new();
+        for parked in news {
+            conflicts.extend(conflict(&tables, parked).map_err(unreadable)?);
+        }
+        self.dataset.send(Input::Note { conflicts });
         Ok(())
     }
 
@@ -342,16 +370,28 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    fn describe(&self, wal: WalStanding) {
+    fn describe(&mut self, wal: WalStanding) {
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
+        let now = Instant::now();
+        let uncaptured = self.capture_lag.look(wal.written.0, captured.0, now);
+        let is_shown = self.projection.dirty_rows() == 0;
+        let followed = self.follower.position().0;
+        let reached = if is_shown {
+            followed
+        } else {
+            shown.unwrap_or_default()
+        };
+        let unwritten = self
+            .write_lag
+            .look(self.dataset.log().end().0, reached, now);
+        self.status.waits_since(uncaptured, unwritten);
         self.status.change(|status| {
             status.captured = captured.to_string();
             status.written = wal.written.to_string();
             status.lag_bytes = wal.written.0.saturating_sub(captured.0);
             status.held_bytes = wal.held_bytes;
             status.rows_dirty = self.projection.dirty_rows() as u64;
-            status.rows_parked = self.projection.parked().count() as u64;
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });

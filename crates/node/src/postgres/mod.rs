@@ -9,6 +9,8 @@ mod captured;
 mod compare;
 mod conductor;
 mod follow;
+mod lag;
+mod parking;
 mod schema;
 mod session;
 mod status;
@@ -16,14 +18,16 @@ mod taken;
 mod touched;
 mod trouble;
 
+pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
+use lag::Lag;
 use meridian_engine_postgres::apply::Applier;
-use meridian_engine_postgres::capture::{Capture, ServerPlace, identify};
+use meridian_engine_postgres::capture::{Capture, CaptureError, ServerPlace, identify};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
@@ -31,6 +35,7 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use parking::Parking;
 use schema::Schema;
 use session::Session;
 use std::collections::BTreeMap;
@@ -105,6 +110,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
             tracing::error!(dataset, reason, hint, "not joined to PostgreSQL");
         }
     }
+    status.loses_contact();
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
         status.state = if is_transient {
@@ -150,21 +156,17 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let mut projection = Projection::new(started_at, applier.parked().await?);
+    let parked = applier.parked().await?;
+    let parking = Parking::new(status.parked(), &schema, &parked);
+    let mut projection = Projection::new(started_at, parked);
+    // Whatever kept them out may be mended since.
+    projection.retry_parked();
     let follower = match position.map(|tag| Follower::start(dataset, tag.position)) {
         Some(Ok(follower)) => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
     };
-    let capture = Capture::start(
-        &config.server,
-        &config.slot,
-        &config.publication,
-        Reading::after(at),
-        &key,
-        &config.directory.join("spool"),
-    )
-    .await?;
+    let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,
         dataset,
@@ -177,7 +179,26 @@ async fn start<'a>(
         projection,
         reading: Reading::resume(place.identity, at, seen),
         times: Times::now(),
+        parking,
+        capture_lag: Lag::default(),
+        write_lag: Lag::default(),
     })
+}
+
+/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
+async fn captures(
+    config: &PostgresConfig,
+    at: CapturedAt,
+    key: &TagKey,
+) -> Result<Capture, CaptureError> {
+    let (server, slot) = (&config.server, &config.slot);
+    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
+    let end = Lsn(at.end);
+    if at.is_last {
+        Capture::start(server, slot, publication, end, key, spool).await
+    } else {
+        Capture::start_within(server, slot, publication, end, key, spool).await
+    }
 }
 
 const WRITABLE: &str = "is the data directory writable?";

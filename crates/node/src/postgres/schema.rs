@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// The tables, and how writes to them merge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Schema {
     tables: BTreeMap<TableName, Arc<Table>>,
     by_text: BTreeMap<String, Arc<Table>>,
@@ -38,7 +38,9 @@ impl Schema {
     fn of(catalog: &Catalog, published: &BTreeSet<TableName>, config: &PostgresConfig) -> Self {
         let (strategy, strategies) = (config.strategy, config.strategies.clone());
         let tables = catalog.tables().map(|facts| Arc::new(facts.table.clone()));
+        // Somebody may have published one that has no key by hand: its rows can't be told apart.
         let tables = tables.filter(|table| published.contains(&table.name));
+        let tables = tables.filter(|table| !table.key.is_empty());
         let tables: Vec<_> = tables.collect();
         Self {
             by_text: tables
@@ -59,6 +61,17 @@ impl Schema {
     pub(super) fn parents_first(&self) -> impl Iterator<Item = &Arc<Table>> {
         let names = self.parents_first.iter();
         names.filter_map(|name| self.tables.get(name))
+    }
+
+    /// By table the names of its key's columns.
+    pub(super) fn key_columns(&self) -> BTreeMap<String, Vec<String>> {
+        let tables = self.by_text.iter();
+        let tables = tables.map(|(name, table)| {
+            let columns = table.key.iter();
+            let columns = columns.map(|place| table.columns[*place].name.clone());
+            (name.clone(), columns.collect())
+        });
+        tables.collect()
     }
 
     /// The table that a dataset's table of this name is.

@@ -56,7 +56,16 @@ impl From<CaptureError> for Trouble {
 
 impl From<ChangesError> for Trouble {
     fn from(error: ChangesError) -> Self {
-        let hint = "make the tables of all regions alike; capture goes on by itself then";
+        let hint = match error {
+            ChangesError::Schema { .. } => {
+                "make the tables of all regions alike; capture goes on by itself then"
+            }
+            // What the WAL doesn't say is said nowhere.
+            ChangesError::OldValue { .. } | ChangesError::Counter { .. } => {
+                "`meridian postgres prepare --apply` puts the table right for what comes; what was \
+                 written meanwhile doesn't say enough, so the region has to be attached anew"
+            }
+        };
         Self::lasting(describe(&error), hint)
     }
 }

@@ -1,0 +1,261 @@
+//! What a name's answer consists of (RFC 1034 §4.3.2).
+
+use crate::dnssec::{Denied, ZoneKey, deny};
+use crate::limit::Kind;
+use crate::query::{HEADER_OCTETS, Query};
+use crate::records::{FIXED_OCTETS, RecordSet};
+use crate::respond::View;
+use crate::response::{Response, Section};
+use crate::service::{Answers, Client};
+use crate::zone::{Found, Node, Zone};
+use domain::base::iana::{OptRcode, Rtype};
+
+/// How many CNAMEs are followed: what a resolver would follow anyway.
+const CNAMES_MAX: usize = 8;
+/// RFC 8482 §4.2: one record that stands for everything.
+const ANY_TTL_SECONDS: u32 = 3600;
+const ANY_DATA: &[u8] = b"\x07RFC8482\x00";
+
+/// An answer being found.
+pub(crate) struct Writer<'a, 'o> {
+    view: &'a View,
+    query: &'a Query<'a>,
+    client: Client,
+    /// Whether signatures are wanted.
+    signs: bool,
+    written: Written<'a, 'o>,
+}
+
+/// What was found.
+pub(crate) struct Written<'a, 'o> {
+    pub(crate) response: Response<'o>,
+    pub(crate) rcode: OptRcode,
+    /// How many bits of the client's network decided.
+    pub(crate) scope: u8,
+    /// As what the answer is counted.
+    pub(crate) kind: Kind<'a>,
+}
+
+/// A name that is looked up, and where in the answer it stands.
+#[derive(Clone, Copy)]
+struct Asked<'n> {
+    name: &'n [u8],
+    at: usize,
+}
+
+impl Asked<'_> {
+    /// Where the ancestor of this name stands.
+    fn ancestor_at(&self, ancestor: &[u8]) -> usize {
+        self.at + self.name.len() - ancestor.len()
+    }
+
+    /// Whether it is what the client named, and not where a CNAME led.
+    fn is_question(&self) -> bool {
+        self.at == HEADER_OCTETS
+    }
+}
+
+enum Step {
+    Done(OptRcode),
+    Follow(Vec<u8>, usize),
+}
+
+impl<'a, 'o> Writer<'a, 'o> {
+    pub(crate) fn new(
+        view: &'a View,
+        query: &'a Query<'a>,
+        client: Client,
+        response: Response<'o>,
+    ) -> Self {
+        Self {
+            view,
+            query,
+            client,
+            signs: query.edns.as_ref().is_some_and(|edns| edns.dnssec_ok),
+            written: Written {
+                response,
+                rcode: OptRcode::NOERROR,
+                scope: 0,
+                kind: Kind::Records(query.name.octets()),
+            },
+        }
+    }
+
+    pub(crate) fn write(mut self) -> Written<'a, 'o> {
+        let mut step = self.look_up(Asked {
+            name: self.query.name.octets(),
+            at: HEADER_OCTETS,
+        });
+        for _ in 0..CNAMES_MAX {
+            let Step::Follow(name, at) = &step else { break };
+            step = self.look_up(Asked { name, at: *at });
+        }
+        // A longer chain is a loop, most likely; what was found of it is the answer.
+        if let Step::Done(rcode) = step {
+            self.written.rcode = rcode;
+        }
+        self.written
+    }
+
+    fn look_up(&mut self, asked: Asked<'_>) -> Step {
+        let names = &self.view.names;
+        if self.query.rtype == Rtype::DS
+            && let Some((zone, node)) = names.cut(asked.name)
+        {
+            self.written.response.authoritative = true;
+            return Step::Done(self.records(zone, node, asked, false));
+        }
+        match names.find(asked.name) {
+            Found::Here {
+                zone,
+                node,
+                by_wildcard,
+            } => {
+                self.written.response.authoritative = true;
+                match self.alias(node) {
+                    Some(alias) => self.follow(zone, alias, asked, by_wildcard),
+                    None => Step::Done(self.records(zone, node, asked, by_wildcard)),
+                }
+            }
+            Found::Below { zone, cut, node } => {
+                self.refer(zone, cut.octets(), node, asked);
+                Step::Done(OptRcode::NOERROR)
+            }
+            Found::Absent { zone } => {
+                self.written.response.authoritative = true;
+                self.deny(zone, asked, Denied::Name);
+                // RFC 9824 §3.1: where it is signed, a name that isn't there is one without types.
+                Step::Done(match self.key(zone) {
+                    Some(_) => OptRcode::NOERROR,
+                    None => OptRcode::NXDOMAIN,
+                })
+            }
+            // Where a CNAME leads out of what is served, the resolver goes on.
+            Found::Elsewhere if !asked.is_question() => Step::Done(OptRcode::NOERROR),
+            Found::Elsewhere => {
+                self.written.kind = Kind::Error;
+                Step::Done(OptRcode::REFUSED)
+            }
+        }
+    }
+
+    /// The CNAME to follow, unless it is itself what was asked for.
+    fn alias(&self, node: &'a Node) -> Option<&'a RecordSet> {
+        match self.query.rtype {
+            Rtype::CNAME | Rtype::ANY => None,
+            _ => node.set(Rtype::CNAME),
+        }
+    }
+
+    fn follow(
+        &mut self,
+        zone: &Zone,
+        alias: &RecordSet,
+        asked: Asked<'_>,
+        by_wildcard: bool,
+    ) -> Step {
+        let at = self.written.response.position() + FIXED_OCTETS;
+        self.set(zone, Section::Answer, alias, asked, !by_wildcard);
+        let target = alias.data().next().unwrap_or_default();
+        Step::Follow(target.to_vec(), at)
+    }
+
+    /// The records of the type that was asked for, or their denial.
+    fn records(
+        &mut self,
+        zone: &'a Zone,
+        node: &Node,
+        asked: Asked<'_>,
+        by_wildcard: bool,
+    ) -> OptRcode {
+        let rtype = self.query.rtype;
+        if rtype == Rtype::ANY && node.types().next().is_some() {
+            let any = RecordSet::new(Rtype::HINFO, ANY_TTL_SECONDS, vec![ANY_DATA.to_vec()]);
+            self.set(zone, Section::Answer, &any, asked, false);
+            return OptRcode::NOERROR;
+        }
+        if let Some(set) = node.set(rtype) {
+            self.set(zone, Section::Answer, set, asked, !by_wildcard);
+            return OptRcode::NOERROR;
+        }
+        if let Some(steered) = &node.steered {
+            let (answers, scope) = steered.answer(rtype, &self.client, &*self.view.steer);
+            self.written.scope = self.written.scope.max(scope);
+            match &answers {
+                Answers::Compiled(set) => self.set(zone, Section::Answer, set, asked, !by_wildcard),
+                Answers::Together(set) => self.set(zone, Section::Answer, set, asked, false),
+                Answers::Nothing => {}
+            }
+            if !matches!(answers, Answers::Nothing) {
+                return OptRcode::NOERROR;
+            }
+        }
+        let mut others = node.types().filter(|there| *there != rtype);
+        self.deny(zone, asked, Denied::Types(&mut others));
+        OptRcode::NOERROR
+    }
+
+    /// That something isn't there, and for how long that may be believed (RFC 2308 §2).
+    fn deny(&mut self, zone: &'a Zone, asked: Asked<'_>, denied: Denied<'_>) {
+        if asked.is_question() {
+            self.written.kind = Kind::Denial(zone.apex.octets());
+        }
+        let apex = Asked {
+            name: zone.apex.octets(),
+            at: asked.ancestor_at(zone.apex.octets()),
+        };
+        self.set(zone, Section::Authority, &zone.denial, apex, true);
+        if self.key(zone).is_some() {
+            let nsec = deny(asked.name, zone.denial.ttl_seconds(), denied);
+            self.set(zone, Section::Authority, &nsec, asked, false);
+        }
+    }
+
+    /// To the servers of a zone below (RFC 1034 §4.2.1).
+    fn refer(&mut self, zone: &Zone, cut: &[u8], node: &Node, asked: Asked<'_>) {
+        let below = Asked {
+            name: cut,
+            at: asked.ancestor_at(cut),
+        };
+        let response = &mut self.written.response;
+        if let Some(servers) = node.set(Rtype::NS) {
+            response.append(Section::Authority, servers, below.at);
+        }
+        if let Some(signer) = node.set(Rtype::DS) {
+            self.set(zone, Section::Authority, signer, below, true);
+        } else if self.key(zone).is_some() {
+            let nsec = deny(
+                cut,
+                zone.denial.ttl_seconds(),
+                Denied::Types(&mut [Rtype::NS].into_iter()),
+            );
+            self.set(zone, Section::Authority, &nsec, below, false);
+        }
+        self.written
+            .response
+            .append_help(&node.glue.octets, node.glue.count);
+    }
+
+    /// Appends a set and, where it is wanted, its signature; `is_own` where the set is always this
+    /// name's, so that the signature can be kept with it.
+    fn set(&mut self, zone: &Zone, section: Section, set: &RecordSet, of: Asked<'_>, is_own: bool) {
+        self.written.response.append(section, set, of.at);
+        let Some(key) = self.key(zone) else { return };
+        if is_own {
+            let signature = set.signature(|set| key.sign(of.name, set));
+            self.written
+                .response
+                .append_record(section, signature, of.at);
+        } else {
+            let signature = key.sign(of.name, set);
+            self.written
+                .response
+                .append_record(section, &signature, of.at);
+        }
+    }
+
+    /// What to sign with, if that is wanted.
+    fn key<'z>(&self, zone: &'z Zone) -> Option<&'z ZoneKey> {
+        zone.key.as_ref().filter(|_| self.signs)
+    }
+}
