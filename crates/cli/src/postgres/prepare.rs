@@ -269,9 +269,6 @@ impl<'t> Work<'t> {
 
 /// The server, asked by another role if one is given.
 fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, ServerError> {
-    let Some(user) = &options.user else {
-        return Ok(server.clone());
-    };
     let password = options
         .password_file
         .clone()
@@ -282,6 +279,18 @@ fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, Ser
                 .clone()
                 .map(PasswordSource::Environment)
         });
+    as_role(server, options.user.as_deref(), password)
+}
+
+/// The server, asked by another role if one is given.
+pub(super) fn as_role(
+    server: &ServerConfig,
+    user: Option<&str>,
+    password: Option<PasswordSource>,
+) -> Result<ServerConfig, ServerError> {
+    let Some(user) = user else {
+        return Ok(server.clone());
+    };
     Ok(ServerConfig {
         password,
         ..server.as_user(user)?

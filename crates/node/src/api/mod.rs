@@ -41,6 +41,7 @@ mod metrics;
 mod metrics_postgres;
 mod openapi;
 mod parked;
+mod postgres;
 mod preconditions;
 mod problem;
 mod region_requests;

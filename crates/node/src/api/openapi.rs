@@ -193,6 +193,8 @@ impl Modify for BearerToken {
         super::regions::add,
         super::regions::remove,
         super::regions::evict,
+        super::postgres::attach,
+        super::postgres::detach,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),

@@ -6,7 +6,7 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
     aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, parked, regions, replication, rows, status, transactions,
+    metrics, openapi, parked, postgres, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -68,6 +68,14 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         (
             "/v1/integrity/comparisons",
             get(integrity::comparison).post(integrity::compare),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/attach",
+            post(postgres::attach),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/detach",
+            post(postgres::detach),
         ),
     ]
 }

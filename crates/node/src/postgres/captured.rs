@@ -42,6 +42,11 @@ impl Reading {
         }
     }
 
+    /// Which server it is.
+    pub(super) fn system(&self) -> u64 {
+        self.identity.system
+    }
+
     pub(super) fn reached(&self) -> Lsn {
         self.reached
     }

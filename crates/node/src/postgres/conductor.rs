@@ -17,6 +17,7 @@ use super::captured::{Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::lag::Lag;
+use super::mark::{self, Marks};
 use super::parking::{Parking, conflict};
 use super::schema::Schema;
 use super::session::{Session, Standing, WalStanding};
@@ -26,6 +27,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -46,8 +48,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A batch on its way into the server; the applier comes back with what became of it.
 type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, ApplyError>)> + Send>>;
 
-/// A look at how the server stands, under way.
-type Looking = Pin<Box<dyn Future<Output = Result<Standing, Trouble>> + Send>>;
+/// A look at how the server stands, under way, with the log's position up to which it showed
+/// everything before.
+type Looking = Pin<Box<dyn Future<Output = Result<(Standing, Position), Trouble>> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -60,8 +63,11 @@ pub(super) struct Conductor<'a> {
     /// `None` while it writes.
     pub(super) applier: Option<Applier>,
     pub(super) follower: Follower,
+    /// Where the follower began in the log.
+    pub(super) began_at: Position,
     pub(super) projection: Projection,
     pub(super) reading: Reading,
+    pub(super) marks: Marks,
     pub(super) times: Times,
     pub(super) parking: Parking,
     pub(super) capture_lag: Lag,
@@ -122,9 +128,10 @@ impl Conductor<'_> {
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
-                standing = seen(&mut looking) => {
+                looked = seen(&mut looking) => {
                     looking = None;
-                    self.stands(standing?)?;
+                    let (standing, settled) = looked?;
+                    self.stands(standing, settled).await?;
                 }
                 _ = ticks.tick() => {
                     self.tick().await?;
@@ -203,7 +210,8 @@ impl Conductor<'_> {
         }
         self.capture.confirm(self.reading.reached());
         if let Some(tag) = self.projection.shown() {
-            let position = tag.position;
+            let marked = self.marks.needs().unwrap_or(tag.position);
+            let position = tag.position.min(marked);
             self.dataset.send(Input::KeepFrom { position });
         }
     }
@@ -351,21 +359,38 @@ impl Conductor<'_> {
             return None;
         }
         self.times.horizon = Some(now);
-        let config = self.config.clone();
-        let session = self.session.clone();
-        Some(Box::pin(async move { session.standing(&config).await }))
+        let (config, session) = (self.config.clone(), self.session.clone());
+        // From before the look: what is captured during it is in the log from here on.
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let settled = if self.projection.dirty_rows() == 0 {
+            self.follower.position()
+        } else {
+            shown.unwrap_or(self.began_at)
+        };
+        Some(Box::pin(async move {
+            Ok((session.standing(&config).await?, settled))
+        }))
     }
 
-    fn stands(&mut self, standing: Standing) -> Result<(), Trouble> {
-        let Standing {
-            horizon: (xid, read_at),
-            wal,
-            schema,
-        } = standing;
-        self.projection.horizon_candidate(xid, read_at);
+    async fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
+        let Standing { found, wal, schema } = standing;
+        self.projection.horizon_candidate(found.oldest, found.lsn);
+        self.mark(found, settled).await?;
         self.describe(wal);
         if schema != self.schema {
             return Err(Trouble::passing("the server's tables were changed"));
+        }
+        Ok(())
+    }
+
+    /// Marks in the server how far it is captured.
+    async fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
+        let who = (self.reading.system(), self.dataset.origin());
+        self.marks.observe(found, settled, who);
+        if self.reading.is_noted() {
+            let (client, name) = (self.session.client(), &self.config.dataset);
+            let reached = self.reading.reached();
+            self.marks.write(client, name, reached).await?;
         }
         Ok(())
     }
@@ -399,7 +424,7 @@ impl Conductor<'_> {
 }
 
 /// How the server stands; never comes where nobody looks.
-async fn seen(looking: &mut Option<Looking>) -> Result<Standing, Trouble> {
+async fn seen(looking: &mut Option<Looking>) -> Result<(Standing, Position), Trouble> {
     match looking {
         Some(looking) => looking.await,
         None => std::future::pending().await,

@@ -63,6 +63,15 @@ impl Schema {
         names.filter_map(|name| self.tables.get(name))
     }
 
+    /// Whether several writes may make a row together, so that none says alone what it is.
+    pub(super) fn merges(&self, name: &str) -> bool {
+        let Some(table) = self.named(name) else {
+            return false;
+        };
+        let counts = table.columns.iter().any(|column| column.is_counter);
+        counts || self.strategy(&table.name) != Strategy::LastWriterWins
+    }
+
     /// By table the names of its key's columns.
     pub(super) fn key_columns(&self) -> BTreeMap<String, Vec<String>> {
         let tables = self.by_text.iter();

@@ -1,6 +1,7 @@
 //! The connection on which the server is asked how it stands.
 
 use super::PostgresConfig;
+use super::mark::Reading;
 use super::schema::Schema;
 use super::trouble::Trouble;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
@@ -16,8 +17,8 @@ pub(super) struct Session {
 
 /// How the server stands.
 pub(super) struct Standing {
-    /// The `xmin` of a snapshot, and a WAL position read after it.
-    pub(super) horizon: (Xid, Lsn),
+    /// Its transactions, and a WAL position read after these.
+    pub(super) found: Reading,
     pub(super) wal: WalStanding,
     pub(super) schema: Schema,
 }
@@ -39,21 +40,29 @@ impl Session {
     /// How the server stands now. Takes some turns, during which others go on.
     pub(super) async fn standing(self, config: &PostgresConfig) -> Result<Standing, Trouble> {
         Ok(Standing {
-            horizon: self.horizon().await?,
+            found: self.horizon().await?,
             wal: self.wal(&config.slot).await?,
             schema: self.schema(config).await?,
         })
     }
 
-    /// The `xmin` of a snapshot, and a WAL position read after it.
-    async fn horizon(&self) -> Result<(Xid, Lsn), Trouble> {
-        let query = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text, \
-                     pg_catalog.pg_current_wal_insert_lsn()::text";
+    /// The oldest transaction under way and the next one, by a snapshot, and a WAL position read after
+    /// it.
+    async fn horizon(&self) -> Result<Reading, Trouble> {
+        let query = "SELECT pg_catalog.pg_snapshot_xmin(s)::text, pg_catalog.pg_snapshot_xmax(s)::text, \
+                     pg_catalog.pg_current_wal_insert_lsn()::text \
+                     FROM (SELECT pg_catalog.pg_current_snapshot() AS s OFFSET 0) AS taken";
         let row = self.client.query_one(query, &[]).await?;
-        // The epoch stands above the 32 bits that rows carry.
-        let xid: u64 = parsed(row.try_get(0)?)?;
-        let xid = u32::try_from(xid & u64::from(u32::MAX)).unwrap_or_default();
-        Ok((Xid(xid), parsed(row.try_get(1)?)?))
+        Ok(Reading {
+            oldest: low(parsed(row.try_get(0)?)?),
+            next: low(parsed(row.try_get(1)?)?),
+            lsn: parsed(row.try_get(2)?)?,
+        })
+    }
+
+    /// The connection itself.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Makes the WAL go on, so that capture passes every position read before.
@@ -79,6 +88,11 @@ impl Session {
             held_bytes: held.unwrap_or_default().max(0).cast_unsigned(),
         })
     }
+}
+
+/// The epoch stands above the 32 bits that rows carry.
+fn low(xid: u64) -> Xid {
+    Xid(u32::try_from(xid & u64::from(u32::MAX)).unwrap_or_default())
 }
 
 fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Trouble> {

@@ -1,5 +1,6 @@
 //! How a dataset stands with its server.
 
+use super::control::{Control, Side};
 use super::parking::SharedParked;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,57 @@ pub struct PostgresStatus {
     pub position: u64,
     /// Messages with a tag that nobody here wrote, since the process started.
     pub forged_tags: u64,
+    /// How often it has tried to join the server since the process started.
+    pub tries: u64,
+    /// Rows compared so far while it attaches.
+    pub rows_compared: u64,
+    /// Tables with rows that differ, of which nothing tells which side is right: somebody has to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<Differing>,
+    /// What the last comparison of all rows while it attached came to, since the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<Met>,
+}
+
+/// Rows of a table that differ between the server and the other regions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Differing {
+    /// The table.
+    pub table: String,
+    /// How many.
+    pub rows: u64,
+    /// The first few keys.
+    pub keys: Vec<String>,
+}
+
+impl Differing {
+    pub(super) fn add(&mut self, table: &str, other: &Self) {
+        table.clone_into(&mut self.table);
+        self.rows += other.rows;
+        self.keys.extend(other.keys.iter().cloned());
+    }
+
+    pub(super) fn first(&self) -> String {
+        let key = self.keys.first().map(String::as_str);
+        format!("{} of {}", key.unwrap_or_default(), self.table)
+    }
+}
+
+/// What came of comparing a server with the tables when it was attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Met {
+    /// Why capture could not go on where it stood; absent at the first meeting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Rows of the server that were compared.
+    pub rows_compared: u64,
+    /// Rows of the server that became writes of this region.
+    pub rows_taken: u64,
+    /// Rows that the server lacked or had in an older state: they are written again.
+    pub rows_to_write: u64,
+    /// The side that somebody chose for rows of which nothing told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take: Option<Side>,
 }
 
 /// What a dataset does with its server.
@@ -66,6 +118,8 @@ pub enum PostgresState {
     Running,
     /// It does not, until somebody has looked.
     Stopped,
+    /// It was detached, and stays so until it is attached again.
+    Detached,
 }
 
 /// A status that is written in one place and read in others.
@@ -73,6 +127,7 @@ pub enum PostgresState {
 pub struct SharedStatus {
     status: Arc<Mutex<Told>>,
     parked: SharedParked,
+    control: Control,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +160,12 @@ impl SharedStatus {
     #[must_use]
     pub fn parked(&self) -> &SharedParked {
         &self.parked
+    }
+
+    /// What is asked of it.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut PostgresStatus)) {

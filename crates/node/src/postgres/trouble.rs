@@ -14,14 +14,25 @@ pub(super) struct Trouble {
     /// Whether it may go away by itself, so that trying again soon is worth it. Otherwise it is tried
     /// again too, but the dataset is shown as stopped.
     pub(super) is_transient: bool,
+    /// Whether nothing but somebody's answer helps.
+    pub(super) is_question: bool,
 }
 
 impl Trouble {
+    /// Somebody has to decide.
+    pub(super) fn asking(reason: impl Into<String>, hint: &str) -> Self {
+        Self {
+            is_question: true,
+            ..Self::lasting(reason, hint)
+        }
+    }
+
     pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {
         Self {
             reason: reason.into(),
             hint: Some(hint.to_owned()),
             is_transient: false,
+            is_question: false,
         }
     }
 
@@ -30,6 +41,7 @@ impl Trouble {
             reason: reason.into(),
             hint: None,
             is_transient: true,
+            is_question: false,
         }
     }
 }
@@ -40,6 +52,7 @@ impl From<ServerError> for Trouble {
             reason: describe(&error),
             hint: error.hint().map(str::to_owned),
             is_transient: error.is_transient(),
+            is_question: false,
         }
     }
 }
@@ -50,6 +63,7 @@ impl From<CaptureError> for Trouble {
             reason: describe(&error),
             hint: Some(error.hint().to_owned()),
             is_transient: error.is_transient(),
+            is_question: false,
         }
     }
 }
