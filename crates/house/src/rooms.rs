@@ -60,6 +60,7 @@ pub const ROOMS: &[Room] = &[
     ),
     at("bench", &["model", "topology", "steer", "engine-postgres"]),
     at("flights", &["model", "bench"]),
+    at("nycflights", &["bench"]),
 ];
 
 /// The rooms on which no tests stand: what they hold is run, not built on.

@@ -39,6 +39,8 @@ struct Issued {
     id: u64,
     rows: BTreeSet<RowName>,
     asked: Option<Asked>,
+    /// What has come or gone since: a row that the batch parks may have waited for it in vain.
+    stirred: BTreeSet<RowName>,
 }
 
 /// Writers that are as good as captured once capture has passed a position.
@@ -179,6 +181,7 @@ impl Projection {
             id: batch.id,
             rows,
             asked: None,
+            stirred: BTreeSet::new(),
         });
         Some(batch)
     }
@@ -317,6 +320,9 @@ impl Projection {
                 self.known.forget(row);
             }
         }
+        for row in &issued.stirred {
+            self.stir(row);
+        }
         if end > self.passed {
             self.written.push_back(Written { xid, end, asked });
         }
@@ -337,6 +343,9 @@ impl Projection {
     /// What waits for this row is tried again.
     fn stir(&mut self, row: &RowName) {
         self.dirty.extend(self.parked.waiting_for(row).cloned());
+        if let Some(issued) = &mut self.issued {
+            issued.stirred.insert(row.clone());
+        }
     }
 
     /// The rows with all that must be in a batch with them.
