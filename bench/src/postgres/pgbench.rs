@@ -140,7 +140,7 @@ mod tests {
                     tps = 3290.123456 (without initial connection time)\n";
         let run = read(said).unwrap();
         assert_eq!(run.transactions, 12_345);
-        assert!((run.transactions_per_second - 3290.123_456).abs() < 1e-6);
+        assert!((run.transactions_per_second - 3_290.123_456).abs() < 1e-6);
         assert!((run.latency_ms_mean - 2.431).abs() < 1e-6);
         assert_eq!(read("tps = 1.0"), None);
     }

@@ -7,7 +7,7 @@
 //! postgres, `bytea_output` hex, `extra_float_digits` 3, time zone UTC), `null` for NULL, and a JSON
 //! integer for a counter, so that differences add up.
 
-use crate::catalog::Table;
+use crate::catalog::{Became, Table};
 
 /// A row's values by column, in the table's order; `None` is NULL.
 pub type Values = Vec<Option<String>>;
@@ -23,8 +23,11 @@ pub enum DocumentError {
         /// What is wrong.
         reason: String,
     },
-    /// It has a column that the table lacks, or lacks one.
-    #[error("the document of a row of {table} and the table differ in column {column}")]
+    /// It has a column that the table lacks, or lacks one that takes no NULL.
+    #[error(
+        "column {column} of table {table} is not in every region: rows of another region and this \
+         server's table differ in it"
+    )]
     Columns {
         /// The table.
         table: String,
@@ -173,10 +176,15 @@ fn of_object(table: &Table, mut object: Object, is_rest: bool) -> Result<Values,
         table: table.name.to_string(),
         column: column.to_owned(),
     };
+    renew(table, &mut object);
     let mut values = Values::with_capacity(table.columns.len());
     for column in &table.columns {
-        // A column that came later is NULL in rows from before.
+        // A row from before the column.
         let value = match object.remove(&column.name) {
+            None if column.missing.is_some() && !is_rest => {
+                values.push(column.missing.clone());
+                continue;
+            }
             None if column.is_nullable => serde_json::Value::Null,
             None if is_rest => {
                 return Err(DocumentError::Incomplete {
@@ -200,6 +208,20 @@ fn of_object(table: &Table, mut object: Object, is_rest: bool) -> Result<Values,
     }
 }
 
+/// Brings a row from before columns were renamed or dropped to what they are called now.
+fn renew(table: &Table, object: &mut Object) {
+    for (name, became) in &table.former {
+        let Some(value) = object.remove(name) else {
+            continue;
+        };
+        if let Became::Column(now) = became
+            && !object.contains_key(now)
+        {
+            object.insert(now.clone(), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +234,7 @@ mod tests {
             is_nullable: true,
             is_counter,
             is_identity_always: false,
+            missing: None,
         };
         Table {
             name: TableName {
@@ -226,6 +249,7 @@ mod tests {
             key: key.to_vec(),
             unique: Vec::new(),
             references: Vec::new(),
+            former: std::collections::BTreeMap::new(),
         }
     }
 
@@ -245,6 +269,27 @@ mod tests {
         }
         let document = document(&table, &vec![text("1"), text("x"), text("3")]);
         assert_eq!(document, r#"{"a":"1","b":"x","n":3}"#);
+    }
+
+    #[test]
+    fn a_row_from_before_the_table_was_altered_is_what_it_is_now() {
+        let mut table = table(&[0]);
+        let old = r#"{"a":"1","was":"x","gone":"y"}"#;
+        let refused = values(&table, old).unwrap_err().to_string();
+        assert!(
+            refused.contains("column gone of table public.t"),
+            "{refused}"
+        );
+        table.columns[2].missing = text("0");
+        table.columns[2].is_nullable = false;
+        let was = ("was".to_owned(), Became::Column("b".to_owned()));
+        let gone = ("gone".to_owned(), Became::Gone);
+        table.former = [was, gone].into();
+        let now = vec![text("1"), text("x"), text("0")];
+        assert_eq!(values(&table, old), Ok(now.clone()));
+        // What was written under the new name counts.
+        let both = r#"{"a":"1","b":"x","was":"y"}"#;
+        assert_eq!(values(&table, both), Ok(now));
     }
 
     #[test]

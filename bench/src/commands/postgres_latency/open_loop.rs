@@ -132,7 +132,7 @@ fn write(
             let (id, due) = (plan.first_id + number, plan.due(started, number));
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let mut is_watched = false;
-            if number % u64::from(plan.sample_every) == 0 {
+            if number.is_multiple_of(u64::from(plan.sample_every)) {
                 is_watched = observers.watch(id);
                 written.not_watched += u64::from(!is_watched);
             }

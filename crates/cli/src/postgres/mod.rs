@@ -1,5 +1,6 @@
 //! `meridian postgres`: the servers of datasets on PostgreSQL.
 
+pub mod access;
 mod attach;
 mod detach;
 mod parked;

@@ -115,6 +115,10 @@ pub struct ColumnFacts {
     pub is_domain: bool,
     /// Its collation, if it isn't its type's.
     pub collation: Option<String>,
+    /// Its default, as an expression.
+    pub default: Option<String>,
+    /// Whether the default is a constant: the same for every row in every region.
+    pub is_default_literal: bool,
 }
 
 /// What a foreign key does when its parent goes or changes.

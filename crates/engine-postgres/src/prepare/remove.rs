@@ -38,7 +38,8 @@ pub async fn remove(client: &Client, dataset: &str) -> Result<Vec<Left>, ServerE
         (
             format!("schema {SCHEMA}"),
             format!(
-                "DROP TABLE IF EXISTS {}, {}; DROP SCHEMA IF EXISTS {} RESTRICT",
+                "DROP TABLE IF EXISTS {}, {}, meridian.columns, meridian.migrations; \
+                 DROP SCHEMA IF EXISTS {} RESTRICT",
                 names::position_table().sql(),
                 names::parked_table().sql(),
                 quoted(SCHEMA)

@@ -6,7 +6,7 @@ use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, TablesSnapshot};
 use meridian_engine_postgres::capture::{CapturedTransaction as FromServer, RowChange};
 use meridian_engine_postgres::catalog::TableName;
-use meridian_engine_postgres::changes::{Fold, Tables};
+use meridian_engine_postgres::changes::{ChangesError, Fold, Tables};
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
@@ -114,7 +114,8 @@ impl Reading {
             let mut fold = Fold::default();
             for change in chunk.into_owned() {
                 let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
-                fold.take(change, schema, keys)?;
+                fold.take(change, schema, keys)
+                    .map_err(|error| misfit(error, schema, end))?;
             }
             earlier.note(&fold);
             let rows = touched(&fold, schema, tag.is_some());
@@ -266,6 +267,16 @@ fn all_keys(table: &TableName, tables: &TablesSnapshot) -> Result<Vec<String>, T
             Some(next) => after = Some(next),
             None => return Ok(keys),
         }
+    }
+}
+
+/// A change that doesn't fit the tables: they may just have been altered.
+fn misfit(error: ChangesError, schema: &Schema, end: Lsn) -> Trouble {
+    match &error {
+        ChangesError::Schema { .. } if schema.may_be_older_than(end) => {
+            Trouble::passing(crate::dataset::describe(&error))
+        }
+        _ => error.into(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_engine_postgres::server::connect;
 use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
@@ -42,6 +43,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// After a stop, it works if nothing has stopped it again for so long.
+const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -76,6 +79,9 @@ pub(super) struct Conductor<'a> {
 
 /// When things were done last.
 pub(super) struct Times {
+    begun: Instant,
+    /// Whether it is known to work.
+    works: bool,
     noted: Instant,
     horizon: Option<Instant>,
     retried_parked: Instant,
@@ -88,6 +94,8 @@ impl Times {
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
+            works: false,
             noted: now,
             horizon: None,
             retried_parked: now,
@@ -106,11 +114,28 @@ impl Conductor<'_> {
         }
     }
 
-    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+    /// It works. Where it stood still before, that takes some proof: what stopped it may come again
+    /// at once.
+    async fn works(&mut self) -> Result<(), Trouble> {
+        if self.times.works {
+            return Ok(());
+        }
+        self.times.works = true;
+        self.session.announce(self.schema.fingerprint()).await?;
         self.status.change(|status| {
             status.state = PostgresState::Running;
             (status.reason, status.hint) = (None, None);
         });
+        Ok(())
+    }
+
+    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+        let watcher = connect(&self.config.server, "watch").await?;
+        let watching = self.schema.clone().changed(watcher, self.config.clone());
+        tokio::pin!(watching);
+        if self.status.now().state != PostgresState::Stopped {
+            self.works().await?;
+        }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -139,6 +164,7 @@ impl Conductor<'_> {
                         looking = self.look();
                     }
                 }
+                trouble = &mut watching => return Err(trouble),
             }
         }
     }
@@ -234,6 +260,9 @@ impl Conductor<'_> {
         let position = snapshot.position().map_err(unreadable)?;
         for row in self.follower.follow(position)? {
             if self.schema.named(&row.table).is_none() {
+                if self.schema.is_gone(&row.table) {
+                    continue;
+                }
                 let reason = format!(
                     "other regions replicate table {}, this server doesn't",
                     row.table
@@ -290,6 +319,7 @@ impl Conductor<'_> {
             Outcome::Committed { parked, .. } => {
                 let news = self.parking.ended(parked);
                 self.list(&news)?;
+                self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.status.change(|status| {
                     status.projections += 1;
@@ -338,6 +368,9 @@ impl Conductor<'_> {
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
+        if now.duration_since(self.times.begun) >= PROOF {
+            self.works().await?;
+        }
         if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
             let note = self.reading.note();
             self.log(vec![note]).await?;
@@ -359,7 +392,7 @@ impl Conductor<'_> {
             return None;
         }
         self.times.horizon = Some(now);
-        let (config, session) = (self.config.clone(), self.session.clone());
+        let (slot, session) = (self.config.slot.clone(), self.session.clone());
         // From before the look: what is captured during it is in the log from here on.
         let shown = self.projection.shown().map(|tag| tag.position);
         let settled = if self.projection.dirty_rows() == 0 {
@@ -368,18 +401,15 @@ impl Conductor<'_> {
             shown.unwrap_or(self.began_at)
         };
         Some(Box::pin(async move {
-            Ok((session.standing(&config).await?, settled))
+            Ok((session.standing(&slot).await?, settled))
         }))
     }
 
     async fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
-        let Standing { found, wal, schema } = standing;
+        let Standing { found, wal } = standing;
         self.projection.horizon_candidate(found.oldest, found.lsn);
         self.mark(found, settled).await?;
         self.describe(wal);
-        if schema != self.schema {
-            return Err(Trouble::passing("the server's tables were changed"));
-        }
         Ok(())
     }
 

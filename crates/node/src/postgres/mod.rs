@@ -109,9 +109,12 @@ pub(crate) async fn look_after(
         };
         let trouble = match started {
             Ok(conductor) => {
-                pause = PAUSE_MIN;
                 status.change(|status| status.tries += 1);
-                match until_detached(&config, &status, conductor.run()).await {
+                let ended = until_detached(&config, &status, conductor.run()).await;
+                if status.now().state == PostgresState::Running {
+                    pause = PAUSE_MIN;
+                }
+                match ended {
                     Some(trouble) => trouble,
                     None => continue,
                 }
@@ -194,6 +197,7 @@ async fn start<'a>(
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
+    schema.must_have_keys(&taken)?;
     let mut marks = Marks::read(&config.directory)?;
     let captured = dataset.captured().await;
     let captured = captured.filter(|(at, _)| !taking::is_unfinished(*at));

@@ -1,9 +1,9 @@
 //! The connection on which the server is asked how it stands.
 
-use super::PostgresConfig;
 use super::mark::Reading;
-use super::schema::Schema;
 use super::trouble::Trouble;
+use meridian_engine_postgres::catalog::Fingerprint;
+use meridian_engine_postgres::names;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};
 use std::sync::Arc;
@@ -20,7 +20,6 @@ pub(super) struct Standing {
     /// Its transactions, and a WAL position read after these.
     pub(super) found: Reading,
     pub(super) wal: WalStanding,
-    pub(super) schema: Schema,
 }
 
 /// How far the server's WAL goes, and how much of it a slot keeps.
@@ -38,11 +37,10 @@ impl Session {
     }
 
     /// How the server stands now. Takes some turns, during which others go on.
-    pub(super) async fn standing(self, config: &PostgresConfig) -> Result<Standing, Trouble> {
+    pub(super) async fn standing(self, slot: &str) -> Result<Standing, Trouble> {
         Ok(Standing {
             found: self.horizon().await?,
-            wal: self.wal(&config.slot).await?,
-            schema: self.schema(config).await?,
+            wal: self.wal(slot).await?,
         })
     }
 
@@ -72,9 +70,12 @@ impl Session {
         Ok(())
     }
 
-    /// The tables as they are now.
-    async fn schema(&self, config: &PostgresConfig) -> Result<Schema, Trouble> {
-        Schema::load(&self.client, config).await
+    /// Shows in the server that it is captured with these tables, for whoever waits for that.
+    pub(super) async fn announce(&self, tables: Fingerprint) -> Result<(), Trouble> {
+        let name = format!("meridian {}", names::session(tables));
+        let set = "SELECT pg_catalog.set_config('application_name', $1, false)";
+        self.client.execute(set, &[&name]).await?;
+        Ok(())
     }
 
     async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
