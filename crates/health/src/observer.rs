@@ -141,6 +141,12 @@ impl Observer {
         self.setup = setup;
     }
 
+    /// The region whose observer it is.
+    #[must_use]
+    pub fn own(&self) -> &RegionName {
+        &self.setup.own
+    }
+
     /// When to step next, whatever arrives until then.
     #[must_use]
     pub fn due(&self) -> Duration {

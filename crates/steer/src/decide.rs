@@ -11,11 +11,14 @@
 
 use crate::answer::{Answer, Entry};
 use crate::key::Key;
-use crate::place::{Area, Country, Located};
+use crate::order::{ascending, draw};
+use crate::place::{Area, Country, Geo, Located};
 use crate::policy::{By, Clients};
 use crate::set::RegionSet;
 use crate::table::{Branch, Node, Table};
+use crate::tier::Tier;
 use meridian_topology::REGIONS_MAX;
+use std::net::IpAddr;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +32,30 @@ pub struct Client {
 }
 
 impl Client {
+    /// The client behind a DNS question: its network, if the resolver tells it (RFC 7871), else the
+    /// resolver. `turn` is another number for each question.
+    #[must_use]
+    pub fn behind(
+        geo: &dyn Geo,
+        resolver: IpAddr,
+        network: Option<(IpAddr, u8)>,
+        turn: u64,
+    ) -> Self {
+        match network {
+            // A prefix of no bits asks not to be told apart.
+            Some((address, bits @ 1..)) => Self {
+                located: geo.locate(address),
+                key: Key::of_network(address, bits),
+                key_bits: bits,
+            },
+            _ => Self {
+                located: geo.locate(resolver),
+                key: Key::of_turn(resolver, turn),
+                key_bits: 0,
+            },
+        }
+    }
+
     fn area(&self) -> Option<Area> {
         self.located.map(|located| located.area)
     }
@@ -45,13 +72,8 @@ impl Client {
     }
 }
 
-/// Regions or choices with costs, made for sorting: cost in the high half, index in the low one.
-/// Costs are never negative, so their bits order as they do.
-type Ranked = [u64; REGIONS_MAX];
-
-fn ranked(cost: f32, index: usize) -> u64 {
-    u64::from(cost.max(0.0).to_bits()) << 32 | index as u64
-}
+/// Each tier, taken and passed.
+const CLASSES: usize = (Tier::Down as usize + 1) * 2;
 
 struct Walk<'a> {
     table: &'a Table,
@@ -75,26 +97,26 @@ impl Table {
             length: 0,
         };
         walk.enter(&self.root, 0.0);
-        let mut by_tier: Ranked = [0; REGIONS_MAX];
-        let mut length = 0;
+        let mut classes = [0u32; CLASSES];
         for (place, (region, _)) in walk.order[..walk.length].iter().enumerate() {
-            if allowed.contains(usize::from(*region)) {
-                let region = &self.regions[usize::from(*region)];
-                let passed = client.key.luck(region.salt) > region.takes;
-                by_tier[length] =
-                    (region.tier as u64) << 32 | u64::from(passed) << 16 | place as u64;
-                length += 1;
+            let index = usize::from(*region);
+            if allowed.contains(index) {
+                let region = &self.regions[index];
+                let passed = region.takes < u64::MAX && client.key.luck(region.salt) > region.takes;
+                classes[region.tier as usize * 2 + usize::from(passed)] |= 1 << place;
             }
         }
-        by_tier[..length].sort_unstable();
-        for rank in &by_tier[..length] {
-            let (region, cost) = walk.order[(rank & 0xffff) as usize];
-            answer.push(Entry {
-                region,
-                tier: self.regions[usize::from(region)].tier,
-                passed: rank >> 16 & 1 == 1,
-                cost,
-            });
+        for (class, mut places) in classes.into_iter().enumerate() {
+            while places != 0 {
+                let (region, cost) = walk.order[places.trailing_zeros() as usize];
+                places &= places - 1;
+                answer.push(Entry {
+                    region,
+                    tier: self.regions[usize::from(region)].tier,
+                    passed: class % 2 == 1,
+                    cost,
+                });
+            }
         }
         answer.give(self.values_max);
     }
@@ -158,15 +180,14 @@ impl Walk<'_> {
             }
             Node::Choices { by, choices } => (*by, choices),
         };
-        let mut ranks: Ranked = [0; REGIONS_MAX];
+        let mut costs = [0.0; REGIONS_MAX];
         for (index, choice) in choices.iter().enumerate() {
-            ranks[index] = ranked(self.cost(by, index, choice), index);
+            costs[index] = self.cost(by, index, choice);
         }
-        let ranks = &mut ranks[..choices.len()];
-        ranks.sort_unstable();
-        for rank in ranks.iter() {
-            let choice = &choices[(rank & 0xffff_ffff) as usize];
-            self.enter(&choice.node, f32::from_bits((rank >> 32) as u32));
+        let places = ascending(&costs, choices.len());
+        for index in &places[..choices.len()] {
+            let index = usize::from(*index);
+            self.enter(&choices[index].node, costs[index]);
         }
     }
 
@@ -219,18 +240,5 @@ impl Walk<'_> {
             (false, Some(_)) => 1,
         };
         (kind * REGIONS_MAX + index) as f32
-    }
-}
-
-/// A draw of which the smallest wins, with chances as the weights are: exponential variates with the
-/// weights as rates (weighted rendezvous hashing; Efraimidis and Spirakis, "Weighted random sampling
-/// with a reservoir", 2006). The next in order is drawn by the weights of the rest.
-fn draw(luck: u64, weight: f32) -> f32 {
-    // The upper 24 bits, from just above 0 to 1.
-    let even = ((luck >> 40) + 1) as f32 / (1 << 24) as f32;
-    if weight > 0.0 {
-        -even.ln() / weight
-    } else {
-        f32::MAX * even
     }
 }

@@ -20,6 +20,7 @@ mod decide;
 mod desired;
 mod explain;
 mod key;
+mod order;
 mod picture;
 mod place;
 mod policy;

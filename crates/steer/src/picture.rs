@@ -1,7 +1,7 @@
 //! All that a decision goes by besides the route and the client, as of one moment.
 
-use meridian_health::{Needs, PerService, RegionHealth, Service, Status};
-use meridian_model::RegionName;
+use meridian_health::{Needs, Observer, PerService, RegionHealth, Service, Status};
+use meridian_model::{Micros, RegionName};
 use meridian_topology::{Place, round_trip};
 
 /// The regions as one of them sees them. Rebuilt when something changes, never while a client waits.
@@ -57,6 +57,30 @@ impl RegionPicture {
 }
 
 impl Picture {
+    /// The regions as an observer has them, each taking all of its clients. What the `api` services
+    /// took to answer each other counts as the round trip. An observer whose own region is not among
+    /// them, a witness, asks for the first one.
+    #[must_use]
+    pub fn seen_by(observer: &Observer, regions: &[(RegionName, Place)], wall: Micros) -> Self {
+        let region = |(name, place): &(RegionName, Place)| {
+            let round_trip_ms = |(to, _): &(RegionName, Place)| {
+                let ms = observer.response_ms(name, to, Service::Api);
+                ms.map(|ms| ms as f32)
+            };
+            RegionPicture {
+                health: observer.region(name, wall),
+                round_trips_ms: regions.iter().map(round_trip_ms).collect(),
+                ..RegionPicture::healthy(name.as_str(), *place)
+            }
+        };
+        let mut names = regions.iter().map(|(name, _)| name);
+        Self {
+            regions: regions.iter().map(region).collect(),
+            own: names.position(|name| name == observer.own()).unwrap_or(0),
+            has_quorum: observer.has_quorum(),
+        }
+    }
+
     /// The region of this name, by index.
     #[must_use]
     pub fn index(&self, name: &RegionName) -> Option<usize> {

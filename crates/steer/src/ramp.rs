@@ -10,6 +10,7 @@
 //! Steps hold the same clients each time and add to them ([`Key`](crate::Key)), so nobody goes back
 //! and forth while a region comes back.
 
+use crate::tier::Tier;
 use std::time::Duration;
 
 /// The steps.
@@ -40,6 +41,18 @@ pub enum Condition {
     Limping,
     /// Healthy.
     Well,
+}
+
+impl Condition {
+    /// That of a region in this tier.
+    #[must_use]
+    pub fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Own | Tier::Healthy => Self::Well,
+            Tier::Degraded => Self::Limping,
+            Tier::Drained | Tier::Down => Self::Out,
+        }
+    }
 }
 
 /// Where one region stands.

@@ -117,6 +117,11 @@ impl Table {
             uses,
         })
     }
+
+    /// The tier that each region is in for this route, by index.
+    pub fn tiers(&self) -> impl Iterator<Item = Tier> {
+        self.regions.iter().map(|region| region.tier)
+    }
 }
 
 fn is_left_out(route: &Route, picture: &Picture, region: usize) -> bool {

@@ -8,3 +8,4 @@ mod desired;
 mod explained;
 mod policies;
 mod support;
+mod wired;

@@ -230,3 +230,19 @@ fn routes_that_make_no_sense_are_refused() {
     let biased = refused(Policy::new(By::Geoproximity, biased));
     assert!(matches!(biased, RouteError::Bias { .. }), "{biased}");
 }
+
+#[test]
+fn a_question_is_its_networks_or_its_resolvers() {
+    let registries = meridian_steer::Registries::default();
+    let resolver = EUROPEAN.parse().unwrap();
+    let network = Some((AMERICAN.parse().unwrap(), 20));
+    let behind = |network, turn| Client::behind(&registries, resolver, network, turn);
+    let table = over(By::Latency, &picture(&TRIO));
+    assert_eq!(first(&table, &behind(network, 1)), VIRGINIA);
+    assert_eq!(behind(network, 1), behind(network, 2));
+    let nameless = Some((AMERICAN.parse().unwrap(), 0));
+    for nobody in [None, nameless] {
+        assert_eq!(first(&table, &behind(nobody, 1)), IRELAND);
+        assert_ne!(behind(nobody, 1).key, behind(nobody, 2).key);
+    }
+}
