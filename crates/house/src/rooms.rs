@@ -31,7 +31,17 @@ pub const ROOMS: &[Room] = &[
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("engine-postgres", &["model", "topology"]),
-    at("sim", &["model", "log", "check", "replicate", "engine-kv"]),
+    at(
+        "sim",
+        &[
+            "model",
+            "log",
+            "check",
+            "replicate",
+            "engine-kv",
+            "engine-postgres",
+        ],
+    ),
     at("backup", &["model", "replicate", "engine-kv"]),
     at(
         "node",

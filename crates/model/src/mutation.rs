@@ -70,6 +70,10 @@ pub enum Mutation {
     NoHoldDown,
     /// Reports reach only those to whom the observer itself can speak.
     ReportsNotRelayed,
+    /// The horizon counts as captured as soon as it is read.
+    HorizonTooEarly,
+    /// A writer that was probed counts as captured as soon as it is found.
+    ProbeTrustedAtOnce,
 }
 
 #[cfg(feature = "mutations")]

@@ -131,6 +131,10 @@ impl State {
         }
         if known.is_deaf.load(SeqCst) {
             self.has_swallowed.store(true, SeqCst);
+            if !self.swallows_replies.load(SeqCst) {
+                // Opened just before: nobody else ends what waits for this reply.
+                self.end_all();
+            }
             return false;
         }
         true

@@ -62,7 +62,8 @@ pub struct System {
 /// Addresses that nobody listens on, outside of those given to outgoing connections.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = u16::try_from(std::process::id() % 8_000).expect("below the divisor");
+    // Processes that run at once begin at different places.
+    let offset = u16::try_from(std::process::id() * 61 % 8_000).expect("below the divisor");
     loop {
         let port = 22_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -2,6 +2,7 @@
 
 use crate::{Lsn, Xid};
 use meridian_model::RowName;
+use meridian_model::mutation::{Mutation, active};
 use std::collections::{HashMap, VecDeque};
 
 /// No writer is before this one but the frozen: the horizon where none is known.
@@ -77,7 +78,8 @@ impl Known {
 
     /// Capture has passed this position.
     pub(super) fn passed(&mut self, lsn: Lsn) {
-        let Some((xid, _)) = self.candidate.filter(|(_, read_at)| *read_at <= lsn) else {
+        let is_reached = |read_at| read_at <= lsn || active(Mutation::HorizonTooEarly);
+        let Some((xid, _)) = self.candidate.filter(|(_, read_at)| is_reached(*read_at)) else {
             return;
         };
         self.candidate = None;

@@ -6,6 +6,7 @@ use super::parked::ParkedRows;
 use super::{Batch, DirtyRow, Outcome, Parked, Projected, Shown};
 use crate::tag::Tag;
 use crate::{Lsn, Xid};
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{Position, RowName, Vector};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -140,7 +141,10 @@ impl Projection {
         self.passed = self.passed.max(lsn);
         self.known.passed(self.passed);
         self.written.retain(|written| written.end > self.passed);
-        if let Some(probe) = self.probe.take_if(|probe| probe.read_at <= self.passed) {
+        let is_passed = |probe: &mut Probe| {
+            probe.read_at <= self.passed || active(Mutation::ProbeTrustedAtOnce)
+        };
+        if let Some(probe) = self.probe.take_if(is_passed) {
             for (row, xid) in probe.found {
                 self.known.remember(&row, xid);
             }
