@@ -185,6 +185,14 @@ impl Body {
         }
     }
 
+    /// Whether these are the bytes of a transaction captured from an engine, without reading the rest
+    /// of them.
+    #[must_use]
+    pub fn is_captured(bytes: &[u8]) -> bool {
+        const CAPTURED: u8 = 7;
+        bytes.first() == Some(&CAPTURED)
+    }
+
     /// Reads a body back.
     ///
     /// # Errors
@@ -283,6 +291,10 @@ mod tests {
         };
         let transaction = Transaction::default();
         let body = Body::Captured(Captured { at, transaction });
+        assert!(Body::is_captured(&body.encode()));
+        assert!(!Body::is_captured(
+            &Body::Report(Report::default()).encode()
+        ));
         let bytes = body.encode();
         assert_eq!(&bytes[..], [7, 5, 1, 6, 0, 1, 0, 0, 0]);
         assert_eq!(Body::decode(&bytes), Ok(body));

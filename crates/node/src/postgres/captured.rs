@@ -118,7 +118,7 @@ impl Reading {
                     .map_err(|error| misfit(error, schema, end))?;
             }
             earlier.note(&fold);
-            let rows = touched(&fold, schema);
+            let rows = touched(&fold, schema, tag.is_some());
             projection.rows_captured(xid, tag, &rows);
             let is_last = chunks.peek().is_none();
             if tag.is_none() && !(rows.is_empty() && part == 0 && is_last) {
@@ -211,7 +211,8 @@ fn emptying(changes: &[RowChange]) -> usize {
     changes.iter().filter(empties).count()
 }
 
-fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
+/// The rows that were touched. Only what a batch left is compared by its text.
+fn touched(fold: &Fold, schema: &Schema, is_tagged: bool) -> Vec<(RowName, Option<String>)> {
     let rows = fold.touched();
     let rows = rows.map(|(name, key, values)| {
         let row = RowName {
@@ -219,9 +220,13 @@ fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
             key: key.to_owned(),
         };
         let table = schema.table(name);
-        let document = values
-            .zip(table)
-            .map(|(values, table)| document::document(&table, values));
+        let document = values.zip(table).map(|(values, table)| {
+            if is_tagged {
+                document::document(&table, values)
+            } else {
+                String::new()
+            }
+        });
         (row, document)
     });
     rows.collect()

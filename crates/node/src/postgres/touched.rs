@@ -37,14 +37,13 @@ pub(super) fn touched(
                 break;
             }
             position = position.next();
+            if whose == Whose::NotCapturedBy(entry.origin) && Body::is_captured(&entry.body) {
+                continue;
+            }
             // What can't be decoded could not be applied either.
             let Ok(body) = Body::decode(&entry.body) else {
                 continue;
             };
-            let is_captured = matches!(body, Body::Captured(_));
-            if is_captured && whose == Whose::NotCapturedBy(entry.origin) {
-                continue;
-            }
             let changes = body.transaction().into_iter().flat_map(|it| &it.changes);
             rows.extend(changes.map(|change| RowName {
                 table: change.table.clone(),
