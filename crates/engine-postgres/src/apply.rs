@@ -70,6 +70,7 @@ use meridian_model::RowName;
 use plan::Plan;
 use rows::Rows;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use tokio_postgres::{Client, Statement};
 
 /// Makes the bytes of a tag for the transaction with this id.
@@ -80,7 +81,7 @@ const TRIES: usize = 12;
 
 /// Writes batches over one connection.
 pub struct Applier {
-    client: Client,
+    client: Arc<Client>,
     dataset: String,
     tables: Vec<Table>,
     constraints: Constraints,
@@ -118,7 +119,7 @@ impl Applier {
         let constraints = Constraints::load(&client, &tables).await?;
         let records_parked = position::has_parked_table(&client).await?;
         Ok(Self {
-            client,
+            client: Arc::new(client),
             dataset: dataset.to_owned(),
             tables,
             constraints,
@@ -278,27 +279,49 @@ impl Applier {
             position: projected.position,
             seen: projected.seen.clone(),
         };
-        let xid = self.begin_tagged(&tag).await?;
+        let (xid, mark) = self.begin_tagged(&tag).await?;
+        let tried = self
+            .attempt_rows(projected, rows, needs_plan, refused)
+            .await;
+        // It was answered before all that followed, and failed the transaction if it failed.
+        mark.answered().await?;
+        let plan = match tried? {
+            Ok(plan) => plan,
+            Err(tried) => return Ok(tried),
+        };
+        let parked = plan.parked(rows);
+        let end = self.commit(&tag, projected, &parked).await?;
+        Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
+    }
+
+    /// All but the transaction's beginning and end: by what plan the rows were written, or why they
+    /// weren't.
+    async fn attempt_rows(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        needs_plan: bool,
+        refused: &BTreeMap<usize, String>,
+    ) -> Result<Result<Plan, Tried>, Refusal> {
         let plan = if needs_plan {
             match self.plan(rows, refused).await? {
                 Ok(plan) => plan,
                 Err(involved) => {
                     self.client.batch_execute("ROLLBACK").await?;
-                    return Ok(Tried::Done(Outcome::Involved { rows: involved }));
+                    let involved = Outcome::Involved { rows: involved };
+                    return Ok(Err(Tried::Done(involved)));
                 }
             }
         } else {
             let plan = Plan::plain(rows);
             if self.leaves_children(rows, &plan).await? {
-                return Ok(Tried::NeedsPlan);
+                return Ok(Err(Tried::NeedsPlan));
             }
             plan
         };
         if let Some(unsure) = self.write_rows(projected.horizon, rows, &plan).await? {
-            return Ok(Tried::Done(unsure));
+            return Ok(Err(Tried::Done(unsure)));
         }
-        let parked = plan.parked(rows);
-        let end = self.commit(&tag, projected, &parked).await?;
-        Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
+        Ok(Ok(plan))
     }
 }

@@ -105,18 +105,29 @@ pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError
 /// The document of a row.
 #[must_use]
 pub fn document(table: &Table, values: &Values) -> String {
-    let mut object = serde_json::Map::new();
+    let mut json = Vec::with_capacity(32 * values.len());
     for (column, value) in table.columns.iter().zip(values) {
-        let value = match value {
-            None => serde_json::Value::Null,
-            Some(text) if column.is_counter => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
-            }
-            Some(text) => text.clone().into(),
-        };
-        object.insert(column.name.clone(), value);
+        json.push(if json.is_empty() { b'{' } else { b',' });
+        write(&mut json, column.name.as_str());
+        json.push(b':');
+        match value {
+            None => json.extend_from_slice(b"null"),
+            Some(text) if column.is_counter => match serde_json::from_str(text) {
+                Ok(number) => write::<serde_json::Value>(&mut json, &number),
+                Err(_) => write(&mut json, text.as_str()),
+            },
+            Some(text) => write(&mut json, text.as_str()),
+        }
     }
-    serde_json::Value::Object(object).to_string()
+    if json.is_empty() {
+        json.push(b'{');
+    }
+    json.push(b'}');
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+fn write<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value).expect("memory takes all JSON");
 }
 
 /// The values that a document gives a row.

@@ -68,7 +68,7 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model", "topology", "steer"]),
+    at("bench", &["model", "topology", "steer", "engine-postgres"]),
     at("flights", &["model", "bench"]),
     at("nycflights", &["bench"]),
 ];

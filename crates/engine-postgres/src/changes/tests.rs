@@ -220,7 +220,7 @@ fn a_large_value_that_was_left_alone_is_what_it_was() {
     assert_eq!(fold(&schema, vec![full]), Ok(expected));
     let error = fold(&schema, vec![change('d', None)]).expect_err("nobody knows it");
     assert!(
-        error.to_string().contains("REPLICA IDENTITY FULL"),
+        error.to_string().contains("replica identity is not FULL"),
         "{error}"
     );
 }

@@ -381,6 +381,9 @@ impl Projection {
 
     /// The rows with all that must be in a batch with them.
     fn with_neighbours(&self, rows: BTreeSet<RowName>) -> BTreeSet<RowName> {
+        if self.parked.is_empty() {
+            return rows;
+        }
         let mut todo: Vec<RowName> = rows.iter().cloned().collect();
         let mut all = rows;
         while let Some(row) = todo.pop() {

@@ -22,6 +22,10 @@ pub(super) struct ParkedRows {
 }
 
 impl ParkedRows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn has(&self, row: &RowName) -> bool {
         self.rows.contains_key(row)
     }

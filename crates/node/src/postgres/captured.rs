@@ -125,7 +125,8 @@ impl Reading {
                 .map_err(|error| misfit(error, schema, end))?;
         }
         telling.earlier.note(&fold);
-        let rows = touched(&fold, schema);
+        let reads = tag.is_some() || matches!(telling.before, Before::Shown(_));
+        let rows = touched(&fold, schema, reads);
         match &telling.before {
             Before::Shown(tables) => {
                 let rows = rows.into_iter().map(|(row, document)| {
@@ -287,7 +288,8 @@ fn emptying(changes: &[RowChange]) -> usize {
     changes.iter().filter(empties).count()
 }
 
-fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
+/// The rows that were touched. Only what a batch left is compared by its text.
+fn touched(fold: &Fold, schema: &Schema, is_tagged: bool) -> Vec<(RowName, Option<String>)> {
     let rows = fold.touched();
     let rows = rows.map(|(name, key, values)| {
         let row = RowName {
@@ -295,9 +297,13 @@ fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
             key: key.to_owned(),
         };
         let table = schema.table(name);
-        let document = values
-            .zip(table)
-            .map(|(values, table)| document::document(&table, values));
+        let document = values.zip(table).map(|(values, table)| {
+            if is_tagged {
+                document::document(&table, values)
+            } else {
+                String::new()
+            }
+        });
         (row, document)
     });
     rows.collect()

@@ -23,7 +23,7 @@ use super::many::Landed;
 use super::mark::{self, Marks};
 use super::parking::{Parking, conflict};
 use super::schema::Schema;
-use super::session::Session;
+use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
@@ -54,6 +54,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A batch on its way into the server; the applier comes back with what became of it.
 pub(super) type Writing =
     Pin<Box<dyn Future<Output = (Applier, Result<Landed, ApplyError>)> + Send>>;
+
+/// A look at how the server stands, under way, with the log's position up to which it showed
+/// everything before.
+type Looking = Pin<Box<dyn Future<Output = Result<(Standing, Position), Trouble>> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -152,6 +156,7 @@ impl Conductor<'_> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut writing: Option<(u64, Writing)> = None;
+        let mut looking = None;
         loop {
             if writing.is_none() {
                 writing = self.begin().await?;
@@ -167,7 +172,17 @@ impl Conductor<'_> {
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
-                _ = ticks.tick() => self.tick().await?,
+                looked = seen(&mut looking) => {
+                    looking = None;
+                    let (standing, settled) = looked?;
+                    self.stands(standing, settled).await?;
+                }
+                _ = ticks.tick() => {
+                    self.tick().await?;
+                    if looking.is_none() {
+                        looking = self.look();
+                    }
+                }
                 trouble = &mut watching => return Err(trouble),
             }
         }
@@ -410,14 +425,6 @@ impl Conductor<'_> {
             self.confirm();
         }
         self.confirm();
-        let horizon = self.times.horizon;
-        if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
-            self.times.horizon = Some(now);
-            let found = self.session.horizon().await?;
-            self.projection.horizon_candidate(found.oldest, found.lsn);
-            self.mark(found).await?;
-            self.describe().await?;
-        }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
@@ -425,14 +432,37 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    /// Marks in the server how far it is captured.
-    async fn mark(&mut self, found: mark::Reading) -> Result<(), Trouble> {
+    /// Begins to look how the server stands, if it is time for that. Nothing waits for it.
+    fn look(&mut self) -> Option<Looking> {
+        let now = Instant::now();
+        let last = self.times.horizon;
+        if last.is_some_and(|at| now.duration_since(at) < HORIZON_EVERY) {
+            return None;
+        }
+        self.times.horizon = Some(now);
+        let (slot, session) = (self.config.slot.clone(), self.session.clone());
+        // From before the look: what is captured during it is in the log from here on.
         let shown = self.projection.shown().map(|tag| tag.position);
         let settled = if !self.has_dirty() {
             self.follower.whole_to()
         } else {
             shown.unwrap_or(self.began_at)
         };
+        Some(Box::pin(async move {
+            Ok((session.standing(&slot).await?, settled))
+        }))
+    }
+
+    async fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
+        let Standing { found, wal } = standing;
+        self.projection.horizon_candidate(found.oldest, found.lsn);
+        self.mark(found, settled).await?;
+        self.describe(wal);
+        Ok(())
+    }
+
+    /// Marks in the server how far it is captured.
+    async fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
         let who = (self.reading.system(), self.dataset.origin());
         self.marks.observe(found, settled, who);
         if self.reading.is_noted() {
@@ -443,8 +473,7 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn describe(&mut self) -> Result<(), Trouble> {
-        let wal = self.session.wal(&self.config.slot).await?;
+    fn describe(&mut self, wal: WalStanding) {
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
         let now = Instant::now();
@@ -469,7 +498,14 @@ impl Conductor<'_> {
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });
-        Ok(())
+    }
+}
+
+/// How the server stands; never comes where nobody looks.
+async fn seen(looking: &mut Option<Looking>) -> Result<(Standing, Position), Trouble> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 

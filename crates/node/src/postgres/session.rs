@@ -6,11 +6,20 @@ use meridian_engine_postgres::catalog::Fingerprint;
 use meridian_engine_postgres::names;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};
+use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// The connection on which the server is asked how it stands.
+#[derive(Clone)]
 pub(super) struct Session {
-    client: Client,
+    client: Arc<Client>,
+}
+
+/// How the server stands.
+pub(super) struct Standing {
+    /// Its transactions, and a WAL position read after these.
+    pub(super) found: Reading,
+    pub(super) wal: WalStanding,
 }
 
 /// How far the server's WAL goes, and how much of it a slot keeps.
@@ -22,12 +31,22 @@ pub(super) struct WalStanding {
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client: Arc::new(client),
+        }
+    }
+
+    /// How the server stands now. Takes some turns, during which others go on.
+    pub(super) async fn standing(self, slot: &str) -> Result<Standing, Trouble> {
+        Ok(Standing {
+            found: self.horizon().await?,
+            wal: self.wal(slot).await?,
+        })
     }
 
     /// The oldest transaction under way and the next one, by a snapshot, and a WAL position read after
     /// it.
-    pub(super) async fn horizon(&self) -> Result<Reading, Trouble> {
+    async fn horizon(&self) -> Result<Reading, Trouble> {
         let query = "SELECT pg_catalog.pg_snapshot_xmin(s)::text, pg_catalog.pg_snapshot_xmax(s)::text, \
                      pg_catalog.pg_current_wal_insert_lsn()::text \
                      FROM (SELECT pg_catalog.pg_current_snapshot() AS s OFFSET 0) AS taken";
@@ -59,7 +78,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
+    async fn wal(&self, slot: &str) -> Result<WalStanding, Trouble> {
         let query = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
                      (pg_catalog.pg_current_wal_lsn() - restart_lsn)::bigint \
                      FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";

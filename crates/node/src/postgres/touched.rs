@@ -76,6 +76,12 @@ pub(super) fn touched(
             }
             let here = position;
             position = position.next();
+            if whose == Whose::NotCapturedBy(entry.origin)
+                && let Some(at) = Body::captured_at(&entry.body)
+            {
+                passed.take(entry.origin, at, here);
+                continue;
+            }
             // What can't be decoded could not be applied either.
             let Ok(body) = Body::decode(&entry.body) else {
                 continue;
@@ -90,8 +96,7 @@ pub(super) fn touched(
                 (Whose::Parts(..), _) => continue,
                 (_, Some(at)) => {
                     let begins = passed.take(entry.origin, at, here);
-                    let is_told = whose != Whose::NotCapturedBy(entry.origin);
-                    if at.is_held() || !is_told {
+                    if at.is_held() {
                         continue;
                     }
                     if let Some(begins) = begins {

@@ -36,6 +36,7 @@ impl Default for Schema {
                 is_nullable: false,
                 is_counter,
                 is_identity_always: false,
+                missing: None,
             };
             Arc::new(Table {
                 name: TableName {
@@ -46,6 +47,7 @@ impl Default for Schema {
                 key: vec![0],
                 unique: Vec::new(),
                 references: Vec::new(),
+                former: std::collections::BTreeMap::new(),
             })
         };
         Self {
