@@ -4,12 +4,14 @@ use crate::http::HttpClient;
 use crate::ports::{PortError, free_block};
 use crate::process::{ProcessError, Server};
 use crate::procfs::{self, ProcessId};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// With PostgreSQL, three clusters are made first.
+const READY_DEADLINE: Duration = Duration::from_secs(180);
 /// Region `i` takes the ports from `base + 10 * i` on; the API is the first.
 const PORTS_PER_REGION: u16 = 10;
 /// The regions of `meridian up` without a topology, in its order.
@@ -80,18 +82,32 @@ impl Cluster {
         directory: &Path,
         base_port: Option<u16>,
     ) -> Result<Self, ClusterError> {
+        Self::start_with(meridian, directory, base_port, &[]).await
+    }
+
+    /// Like [`Cluster::start`], with more arguments for `meridian up`.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn start_with(
+        meridian: &Path,
+        directory: &Path,
+        base_port: Option<u16>,
+        more: &[OsString],
+    ) -> Result<Self, ClusterError> {
         check_binary(meridian)?;
         let base_port = match base_port {
             Some(port) => port,
             None => free_block(PORTS_PER_REGION * 3)?,
         };
-        let arguments = [
+        let mut arguments: Vec<OsString> = vec![
             "up".into(),
             "--data-dir".into(),
             directory.join("regions").into(),
             "--base-port".into(),
             base_port.to_string().into(),
         ];
+        arguments.extend_from_slice(more);
         let mut supervisor = Server::start(meridian, &arguments, &directory.join("up.log"))?;
         let regions: Vec<Region> = (0..)
             .zip(REGIONS)

@@ -17,6 +17,7 @@ pub mod load;
 pub mod machine;
 pub mod meridian;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod procfs;
 pub mod redis;

@@ -8,7 +8,10 @@ mod output;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use commands::{catch_up, durable_writes, idle_memory, restart, scale, visible_latency};
+use commands::{
+    catch_up, durable_writes, idle_memory, restart, scale, steer_decision, visible_latency,
+};
+use commands::{postgres_catch_up, postgres_cost, postgres_latency};
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +65,14 @@ enum Command {
     Restart(restart::Options),
     /// What a write costs as rows, regions and values grow
     Scale(scale::Options),
+    /// From commit in one PostgreSQL server to visible in another, Meridian and native replication
+    PostgresLatency(postgres_latency::Options),
+    /// How fast PostgreSQL servers take over what they missed, Meridian and native replication
+    PostgresCatchUp(postgres_catch_up::Options),
+    /// What replication costs an application that writes to PostgreSQL
+    PostgresCost(postgres_cost::Options),
+    /// Nanoseconds to decide where a client goes
+    SteerDecision(steer_decision::Options),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +117,10 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::ConstantServer(options) => durable_writes::floor::serve(options).await,
         Command::Restart(options) => restart::run(common, options).await,
         Command::Scale(options) => scale::run(common, options).await,
+        Command::PostgresLatency(options) => postgres_latency::run(common, options).await,
+        Command::PostgresCatchUp(options) => postgres_catch_up::run(common, options).await,
+        Command::PostgresCost(options) => postgres_cost::run(common, options).await,
+        Command::SteerDecision(options) => steer_decision::run(common, options),
     }
 }
 

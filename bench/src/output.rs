@@ -54,3 +54,29 @@ pub fn workplace(parent: &Path) -> Result<(TempDir, Machine)> {
     }
     Ok((directory, machine))
 }
+
+/// The same, where PostgreSQL servers have their data: they may run as another user, who must get in.
+pub fn workplace_of_servers(parent: &Path) -> Result<(TempDir, Machine)> {
+    let (directory, machine) = workplace(parent)?;
+    open_to_servers(directory.path())?;
+    Ok((directory, machine))
+}
+
+fn open_to_servers(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(directory, permissions)
+        .with_context(|| format!("let servers into {}", directory.display()))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A directory that servers get into.
+    pub fn directory_for_servers() -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        open_to_servers(directory.path()).unwrap();
+        directory
+    }
+}

@@ -56,14 +56,24 @@ pub fn start_time(process: ProcessId) -> Option<StartTime> {
 /// The processor time a process has used, in its own and the kernel's code.
 #[must_use]
 pub fn processor_time(process: ProcessId) -> Option<Duration> {
-    let ticks = stat_field(process, 14)? + stat_field(process, 15)?;
+    Some(seconds(stat_field(process, 14)? + stat_field(process, 15)?))
+}
+
+/// The same, with that of the processes it started which have ended and which it has waited for.
+#[must_use]
+pub fn processor_time_with_ended(process: ProcessId) -> Option<Duration> {
+    let ended = stat_field(process, 16)? + stat_field(process, 17)?;
+    Some(processor_time(process)? + seconds(ended))
+}
+
+fn seconds(ticks: u64) -> Duration {
     let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
     #[expect(
         clippy::cast_precision_loss,
         reason = "far fewer ticks than 2^52 in a benchmark"
     )]
     let seconds = ticks as f64 / ticks_per_second as f64;
-    Some(Duration::from_secs_f64(seconds))
+    Duration::from_secs_f64(seconds)
 }
 
 /// The processes that `ancestor` started, theirs included, nearest first.
@@ -140,6 +150,24 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(super::memory(id), None);
         assert_eq!(start_time(id), None);
+    }
+
+    #[test]
+    fn the_time_of_processes_that_ended_counts() {
+        let script = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let mut shell = Command::new("sh")
+            .args(["-c", &format!("sh -c '{script}'; read -r _")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = ProcessId(shell.id());
+        let with_ended = || processor_time_with_ended(id).unwrap();
+        while with_ended() <= processor_time(id).unwrap() {
+            assert!(shell.try_wait().unwrap().is_none());
+            std::thread::yield_now();
+        }
+        shell.kill().unwrap();
+        shell.wait().unwrap();
     }
 
     #[test]

@@ -18,6 +18,9 @@ const NAMES: [&str; 8] = [
     "region-1", "region-2", "region-3", "region-4", "region-5", "region-6", "region-7", "region-8",
 ];
 
+const EMBEDDED: &str = "[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n\
+                        strategy = \"last-writer-wins\"\n\n";
+
 /// Why regions aren't there.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionsError {
@@ -50,10 +53,24 @@ impl Regions {
     /// # Errors
     /// [`RegionsError`].
     pub fn prepare(program: &Path, directory: &Path, count: usize) -> Result<Self, RegionsError> {
+        Self::prepare_with(program, directory, count, |_| EMBEDDED.to_owned())
+    }
+
+    /// The same with other datasets, whose text in the topology is made from the regions' names.
+    ///
+    /// # Errors
+    /// [`RegionsError`].
+    pub fn prepare_with(
+        program: &Path,
+        directory: &Path,
+        count: usize,
+        datasets: impl FnOnce(&[&str]) -> String,
+    ) -> Result<Self, RegionsError> {
         check_binary(program)?;
         let mut addresses = Vec::new();
-        let mut topology = head(directory);
-        for name in NAMES.into_iter().take(count) {
+        let names = &NAMES[..count];
+        let mut topology = head(directory) + &datasets(names);
+        for name in names.iter().copied() {
             let port = || free_port().map_err(ClusterError::from);
             let api = SocketAddr::from((Ipv4Addr::LOCALHOST, port()?));
             let link = SocketAddr::from((Ipv4Addr::LOCALHOST, port()?));
@@ -151,6 +168,16 @@ impl Regions {
         }
     }
 
+    /// Stops all running regions where they are (`SIGSTOP`).
+    pub fn pause(&self) {
+        self.servers.iter().flatten().for_each(Server::pause);
+    }
+
+    /// Lets paused regions go on (`SIGCONT`).
+    pub fn resume(&self) {
+        self.servers.iter().flatten().for_each(Server::resume);
+    }
+
     /// What a running region has in memory.
     #[must_use]
     pub fn memory(&self, index: usize) -> Option<Memory> {
@@ -182,8 +209,7 @@ fn head(directory: &Path) -> String {
     format!(
         "zone = \"meridian.test\"\n\n\
          [tls]\nauthority = \"{certs}/authority.pem\"\ncertificate = \"{certs}/{{region}}.pem\"\n\
-         key = \"{certs}/{{region}}.key.pem\"\n\n\
-         [[dataset]]\nname = \"main\"\nengine = \"embedded\"\nstrategy = \"last-writer-wins\"\n\n"
+         key = \"{certs}/{{region}}.key.pem\"\n\n"
     )
 }
 

@@ -4,6 +4,7 @@
 
 use bytes::BytesMut;
 use meridian_fuzz::{body, log_of};
+use meridian_health::{Opinion, ReportNumber, Reports, Service, Status};
 use meridian_link::certs::Authority;
 use meridian_merge::{Base, KeptIncrement, Row};
 use meridian_model::{
@@ -19,7 +20,8 @@ use std::time::SystemTime;
 type Seeds = Vec<Vec<u8>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let all: [(&str, Seeds); 18] = [
+    let all: [(&str, Seeds); 19] = [
+        ("health_reports", health_reports()),
         ("link_preamble", meridian_link::fuzz::preambles()),
         ("link_frames", frames()?),
         ("link_identity", identities()?),
@@ -150,6 +152,33 @@ fn entries() -> Vec<Entry> {
             entry
         })
         .collect()
+}
+
+fn health_reports() -> Seeds {
+    let report = |observer: &str, count| meridian_health::Report {
+        observer: RegionName::new(observer),
+        number: ReportNumber {
+            started: Micros(1_700_000_000_000_000),
+            count,
+        },
+        hears: vec![RegionName::new("eu-west-1")],
+        in_touch: vec![RegionName::new("eu-west-1")],
+        opinions: vec![Opinion {
+            region: RegionName::new("eu-west-1"),
+            service: Service::Database,
+            status: Status::Degraded,
+            response_ms: Some(70),
+        }],
+    };
+    let alone = Reports {
+        own: report("us-east-1", 1),
+        relayed: Vec::new(),
+    };
+    let relaying = Reports {
+        own: report("us-east-1", 300),
+        relayed: vec![report("ap-northeast-1", 2)],
+    };
+    vec![alone.encode(), relaying.encode()]
 }
 
 fn envelopes() -> Seeds {

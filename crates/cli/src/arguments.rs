@@ -2,7 +2,7 @@
 //! generated from it.
 
 use crate::output::Format;
-use crate::{backup, postgres, restore};
+use crate::{backup, postgres, restore, schema};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
 use crate::{dead_letters, faults};
 use clap::{Parser, Subcommand};
@@ -73,4 +73,7 @@ pub enum Verb {
     /// Servers of datasets on PostgreSQL
     #[command(subcommand)]
     Postgres(postgres::Verb),
+    /// Migrations of tables on PostgreSQL
+    #[command(subcommand)]
+    Schema(schema::Verb),
 }

@@ -13,7 +13,7 @@ const VALUE_CHARS_MAX: usize = 32;
 /// `meridian conflicts`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; where fields are decided by themselves, the field and its values. Of siblings\nboth stand. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
+    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; of two documents, the fields in which they differ. Where fields are decided by\nthemselves, the field and its values. Of siblings both stand. A row that PostgreSQL can't show beside\nanother is parked; both are shown with their values. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
 )]
 pub struct Options {
     /// How many at most
@@ -51,8 +51,8 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 
 fn row(conflict: &Value) -> Vec<String> {
     let resolved = &conflict["resolvedEvent"];
-    let events = conflict["conflictingEvents"].as_array();
-    let events = events.map_or(&[][..], Vec::as_slice);
+    let events = conflict["conflictingEvents"].as_array().cloned();
+    let events = differing(conflict, events.unwrap_or_default());
     let side = |is_winner: bool| {
         let event = events
             .iter()
@@ -68,16 +68,50 @@ fn row(conflict: &Value) -> Vec<String> {
     let field = field.map_or_else(String::new, |field| format!(" field {}", one_line(field)));
     vec![
         text(&conflict["resolvedAt"]),
-        text(&conflict["aggregateId"]) + &field,
+        name(conflict) + &field,
         text(&conflict["resolutionStrategy"]),
         stands,
         other,
     ]
 }
 
+/// The row; where it is a PostgreSQL server's, with its key by columns.
+fn name(conflict: &Value) -> String {
+    let Some(columns) = conflict["key"].as_object() else {
+        return text(&conflict["aggregateId"]);
+    };
+    let columns = columns.iter().map(|(column, value)| {
+        let value = value.as_str().unwrap_or("-");
+        format!("{column}={value}")
+    });
+    let columns: Vec<_> = columns.collect();
+    let id = conflict["aggregateId"].as_str().unwrap_or("-");
+    let table = id.split_once('/').map_or(id, |(table, _)| table);
+    one_line(&format!("{table} ({})", columns.join(", ")))
+}
+
+/// The events, without the fields in which two documents of one row are equal.
+fn differing(conflict: &Value, mut events: Vec<Value>) -> Vec<Value> {
+    let is_of_one_row = conflict["constraint"].is_null();
+    if let [one, other] = events.as_mut_slice()
+        && let (Some(one), Some(other)) =
+            (one["data"].as_object_mut(), other["data"].as_object_mut())
+        && is_of_one_row
+        && one != other
+    {
+        let before = other.clone();
+        other.retain(|field, value| one.get(field) != Some(value));
+        one.retain(|field, value| before.get(field) != Some(value));
+    }
+    events
+}
+
 /// A write: who took it, and what it wrote.
 fn write(event: &Value) -> String {
-    let region = text(&event["region"]);
+    let mut region = text(&event["region"]);
+    if event["aggregateId"].is_string() {
+        region = format!("{region} {}", text(&event["aggregateId"]));
+    }
     match &event["data"] {
         Value::Null => format!("{region}: deleted"),
         data => format!("{region}: {}", shortened(data, VALUE_CHARS_MAX)),
@@ -127,6 +161,36 @@ mod tests {
         assert_eq!(shown[1], "orders/1 field note");
         let cut = format!("us-east-1: \"{}…", "x".repeat(VALUE_CHARS_MAX - 1));
         assert_eq!(shown[3], cut);
+    }
+
+    #[test]
+    fn of_two_documents_what_differs_is_shown() {
+        let mut conflict = conflict("LastWriterWins");
+        conflict["conflictingEvents"][0]["data"] = json!({"id": "7", "city": "Rome"});
+        conflict["conflictingEvents"][1]["data"] = json!({"id": "7", "city": "Oslo"});
+        conflict["key"] = json!({"id": "7"});
+        let shown = row(&conflict);
+        let expected = [
+            "orders (id=7)",
+            "LastWriterWins",
+            r#"us-east-1: {"city":"Rome"}"#,
+            r#"eu-west-1: {"city":"Oslo"}"#,
+        ];
+        assert_eq!(shown[1..], expected);
+    }
+
+    #[test]
+    fn of_two_rows_the_other_is_named_and_both_are_whole() {
+        let mut conflict = conflict("Parked");
+        conflict["constraint"] = "users_email_key".into();
+        conflict["conflictingEvents"][0]["aggregateId"] = "orders/2".into();
+        conflict["conflictingEvents"][1]["data"] = json!({"item": "tea"});
+        let shown = row(&conflict);
+        let expected = [
+            r#"us-east-1 orders/2: {"item":"tea"}"#,
+            r#"eu-west-1: {"item":"tea"}"#,
+        ];
+        assert_eq!(shown[3..], expected);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod config;
 mod conflicts;
 mod dead_letters;
 mod error;
+mod everywhere;
 mod failure;
 mod faults;
 mod init;
@@ -31,6 +32,7 @@ mod regions;
 mod replication;
 mod restore;
 mod retry;
+mod schema;
 mod serve;
 mod status;
 mod system;
@@ -99,5 +101,6 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Backup(options) => backup::run(&options, output),
         Verb::Restore(options) => restore::run(&options, output),
         Verb::Postgres(verb) => postgres::run(&verb, output),
+        Verb::Schema(verb) => schema::run(&verb, output),
     }
 }

@@ -1,12 +1,12 @@
 //! `meridian replication`: how far each region is behind each other.
 
-use crate::error::{CliError, CliResult};
+use crate::error::CliResult;
+use crate::everywhere::Everywhere;
 use crate::output::{self, Format, table};
-use crate::reading::{Replication, lag_text, remark};
-use crate::status::{get, none_answers};
+use crate::reading::{PeerReading, Replication, lag_text, remark};
 use crate::target::Target;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// `meridian replication`
 #[derive(Debug, Args)]
@@ -18,51 +18,20 @@ pub struct Options {
     target: Target,
 }
 
+const HEAD: [&str; 6] = ["region", "behind", "dataset", "by", "stream", "remark"];
+
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let regions = options.target.all_at_a_glance()?;
-    let replies: Vec<CliResult<Value>> = regions
-        .iter()
-        .map(|api| get(api, "/v1/replication"))
-        .collect();
-    let named = regions.iter().zip(&replies);
+    let said = Everywhere::ask(&options.target, "/v1/replication")?;
     match format {
-        Format::Json => {
-            let all = named.map(|(api, reply)| {
-                json!({
-                    "region": api.name(),
-                    "replication": reply.as_ref().ok(),
-                    "error": reply.as_ref().err().map(CliError::message),
-                })
-            });
-            output::json(&all.collect::<Vec<_>>())?;
-        }
-        Format::Text => {
-            let rows = named.flat_map(|(api, reply)| rows(api.name(), reply));
-            let head = ["region", "behind", "dataset", "by", "stream", "remark"];
-            output::line(&table(&head, &rows.collect::<Vec<_>>()))?;
-        }
+        Format::Json => said.json("replication", |_, reply| reply.clone())?,
+        Format::Text => output::line(&table(&HEAD, &said.rows(HEAD.len(), rows)))?,
     }
-    none_answers(replies.iter())
+    said.none_answers()
 }
 
-fn rows(region: &str, reply: &CliResult<Value>) -> Vec<Vec<String>> {
-    let replication = match reply {
-        Ok(reply) => serde_json::from_value::<Replication>(reply.clone()).unwrap_or_default(),
-        Err(error) => {
-            let blank = String::new;
-            let said = error.message().to_owned();
-            let state = "no answer".to_owned();
-            return vec![vec![
-                region.to_owned(),
-                blank(),
-                blank(),
-                blank(),
-                state,
-                said,
-            ]];
-        }
-    };
-    let row = |peer: &crate::reading::PeerReading| {
+fn rows(region: &str, reply: &Value) -> Vec<Vec<String>> {
+    let replication: Replication = serde_json::from_value(reply.clone()).unwrap_or_default();
+    let row = |peer: &PeerReading| {
         vec![
             region.to_owned(),
             peer.region.clone(),

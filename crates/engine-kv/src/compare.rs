@@ -10,7 +10,7 @@ use bytes::Bytes;
 use meridian_merge::{KeptIncrement, Row, Shown, shown};
 use meridian_model::{
     Answer, Fetched, Holds, Looked, Position, Question, RowCopy, RowName, RowState, Span,
-    SpanDigest, Vector,
+    SpanDigest, Vector, Version,
 };
 use meridian_replicate::compare::Section;
 use std::fmt::{self, Write as _};
@@ -55,6 +55,19 @@ impl<V: View> Snapshot<V> {
             Some(bytes) => read::decode_live(&at, bytes.as_ref()),
             None => Ok(None),
         }
+    }
+
+    /// The last version of a row, deleted ones included as long as they leave a tombstone.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn latest(&self, table: &str, key: &str) -> Result<Option<Version>, TablesError> {
+        let at = keys::row(table, key);
+        let Some(bytes) = self.view.get(&at)? else {
+            return Ok(None);
+        };
+        let row: Row = value::decode(bytes.as_ref(), "row", &at)?;
+        Ok(Some(row.version))
     }
 
     /// The rows after the key `after`, as [`TableReader::page`] gives them.

@@ -44,7 +44,20 @@ pub(crate) fn decode(bytes: &[u8], at: &[u8]) -> Result<Conflict, TablesError> {
     })
 }
 
+/// Records that come from no transaction stand behind those of the last one that is committed.
+const NOTED: u32 = 1 << 31;
+
 impl<S: Store> Tables<S> {
+    /// Stages a conflict that no transaction brought: what was found where the rows are shown.
+    pub fn note_conflict(&mut self, conflict: &Conflict) {
+        let number = u32::try_from(self.conflicts.total & u64::from(NOTED - 1)).unwrap_or_default();
+        let at = keys::conflict(self.position, NOTED | number);
+        let record = value::encode(&at, conflict);
+        self.staged.put(at, record);
+        self.conflicts.total += 1;
+        self.conflicts.kept += 1;
+    }
+
     /// Stages what a change met. `index` counts the conflicts of the transaction.
     pub(crate) fn stage_conflicts(
         &mut self,

@@ -49,7 +49,7 @@ pub struct Tables<S: Store> {
     seen: Vector,
     committed_seen: Vector,
     pub(crate) letters: Letters,
-    position: Position,
+    pub(crate) position: Position,
     road: Option<Vec<u8>>,
     /// Set while a transaction is staged in part; a commit would tear it.
     torn: bool,

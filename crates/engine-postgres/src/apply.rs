@@ -33,16 +33,20 @@
 //! versions, and aren't, are reported ([`Outcome::Involved`]). A row whose values another row of the
 //! batch takes, and a child that moves away from a parent that leaves, is deleted and inserted anew,
 //! so that no order of statements matters and no cascade fires. What the server refuses even so (a
-//! check, a value out of range, an exclusion constraint) is found by halving, left as it is in the
-//! server, and parked ([`crate::projection::Hindrance::Refused`]).
+//! check, a value out of range, a text that is no value here, an exclusion constraint, whatever a
+//! trigger raises) is found by halving ([`refused`]), left as it is in the server, and parked
+//! ([`crate::projection::Hindrance::Refused`]).
 //!
 //! Not covered: foreign keys to columns other than the parent's key with `ON UPDATE` actions, whose
 //! effects are captured like local changes; circles of foreign keys between several tables that can't
 //! be deferred; a `GENERATED ALWAYS` identity outside of the key, which keeps its first value.
 
+mod armor;
+mod casts;
 mod constraints;
 mod decide;
 mod error;
+mod large;
 mod plan;
 mod position;
 mod refused;
@@ -52,18 +56,21 @@ mod sql;
 mod write;
 
 pub use error::ApplyError;
+pub use large::{Chunk, Large, Source};
 pub use position::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 
 use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
 use crate::tag::Tag;
 use crate::{Lsn, Xid};
+use armor::Armor;
 use constraints::Constraints;
 use error::Refusal;
 use meridian_model::RowName;
 use plan::Plan;
 use rows::Rows;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use tokio_postgres::{Client, Statement};
 
 /// Makes the bytes of a tag for the transaction with this id.
@@ -74,7 +81,7 @@ const TRIES: usize = 12;
 
 /// Writes batches over one connection.
 pub struct Applier {
-    client: Client,
+    client: Arc<Client>,
     dataset: String,
     tables: Vec<Table>,
     constraints: Constraints,
@@ -82,7 +89,10 @@ pub struct Applier {
     statements: HashMap<String, Statement>,
     /// A transaction is open that holds rows' locks.
     is_holding: bool,
+    /// Very many rows are written in that transaction: it must not be rolled back to try again.
+    has_large: bool,
     records_parked: bool,
+    armor: Armor,
 }
 
 /// How a try to write a batch ended without error.
@@ -104,17 +114,21 @@ impl Applier {
         sign: Sign,
     ) -> Result<Self, ApplyError> {
         session::set_up(&client).await?;
+        let tables = casts::for_casts(&client, tables).await?;
+        let armor = Armor::of(&client).await?;
         let constraints = Constraints::load(&client, &tables).await?;
         let records_parked = position::has_parked_table(&client).await?;
         Ok(Self {
-            client,
+            client: Arc::new(client),
             dataset: dataset.to_owned(),
             tables,
             constraints,
             sign,
             statements: HashMap::new(),
             is_holding: false,
+            has_large: false,
             records_parked,
+            armor,
         })
     }
 
@@ -143,7 +157,7 @@ impl Applier {
         if !self.records_parked {
             return Ok(Vec::new());
         }
-        position::read_parked(&self.client, &self.dataset).await
+        position::read_parked(&self.client, &self.dataset, self.armor).await
     }
 
     /// The `xmin` of a snapshot, and a WAL position read after it: a candidate for the horizon.
@@ -191,6 +205,9 @@ impl Applier {
     pub async fn apply(&mut self, projected: &Projected) -> Result<Outcome, ApplyError> {
         let rows = Rows::of(projected, &self.tables)?;
         let mut needs_plan = projected.rows.iter().any(|(dirty, _)| dirty.is_parked);
+        if self.has_large {
+            return self.commit_large(projected, &rows, needs_plan).await;
+        }
         let mut refused = BTreeMap::new();
         let mut reason = String::new();
         let mut has_looked_again = false;
@@ -222,6 +239,35 @@ impl Applier {
         Ok(Outcome::Violation { reason })
     }
 
+    /// Writes the batch into the transaction that has very many rows, if it need not be planned.
+    async fn commit_large(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        needs_plan: bool,
+    ) -> Result<Outcome, ApplyError> {
+        let tried = if needs_plan {
+            Ok(Tried::NeedsPlan)
+        } else {
+            self.attempt(projected, rows, false, &BTreeMap::new()).await
+        };
+        match tried {
+            Ok(Tried::Done(outcome)) => {
+                self.has_large = matches!(outcome, Outcome::Unsure { .. });
+                Ok(outcome)
+            }
+            Ok(Tried::NeedsPlan) => {
+                self.roll_back().await?;
+                let reason = "rows that depend on each other have to be planned".to_owned();
+                Ok(Outcome::Violation { reason })
+            }
+            Err(refusal) => {
+                self.roll_back().await?;
+                refusal.into_outcome()
+            }
+        }
+    }
+
     async fn attempt(
         &mut self,
         projected: &Projected,
@@ -233,27 +279,49 @@ impl Applier {
             position: projected.position,
             seen: projected.seen.clone(),
         };
-        let xid = self.begin_tagged(&tag).await?;
+        let (xid, mark) = self.begin_tagged(&tag).await?;
+        let tried = self
+            .attempt_rows(projected, rows, needs_plan, refused)
+            .await;
+        // It was answered before all that followed, and failed the transaction if it failed.
+        mark.answered().await?;
+        let plan = match tried? {
+            Ok(plan) => plan,
+            Err(tried) => return Ok(tried),
+        };
+        let parked = plan.parked(rows);
+        let end = self.commit(&tag, projected, &parked).await?;
+        Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
+    }
+
+    /// All but the transaction's beginning and end: by what plan the rows were written, or why they
+    /// weren't.
+    async fn attempt_rows(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        needs_plan: bool,
+        refused: &BTreeMap<usize, String>,
+    ) -> Result<Result<Plan, Tried>, Refusal> {
         let plan = if needs_plan {
             match self.plan(rows, refused).await? {
                 Ok(plan) => plan,
                 Err(involved) => {
                     self.client.batch_execute("ROLLBACK").await?;
-                    return Ok(Tried::Done(Outcome::Involved { rows: involved }));
+                    let involved = Outcome::Involved { rows: involved };
+                    return Ok(Err(Tried::Done(involved)));
                 }
             }
         } else {
             let plan = Plan::plain(rows);
             if self.leaves_children(rows, &plan).await? {
-                return Ok(Tried::NeedsPlan);
+                return Ok(Err(Tried::NeedsPlan));
             }
             plan
         };
         if let Some(unsure) = self.write_rows(projected.horizon, rows, &plan).await? {
-            return Ok(Tried::Done(unsure));
+            return Ok(Err(Tried::Done(unsure)));
         }
-        let parked = plan.parked(rows);
-        let end = self.commit(&tag, projected, &parked).await?;
-        Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
+        Ok(Ok(plan))
     }
 }

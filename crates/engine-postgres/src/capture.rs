@@ -42,7 +42,7 @@ mod relations;
 mod stream;
 mod task;
 
-pub use changes::{Changes, ChangesError, Chunks, Spool};
+pub use changes::{Changes, ChangesError, Chunks, Spool, SpooledChunks};
 pub use create::{NewSlot, create_slot};
 pub use error::CaptureError;
 pub use preflight::ServerPlace;
@@ -78,23 +78,58 @@ impl Capture {
         key: &TagKey,
         spool_directory: &Path,
     ) -> Result<Self, CaptureError> {
+        let begin = Begin { after, from: after };
+        Self::begin(server, slot, publication, begin, key, spool_directory).await
+    }
+
+    /// Begins behind all that ended before `ends`, with the transaction that ends there: a part of it
+    /// was captured. Where its commit record begins isn't known, and the server skips what begins
+    /// before the position asked for; so it is asked for all that the slot has, and what is known is
+    /// left out here.
+    ///
+    /// # Errors
+    /// [`CaptureError`] when the stream can't be had.
+    pub async fn start_within(
+        server: &ServerConfig,
+        slot: &str,
+        publication: &str,
+        ends: Lsn,
+        key: &TagKey,
+        spool_directory: &Path,
+    ) -> Result<Self, CaptureError> {
+        let begin = Begin {
+            after: Lsn(ends.0.saturating_sub(1)),
+            from: Lsn(0),
+        };
+        Self::begin(server, slot, publication, begin, key, spool_directory).await
+    }
+
+    async fn begin(
+        server: &ServerConfig,
+        slot: &str,
+        publication: &str,
+        Begin { after, from }: Begin,
+        key: &TagKey,
+        spool_directory: &Path,
+    ) -> Result<Self, CaptureError> {
         std::fs::create_dir_all(spool_directory).map_err(|source| ChangesError::File {
             directory: spool_directory.to_owned(),
             source,
         })?;
         let endpoint = endpoint::Endpoint::of(server)?;
         let at = endpoint.place();
-        let started = start(endpoint, slot, publication, after);
+        let started = start(endpoint, slot, publication, from);
         let (stream, place, slot_confirmed) = patiently(at, started).await?;
         let forged = Arc::new(AtomicU64::new(0));
         let assembler = assemble::Assembler::new(assemble::Settings {
             after,
+            from,
             key: key.clone(),
             spool_directory: spool_directory.to_owned(),
             held_bytes_max: HELD_BYTES_MAX,
             forged: Arc::clone(&forged),
         });
-        let (confirmed, told) = watch::channel(after);
+        let (confirmed, told) = watch::channel(from);
         let (sender, events) = mpsc::unbounded_channel();
         let task = task::Task::new(stream, assembler, sender, told);
         Ok(Self {
@@ -170,6 +205,14 @@ impl Capture {
     pub fn forged(&self) -> u64 {
         self.forged.load(Ordering::Relaxed)
     }
+}
+
+/// Where to begin.
+struct Begin {
+    /// What ended there or before was captured.
+    after: Lsn,
+    /// Where the server begins, and what it may throw away.
+    from: Lsn,
 }
 
 impl Drop for Capture {

@@ -6,7 +6,9 @@
 
 mod facts;
 mod fingerprint;
+mod history;
 mod load;
+mod movement;
 mod order;
 mod queries;
 mod selection;
@@ -17,10 +19,13 @@ pub use facts::{
     Action, ColumnFacts, Identity, Kind, Partition, Privileges, Sequence, TableFacts, Trigger,
 };
 pub use fingerprint::Fingerprint;
+pub use history::{Became, COLUMNS_TABLE_SQL, History, Noted};
 pub use load::Catalog;
+pub use movement::Movement;
 pub use selection::Selection;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A table's name.
@@ -52,6 +57,8 @@ pub struct Table {
     pub unique: Vec<Unique>,
     /// The foreign keys that point from this table to others.
     pub references: Vec<ForeignKey>,
+    /// What became of columns that are not there any more, by their names: rows from before have them.
+    pub former: BTreeMap<String, Became>,
 }
 
 /// A column.
@@ -68,6 +75,8 @@ pub struct Column {
     pub is_counter: bool,
     /// `GENERATED ALWAYS AS IDENTITY`: inserts must say OVERRIDING SYSTEM VALUE.
     pub is_identity_always: bool,
+    /// What rows have in it that are older than the column; NULL where `None`.
+    pub missing: Option<String>,
 }
 
 /// A unique constraint or index.

@@ -10,8 +10,8 @@
 //! The old values that differences need come with full replica identity; without it a change of a
 //! counter, or of a row whose large value was left alone, is refused with what to do.
 
-use crate::capture::{Datum, Relation, RowChange, Tuple};
-use crate::catalog::{Table, TableName};
+use crate::capture::{Datum, Relation, RelationColumn, RowChange, Tuple};
+use crate::catalog::{Became, Table, TableName};
 use crate::document::{self, Values};
 use meridian_model::{Change, Edit, Operation, Strategy};
 use std::collections::HashMap;
@@ -30,9 +30,7 @@ pub enum ChangesError {
     },
     /// The change doesn't say what the row was.
     #[error(
-        "a change in {table} doesn't say what column {column} was; \
-         hint: ALTER TABLE {} REPLICA IDENTITY FULL",
-        table.sql()
+        "a change in {table} doesn't say what column {column} was: its replica identity is not FULL"
     )]
     OldValue {
         /// The table.
@@ -289,8 +287,13 @@ fn difference(from: Option<&str>, to: Option<&str>) -> Option<i64> {
 /// How the stream's columns stand in the table's.
 struct Shape {
     table: Arc<Table>,
-    /// By column of the table its place in the stream; none where the column came later.
-    places: Vec<Option<usize>>,
+    /// By column of the table its place in the stream, or what rows have that are older than it.
+    places: Vec<Place>,
+}
+
+enum Place {
+    At(usize),
+    Missing(Datum),
 }
 
 impl Shape {
@@ -303,28 +306,41 @@ impl Shape {
             table: table.name.clone(),
             what,
         };
-        let place = |name: &str| relation.columns.iter().position(|it| it.name == name);
-        let places = table
-            .columns
-            .iter()
-            .map(|column| match place(&column.name) {
-                None if !column.is_nullable => {
-                    Err(differs(format!("column {} is gone", column.name)))
-                }
-                place => Ok(place),
-            });
+        let place = |name: &str| {
+            let is_it = |it: &RelationColumn| match table.former.get(&it.name) {
+                Some(Became::Column(now)) => now == name,
+                _ => it.name == name,
+            };
+            relation.columns.iter().position(is_it)
+        };
+        let places =
+            table
+                .columns
+                .iter()
+                .map(|column| match (place(&column.name), &column.missing) {
+                    (Some(place), _) => Ok(Place::At(place)),
+                    (None, Some(missing)) => Ok(Place::Missing(Datum::Text(missing.clone()))),
+                    (None, None) if column.is_nullable => Ok(Place::Missing(Datum::Null)),
+                    (None, None) => Err(differs(format!("column {} is gone", column.name))),
+                });
         let places: Vec<_> = places.collect::<Result<_, _>>()?;
-        let is_known = |name: &str| table.columns.iter().any(|column| column.name == name);
+        let is_known = |name: &str| {
+            table.columns.iter().any(|column| column.name == name)
+                || table.former.contains_key(name)
+        };
         if let Some(new) = relation.columns.iter().find(|it| !is_known(&it.name)) {
-            return Err(differs(format!("column {} is new", new.name)));
+            return Err(differs(format!(
+                "rows have a column {}, which it doesn't have",
+                new.name
+            )));
         }
         Ok(Some(Self { table, places }))
     }
 
-    fn datum<'a>(&self, tuple: &'a Tuple, column: usize) -> Result<&'a Datum, ChangesError> {
-        match self.places[column] {
-            Some(place) => tuple.get(place).ok_or_else(|| self.short()),
-            None => Ok(&Datum::Null),
+    fn datum<'a>(&'a self, tuple: &'a Tuple, column: usize) -> Result<&'a Datum, ChangesError> {
+        match &self.places[column] {
+            Place::At(place) => tuple.get(*place).ok_or_else(|| self.short()),
+            Place::Missing(datum) => Ok(datum),
         }
     }
 

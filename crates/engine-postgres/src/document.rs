@@ -1,12 +1,13 @@
 //! Rows as documents: how a server's row stands in the dataset's tables.
 //!
 //! A row's key is its key columns' texts: the text itself where there is one column, a JSON array of
-//! texts where there are several. Its document is a JSON object by column name, in the table's
+//! texts where there are several, and where the text is empty, which no key is, or would read as such
+//! an array. Its document is a JSON object by column name, in the table's
 //! order: a column's value is its text as PostgreSQL writes it (`datestyle` ISO, `intervalstyle`
 //! postgres, `bytea_output` hex, `extra_float_digits` 3, time zone UTC), `null` for NULL, and a JSON
 //! integer for a counter, so that differences add up.
 
-use crate::catalog::Table;
+use crate::catalog::{Became, Table};
 
 /// A row's values by column, in the table's order; `None` is NULL.
 pub type Values = Vec<Option<String>>;
@@ -22,9 +23,20 @@ pub enum DocumentError {
         /// What is wrong.
         reason: String,
     },
-    /// It has a column that the table lacks, or lacks one.
-    #[error("the document of a row of {table} and the table differ in column {column}")]
+    /// It has a column that the table lacks, or lacks one that takes no NULL.
+    #[error(
+        "column {column} of table {table} is not in every region: rows of another region and this \
+         server's table differ in it"
+    )]
     Columns {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// It is what concurrent counting left of a deleted row, and has no column that takes no NULL.
+    #[error("the document of a row of {table} has no column {column}")]
+    Incomplete {
         /// The table.
         table: String,
         /// The column.
@@ -53,9 +65,21 @@ pub fn key(table: &Table, values: &Values) -> String {
 
 fn key_of<'a>(mut texts: impl ExactSizeIterator<Item = &'a str>) -> String {
     if texts.len() == 1 {
-        return texts.next().unwrap_or_default().to_owned();
+        let text = texts.next().unwrap_or_default();
+        return if text.is_empty() || array_of_one(text).is_some() {
+            serde_json::to_string(&[text]).expect("texts are JSON")
+        } else {
+            text.to_owned()
+        };
     }
     serde_json::to_string(&texts.collect::<Vec<_>>()).expect("texts are JSON")
+}
+
+fn array_of_one(key: &str) -> Option<String> {
+    // Few begin so, and most are not looked into.
+    let parsed = key.starts_with('[').then(|| serde_json::from_str(key));
+    let [text]: [String; 1] = parsed?.ok()?;
+    Some(text)
 }
 
 /// The texts of a key's columns, in the order of the key.
@@ -68,7 +92,7 @@ pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError
         key: key.to_owned(),
     };
     if table.key.len() == 1 {
-        return Ok(vec![key.to_owned()]);
+        return Ok(vec![array_of_one(key).unwrap_or_else(|| key.to_owned())]);
     }
     let texts: Vec<String> = serde_json::from_str(key).map_err(|_| error())?;
     if texts.len() == table.key.len() {
@@ -81,18 +105,29 @@ pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError
 /// The document of a row.
 #[must_use]
 pub fn document(table: &Table, values: &Values) -> String {
-    let mut object = serde_json::Map::new();
+    let mut json = Vec::with_capacity(32 * values.len());
     for (column, value) in table.columns.iter().zip(values) {
-        let value = match value {
-            None => serde_json::Value::Null,
-            Some(text) if column.is_counter => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.clone().into())
-            }
-            Some(text) => text.clone().into(),
-        };
-        object.insert(column.name.clone(), value);
+        json.push(if json.is_empty() { b'{' } else { b',' });
+        write(&mut json, column.name.as_str());
+        json.push(b':');
+        match value {
+            None => json.extend_from_slice(b"null"),
+            Some(text) if column.is_counter => match serde_json::from_str(text) {
+                Ok(number) => write::<serde_json::Value>(&mut json, &number),
+                Err(_) => write(&mut json, text.as_str()),
+            },
+            Some(text) => write(&mut json, text.as_str()),
+        }
     }
-    serde_json::Value::Object(object).to_string()
+    if json.is_empty() {
+        json.push(b'{');
+    }
+    json.push(b'}');
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+fn write<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value).expect("memory takes all JSON");
 }
 
 /// The values that a document gives a row.
@@ -104,17 +139,59 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
         table: table.name.to_string(),
         reason,
     };
+    let object = serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
+    of_object(table, object, false)
+}
+
+/// The values that a document gives the row with this key. What concurrent edits and counters leave
+/// of a deleted row says nothing of its key.
+///
+/// # Errors
+/// [`DocumentError::Incomplete`] when too little is left to be a row, and as [`values`].
+pub fn values_at(table: &Table, key: &[String], document: &str) -> Result<Values, DocumentError> {
+    let mut object: Object =
+        serde_json::from_str(document).map_err(|error| DocumentError::Shape {
+            table: table.name.to_string(),
+            reason: error.to_string(),
+        })?;
+    let names = table.key.iter().map(|column| &table.columns[*column].name);
+    let missing: Vec<_> = names
+        .zip(key)
+        .filter(|(name, _)| !object.contains_key(*name))
+        .map(|(name, text)| (name.clone(), text.as_str().into()))
+        .collect();
+    let is_rest = !missing.is_empty();
+    object.extend(missing);
+    of_object(table, object, is_rest)
+}
+
+type Object = serde_json::Map<String, serde_json::Value>;
+
+fn of_object(table: &Table, mut object: Object, is_rest: bool) -> Result<Values, DocumentError> {
+    let shape = |reason: String| DocumentError::Shape {
+        table: table.name.to_string(),
+        reason,
+    };
     let columns = |column: &str| DocumentError::Columns {
         table: table.name.to_string(),
         column: column.to_owned(),
     };
-    let mut object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
+    renew(table, &mut object);
     let mut values = Values::with_capacity(table.columns.len());
     for column in &table.columns {
-        // A column that came later is NULL in rows from before.
+        // A row from before the column.
         let value = match object.remove(&column.name) {
+            None if column.missing.is_some() && !is_rest => {
+                values.push(column.missing.clone());
+                continue;
+            }
             None if column.is_nullable => serde_json::Value::Null,
+            None if is_rest => {
+                return Err(DocumentError::Incomplete {
+                    table: table.name.to_string(),
+                    column: column.name.clone(),
+                });
+            }
             None => return Err(columns(&column.name)),
             Some(value) => value,
         };
@@ -131,6 +208,20 @@ pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
     }
 }
 
+/// Brings a row from before columns were renamed or dropped to what they are called now.
+fn renew(table: &Table, object: &mut Object) {
+    for (name, became) in &table.former {
+        let Some(value) = object.remove(name) else {
+            continue;
+        };
+        if let Became::Column(now) = became
+            && !object.contains_key(now)
+        {
+            object.insert(now.clone(), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +234,7 @@ mod tests {
             is_nullable: true,
             is_counter,
             is_identity_always: false,
+            missing: None,
         };
         Table {
             name: TableName {
@@ -157,6 +249,7 @@ mod tests {
             key: key.to_vec(),
             unique: Vec::new(),
             references: Vec::new(),
+            former: std::collections::BTreeMap::new(),
         }
     }
 
@@ -179,11 +272,39 @@ mod tests {
     }
 
     #[test]
+    fn a_row_from_before_the_table_was_altered_is_what_it_is_now() {
+        let mut table = table(&[0]);
+        let old = r#"{"a":"1","was":"x","gone":"y"}"#;
+        let refused = values(&table, old).unwrap_err().to_string();
+        assert!(
+            refused.contains("column gone of table public.t"),
+            "{refused}"
+        );
+        table.columns[2].missing = text("0");
+        table.columns[2].is_nullable = false;
+        let was = ("was".to_owned(), Became::Column("b".to_owned()));
+        let gone = ("gone".to_owned(), Became::Gone);
+        table.former = [was, gone].into();
+        let now = vec![text("1"), text("x"), text("0")];
+        assert_eq!(values(&table, old), Ok(now.clone()));
+        // What was written under the new name counts.
+        let both = r#"{"a":"1","b":"x","was":"y"}"#;
+        assert_eq!(values(&table, both), Ok(now));
+    }
+
+    #[test]
     fn a_key_of_several_columns_is_unambiguous() {
         let one = table(&[1]);
         let row = vec![text("1"), text("[x"), None];
         assert_eq!(key(&one, &row), "[x");
         assert_eq!(key_values(&one, "[x"), Ok(vec!["[x".to_owned()]));
+        for exotic in ["", r#"[""]"#, r#"["[\"\"]"]"#, r#"["a","b"]"#, "[]"] {
+            let key = key(&one, &vec![text("1"), text(exotic), None]);
+            assert!(!key.is_empty());
+            assert_eq!(key_values(&one, &key), Ok(vec![exotic.to_owned()]));
+        }
+        let [empty, array] = ["", r#"[""]"#].map(|it| key(&one, &vec![None, text(it), None]));
+        assert_ne!(empty, array);
         let two = table(&[1, 0]);
         assert_eq!(key(&two, &row), r#"["[x","1"]"#);
         assert_eq!(
@@ -192,6 +313,26 @@ mod tests {
         );
         assert!(key_values(&two, "[x").is_err());
         assert!(key_values(&two, r#"["x"]"#).is_err());
+    }
+
+    #[test]
+    fn what_is_left_of_a_deleted_row_takes_its_key_from_its_name() {
+        let mut two = table(&[1, 0]);
+        let key = ["x".to_owned(), "7".to_owned()];
+        let rest = r#"{"n":5}"#;
+        let row = vec![text("7"), text("x"), text("5")];
+        assert_eq!(values_at(&two, &key, rest), Ok(row));
+        two.key = vec![0];
+        two.columns[1].is_nullable = false;
+        assert!(matches!(
+            values_at(&two, &key[1..], rest),
+            Err(DocumentError::Incomplete { column, .. }) if column == "b"
+        ));
+        // A whole row of another shape is another matter.
+        assert!(matches!(
+            values_at(&two, &key[1..], r#"{"a":"7","n":5}"#),
+            Err(DocumentError::Columns { column, .. }) if column == "b"
+        ));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What Meridian's own objects in a server are called.
 
-use crate::catalog::TableName;
+use crate::catalog::{Fingerprint, TableName};
 
 /// The schema for everything that Meridian keeps in a server.
 pub const SCHEMA: &str = "meridian";
@@ -28,6 +28,12 @@ pub fn parked_table() -> TableName {
         schema: SCHEMA.to_owned(),
         name: "parked".to_owned(),
     }
+}
+
+/// What a region's session is for, as the server shows it: capture with these tables.
+#[must_use]
+pub fn session(tables: Fingerprint) -> String {
+    format!("session {tables}")
 }
 
 #[cfg(test)]

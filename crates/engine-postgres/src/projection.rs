@@ -31,6 +31,7 @@
 
 mod asked;
 mod known;
+mod large;
 mod machine;
 #[cfg(test)]
 mod model;
@@ -38,6 +39,7 @@ mod parked;
 #[cfg(test)]
 mod tests;
 
+pub use large::Left;
 pub use machine::Projection;
 
 use crate::{Lsn, Xid};
@@ -165,6 +167,12 @@ pub enum Hindrance {
         /// Whether its table has unique indexes: it keeps its values from older rows.
         holds_values: bool,
     },
+    /// It was deleted while a region that hadn't seen that counted on: of the row there is nothing
+    /// but the counters, which is no row that the table takes.
+    Incomplete {
+        /// The first column that is missing.
+        column: String,
+    },
     /// The server refuses its values, and keeps the row that it had.
     Refused {
         /// The server's words.
@@ -186,6 +194,10 @@ impl fmt::Display for Hindrance {
             Self::Orphan {
                 constraint, table, ..
             } => write!(f, "{constraint} needs a row of {table:?} that isn't there"),
+            Self::Incomplete { column } => write!(
+                f,
+                "it was deleted while its counters changed elsewhere, so it has no {column}"
+            ),
             Self::Refused { reason } => write!(f, "the server refuses it: {reason}"),
         }
     }

@@ -26,10 +26,22 @@ pub const ROOMS: &[Room] = &[
     at("log", &["model"]),
     at("topology", &["model"]),
     at("check", &["model"]),
+    at("health", &["model"]),
+    at("steer", &["model", "topology", "health"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
     at("engine-postgres", &["model", "topology"]),
-    at("sim", &["model", "log", "check", "replicate", "engine-kv"]),
+    at(
+        "sim",
+        &[
+            "model",
+            "log",
+            "check",
+            "replicate",
+            "engine-kv",
+            "engine-postgres",
+        ],
+    ),
     at("backup", &["model", "replicate", "engine-kv"]),
     at(
         "node",
@@ -56,8 +68,9 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model"]),
+    at("bench", &["model", "topology", "steer", "engine-postgres"]),
     at("flights", &["model", "bench"]),
+    at("nycflights", &["bench"]),
 ];
 
 /// The rooms on which no tests stand: what they hold is run, not built on.
@@ -73,6 +86,8 @@ pub const PURE: &[&str] = &[
     "replicate",
     "engine-kv",
     "sim",
+    "health",
+    "steer",
 ];
 
 /// The room of this name.

@@ -32,3 +32,29 @@ pub struct CapturedAt {
     /// Whether no more parts follow.
     pub is_last: bool,
 }
+
+/// The parts of a transaction that is not to be held until its last has come are numbered from here on:
+/// it is too large for that.
+const PARTS_NOT_HELD_FROM: u32 = 1 << 30;
+
+impl CapturedAt {
+    /// The place of the first part of a transaction that is shown part by part.
+    #[must_use]
+    pub fn not_held(self) -> Self {
+        let part = self.part | PARTS_NOT_HELD_FROM;
+        Self { part, ..self }
+    }
+
+    /// Whether this is a part of a transaction that shows nowhere before its last part has come.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        !self.is_last && self.part < PARTS_NOT_HELD_FROM
+    }
+
+    /// Whether both are parts of one transaction.
+    #[must_use]
+    pub fn is_of(self, other: Self) -> bool {
+        let place = |at: Self| (at.system, at.timeline, at.end);
+        place(self) == place(other)
+    }
+}

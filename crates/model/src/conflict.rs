@@ -1,6 +1,6 @@
 //! The conflict record (requirement D2): field names as the owner's documents give them.
 
-use crate::{Strategy, Version};
+use crate::{RowName, Strategy, Version};
 use serde::{Deserialize, Serialize};
 
 /// Two writes to a row of which neither had seen the other, and what became of them.
@@ -12,7 +12,8 @@ pub struct Conflict {
     pub key: String,
     /// What met what.
     pub kind: ConflictKind,
-    /// The write whose value stands; of siblings, which all stand, the newer.
+    /// The write whose value stands; of siblings, which all stand, the newer. Where the conflict is
+    /// between two rows, the last write of the other row.
     pub winner: ConflictingWrite,
     /// The write that gave way; of siblings the older.
     pub loser: ConflictingWrite,
@@ -26,7 +27,7 @@ pub struct Conflict {
 }
 
 /// Which kinds of write met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConflictKind {
     /// Two puts.
     UpdateUpdate,
@@ -34,6 +35,20 @@ pub enum ConflictKind {
     UpdateDelete,
     /// Two deletes.
     DeleteDelete,
+    /// Two rows with equal values in a unique index: this one is parked.
+    Unique {
+        /// The index.
+        constraint: String,
+        /// The row that has the values.
+        rival: RowName,
+    },
+    /// A row and the absence of the row that it refers to: it is parked.
+    ForeignKey {
+        /// The foreign key.
+        constraint: String,
+        /// The row that isn't there.
+        parent: RowName,
+    },
 }
 
 impl ConflictKind {

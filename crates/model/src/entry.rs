@@ -5,6 +5,7 @@
 //! stream up to and including itself, so a copy that lost, repeated or rewrote anything is
 //! recognised at the first entry that follows.
 
+use crate::CapturedAt;
 use crate::mutation::{self, Mutation};
 use crate::{
     Adopt, Captured, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version,
@@ -12,6 +13,9 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// How the bytes of a captured transaction begin: its place among the bodies.
+const CAPTURED: u8 = 7;
 
 /// The running hash (xxh3, 64 bits) of an origin's stream. It tells accidents and forks apart; it
 /// is no defence against a peer that lies, which the certificates are for.
@@ -185,6 +189,14 @@ impl Body {
         }
     }
 
+    /// Where in its engine's history the captured transaction of these bytes stands, without reading
+    /// the rest of them; `None` for any other body.
+    #[must_use]
+    pub fn captured_at(bytes: &[u8]) -> Option<CapturedAt> {
+        let after = bytes.strip_prefix(&[CAPTURED])?;
+        postcard::take_from_bytes(after).ok().map(|(at, _)| at)
+    }
+
     /// Reads a body back.
     ///
     /// # Errors
@@ -283,6 +295,9 @@ mod tests {
         };
         let transaction = Transaction::default();
         let body = Body::Captured(Captured { at, transaction });
+        assert_eq!(Body::captured_at(&body.encode()), Some(at));
+        let report = Body::Report(Report::default());
+        assert_eq!(Body::captured_at(&report.encode()), None);
         let bytes = body.encode();
         assert_eq!(&bytes[..], [7, 5, 1, 6, 0, 1, 0, 0, 0]);
         assert_eq!(Body::decode(&bytes), Ok(body));

@@ -56,6 +56,24 @@ pub enum Mutation {
     TokenNotCut,
     /// A damaged row met while catching up makes a region forget decisions about dead letters.
     DecisionForgottenAtDamage,
+    /// One observer's word is enough for a verdict.
+    OneObserverDecides,
+    /// Observers that have lost touch with the majority vote like the others.
+    ObserversCutOffVote,
+    /// A region that hears of no majority goes on changing verdicts.
+    VerdictWithoutMajority,
+    /// What an observer reported once counts for ever.
+    ReportsKeptForEver,
+    /// An answer that comes after its time limit is thrown away.
+    LateAnswersDropped,
+    /// A service that flaps is up again as soon as it answers.
+    NoHoldDown,
+    /// Reports reach only those to whom the observer itself can speak.
+    ReportsNotRelayed,
+    /// The horizon counts as captured as soon as it is read.
+    HorizonTooEarly,
+    /// A writer that was probed counts as captured as soon as it is found.
+    ProbeTrustedAtOnce,
 }
 
 #[cfg(feature = "mutations")]

@@ -81,7 +81,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Up to where everything that is kept here has followed the log.
     pub(crate) fn followed_to(&self) -> Position {
-        let tables = self.engine.position();
+        let tables = self.engine.position().min(self.held_from());
         self.kept_from.map_or(tables, |kept| kept.min(tables))
     }
 }

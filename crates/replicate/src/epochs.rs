@@ -269,6 +269,8 @@ impl Road {
         for gone in std::mem::take(&mut self.retiring) {
             if let Some(origin) = gone.origin {
                 self.closed.insert(origin, gone.cut);
+                // The rest of it comes to nobody.
+                self.held.remove(&origin);
             }
         }
     }

@@ -183,7 +183,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn halted_at(&self) -> Option<Version> {
         match &self.behind.as_ref()?.cause {
             Cause::Letter { letter, .. } => Some(*letter),
-            Cause::Row { .. } | Cause::CatchingUp => None,
+            Cause::Row { .. } | Cause::CatchingUp | Cause::Unfolding => None,
         }
     }
 

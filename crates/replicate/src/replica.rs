@@ -199,9 +199,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             let batch = reader.read(position, 1 << 20).map_err(OpenError::Log)?;
             for (index, entry) in batch.entries.iter().enumerate() {
                 let body = Body::decode(&entry.body).map_err(OpenError::Entry)?;
-                let was_blocked = self.blocked_by().is_some();
+                let was_whole = self.is_behind_by_rounds();
                 self.follow(position, entry, &body, now);
-                if !was_blocked && self.blocked_by().is_some() {
+                if !was_whole && self.is_behind_by_rounds() {
                     self.miss_all(&batch.entries[..index]);
                 }
                 position = position.next();
@@ -257,7 +257,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why the tables don't follow the log, if so.
     pub(crate) fn tables_stopped(&self) -> Option<&str> {
-        let behind = self.behind.as_ref().map(Behind::reason);
+        let behind = self.behind.as_ref().and_then(Behind::reason);
         self.tables_stopped.as_deref().or(behind)
     }
 
@@ -412,7 +412,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 self.follow_decision(position, entry.version(), decision, now);
             }
             Body::Captured(captured) => {
-                self.apply(position, entry.version(), &captured.transaction, now);
+                self.follow_captured(position, entry, captured, now);
                 if entry.origin == self.origin {
                     self.change_road(|road| road.follow(entry, body));
                 }
@@ -453,7 +453,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
-    fn change_road(&mut self, change: impl FnOnce(&mut Road)) {
+    pub(crate) fn change_road(&mut self, change: impl FnOnce(&mut Road)) {
         self.road_before.get_or_insert_with(|| self.road.clone());
         change(&mut self.road);
     }

@@ -1,6 +1,7 @@
 //! Tables that stand at a position before the log's end, and how they come to it again.
 //!
-//! Two things stop tables that are to go on later: a row whose record can't be read, which other
+//! The last part of a large transaction makes them take all its parts in, step by step (`held.rs`). And
+//! two things stop tables that are to go on later: a row whose record can't be read, which other
 //! regions have, and a dead letter that the dataset is to stop at (`letters.rs`). Either way the log
 //! goes on, in memory of nothing but its own order. Once the row is mended or the letter decided
 //! about, the tables follow the log again from where they stopped, in steps, each committed with the
@@ -17,6 +18,7 @@
 //! row stops the tables is missed whole, for what it had staged is gone; one in which a letter does
 //! is committed up to the letter.
 
+use crate::held::{Held, Holding};
 use crate::road::Road;
 use crate::{Applying, CommitError, Engine, EngineError, Now, Replica};
 use meridian_log::Disk;
@@ -25,7 +27,7 @@ use meridian_model::{Body, Entry, Hlc, OriginId, Position, RowName, Vector, Vers
 use std::collections::BTreeMap;
 
 /// What the tables catch up with in one step, in bytes of log.
-const STEP_BYTES: usize = 1 << 20;
+pub(crate) const STEP_BYTES: usize = 1 << 20;
 
 /// Tables that stand at a position before the log's end.
 #[derive(Debug)]
@@ -58,13 +60,19 @@ pub(crate) enum Cause {
     },
     /// Nothing any more: the tables are on their way to the log's end.
     CatchingUp,
+    /// The last part of a large transaction has come, and the tables take all its parts in.
+    Unfolding,
 }
 
 impl Behind {
-    pub(crate) fn reason(&self) -> &str {
+    /// What to tell people; nothing where it is the ordinary course.
+    pub(crate) fn reason(&self) -> Option<&str> {
         match &self.cause {
-            Cause::Letter { reason, .. } | Cause::Row { reason, .. } => reason,
-            Cause::CatchingUp => "what stopped the tables is over, and they catch up with the log",
+            Cause::Letter { reason, .. } | Cause::Row { reason, .. } => Some(reason),
+            Cause::CatchingUp => {
+                Some("what stopped the tables is over, and they catch up with the log")
+            }
+            Cause::Unfolding => None,
         }
     }
 
@@ -73,9 +81,11 @@ impl Behind {
         *first = version.hlc.min(*first);
     }
 
-    fn followed(&mut self, entries: &[Entry]) {
+    fn followed(&mut self, entries: &[Entry], held: &BTreeMap<OriginId, Held>) {
         for entry in entries {
-            if let Some(first) = self.missed.get_mut(&entry.origin) {
+            if !held.contains_key(&entry.origin)
+                && let Some(first) = self.missed.get_mut(&entry.origin)
+            {
                 *first = Hlc::from_raw(entry.hlc.raw() + 1);
             }
         }
@@ -88,8 +98,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     pub fn blocked_by(&self) -> Option<&RowName> {
         match &self.behind.as_ref()?.cause {
             Cause::Row { row, .. } => Some(row),
-            Cause::Letter { .. } | Cause::CatchingUp => None,
+            Cause::Letter { .. } | Cause::CatchingUp | Cause::Unfolding => None,
         }
+    }
+
+    /// Whether the tables are behind by the round in which that began, and all since.
+    pub(crate) fn is_behind_by_rounds(&self) -> bool {
+        let cause = self.behind.as_ref().map(|behind| &behind.cause);
+        matches!(cause, Some(Cause::Row { .. } | Cause::Unfolding))
     }
 
     /// What the tables show, which is less than the log holds while they don't follow it.
@@ -101,11 +117,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// What of this the tables show.
     pub(crate) fn applied_of(&self, mut reached: Vector) -> Vector {
         let missed = self.behind.iter().flat_map(|behind| &behind.missed);
-        for (origin, first) in missed {
+        let missed = missed.map(|(origin, first)| (*origin, *first));
+        let held = self.road.held.iter();
+        let held = held.map(|(origin, held)| (*origin, held.first));
+        for (origin, first) in missed.chain(held) {
             let before = Hlc::from_raw(first.raw().saturating_sub(1));
-            let shown = before.min(reached.get(*origin));
-            reached.remove(*origin);
-            reached.raise(*origin, shown);
+            let shown = before.min(reached.get(origin));
+            reached.remove(origin);
+            reached.raise(origin, shown);
         }
         reached
     }
@@ -205,7 +224,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     #[must_use]
     pub fn is_catching_up(&self) -> bool {
         let cause = self.behind.as_ref().map(|behind| &behind.cause);
-        self.tables_stopped.is_none() && matches!(cause, Some(Cause::CatchingUp))
+        self.tables_stopped.is_none() && matches!(cause, Some(Cause::CatchingUp | Cause::Unfolding))
     }
 
     /// Makes a step of catching up, between two rounds.
@@ -238,9 +257,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.miss_all(&batch.entries);
             self.letters.logged();
         }
-        let count = followed?;
+        let (count, held) = followed?;
         if let Some(behind) = &mut self.behind {
-            behind.followed(&batch.entries[..count]);
+            behind.followed(&batch.entries[..count], &held);
         }
         if self.is_catching_up() && self.engine.position() == self.log.end() {
             self.behind = None;
@@ -248,19 +267,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(())
     }
 
-    /// Makes the tables follow these entries, or those before a letter, and commits that. Returns
-    /// how many.
+    /// Makes the tables follow these entries, those before a letter, or those before the last part of
+    /// a large transaction with some more of that, and commits it. Returns how many, and which
+    /// transactions are held there.
     fn follow_late(
         &mut self,
         start: Position,
         entries: &[Entry],
         now: Now,
-    ) -> Result<usize, EngineError> {
-        let mut road = match self.engine.road() {
-            Some(bytes) => Road::decode(bytes)
-                .map_err(|error| EngineError::because("read the road's state", error))?,
-            None => self.road.clone(),
-        };
+    ) -> Result<(usize, BTreeMap<OriginId, Held>), EngineError> {
+        let mut road = self.road_of_tables()?;
         let mut position = start;
         for (count, entry) in entries.iter().enumerate() {
             let body = Body::decode(&entry.body)
@@ -268,7 +284,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             if let Body::Decision(decision) = &body {
                 self.settle_letter(decision.letter)?;
             }
-            if let Some(transaction) = body.transaction() {
+            let holding = match &body {
+                Body::Captured(captured) => road.hold(position, entry, captured.at),
+                _ => Holding::Nothing,
+            };
+            if let Holding::Completes(held) = &holding
+                && held.next < position
+            {
+                road.held.insert(entry.origin, *held);
+                self.unfold_step(position, entry.origin, &mut road, now)?;
+                return Ok((count, road.held));
+            }
+            if let Some(transaction) = body.transaction()
+                && !matches!(holding, Holding::Part)
+            {
                 let applying = Applying {
                     position,
                     version: entry.version(),
@@ -282,7 +311,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 self.miss_all(std::slice::from_ref(entry));
                 self.letters.logged();
                 self.commit_up_to_letter()?;
-                return Ok(count);
+                return Ok((count, road.held));
             }
             road.follow(entry, &body);
             position = position.next();
@@ -290,11 +319,24 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if position == self.log.end() {
             // Nothing is staged: this is as of the log's end, with what was noted beside entries.
             road.clone_from(&self.road);
-            let reached = self.log.marks().vector();
+            let mut reached = self.log.marks().vector();
+            for (origin, held) in &self.road.held {
+                reached.remove(*origin);
+                reached.raise(*origin, Hlc::from_raw(held.first.raw().saturating_sub(1)));
+            }
             self.engine.reaches(&reached);
         }
         self.engine.commit(position, Some(road.encode()))?;
-        Ok(entries.len())
+        Ok((entries.len(), road.held))
+    }
+
+    /// The road's state where the tables stand.
+    pub(crate) fn road_of_tables(&self) -> Result<Road, EngineError> {
+        match self.engine.road() {
+            Some(bytes) => Road::decode(bytes)
+                .map_err(|error| EngineError::because("read the road's state", error)),
+            None => Ok(self.road.clone()),
+        }
     }
 
     /// The tables' part of a commit while they are behind. A round is all there where a letter
@@ -332,7 +374,10 @@ impl EngineError {
         Self::because(what, std::io::Error::other("it is not the time for it"))
     }
 
-    fn because(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn because(
+        what: &str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         Self {
             context: what.to_owned(),
             disk_full: false,

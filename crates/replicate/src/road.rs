@@ -6,6 +6,7 @@
 
 use crate::ballots::Ballots;
 use crate::epochs::{Adopted, Expelled, Retiring, Stream};
+use crate::held::Held;
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
     Body, CapturedAt, Entry, Epoch, Hlc, Mark, Marks, Member, OriginId, RegionName, Report,
@@ -50,6 +51,10 @@ pub struct Road {
     pub(crate) expelled: Option<Expelled>,
     /// The last transaction that this region captured, and what its engine had seen by then.
     pub(crate) captured: Option<(CapturedAt, Vector)>,
+    /// The transactions of which parts have come and the last has not. Behind the rest in the bytes,
+    /// which earlier releases had without it.
+    #[serde(skip)]
+    pub(crate) held: BTreeMap<OriginId, Held>,
     reports: BTreeMap<OriginId, BTreeMap<OriginId, ReportedMark>>,
     /// What subscribers said, outside their streams, that they hold: enough for retention, which
     /// must not wait for a report behind a long backlog, and never used for collection.
@@ -88,7 +93,12 @@ impl From<RoadFormat1> for Road {
 impl Road {
     /// The state's bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![ROAD_FORMAT]).expect("the road has no unencodable parts")
+        let whole = "the road has no unencodable parts";
+        let bytes = postcard::to_extend(self, vec![ROAD_FORMAT]).expect(whole);
+        if self.held.is_empty() {
+            return bytes;
+        }
+        postcard::to_extend(&self.held, bytes).expect(whole)
     }
 
     /// Reads the state back.
@@ -97,7 +107,13 @@ impl Road {
             Some((&ROAD_FORMAT_1, body)) => {
                 postcard::from_bytes::<RoadFormat1>(body).map(Into::into)
             }
-            Some((&ROAD_FORMAT, body)) => postcard::from_bytes(body),
+            Some((&ROAD_FORMAT, body)) => {
+                let (mut road, rest) = postcard::take_from_bytes::<Self>(body)?;
+                if !rest.is_empty() {
+                    road.held = postcard::from_bytes(rest)?;
+                }
+                Ok(road)
+            }
             _ => Err(postcard::Error::DeserializeBadEncoding),
         }
     }

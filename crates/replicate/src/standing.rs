@@ -46,6 +46,7 @@ impl Road {
         road.begun = false;
         road.counted_from = 0;
         road.expelled = None;
+        debug_assert!(road.held.is_empty(), "a snapshot has whole transactions");
         road
     }
 }

@@ -65,7 +65,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let pause = now.elapsed.saturating_sub(self.collected_at);
         // Once a next epoch is known, somebody may rely on this region to count as it says.
         let is_between = self.road.next_decided().is_some();
-        if pause < COLLECT_INTERVAL || is_between || self.stopped().is_some() {
+        if pause < COLLECT_INTERVAL || is_between || self.stopped().is_some() || !self.follows() {
             return;
         }
         self.collected_at = now.elapsed;

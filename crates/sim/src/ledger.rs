@@ -160,6 +160,16 @@ impl Ledger {
         }
     }
 
+    /// How many transactions of a node that changed something stand.
+    pub(crate) fn changing(&self, node: usize) -> usize {
+        let own = self.records.iter().filter(|record| record.node == node);
+        own.filter(|record| {
+            matches!(record.fate, Fate::Acknowledged | Fate::Survived)
+                && !record.transaction.changes.is_empty()
+        })
+        .count()
+    }
+
     /// The incarnation under which this node wrote.
     pub(crate) fn origin_of(&self, node: usize) -> Option<OriginId> {
         let mut records = self.records.iter();

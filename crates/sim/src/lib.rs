@@ -12,7 +12,7 @@
 //! lost; disks that are full for a while or lie about syncs; clocks that are skewed and jump either
 //! way; a region that is gone for good; regions that join, leave, are evicted and come back; records
 //! of one region's tables that change, vanish or come back behind its back, and are mended from the
-//! others.
+//! others; PostgreSQL servers beside the regions, with applications that write to them.
 
 mod calm;
 mod changing;
@@ -26,6 +26,7 @@ mod lost;
 mod members;
 mod network;
 mod node;
+mod postgres;
 mod promises;
 mod repair;
 mod scenario;

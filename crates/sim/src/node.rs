@@ -57,6 +57,8 @@ pub(crate) struct Node {
     /// The regions that hold no tables, as its topology says.
     pub(crate) witnesses: BTreeSet<RegionName>,
     pub(crate) segment_bytes: u64,
+    /// Its transactions come out of a PostgreSQL server.
+    pub(crate) captures: bool,
     /// Why it can't start, where it refused to.
     pub(crate) refused: Option<String>,
     /// Set while it fetches a snapshot to begin with.
@@ -89,6 +91,7 @@ impl Node {
             evict_after: None,
             witnesses: BTreeSet::new(),
             segment_bytes: 16 << 10,
+            captures: false,
             refused: None,
             joining: None,
             published: Epoch::default(),
@@ -140,7 +143,10 @@ impl Node {
             log_retention: Duration::ZERO,
             witnesses: self.witnesses.clone(),
         };
-        let replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        let mut replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;
+        if self.captures {
+            replica = replica.capturing();
+        }
         self.origin = Some(replica.origin());
         self.published = replica.epoch().clone();
         self.replica = Some(replica);

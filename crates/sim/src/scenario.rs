@@ -36,11 +36,14 @@ pub enum Scenario {
     Witness,
     /// Regions come and go while clients count on acknowledgements and strong reads.
     Changing,
+    /// A PostgreSQL server beside each region, to which applications write while servers, regions and
+    /// links fail.
+    Postgres,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -52,6 +55,7 @@ impl Scenario {
         Self::SilentDamage,
         Self::Witness,
         Self::Changing,
+        Self::Postgres,
     ];
 
     /// The scenario's name.
@@ -69,6 +73,7 @@ impl Scenario {
             Self::SilentDamage => "silent-damage",
             Self::Witness => "witness",
             Self::Changing => "changing",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -158,6 +163,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
         Scenario::Witness => crate::witness::witness(&mut world),
         Scenario::Changing => crate::changing::changing(&mut world, level),
+        Scenario::Postgres => crate::postgres::postgres(&mut world),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),

@@ -4,6 +4,7 @@ use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
+use crate::postgres::Beside;
 use crate::promises::Promises;
 use event::Due;
 use meridian_check::{Violation, Workload};
@@ -37,6 +38,9 @@ pub(crate) struct World {
     pub(crate) clients_act: bool,
     pub(crate) events: u64,
     pub(crate) promises: Option<Promises>,
+    /// By node, where rows are in PostgreSQL.
+    pub(crate) postgres: Vec<Beside>,
+    pub(crate) applications_act: bool,
     /// Nothing was damaged yet.
     pub(crate) is_undamaged: bool,
     /// Records that were damaged, and rows that were mended.
@@ -79,6 +83,8 @@ impl World {
             clients_act: true,
             events: 0,
             promises: None,
+            postgres: Vec::new(),
+            applications_act: false,
             is_undamaged: true,
             struck: 0,
             mended: 0,
@@ -224,6 +230,11 @@ impl World {
                 Ok(())
             }
             Event::Compare(node) => self.compare(node),
+            Event::Application(node) => {
+                self.application(node);
+                Ok(())
+            }
+            Event::Agent(node) => self.agent(node),
         }
     }
 }

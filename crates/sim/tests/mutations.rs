@@ -149,3 +149,13 @@ fn token_not_cut() {
 fn decision_forgotten_at_damage() {
     is_caught(Mutation::DecisionForgottenAtDamage, Scenario::DeadLetters);
 }
+
+#[test]
+fn horizon_too_early() {
+    is_caught(Mutation::HorizonTooEarly, Scenario::Postgres);
+}
+
+#[test]
+fn probe_trusted_at_once() {
+    is_caught(Mutation::ProbeTrustedAtOnce, Scenario::Postgres);
+}

@@ -92,6 +92,18 @@ fn promises_hold_while_regions_come_and_go() {
 }
 
 #[test]
+fn servers_of_postgresql_show_what_the_tables_do() {
+    let (mut acknowledged, mut conflicts) = (0, 0);
+    for seed in 0..100 {
+        let report = run(Scenario::Postgres, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        acknowledged += report.acknowledged;
+        conflicts += report.conflicts;
+    }
+    assert!(acknowledged > 10_000, "only {acknowledged} were captured");
+    assert!(conflicts > 1_000, "only {conflicts} conflicts");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         assert_eq!(run(scenario, 7), run(scenario, 7));

@@ -3,9 +3,11 @@
 use crate::config::{load, rendered};
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format};
+use crate::postgres::access::Access;
 use clap::Args;
 use meridian_engine_postgres::prepare::{
-    ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, places, survey,
+    ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, note_columns,
+    places, survey,
 };
 use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
 use meridian_topology::{Dataset, Topology};
@@ -115,6 +117,25 @@ pub async fn apply_all(topology: &Topology) -> CliResult<Vec<Report>> {
         }
     }
     Ok(reports)
+}
+
+/// Does what `prepare --apply` does for one dataset, as the role that `access` says.
+pub async fn apply_dataset(
+    topology: &Topology,
+    dataset: &Dataset,
+    access: &Access,
+) -> CliResult<Report> {
+    let options = Options {
+        config: PathBuf::new(),
+        region: None,
+        dataset: None,
+        apply: true,
+        user: access.user.clone(),
+        password_file: access.password_file.clone(),
+        password_env: access.password_env.clone(),
+        all: false,
+    };
+    Work::new(topology, dataset, &options)?.run().await
 }
 
 fn check_names(topology: &Topology, options: &Options) -> CliResult {
@@ -240,7 +261,10 @@ impl<'t> Work<'t> {
                     place: places.get(region).copied().unwrap_or_default(),
                     ..self.servers[region].plan.clone()
                 };
-                (region.clone(), findings(survey, &plan, &floors))
+                let mut found = findings(survey, &plan, &floors);
+                let all = (surveys.len() == self.servers.len()).then_some(surveys);
+                found.push(note_columns(survey, &plan, all));
+                (region.clone(), found)
             })
             .collect()
     }
@@ -269,9 +293,6 @@ impl<'t> Work<'t> {
 
 /// The server, asked by another role if one is given.
 fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, ServerError> {
-    let Some(user) = &options.user else {
-        return Ok(server.clone());
-    };
     let password = options
         .password_file
         .clone()
@@ -282,6 +303,18 @@ fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, Ser
                 .clone()
                 .map(PasswordSource::Environment)
         });
+    as_role(server, options.user.as_deref(), password)
+}
+
+/// The server, asked by another role if one is given.
+pub(super) fn as_role(
+    server: &ServerConfig,
+    user: Option<&str>,
+    password: Option<PasswordSource>,
+) -> Result<ServerConfig, ServerError> {
+    let Some(user) = user else {
+        return Ok(server.clone());
+    };
     Ok(ServerConfig {
         password,
         ..server.as_user(user)?

@@ -1,94 +1,171 @@
-//! `meridian postgres status`: how each region stands with its server.
+//! `meridian postgres status`: how each region stands with its server, and with the other regions.
 
-use crate::error::{CliError, CliResult};
+use crate::error::CliResult;
+use crate::everywhere::Everywhere;
 use crate::output::{self, Format, table};
-use crate::status::{get, none_answers};
+use crate::reading::{PeerReading, Replication, bytes_text, lag_text};
 use crate::target::Target;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// `meridian postgres status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --output json a list of {\"region\", \"datasets\": [{\"dataset\", \"postgres\"}]}, where postgres is\nwhat the region's /v1/status says of the dataset's server. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres status --data-dir .meridian"
+    after_help = "With --output json a list of {\"region\", \"datasets\": [{\"dataset\", \"postgres\", \"peers\"}]}, where postgres\nis what the region's /v1/status says of the dataset's server, and peers what its /v1/replication says\nof the other regions. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres status --data-dir .meridian"
 )]
 pub struct Options {
     #[command(flatten)]
     target: Target,
 }
 
+const HEAD: [&str; 9] = [
+    "region", "state", "dataset", "captured", "behind", "WAL held", "to write", "parked", "peers",
+];
+
+/// How a region stands with the others, by region.
+type Peers = BTreeMap<String, Vec<PeerReading>>;
+
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let regions = options.target.all_at_a_glance()?;
-    let replies: Vec<CliResult<Value>> = regions.iter().map(|api| get(api, "/v1/status")).collect();
-    let named = regions.iter().zip(&replies);
+    let said = Everywhere::ask(&options.target, "/v1/status")?;
+    let peers = peers(&Everywhere::ask(&options.target, "/v1/replication")?);
     match format {
-        Format::Json => {
-            let all = named.map(|(api, reply)| {
-                json!({
-                    "region": api.name(),
-                    "datasets": reply.as_ref().ok().map(|reply| servers(reply).collect::<Vec<_>>()),
-                    "error": reply.as_ref().err().map(CliError::message),
-                })
+        Format::Json => said.json("datasets", |region, reply| {
+            let servers = servers(reply).map(|(dataset, postgres)| {
+                let peers: Vec<_> = peers_of(&peers, region, dataset).collect();
+                json!({"dataset": dataset, "postgres": postgres, "peers": peers})
             });
-            output::json(&all.collect::<Vec<_>>())?;
-        }
+            servers.collect()
+        })?,
         Format::Text => {
-            let rows = named.flat_map(|(api, reply)| match reply {
-                Ok(reply) => rows(api.name(), reply),
-                Err(error) => vec![vec![api.name().to_owned(), error.message().to_owned()]],
-            });
-            let rows: Vec<Vec<String>> = rows.map(filled).collect();
+            let rows = said.rows(HEAD.len(), |region, reply| rows(region, reply, &peers));
             output::line(&table(&HEAD, &rows))?;
-            for (api, reply) in regions.iter().zip(&replies) {
-                let servers = reply.iter().flat_map(servers);
-                for server in servers.filter(|server| server["postgres"]["reason"].is_string()) {
-                    let (reason, hint) =
-                        (&server["postgres"]["reason"], &server["postgres"]["hint"]);
-                    let hint = hint.as_str().map(|hint| format!("\nhint: {hint}"));
-                    output::line(&format!(
-                        "{}: {}{}",
-                        api.name(),
-                        reason.as_str().unwrap_or_default(),
-                        hint.unwrap_or_default()
-                    ))?;
+            for (region, reply) in said.answers() {
+                for trouble in servers(reply).flat_map(|(_, postgres)| troubles(postgres)) {
+                    output::line(&format!("{region}: {trouble}"))?;
                 }
             }
         }
     }
-    none_answers(replies.iter())
+    said.none_answers()
 }
 
-const HEAD: [&str; 8] = [
-    "region", "state", "dataset", "captured", "behind", "WAL held", "to write", "parked",
-];
+fn peers(said: &Everywhere) -> Peers {
+    let answers = said.answers().map(|(region, reply)| {
+        let read: Replication = serde_json::from_value(reply.clone()).unwrap_or_default();
+        (region.to_owned(), read.peers)
+    });
+    answers.collect()
+}
 
-fn servers(reply: &Value) -> impl Iterator<Item = Value> {
-    let datasets = reply["datasets"].as_array();
-    let datasets = datasets.into_iter().flatten();
+fn peers_of<'a>(
+    peers: &'a Peers,
+    region: &str,
+    dataset: &'a str,
+) -> impl Iterator<Item = &'a PeerReading> {
+    let peers = peers.get(region).into_iter().flatten();
+    peers.filter(move |peer| peer.dataset == dataset)
+}
+
+/// The datasets with a server, each with how it stands.
+fn servers(reply: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let datasets = reply["datasets"].as_array().into_iter().flatten();
     let servers = datasets.filter(|dataset| dataset["postgres"].is_object());
-    servers.map(|dataset| json!({"dataset": dataset["dataset"], "postgres": dataset["postgres"]}))
+    servers.map(|it| (it["dataset"].as_str().unwrap_or("-"), &it["postgres"]))
 }
 
-fn rows(region: &str, reply: &Value) -> Vec<Vec<String>> {
-    let row = |server: Value| {
-        let postgres = &server["postgres"];
+fn rows(region: &str, reply: &Value, peers: &Peers) -> Vec<Vec<String>> {
+    let row = |(dataset, postgres): (&str, &Value)| {
         let said = |name: &str| postgres[name].as_str().unwrap_or("-").to_owned();
         let number = |name: &str| postgres[name].as_u64().unwrap_or_default();
+        let seconds = |name: &str| postgres[name].as_f64().unwrap_or_default();
+        let late = |text: String, seconds: f64| match seconds > 0.0 {
+            true => format!("{text}, {seconds:.1} s"),
+            false => text,
+        };
+        let peers = peers_of(peers, region, dataset);
+        let peers = peers.map(|peer| format!("{}: {}", peer.region, lag_text(peer)));
         vec![
             region.to_owned(),
             said("state"),
-            server["dataset"].as_str().unwrap_or("-").to_owned(),
+            dataset.to_owned(),
             said("captured"),
-            format!("{} bytes", number("lag_bytes")),
-            format!("{} bytes", number("held_bytes")),
-            format!("{} rows", number("rows_dirty")),
-            format!("{} rows", number("rows_parked")),
+            late(bytes_text(number("lag_bytes")), seconds("lag_seconds")),
+            bytes_text(number("held_bytes")),
+            late(
+                format!("{} rows", number("rows_dirty")),
+                seconds("write_lag_seconds"),
+            ),
+            match number("rows_refused") {
+                0 => format!("{} rows", number("rows_parked")),
+                refused => format!("{} rows, {refused} refused", number("rows_parked")),
+            },
+            peers.collect::<Vec<_>>().join("; "),
         ]
     };
     servers(reply).map(row).collect()
 }
 
-fn filled(mut row: Vec<String>) -> Vec<String> {
-    row.resize(HEAD.len(), String::new());
-    row
+/// What a person should know of a server: why it doesn't run, and what it refuses.
+fn troubles(postgres: &Value) -> Vec<String> {
+    let text = |name: &str| postgres[name].as_str();
+    let mut troubles = Vec::new();
+    if let Some(reason) = text("reason") {
+        let hint = text("hint").map(|hint| format!("\nhint: {hint}"));
+        troubles.push(format!("{reason}{}", hint.unwrap_or_default()));
+    }
+    if let (Some(first), Some(count)) = (text("refused"), postgres["rows_refused"].as_u64()) {
+        troubles.push(format!(
+            "the server refuses {count} row{}, which wait while all others go on; the first: \
+             {first}\nhint: make its tables like those of the other regions, or see `meridian \
+             postgres parked list`",
+            if count == 1 { "" } else { "s" }
+        ));
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_said_though_all_runs() {
+        let postgres = json!({"state": "running", "rows_refused": 1, "refused": "public.t/7: no"});
+        let troubles = troubles(&postgres);
+        assert_eq!(troubles.len(), 1);
+        assert!(
+            troubles[0].contains("public.t/7: no\nhint: "),
+            "{troubles:?}"
+        );
+    }
+
+    #[test]
+    fn a_row_has_lag_in_bytes_seconds_and_transactions() {
+        let reply = json!({"datasets": [{"dataset": "shop", "postgres": {
+            "state": "running", "captured": "0/1", "lag_bytes": 2048, "lag_seconds": 1.25,
+            "held_bytes": 0, "rows_dirty": 3, "write_lag_seconds": 0.0, "rows_parked": 2,
+            "rows_refused": 1}}]});
+        let peer = PeerReading {
+            region: "eu-west-1".to_owned(),
+            dataset: "shop".to_owned(),
+            lag_seconds: Some(0.5),
+            lag_transactions: Some(7),
+            ..PeerReading::default()
+        };
+        let peers = Peers::from([("us-east-1".to_owned(), vec![peer])]);
+        let rows = rows("us-east-1", &reply, &peers);
+        let expected = [
+            "us-east-1",
+            "running",
+            "shop",
+            "0/1",
+            "2.0 KiB, 1.2 s",
+            "0 B",
+            "3 rows",
+            "2 rows, 1 refused",
+            "eu-west-1: 0.50 s, 7 transactions",
+        ];
+        assert_eq!(rows, [expected]);
+    }
 }

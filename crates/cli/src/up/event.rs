@@ -3,6 +3,7 @@
 use crate::reading::Reading;
 use crate::regions::reading::Regions;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Something that happened to one region, by its place in the topology.
@@ -42,6 +43,17 @@ pub enum Happened {
     Admitted,
     /// It has left the system, and is about to be stopped.
     Left,
+    /// Its PostgreSQL server ended, unasked, or could not be started again.
+    ServerDied {
+        /// Why it could not be started, if that was tried.
+        why: Option<String>,
+        /// Where the server writes what it has to say.
+        log: PathBuf,
+        /// After how long it is started again; none if it is not.
+        restart_after: Option<Duration>,
+    },
+    /// Its PostgreSQL server runs again.
+    ServerStarted,
 }
 
 /// The end of a process that nobody asked for.

@@ -5,7 +5,7 @@ use super::state::{RegionState, State};
 use crate::output::{self, Format, table};
 use crate::reading::{bytes_text, lag_text};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Prints what happens. Where stdout is gone, the regions go on without it.
 pub struct Lines {
@@ -119,16 +119,34 @@ pub fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
             "{name} has left; its data stays in {}",
             state.region.data_dir.display()
         ),
+        Happened::ServerDied {
+            why,
+            log,
+            restart_after,
+        } => {
+            let why = why.as_ref().map(|why| format!(" ({why})"));
+            format!(
+                "{name}: its PostgreSQL server died{}; {}\n  log: {}",
+                why.unwrap_or_default(),
+                next_text(*restart_after),
+                log.display()
+            )
+        }
+        Happened::ServerStarted => format!("{name}: its PostgreSQL server runs again"),
         Happened::Read(_) | Happened::Members(_) => return None,
     })
 }
 
-/// A death, and why where the region said it: one that had served leaves that to its log.
-pub fn death_text(death: &Death, state: &RegionState) -> String {
-    let next = match death.restart_after {
+fn next_text(restart_after: Option<Duration>) -> String {
+    match restart_after {
         Some(wait) => format!("restarting in {:.1} s", wait.as_secs_f64()),
         None => "it stays down".to_owned(),
-    };
+    }
+}
+
+/// A death, and why where the region said it: one that had served leaves that to its log.
+pub fn death_text(death: &Death, state: &RegionState) -> String {
+    let next = next_text(death.restart_after);
     let name = &state.region.name;
     let mut text = format!("{name} died ({}); {next}", death.status);
     if !death.was_ready {
@@ -164,6 +182,18 @@ fn event_json(happened: &Happened, state: &RegionState) -> Option<Value> {
         }
         Happened::Admitted => json!({ "event": "joins", "region": state.region }),
         Happened::Left => json!({ "event": "left", "region": name }),
+        Happened::ServerDied {
+            why,
+            log,
+            restart_after,
+        } => json!({
+            "event": "server-died",
+            "region": name,
+            "why": why,
+            "restart_seconds": restart_after.map(|wait| wait.as_secs_f64()),
+            "log": log,
+        }),
+        Happened::ServerStarted => json!({ "event": "server-started", "region": name }),
         Happened::Read(_) | Happened::Members(_) => return None,
     })
 }
@@ -222,7 +252,6 @@ fn summary_json(state: &RegionState) -> Value {
 mod tests {
     use super::super::state::tests::state;
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_death_at_start_shows_what_the_region_said() {

@@ -20,6 +20,7 @@ mod columns;
 mod effective;
 mod event;
 mod grow;
+mod keep;
 mod lines;
 mod poll;
 mod prepare;
@@ -56,7 +57,7 @@ pub struct Options {
     /// Delay the links like the distances between the regions would
     #[arg(long, value_enum, default_value_t, value_name = "DELAYS")]
     pub wan: WanChoice,
-    /// Leave a region that dies dead
+    /// Leave a region that dies dead, and its PostgreSQL server too
     #[arg(long)]
     pub no_restart: bool,
     /// Let regions take faults over the API, for drills

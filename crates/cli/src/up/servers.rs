@@ -2,14 +2,17 @@
 //!
 //! Region i's listens at 127.0.0.1, port N + 10 i + 6, with a database and a user `meridian`. It is
 //! there before its region's process and stopped after it; it outlives the region's restarts. Its data
-//! is in the data directory's `postgres/REGION`. Root can't run PostgreSQL, and the user that it runs
+//! is in the data directory's `postgres/REGION`. One that dies is started again, as regions are. Root can't run PostgreSQL, and the user that it runs
 //! as may not be let into the data directory (`mktemp -d` makes such): then `postgres` is a link to a
 //! directory below `/var/tmp`. What `meridian postgres prepare --apply` does is done
 //! at each start.
 
+use super::event::Happened;
+use super::keep::{Keeping, keep};
 use crate::error::{CliError, CliResult};
 use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
+use meridian_engine_postgres::catalog::Movement;
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
 use meridian_engine_postgres::prepare::Status;
 use meridian_engine_postgres::server;
@@ -25,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+use tokio::sync::Mutex as Shared;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// How far a region's server is from its API.
 const PORT_AFTER_API: u16 = 6;
@@ -34,9 +39,11 @@ const NAME: &str = "meridian";
 /// The regions' servers.
 pub struct Servers {
     directory: PathBuf,
-    clusters: BTreeMap<String, Cluster>,
+    clusters: BTreeMap<String, Arc<Shared<Cluster>>>,
     /// What is kept prepared.
     topology: Option<Arc<Mutex<Topology>>>,
+    /// How they are kept running, once they are.
+    keeping: Option<Keeping>,
 }
 
 /// Puts the topology's dataset on local servers. One that came from no file gets all tables of the
@@ -105,12 +112,6 @@ fn port_of(region: &Region) -> CliResult<u16> {
 /// How often it is looked for tables that are new.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The tables of schema `public` with their columns.
-const TABLES: &str = "SELECT format('%s %s', c.oid, count(a.attname)) FROM pg_class c \
-    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public') \
-    AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition GROUP BY c.oid ORDER BY c.oid";
-
 impl Servers {
     /// No servers yet; their data is in `data_dir`.
     pub fn new(data_dir: &Path) -> CliResult<Self> {
@@ -121,7 +122,18 @@ impl Servers {
             directory,
             clusters: BTreeMap::new(),
             topology: None,
+            keeping: None,
         })
+    }
+
+    /// Keeps them running from now on, or says when one dies: what happens goes to `events`, with
+    /// the region's name.
+    pub fn keep_running(&mut self, restart: bool, events: UnboundedSender<(String, Happened)>) {
+        let keeping = Keeping::new(restart, events);
+        for (region, cluster) in &self.clusters {
+            keep(region, cluster, &keeping);
+        }
+        self.keeping = Some(keeping);
     }
 
     /// Starts the servers of the regions that have none yet, all at once, and prepares them.
@@ -149,6 +161,10 @@ impl Servers {
                 "PostgreSQL of {region}: {}",
                 cluster.server(NAME, NAME).url
             ));
+            let cluster = Arc::new(Shared::new(cluster));
+            if let Some(keeping) = &self.keeping {
+                keep(&region, &cluster, keeping);
+            }
             self.clusters.insert(region, cluster);
         }
         let clusters = &self.clusters;
@@ -213,12 +229,11 @@ async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
     }
 }
 
-async fn tables_of(topology: &Topology, region: &Region) -> Option<Vec<String>> {
+async fn tables_of(topology: &Topology, region: &Region) -> Option<Movement> {
     let mut datasets = topology.datasets.iter();
     let server = datasets.find_map(|dataset| dataset.postgres()?.servers.get(&region.name))?;
     let client = server::connect(&server.into(), "up").await.ok()?;
-    let rows = client.query(TABLES, &[]).await.ok()?;
-    rows.iter().map(|row| row.try_get(0).ok()).collect()
+    Movement::read(&client).await.ok()
 }
 
 /// Where the servers' data is.
@@ -250,9 +265,12 @@ fn home(data_dir: &Path) -> io::Result<PathBuf> {
 
 impl Drop for Servers {
     fn drop(&mut self) {
+        if let Some(keeping) = &self.keeping {
+            keeping.end();
+        }
         thread::scope(|scope| {
-            for cluster in self.clusters.values_mut() {
-                scope.spawn(|| cluster.stop(Stop::Fast));
+            for cluster in self.clusters.values() {
+                scope.spawn(|| cluster.blocking_lock().stop(Stop::Fast));
             }
         });
     }
@@ -281,7 +299,7 @@ fn start_one(directory: &Path, region: String, port: u16) -> CliResult<(String, 
 }
 
 async fn prepare(
-    clusters: &BTreeMap<String, Cluster>,
+    clusters: &BTreeMap<String, Arc<Shared<Cluster>>>,
     topology: &Topology,
 ) -> CliResult<Vec<Report>> {
     for (region, cluster) in clusters {
@@ -289,6 +307,8 @@ async fn prepare(
             CliError::failure(format!("make the database of region {region}")).because(error)
         };
         let server = cluster
+            .lock()
+            .await
             .create_database_of(NAME, NAME)
             .await
             .map_err(|error| failed(&error))?;
@@ -387,7 +407,7 @@ mod tests {
         // What a user makes belongs to the dataset.
         let cluster = servers.clusters.values().next().unwrap();
         let made = runtime.block_on(async {
-            let client = cluster.connect(NAME, NAME).await.unwrap();
+            let client = cluster.lock().await.connect(NAME, NAME).await.unwrap();
             client
                 .batch_execute("CREATE TABLE made (id int PRIMARY KEY)")
                 .await

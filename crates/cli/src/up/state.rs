@@ -130,7 +130,10 @@ impl State {
                 Phase::Stopped
             }),
             Happened::Left => state.has_left = true,
-            Happened::Members(_) | Happened::Admitted => {}
+            Happened::Members(_)
+            | Happened::Admitted
+            | Happened::ServerDied { .. }
+            | Happened::ServerStarted => {}
             Happened::Read(reading) => state.read(reading.as_deref(), now),
         }
     }

@@ -51,7 +51,12 @@ pub fn run(prepared: Prepared, options: &Options, format: Format) -> CliResult {
     let given = (given, roster);
     let mut fleet = Fleet::new(given, directories, options.base_port, (events, every));
     fleet.servers = servers;
-    let supervised = supervise(system, fleet, inbox, options, format);
+    let (of_servers, servers_inbox) = unbounded_channel();
+    if let Some(servers) = &mut fleet.servers {
+        servers.keep_running(!options.no_restart, of_servers);
+    }
+    let inboxes = (inbox, servers_inbox);
+    let supervised = supervise(system, fleet, inboxes, options, format);
     let result = runtime.block_on(supervised);
     System::remove(&data_dir);
     // A poll that still waits for its reply must not keep the process.
@@ -60,10 +65,16 @@ pub fn run(prepared: Prepared, options: &Options, format: Format) -> CliResult {
     result
 }
 
+/// What happens to regions, and to their servers by the regions' names.
+type Inboxes = (
+    UnboundedReceiver<Event>,
+    UnboundedReceiver<(String, Happened)>,
+);
+
 async fn supervise(
     mut system: System,
     mut fleet: Fleet,
-    mut events: UnboundedReceiver<Event>,
+    (mut events, mut of_servers): Inboxes,
     options: &Options,
     format: Format,
 ) -> CliResult {
@@ -100,6 +111,14 @@ async fn supervise(
                         let mut up = Up { system: &mut system, fleet: &mut fleet, state: &mut state, options };
                         up.take_members(event.region, said, &mut screen);
                     }
+                    follow(&event, &mut state, &mut screen, (&system, &fleet));
+                }
+                false
+            }
+            Some((region, happened)) = of_servers.recv() => {
+                let mut regions = state.regions.iter();
+                if let Some(region) = regions.position(|it| it.region.name == region) {
+                    let event = Event { region, happened };
                     follow(&event, &mut state, &mut screen, (&system, &fleet));
                 }
                 false
@@ -181,7 +200,14 @@ fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System
                 view.note(death_text(death, region));
             }
             let region = state.regions.get(event.region);
-            if let (Happened::Admitted | Happened::Left, Some(region)) = (&event.happened, region) {
+            let is_noted = matches!(
+                event.happened,
+                Happened::Admitted
+                    | Happened::Left
+                    | Happened::ServerDied { .. }
+                    | Happened::ServerStarted
+            );
+            if let (true, Some(region)) = (is_noted, region) {
                 view.note(event_text(&event.happened, region).unwrap_or_default());
             }
             view.draw(state);

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 /// Of each table, in the applier's order.
 #[derive(Debug)]
 pub(super) struct Constraints {
-    /// Its unique indexes beside the key.
+    /// Its unique indexes beside the key, and exclusion constraints.
     indexes: Vec<Vec<Index>>,
     /// Who refers to it: table and place of the foreign key.
     children: Vec<Vec<(usize, usize)>>,
@@ -16,16 +16,24 @@ pub(super) struct Constraints {
     pub(super) parents_first: Vec<usize>,
 }
 
-/// Expressions come qualified, since the session's search path is empty; the last field is spelt
-/// through JSON because versions before 15 lack it.
+/// Expressions come qualified, since the session's search path is empty; the fourth field is spelt
+/// through JSON because versions before 15 lack it. The last one is what an exclusion constraint
+/// compares with.
 const INDEXES: &str = "\
 SELECT c.relname::text,
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, false)
              FROM generate_series(1, i.indnkeyatts::int) k ORDER BY k),
        pg_get_expr(i.indpred, i.indrelid),
-       COALESCE((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+       COALESCE((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
+       ARRAY(SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+             FROM pg_constraint k
+             CROSS JOIN LATERAL unnest(k.conexclop) WITH ORDINALITY u(oid, place)
+             JOIN pg_operator o ON o.oid = u.oid
+             JOIN pg_namespace n ON n.oid = o.oprnamespace
+             WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid
+             ORDER BY u.place)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND NOT i.indisprimary
+WHERE i.indrelid = to_regclass($1::text) AND (i.indisunique AND NOT i.indisprimary OR i.indisexclusion)
 ORDER BY c.relname";
 
 impl Constraints {
@@ -43,6 +51,7 @@ impl Constraints {
                     expressions: row.get(1),
                     predicate: row.get(2),
                     nulls_not_distinct: row.get(3),
+                    operators: row.get(4),
                 };
                 // One over generated columns can't be asked about the batch's rows; what collides
                 // there is found as refused.

@@ -83,20 +83,26 @@ impl From<tokio_postgres::Error> for Refusal {
         let code = source.code().map(SqlState::code).unwrap_or_default();
         match code {
             "55P03" | "40P01" | "40001" => Self::Locked,
-            // Integrity constraints, data, `RAISE` in a trigger, `WITH CHECK OPTION`, row too wide.
-            _ if ["22", "23", "44", "54"].contains(&code.get(..2).unwrap_or_default())
-                || code == "P0001" =>
-            {
-                Self::Violation {
-                    reason: said(&source),
-                }
-            }
+            _ if is_of_rows(code) => Self::Violation {
+                reason: said(&source),
+            },
             _ => Self::Failed(ApplyError::Server {
                 what: "write a batch".to_owned(),
                 source,
             }),
         }
     }
+}
+
+/// Whether a code is said of what is written: data, constraints, `WITH CHECK OPTION`, rows too wide,
+/// and whatever a function or trigger raises, which may choose its code. The others are about the
+/// connection, the transaction, who asks, what the tables are, and how the server is.
+fn is_of_rows(code: &str) -> bool {
+    const NOT_OF_ROWS: [&str; 18] = [
+        "", "00", "08", "0A", "25", "26", "28", "34", "3D", "3F", "40", "42", "53", "55", "57",
+        "58", "F0", "XX",
+    ];
+    !NOT_OF_ROWS.contains(&code.get(..2).unwrap_or_default())
 }
 
 fn is_lost(error: &tokio_postgres::Error) -> bool {
@@ -123,4 +129,23 @@ pub(super) fn xid(text: &str) -> Result<Xid, ApplyError> {
         answer: text.to_owned(),
         expected: "a transaction id",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_rows_is_told_from_what_is_said_of_the_server() {
+        for code in [
+            "23514", "22001", "22P05", "P0001", "54000", "UE001", "2F003",
+        ] {
+            assert!(is_of_rows(code), "{code}");
+        }
+        for code in [
+            "", "08006", "25006", "42703", "42501", "53100", "57P01", "XX001", "0A000",
+        ] {
+            assert!(!is_of_rows(code), "{code}");
+        }
+    }
 }

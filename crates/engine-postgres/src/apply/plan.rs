@@ -20,6 +20,8 @@ pub(super) struct Plan {
     displaced: BTreeSet<usize>,
     /// Deleted by the batch.
     deleted: BTreeSet<usize>,
+    /// Not to be there, and can't be: the server has no such key.
+    impossible: BTreeSet<usize>,
 }
 
 /// What looking at the server shows beside the batch's own rows.
@@ -32,7 +34,12 @@ struct Seen {
 impl Plan {
     /// Everything as asked.
     pub(super) fn plain(rows: &Rows) -> Self {
+        let lacks = |number: usize| {
+            let column = rows.get(number).lacks.clone()?;
+            Some((number, Hindrance::Incomplete { column }))
+        };
         Self {
+            out: (0..rows.len()).filter_map(lacks).collect(),
             deleted: (0..rows.len())
                 .filter(|number| rows.get(*number).values.is_none())
                 .collect(),
@@ -51,7 +58,9 @@ impl Plan {
 
     /// Whether the row is there in the end as the batch wants it.
     pub(super) fn comes(&self, number: usize) -> bool {
-        !self.deleted.contains(&number) && !self.out.contains_key(&number)
+        !self.deleted.contains(&number)
+            && !self.out.contains_key(&number)
+            && !self.impossible.contains(&number)
     }
 
     pub(super) fn is_displaced(&self, number: usize) -> bool {
@@ -95,8 +104,12 @@ impl Applier {
     ) -> Result<Result<Plan, Vec<RowName>>, Refusal> {
         let mut plan = Plan::plain(rows);
         for (number, reason) in refused {
-            let reason = reason.clone();
-            plan.out.insert(*number, Hindrance::Refused { reason });
+            if plan.deleted.remove(number) && !plan.out.contains_key(number) {
+                plan.impossible.insert(*number);
+            } else {
+                let reason = reason.clone();
+                plan.out.insert(*number, Hindrance::Refused { reason });
+            }
         }
         let mut seen = Seen::default();
         self.decide_rivals(rows, &mut plan, &mut seen).await?;

@@ -1,11 +1,13 @@
 //! The rows of Meridian's own in the server: how far it is, and which rows are kept out of it.
 
+use super::armor::Armor;
 use super::error::{ApplyError, Refusal};
 use super::{Applier, session};
 use crate::Lsn;
 use crate::projection::{Parked, Projected};
 use crate::tag::Tag;
-use meridian_model::Position;
+use meridian_model::{Position, RowName};
+use std::borrow::Cow;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
@@ -52,7 +54,11 @@ pub(super) async fn read(client: &Client, dataset: &str) -> Result<Option<Tag>, 
     }))
 }
 
-pub(super) async fn read_parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
+pub(super) async fn read_parked(
+    client: &Client,
+    dataset: &str,
+    armor: Armor,
+) -> Result<Vec<Parked>, ApplyError> {
     client
         .query(
             "SELECT parked::text FROM meridian.parked WHERE dataset = $1 ORDER BY \"table\", key",
@@ -61,7 +67,10 @@ pub(super) async fn read_parked(client: &Client, dataset: &str) -> Result<Vec<Pa
         .await
         .map_err(ApplyError::server("read meridian.parked"))?
         .iter()
-        .map(|row| parsed(row.get(0), "a parked row"))
+        .map(|row| {
+            let armored: serde_json::Value = parsed(row.get(0), "a parked row")?;
+            parsed(&armor.undone(armored).to_string(), "a parked row")
+        })
         .collect()
 }
 
@@ -111,32 +120,28 @@ impl Applier {
         if !self.records_parked {
             return Ok(());
         }
-        let (tables, keys): (Vec<&str>, Vec<&str>) = projected
-            .rows
-            .iter()
-            .filter(|(dirty, _)| dirty.is_parked)
-            .map(|(dirty, _)| (dirty.row.table.as_str(), dirty.row.key.as_str()))
-            .chain(
-                parked
-                    .iter()
-                    .map(|it| (it.row.table.as_str(), it.row.key.as_str())),
-            )
-            .unzip();
+        let armor = self.armor;
+        let before = projected.rows.iter().filter(|(dirty, _)| dirty.is_parked);
+        let before = before.map(|(dirty, _)| &dirty.row);
+        let (tables, keys) = names(armor, before.chain(parked.iter().map(|it| &it.row)));
         if tables.is_empty() {
             return Ok(());
         }
         let unpark = self.prepared(UNPARK).await?;
-        let dataset = self.dataset.as_str();
         self.client
-            .execute(&unpark, &[&dataset, &tables, &keys])
+            .execute(&unpark, &[&self.dataset, &tables, &keys])
             .await?;
-        let tables: Vec<&str> = parked.iter().map(|it| it.row.table.as_str()).collect();
-        let keys: Vec<&str> = parked.iter().map(|it| it.row.key.as_str()).collect();
-        let rows: Vec<String> = parked.iter().map(json).collect();
+        let (tables, keys) = names(armor, parked.iter().map(|it| &it.row));
+        let rows: Vec<String> = parked
+            .iter()
+            .map(|it| {
+                let value = serde_json::to_value(it).expect("words and names are JSON");
+                armor.value(value).to_string()
+            })
+            .collect();
         let park = self.prepared(PARK).await?;
-        let dataset = self.dataset.as_str();
         self.client
-            .execute(&park, &[&dataset, &tables, &keys, &rows])
+            .execute(&park, &[&self.dataset, &tables, &keys, &rows])
             .await?;
         Ok(())
     }
@@ -148,6 +153,15 @@ impl Applier {
     pub async fn wal_position(&self) -> Result<Lsn, ApplyError> {
         session::wal_position(&self.client).await
     }
+}
+
+/// The tables and keys of rows, as they are listed.
+fn names<'a>(
+    armor: Armor,
+    rows: impl Iterator<Item = &'a RowName>,
+) -> (Vec<Cow<'a, str>>, Vec<Cow<'a, str>>) {
+    rows.map(|row| (armor.text(&row.table), armor.text(&row.key)))
+        .unzip()
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -3,7 +3,7 @@
 use super::error::ApplyError;
 use crate::Xid;
 use crate::catalog::Table;
-use crate::document::{self, Values};
+use crate::document::{self, DocumentError, Values};
 use crate::projection::Projected;
 use meridian_model::{RowName, Version};
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +17,8 @@ pub(super) struct Row {
     known: Option<String>,
     /// `None`: absent.
     pub(super) values: Option<Values>,
+    /// The column for lack of which it can't be there.
+    pub(super) lacks: Option<String>,
     pub(super) version: Option<Version>,
 }
 
@@ -39,16 +41,22 @@ impl Rows {
         for (number, (dirty, wanted)) in projected.rows.iter().enumerate() {
             let place = place(&places, &dirty.row)?;
             let table = &tables[place];
+            let key = document::key_values(table, &dirty.row.key)?;
             let values = wanted
                 .as_ref()
-                .map(|wanted| document::values(table, wanted))
-                .transpose()?;
+                .map(|wanted| document::values_at(table, &key, wanted));
+            let (values, lacks) = match values.transpose() {
+                Ok(values) => (values, None),
+                Err(DocumentError::Incomplete { column, .. }) => (None, Some(column)),
+                Err(error) => return Err(error.into()),
+            };
             by_table.entry(place).or_default().push(number);
             rows.push(Row {
                 name: dirty.row.clone(),
-                key: document::key_values(table, &dirty.row.key)?,
+                key,
                 known: dirty.known.map(|Xid(xid)| xid.to_string()),
                 values,
+                lacks,
                 version: projected.versions.get(number).copied().flatten(),
             });
         }

@@ -6,6 +6,9 @@ use crate::projection::Outcome;
 use crate::tag::Tag;
 use crate::{Lsn, Xid};
 use meridian_model::RowName;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use tokio_postgres::Client;
 
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
@@ -99,6 +102,38 @@ impl Join {
     }
 }
 
+/// A request that is sent; its answer is taken later.
+pub(super) struct Underway {
+    answering: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    answer: Option<Answer>,
+}
+
+type Answer = Result<(), tokio_postgres::Error>;
+
+impl Underway {
+    /// Sends it.
+    async fn send(request: impl Future<Output = Answer> + Send + 'static) -> Self {
+        let mut answering: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(request);
+        // Whoever polls a request for the first time sends it.
+        let answer = std::future::poll_fn(|context| {
+            Poll::Ready(match answering.as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            })
+        });
+        let answer = answer.await;
+        Self { answering, answer }
+    }
+
+    /// Waits for the answer.
+    pub(super) async fn answered(self) -> Answer {
+        match self.answer {
+            Some(answer) => answer,
+            None => self.answering.await,
+        }
+    }
+}
+
 impl Applier {
     /// Has the statements that follow in this transaction planned so.
     pub(super) async fn join_by(&mut self, join: Join) -> Result<(), Refusal> {
@@ -114,9 +149,10 @@ impl Applier {
         Ok(())
     }
 
-    /// Begins a transaction and marks it as ours; its id. The mark comes first of all, so that
-    /// capture knows from the beginning.
-    pub(super) async fn begin_tagged(&mut self, tag: &Tag) -> Result<Xid, Refusal> {
+    /// Begins a transaction and marks it as ours; its id, and what will be answered to the mark. That
+    /// comes first of all, so that capture knows from the beginning, and isn't waited for: what is
+    /// sent next goes with it.
+    pub(super) async fn begin_tagged(&mut self, tag: &Tag) -> Result<(Xid, Underway), Refusal> {
         let id = self
             .prepared("SELECT pg_current_xact_id()::xid::text")
             .await?;
@@ -138,12 +174,14 @@ impl Applier {
         };
         let id = xid(row.get(0))?;
         let bytes = (self.sign)(id, tag);
-        self.client.query_one(&message, &[&bytes]).await?;
-        Ok(id)
+        let client = Arc::clone(&self.client);
+        let marking = async move { client.query_one(&message, &[&bytes]).await.map(drop) };
+        Ok((id, Underway::send(marking).await))
     }
 
     pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {
         self.is_holding = false;
+        self.has_large = false;
         self.client
             .batch_execute("ROLLBACK")
             .await

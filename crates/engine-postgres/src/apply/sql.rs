@@ -29,23 +29,52 @@ fn column(table: &Table, column: usize) -> String {
     quoted(&table.columns[column].name)
 }
 
+/// What a column's text is cast to (`casts`).
 fn type_name(table: &Table, column: usize) -> &str {
     &table.columns[column].type_name
 }
 
+/// Columns, or keys' columns where `is_key` → nothing, where every text is a value of its type.
+pub(super) fn fits(table: &Table, is_key: bool) -> String {
+    let columns: Vec<usize> = if is_key {
+        table.key.clone()
+    } else {
+        (0..table.columns.len()).collect()
+    };
+    let names = names("c", columns.len());
+    let casts: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| format!("u.{name}::{} IS NULL", type_name(table, *column)))
+        .collect();
+    // An array has all of its members computed.
+    format!(
+        "SELECT sum(array_length(ARRAY[{}], 1)) FROM {}",
+        casts.join(", "),
+        source(1, &names)
+    )
+}
+
 /// `t` is the row that `u` names, by the key's place in the source.
+///
+/// Not by a plain equality: with one, the planner also thinks of reading the whole table in the order
+/// of its key, each row against all of `u`. Where it takes the table for empty (it was analysed when
+/// it was), that looks best, and a plan that is kept is taken long after the table has grown. A value
+/// that is one of an array is found through the key's index and in no other way.
 fn key_is(table: &Table, name: impl Fn(usize, usize) -> String) -> String {
     let parts: Vec<String> = table
         .key
         .iter()
         .enumerate()
         .map(|(place, key)| {
-            format!(
-                "t.{} = u.{}::{}",
-                column(table, *key),
-                name(place, *key),
-                type_name(table, *key)
-            )
+            let (name, type_name) = (name(place, *key), type_name(table, *key));
+            let column = column(table, *key);
+            // An array of arrays is one array of more dimensions.
+            if type_name.ends_with("[]") {
+                format!("t.{column} = u.{name}::{type_name}")
+            } else {
+                format!("t.{column} = ANY (ARRAY[u.{name}::{type_name}])")
+            }
         })
         .collect();
     parts.join(" AND ")
@@ -78,7 +107,7 @@ fn not_key(table: &Table) -> impl Iterator<Item = usize> + '_ {
     (0..table.columns.len()).filter(|column| !table.is_key(*column))
 }
 
-/// Columns, known writers, horizon → ordinals. `None` where there is nothing but the key.
+/// Columns, known writers, horizon. `None` where there is nothing but the key.
 pub(super) fn update(table: &Table) -> Option<String> {
     let sets: Vec<String> = not_key(table)
         .filter(|place| !table.columns[*place].is_identity_always)
@@ -96,7 +125,7 @@ pub(super) fn update(table: &Table) -> Option<String> {
     let mut names = names("c", table.columns.len());
     names.push("x".to_owned());
     Some(format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {} AND {} RETURNING u.{N}",
+        "UPDATE {} AS t SET {} FROM {} WHERE {} AND {}",
         table.name.sql(),
         sets.join(", "),
         source(1, &names),
@@ -161,6 +190,11 @@ pub(super) fn lock(table: &Table) -> String {
     format!("{} FOR NO KEY UPDATE OF t", found(table))
 }
 
+/// The same, without those that somebody else holds.
+pub(super) fn lock_free(table: &Table) -> String {
+    format!("{} SKIP LOCKED", lock(table))
+}
+
 /// Keys → ordinals of those that this transaction wrote.
 pub(super) fn written(table: &Table) -> String {
     format!("{} WHERE t.xmin = pg_current_xact_id()::xid", found(table))
@@ -185,13 +219,15 @@ pub(super) fn same(table: &Table) -> String {
     text
 }
 
-/// A unique index: expressions over the columns by name.
+/// A unique index or an exclusion constraint: expressions over the columns by name.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     pub(super) name: String,
     pub(super) expressions: Vec<String>,
     pub(super) predicate: Option<String>,
     pub(super) nulls_not_distinct: bool,
+    /// What an exclusion constraint compares the expressions with; none where equality excludes.
+    pub(super) operators: Vec<String>,
 }
 
 impl Index {
@@ -210,13 +246,17 @@ impl Index {
     }
 
     fn equal(&self) -> String {
-        let operator = if self.nulls_not_distinct {
+        let equal = if self.nulls_not_distinct {
             "IS NOT DISTINCT FROM"
         } else {
             "="
         };
+        let operator = |number: usize| self.operators.get(number).map_or(equal, String::as_str);
         let parts: Vec<String> = (0..self.expressions.len())
-            .map(|number| format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\""))
+            .map(|number| {
+                let operator = operator(number);
+                format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\"")
+            })
             .collect();
         parts.join(" AND ")
     }

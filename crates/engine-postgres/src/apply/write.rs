@@ -12,6 +12,9 @@ use tokio_postgres::types::ToSql;
 
 /// So many rows go into one statement.
 const CHUNK_ROWS: usize = 5_000;
+/// Up to so many rows are updated and inserted in one turn on the network: what isn't needed of it
+/// costs less than a second turn.
+const TOGETHER_MAX: usize = 100;
 
 /// Rows that are in a state nobody knows, with their writers.
 pub(super) type Unsure = Vec<(usize, Option<Xid>)>;
@@ -84,6 +87,17 @@ impl Applier {
 
     /// Rolls back and says what was found, and a WAL position read after it.
     async fn unsure(&mut self, rows: &Rows, unsure: Unsure) -> Result<Outcome, Refusal> {
+        if self.has_large {
+            // What is written stays, and so do these rows until capture has come by.
+            self.is_holding = true;
+            let numbers = unsure.into_iter().map(|(number, _)| number);
+            let names: Vec<_> = numbers
+                .map(|number| rows.get(number).name.clone())
+                .collect();
+            let outcome = self.lock(&names).await?;
+            self.is_holding = true;
+            return Ok(outcome);
+        }
         self.roll_back().await?;
         let read_at = session::wal_position(&self.client).await?;
         let found = unsure
@@ -143,9 +157,14 @@ impl Applier {
         } else {
             let (fresh, others): (Vec<usize>, Vec<usize>) =
                 chunk.iter().partition(|number| plan.is_displaced(**number));
-            let mut missing = self.update(horizon, rows, table, &others).await?;
-            missing.extend(fresh);
-            self.insert(rows, table, &missing).await?
+            if fresh.is_empty() && others.len() <= TOGETHER_MAX {
+                self.update_and_insert(horizon, rows, table, &others)
+                    .await?
+            } else {
+                let mut missing = self.update(horizon, rows, table, &others).await?;
+                missing.extend(fresh);
+                self.insert(rows, table, &missing).await?
+            }
         };
         if missing.is_empty() {
             return Ok(Vec::new());
@@ -171,10 +190,63 @@ impl Applier {
         let width = self.tables[table].columns.len();
         let mut columns = rows.values(numbers, 0..width);
         columns.push(rows.known(numbers));
-        let changed = self
-            .numbers(&text, &columns, Some(horizon), numbers)
+        let update = self.prepared(&text).await?;
+        let Xid(horizon) = horizon;
+        let horizon = horizon.to_string();
+        let mut params = rows::params(&columns);
+        params.push(&horizon);
+        let count = self.client.execute(&update, &params).await?;
+        self.rest(rows, table, numbers, count).await
+    }
+
+    /// Both at once: an insert leaves out what the update before it found.
+    async fn update_and_insert(
+        &mut self,
+        horizon: Xid,
+        rows: &Rows,
+        table: usize,
+        numbers: &[usize],
+    ) -> Result<Vec<usize>, Refusal> {
+        let Some(text) = sql::update(&self.tables[table]) else {
+            return self.insert(rows, table, numbers).await;
+        };
+        let width = self.tables[table].columns.len();
+        let mut columns = rows.values(numbers, 0..width);
+        let update = self.prepared(&text).await?;
+        let insert = self.prepared(&sql::insert(&self.tables[table])).await?;
+        let Xid(horizon) = horizon;
+        let horizon = horizon.to_string();
+        columns.push(rows.known(numbers));
+        let mut to_update = rows::params(&columns);
+        let to_insert = to_update[..width].to_vec();
+        to_update.push(&horizon);
+        let (updated, inserted) = tokio::join!(
+            biased;
+            self.client.execute(&update, &to_update),
+            self.client.execute(&insert, &to_insert),
+        );
+        let count = updated? + inserted?;
+        self.rest(rows, table, numbers, count).await
+    }
+
+    /// Those of the rows that this transaction has not written, if it wrote `count` of them.
+    async fn rest(
+        &mut self,
+        rows: &Rows,
+        table: usize,
+        numbers: &[usize],
+        count: u64,
+    ) -> Result<Vec<usize>, Refusal> {
+        match usize::try_from(count) {
+            Ok(0) => return Ok(numbers.to_vec()),
+            Ok(count) if count == numbers.len() => return Ok(Vec::new()),
+            Ok(_) | Err(_) => {}
+        }
+        let text = sql::written(&self.tables[table]);
+        let written = self
+            .numbers(&text, &rows.keys(numbers), None, numbers)
             .await?;
-        Ok(without(numbers, &changed))
+        Ok(without(numbers, &written))
     }
 
     /// Inserts rows whose keys aren't there; the others.
@@ -194,14 +266,7 @@ impl Applier {
             .client
             .execute(&insert, &rows::params(&columns))
             .await?;
-        if usize::try_from(count).is_ok_and(|count| count == numbers.len()) {
-            return Ok(Vec::new());
-        }
-        let text = sql::written(&self.tables[table]);
-        let written = self
-            .numbers(&text, &rows.keys(numbers), None, numbers)
-            .await?;
-        Ok(without(numbers, &written))
+        self.rest(rows, table, numbers, count).await
     }
 
     /// The rows' writers; `None` where there is no row.

@@ -23,8 +23,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What an assembler goes by.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// What has been captured before.
+    /// What ended there or before has been captured.
     pub(super) after: Lsn,
+    /// A position between records, at or before that: what committed before has been captured.
+    pub(super) from: Lsn,
     /// The key of the tags.
     pub(super) key: TagKey,
     /// Where large transactions are put aside.
@@ -124,9 +126,8 @@ impl Assembler {
         self.open = Some(Open {
             xid,
             committed_at,
-            // Positions told and stored are between records: a commit that starts before one ends
-            // there at the latest.
-            is_known: commit < self.settings.after,
+            // A commit that starts before a position between records ends there at the latest.
+            is_known: commit < self.settings.from,
             tag: None,
             body: Body::Held {
                 messages: Vec::new(),

@@ -32,6 +32,7 @@ pub struct Spool {
     directory: PathBuf,
     bytes: u64,
     changes: usize,
+    emptying: usize,
     /// As they were when the transaction began; the file has what came during it.
     relations: Relations,
 }
@@ -94,13 +95,41 @@ impl Changes {
         self.len() == 0
     }
 
+    /// How many statements emptied tables.
+    #[must_use]
+    pub fn emptying(&self) -> usize {
+        let empties = |change: &&RowChange| matches!(change, RowChange::Truncate { .. });
+        match self {
+            Self::Held(changes) => changes.iter().filter(empties).count(),
+            Self::Spooled(spool) => spool.emptying,
+        }
+    }
+
+    /// The chunks of a transaction in a file; `None` where it is in memory. The file goes with them.
+    #[must_use]
+    pub fn spooled(&self) -> Option<SpooledChunks> {
+        match self {
+            Self::Held(_) => None,
+            Self::Spooled(spool) => Some(SpooledChunks(Box::new(SpoolReader::new(spool)))),
+        }
+    }
+
+    /// How many bytes the server sent for them, where they are in a file.
+    #[must_use]
+    pub fn spooled_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Held(_) => None,
+            Self::Spooled(spool) => Some(spool.bytes),
+        }
+    }
+
     /// All changes, in chunks that take about a mebibyte of memory each. It can be gone through any
     /// number of times.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         match self {
             Self::Held(changes) => Chunks(Source::Held(Some(changes))),
-            Self::Spooled(spool) => Chunks(Source::Spooled(Box::new(spool.reader()))),
+            Self::Spooled(_) => Chunks(Source::Spooled(self.spooled())),
         }
     }
 }
@@ -131,7 +160,26 @@ pub struct Chunks<'changes>(Source<'changes>);
 #[derive(Debug)]
 enum Source<'changes> {
     Held(Option<&'changes Vec<RowChange>>),
-    Spooled(Box<SpoolReader<'changes>>),
+    Spooled(Option<SpooledChunks>),
+}
+
+/// The changes of a large transaction, chunk by chunk, from its file. After an error it ends.
+#[derive(Debug)]
+pub struct SpooledChunks(Box<SpoolReader>);
+
+impl Iterator for SpooledChunks {
+    type Item = Result<Vec<RowChange>, ChangesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.chunk() {
+            Ok(chunk) if chunk.is_empty() => None,
+            Ok(chunk) => Some(Ok(chunk)),
+            Err(error) => {
+                self.0.left = 0;
+                Some(Err(error))
+            }
+        }
+    }
 }
 
 impl<'changes> Iterator for Chunks<'changes> {
@@ -143,14 +191,10 @@ impl<'changes> Iterator for Chunks<'changes> {
                 .take()
                 .filter(|changes| !changes.is_empty())
                 .map(|changes| Ok(Cow::Borrowed(changes.as_slice()))),
-            Source::Spooled(reader) => match reader.chunk() {
-                Ok(chunk) if chunk.is_empty() => None,
-                Ok(chunk) => Some(Ok(Cow::Owned(chunk))),
-                Err(error) => {
-                    reader.left = 0;
-                    Some(Err(error))
-                }
-            },
+            Source::Spooled(chunks) => {
+                let chunk = chunks.as_mut()?.next()?;
+                Some(chunk.map(Cow::Owned))
+            }
         }
     }
 }
@@ -181,6 +225,7 @@ pub(super) struct SpoolWriter {
     directory: PathBuf,
     bytes: u64,
     changes: usize,
+    emptying: usize,
     relations: Relations,
 }
 
@@ -195,6 +240,7 @@ impl SpoolWriter {
             directory: directory.to_owned(),
             bytes: 0,
             changes: 0,
+            emptying: 0,
             relations,
         })
     }
@@ -212,6 +258,7 @@ impl SpoolWriter {
         if matches!(message.first(), Some(b'I' | b'U' | b'D' | b'T')) {
             self.changes += 1;
         }
+        self.emptying += usize::from(message.first() == Some(&b'T'));
         Ok(())
     }
 
@@ -226,50 +273,49 @@ impl SpoolWriter {
             directory,
             bytes: self.bytes,
             changes: self.changes,
+            emptying: self.emptying,
             relations: self.relations,
         })
     }
 }
 
-impl Spool {
-    fn reader(&self) -> SpoolReader<'_> {
-        let file = At {
-            file: &self.file,
-            position: 0,
-        };
-        SpoolReader {
-            spool: self,
-            file: BufReader::with_capacity(1 << 16, file),
-            left: self.bytes,
-            relations: self.relations.clone(),
-        }
-    }
-}
-
 /// A file read from a place of its own: several readers don't disturb each other.
 #[derive(Debug)]
-struct At<'file> {
-    file: &'file File,
+struct At {
+    spool: Arc<Spool>,
     position: u64,
 }
 
-impl Read for At<'_> {
+impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
+        let read = self.spool.file.read_at(buffer, self.position)?;
         self.position += u64::try_from(read).expect("a buffer's length fits");
         Ok(read)
     }
 }
 
 #[derive(Debug)]
-struct SpoolReader<'spool> {
-    spool: &'spool Spool,
-    file: BufReader<At<'spool>>,
+struct SpoolReader {
+    spool: Arc<Spool>,
+    file: BufReader<At>,
     left: u64,
     relations: Relations,
 }
 
-impl SpoolReader<'_> {
+impl SpoolReader {
+    fn new(spool: &Arc<Spool>) -> Self {
+        let file = At {
+            spool: Arc::clone(spool),
+            position: 0,
+        };
+        Self {
+            spool: Arc::clone(spool),
+            file: BufReader::with_capacity(1 << 16, file),
+            left: spool.bytes,
+            relations: spool.relations.clone(),
+        }
+    }
+
     /// The next changes; none at the end.
     fn chunk(&mut self) -> Result<Vec<RowChange>, ChangesError> {
         let mut changes = Vec::new();

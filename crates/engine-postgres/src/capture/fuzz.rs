@@ -23,6 +23,7 @@ const HELD_BYTES_MAX: usize = 1_000;
 pub fn stream(mut bytes: &[u8]) {
     let mut assembler = Assembler::new(Settings {
         after: Lsn(100),
+        from: Lsn(100),
         key: TagKey::of([7; 32]),
         spool_directory: std::env::temp_dir(),
         held_bytes_max: HELD_BYTES_MAX,

@@ -115,6 +115,10 @@ pub struct ColumnFacts {
     pub is_domain: bool,
     /// Its collation, if it isn't its type's.
     pub collation: Option<String>,
+    /// Its default, as an expression.
+    pub default: Option<String>,
+    /// Whether the default is a constant: the same for every row in every region.
+    pub is_default_literal: bool,
 }
 
 /// What a foreign key does when its parent goes or changes.
@@ -173,6 +177,10 @@ pub struct Sequence {
     pub maximum: i64,
     /// Whether it begins anew after that.
     pub cycles: bool,
+    /// What it begins with when it is restarted (`TRUNCATE … RESTART IDENTITY`).
+    pub start: i64,
+    /// The smallest value that it gives.
+    pub minimum: i64,
 }
 
 impl TableFacts {

@@ -9,12 +9,25 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What two regions' tables have in common if rows of one fit into the other: names, types, order
 /// and nullability of the columns, which are counters, the key, unique indexes and foreign keys.
 /// Names of indexes and constraints, defaults and owners may differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Fingerprint(pub u64);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Fingerprint {
+    /// That of several tables together, whatever their order.
+    #[must_use]
+    pub fn of<'t>(tables: impl IntoIterator<Item = &'t TableFacts>) -> Self {
+        let mut each: Vec<u64> = tables.into_iter().map(|it| it.fingerprint().0).collect();
+        each.sort_unstable();
+        let bytes: Vec<u8> = each.into_iter().flat_map(u64::to_le_bytes).collect();
+        Self(xxh3_64(&bytes))
     }
 }
 

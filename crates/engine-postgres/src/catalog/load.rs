@@ -151,6 +151,7 @@ fn table(row: &Row) -> TableFacts {
             key: Vec::new(),
             unique: Vec::new(),
             references: Vec::new(),
+            former: std::collections::BTreeMap::new(),
         },
         oid: row.get(0),
         kind: match letter(row, 3) {
@@ -189,7 +190,12 @@ fn table(row: &Row) -> TableFacts {
 
 fn add_column(facts: &mut TableFacts, selection: &Selection, row: &Row) {
     let column: String = row.get(2);
+    let default: Option<String> = row.get(17);
+    let constant = default.as_deref().and_then(literal);
+    let missing: Option<String> = row.get(16);
+    let is_default_literal = constant.is_some();
     facts.table.columns.push(Column {
+        missing: missing.or(constant),
         type_name: row.get(3),
         is_nullable: row.get(4),
         is_counter: selection.is_counter(&facts.table.name, &column),
@@ -210,7 +216,78 @@ fn add_column(facts: &mut TableFacts, selection: &Selection, row: &Row) {
         is_toastable: row.get(6),
         is_domain: row.get(11),
         collation: row.get(15),
+        default,
+        is_default_literal,
     });
+}
+
+/// The value of a default that is a constant, as `pg_get_expr` writes one: `7`, `1.5`, `true`,
+/// `'it''s'::text`, `'{}'::jsonb`.
+fn literal(expression: &str) -> Option<String> {
+    let is_number = |text: &str| {
+        let mut letters = text.chars();
+        letters.next().is_some_and(|first| first.is_ascii_digit())
+            && letters.all(|letter| letter.is_ascii_digit() || letter == '.')
+    };
+    if is_number(expression) {
+        return Some(expression.to_owned());
+    }
+    match expression {
+        "true" => return Some("t".to_owned()),
+        "false" => return Some("f".to_owned()),
+        _ => {}
+    }
+    let quoted = expression.strip_prefix('\'')?;
+    let (mut value, mut letters) = (String::new(), quoted.char_indices());
+    let rest = loop {
+        match letters.next()? {
+            (at, '\'') if quoted[at + 1..].starts_with('\'') => {
+                letters.next();
+                value.push('\'');
+            }
+            (at, '\'') => break &quoted[at + 1..],
+            (_, letter) => value.push(letter),
+        }
+    };
+    let type_name = rest.strip_prefix("::")?;
+    // Relative times are constants to look at and none to read.
+    let is_time = ["now", "today", "tomorrow", "yesterday"].contains(&value.as_str());
+    let is_one = !type_name.contains("::") && !type_name.contains(" + ") && !is_time;
+    let is_name = |letter: char| letter.is_alphanumeric() || " _.\"()[],".contains(letter);
+    (is_one && type_name.chars().all(is_name)).then_some(value)
+}
+
+#[cfg(test)]
+mod literals {
+    use super::literal;
+
+    #[test]
+    fn a_constant_is_told_from_what_is_computed() {
+        for (expression, value) in [
+            ("7", "7"),
+            ("1.50", "1.50"),
+            ("true", "t"),
+            ("'-1'::integer", "-1"),
+            ("'it''s'::text", "it's"),
+            ("'a'::character varying(10)", "a"),
+            ("'{}'::text[]", "{}"),
+            ("'sad'::public.mood", "sad"),
+        ] {
+            assert_eq!(literal(expression).as_deref(), Some(value), "{expression}");
+        }
+        for computed in [
+            "now()",
+            "nextval('public.s'::regclass)",
+            "('now'::text)::date",
+            "'now'::date",
+            "('a'::text || 'b'::text)",
+            "'a'::text || 'b'::text",
+            "7 + 1",
+            "CURRENT_DATE",
+        ] {
+            assert_eq!(literal(computed), None, "{computed}");
+        }
+    }
 }
 
 /// A type without its domains.
@@ -382,5 +459,7 @@ async fn sequence(client: &Client, row: &Row) -> Result<Sequence, ServerError> {
         is_called,
         maximum: row.get(5),
         cycles: row.get(6),
+        start: row.get(8),
+        minimum: row.get(9),
     })
 }

@@ -63,6 +63,7 @@ mod tests {
                     is_deferrable: false,
                 })
                 .collect(),
+            former: std::collections::BTreeMap::new(),
         }
     }
 

@@ -36,7 +36,10 @@ SELECT a.attrelid, a.attnum, a.attname::text, pg_catalog.format_type(a.atttypid,
        pg_catalog.format_type(b.oid, NULL), t.typtype = 'd',
        b.typelem, COALESCE(e.typtype::text, ''),
        COALESCE(l.collisdeterministic, true),
-       CASE WHEN a.attcollation <> t.typcollation THEN l.collname::text END
+       CASE WHEN a.attcollation <> t.typcollation THEN l.collname::text END,
+       CASE WHEN a.atthasmissing
+            THEN (a.attmissingval::pg_catalog.text::pg_catalog.text[])[1] END,
+       pg_catalog.pg_get_expr(f.adbin, f.adrelid)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -50,6 +53,7 @@ CROSS JOIN LATERAL (
     SELECT oid, typmod, typtype, typelem FROM under WHERE typtype <> 'd') b
 LEFT JOIN pg_catalog.pg_type e ON e.oid = b.typelem
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
 WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ORDER BY a.attrelid, a.attnum";
 
@@ -123,7 +127,7 @@ ORDER BY o.oid, n.nspname, c.relname";
 pub(super) const SEQUENCES: &str = "\
 SELECT DISTINCT u.root, n.nspname::text, c.relname::text, a.attname::text,
        q.seqincrement, q.seqmax, q.seqcycle,
-       pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+       pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), q.seqstart, q.seqmin
 FROM (SELECT d.refobjid AS root, d.refobjsubid AS number, d.objid AS sequence
       FROM pg_catalog.pg_depend d
       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass

@@ -1,5 +1,4 @@
 use super::*;
-use crate::capture::RelationColumn;
 use crate::catalog::Column;
 
 struct Schema {
@@ -32,6 +31,7 @@ fn schema(strategy: Strategy, counter: bool) -> Schema {
         is_nullable: true,
         is_counter,
         is_identity_always: false,
+        missing: None,
     };
     let table = Table {
         name: name(),
@@ -39,6 +39,7 @@ fn schema(strategy: Strategy, counter: bool) -> Schema {
         key: vec![0],
         unique: Vec::new(),
         references: Vec::new(),
+        former: std::collections::BTreeMap::new(),
     };
     Schema {
         table: Arc::new(table),
@@ -219,7 +220,7 @@ fn a_large_value_that_was_left_alone_is_what_it_was() {
     assert_eq!(fold(&schema, vec![full]), Ok(expected));
     let error = fold(&schema, vec![change('d', None)]).expect_err("nobody knows it");
     assert!(
-        error.to_string().contains("REPLICA IDENTITY FULL"),
+        error.to_string().contains("replica identity is not FULL"),
         "{error}"
     );
 }
@@ -240,8 +241,27 @@ fn a_table_that_was_altered_is_told() {
     let error = fold(&schema, vec![insert("1", "x", "0")]).expect_err("it was altered");
     assert_eq!(
         error.to_string(),
-        "table public.t was changed: column a is new"
+        "table public.t was changed: rows have a column a, which it doesn't have"
     );
+}
+
+#[test]
+fn a_row_from_before_the_table_was_altered_is_read_as_what_it_is_now() {
+    let mut schema = schema(Strategy::LastWriterWins, false);
+    let table = Arc::make_mut(&mut schema.table);
+    table.columns[1].name = "b".into();
+    table.columns[1].is_nullable = false;
+    table.former = [("a".into(), Became::Column("b".into()))].into();
+    let renamed = fold(&schema, vec![insert("1", "x", "0")]);
+    let expected = vec![("1".into(), put(r#"{"k":"1","b":"x","n":"0"}"#))];
+    assert_eq!(renamed, Ok(expected));
+    // Dropped, and another one added with a default.
+    let table = Arc::make_mut(&mut schema.table);
+    table.columns[1].missing = Some("7".into());
+    table.former = [("a".into(), Became::Gone)].into();
+    let added = fold(&schema, vec![insert("1", "x", "0")]);
+    let expected = vec![("1".into(), put(r#"{"k":"1","b":"7","n":"0"}"#))];
+    assert_eq!(added, Ok(expected));
 }
 
 #[test]

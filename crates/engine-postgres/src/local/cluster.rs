@@ -91,7 +91,8 @@ impl Cluster {
         if self.is_running() {
             return Ok(());
         }
-        self.server = None;
+        // The guard of one that died must not signal whoever has its number next.
+        self.stop(Stop::Immediate);
         self.write_settings()?;
         self.server = Some(Server::start(
             &self.binaries.program("postgres"),
@@ -151,6 +152,12 @@ impl Cluster {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    /// Where the server writes what it has to say.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        log_path(&self.directory)
     }
 
     /// The binaries that it runs.

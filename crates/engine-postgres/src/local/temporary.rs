@@ -3,8 +3,12 @@
 use super::cluster::{Cluster, Settings};
 use super::error::{LocalError, file};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+
+/// The environment variable with directories of binaries, one after the other as in `PATH`, that
+/// temporary clusters take in turn.
+pub const MIXED_VARIABLE: &str = "MERIDIAN_POSTGRES_BINS";
 
 /// Ports are taken from here: below those that systems give to outgoing connections, so that a
 /// server finds its port free again when it restarts.
@@ -33,7 +37,7 @@ impl Cluster {
             .map_err(file("create a directory in", Path::new("/tmp")))?;
         let frugal = [("shared_buffers", "16MB"), ("max_connections", "60")];
         let settings = Settings {
-            binaries: None,
+            binaries: in_turn(),
             fsync: false,
             parameters: frugal
                 .iter()
@@ -56,6 +60,16 @@ impl Cluster {
             }
         }
     }
+}
+
+/// The binaries of the next of several versions side by side, where those are asked for.
+fn in_turn() -> Option<PathBuf> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let list = std::env::var_os(MIXED_VARIABLE)?;
+    let mut directories: Vec<PathBuf> = std::env::split_paths(&list).collect();
+    let count = directories.len().max(1);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % count;
+    (next < directories.len()).then(|| directories.swap_remove(next))
 }
 
 /// A port that nobody listens on just now.

@@ -45,15 +45,19 @@ pub fn findings(survey: &Survey, plan: &Plan, floors: &Floors) -> Vec<Finding> {
     found
 }
 
+/// Why a table can't replicate, if so.
+#[must_use]
+pub fn refusals(facts: &TableFacts, survey: &Survey, plan: &Plan) -> Vec<Finding> {
+    let mut found = table::check(facts, survey, plan);
+    found.retain(|finding| finding.status == Status::Refused);
+    found
+}
+
 /// The tables for which nothing is refused, parents first.
 #[must_use]
 pub fn replicable<'s>(survey: &'s Survey, plan: &Plan) -> Vec<&'s TableFacts> {
     parents_first(&survey.catalog)
-        .filter(|facts| {
-            table::check(facts, survey, plan)
-                .iter()
-                .all(|finding| finding.status != Status::Refused)
-        })
+        .filter(|facts| refusals(facts, survey, plan).is_empty())
         .collect()
 }
 

@@ -57,7 +57,13 @@ fn position(survey: &Survey, plan: &Plan) -> Finding {
 fn publication(survey: &Survey, plan: &Plan, tables: &[&TableFacts]) -> Finding {
     let name = names::of_dataset(&plan.dataset);
     let sql_name = quoted(&name);
-    let wanted: BTreeSet<&TableName> = tables.iter().map(|facts| &facts.table.name).collect();
+    let mut wanted: BTreeSet<&TableName> = tables.iter().map(|facts| &facts.table.name).collect();
+    // One that lost its key stops its region, with the reason. Taken out, it would go on alone.
+    let published = survey.publication.iter().flat_map(|it| &it.tables);
+    wanted.extend(published.filter(|name| {
+        let facts = survey.catalog.table(name);
+        facts.is_some_and(|facts| facts.table.key.is_empty())
+    }));
     let list = wanted
         .iter()
         .map(|table| table.sql())

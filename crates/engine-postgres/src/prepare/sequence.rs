@@ -2,7 +2,8 @@
 //!
 //! Every sequence goes in steps of [`SLOTS`], and each region has a remainder of its own: region 3
 //! gives 3, 35, 67, … It begins above all that any region is known to have given out, and above the
-//! greatest value in the column, so that rows from before don't collide either.
+//! greatest value in the column, so that rows from before don't collide either. Restarted, by
+//! `TRUNCATE … RESTART IDENTITY` say, it begins with the first value of its remainder.
 
 use super::finding::Finding;
 use super::judge::Plan;
@@ -93,6 +94,12 @@ pub(super) fn remainder(sequence: &Sequence) -> Option<i64> {
         .flatten()
 }
 
+/// The first value of this remainder that the sequence may give.
+fn restarts_with(sequence: &Sequence, remainder: i64) -> i64 {
+    let least = sequence.minimum.max(1);
+    least + (remainder - least).rem_euclid(SLOTS)
+}
+
 pub(super) fn check(facts: &TableFacts, plan: &Plan, floors: &Floors) -> Vec<Finding> {
     facts
         .sequences
@@ -115,9 +122,14 @@ fn check_one(facts: &TableFacts, sequence: &Sequence, plan: &Plan, floors: &Floo
         )
         .hint("let it count upwards, or fill the column otherwise");
     }
-    if let Some(remainder) = remainder(sequence)
-        && !sequence.cycles
-    {
+    let own = remainder(sequence).filter(|_| !sequence.cycles);
+    let restarts_with = restarts_with(sequence, own.unwrap_or(i64::from(plan.place)));
+    let restart = format!("ALTER SEQUENCE {} START WITH {restarts_with}", name.sql());
+    if let Some(remainder) = own {
+        if sequence.start.rem_euclid(SLOTS) != remainder {
+            let reason = "restarted, by TRUNCATE … RESTART IDENTITY say, it would give other regions' values";
+            return Finding::sql("sequence", name, reason, [restart]);
+        }
         // A region keeps the remainder that it has, should the topology be put in another order;
         // whether two have the same is seen when regions are compared.
         let reason = format!("its values are {remainder} modulo {SLOTS}, this region's own");
@@ -144,6 +156,7 @@ fn check_one(facts: &TableFacts, sequence: &Sequence, plan: &Plan, floors: &Floo
         [
             // From here to the commit nobody takes a value.
             format!("ALTER SEQUENCE {sql} INCREMENT BY {SLOTS} NO CYCLE"),
+            restart,
             format!(
                 "SELECT pg_catalog.setval('{literal}', (greatest(last_value, {floor}) / {SLOTS} + 1) * {SLOTS} + {place}, false) FROM {sql}"
             ),

@@ -2,7 +2,7 @@
 
 use super::judge::Plan;
 use super::role::RDS_REPLICATION;
-use crate::catalog::{Catalog, Privileges, Sequence, TableFacts, TableName, quoted};
+use crate::catalog::{Catalog, History, Privileges, Sequence, TableFacts, TableName, quoted};
 use crate::names;
 use crate::server::ServerError;
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct Survey {
     pub publication: Option<Publication>,
     /// Meridian's own schema.
     pub own: Own,
+    /// What was noted of columns; `None` where there is no table for that.
+    pub history: Option<History>,
     /// The dataset's tables; the privileges are the role's.
     pub catalog: Catalog,
     /// By table and column, the greatest value in a column that takes from a sequence and begins
@@ -192,6 +194,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
         catalog: Catalog::default(),
         greatest: BTreeMap::new(),
         publication: None,
+        history: History::load(client).await?,
     };
     survey.publication =
         publication(client, &names::of_dataset(&plan.dataset), survey.version).await?;

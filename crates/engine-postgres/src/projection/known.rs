@@ -2,6 +2,7 @@
 
 use crate::{Lsn, Xid};
 use meridian_model::RowName;
+use meridian_model::mutation::{Mutation, active};
 use std::collections::{HashMap, VecDeque};
 
 /// No writer is before this one but the frozen: the horizon where none is known.
@@ -19,6 +20,8 @@ pub(super) struct Known {
     remembered: u64,
     horizon: Xid,
     candidate: Option<(Xid, Lsn)>,
+    /// A transaction that wrote very many rows: all of them, for one entry.
+    large: Option<Xid>,
     capacity: usize,
 }
 
@@ -30,6 +33,7 @@ impl Default for Known {
             remembered: 0,
             horizon: NO_HORIZON,
             candidate: None,
+            large: None,
             capacity: KNOWN_MAX,
         }
     }
@@ -45,11 +49,16 @@ impl Known {
     }
 
     pub(super) fn get(&self, row: &RowName) -> Option<Xid> {
-        self.writers.get(row).map(|(xid, _)| *xid)
+        self.writers.get(row).map(|(xid, _)| *xid).or(self.large)
     }
 
     pub(super) fn horizon(&self) -> Xid {
         self.horizon
+    }
+
+    /// Whether a horizon is known.
+    pub(super) fn has_horizon(&self) -> bool {
+        self.horizon != NO_HORIZON
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,6 +70,16 @@ impl Known {
         self.writers.insert(row.clone(), (xid, self.remembered));
         self.order.push_back((row.clone(), self.remembered));
         self.shrink();
+    }
+
+    /// The rows that this transaction wrote count as captured; those remembered otherwise it forgot.
+    pub(super) fn remember_large(&mut self, xid: Xid) {
+        self.large = Some(xid);
+    }
+
+    /// A writer whose rows are known without being told apart.
+    pub(super) fn large(&self) -> Option<Xid> {
+        self.large
     }
 
     pub(super) fn forget(&mut self, row: &RowName) {
@@ -77,11 +96,13 @@ impl Known {
 
     /// Capture has passed this position.
     pub(super) fn passed(&mut self, lsn: Lsn) {
-        let Some((xid, _)) = self.candidate.filter(|(_, read_at)| *read_at <= lsn) else {
+        let is_reached = |read_at| read_at <= lsn || active(Mutation::HorizonTooEarly);
+        let Some((xid, _)) = self.candidate.filter(|(_, read_at)| is_reached(*read_at)) else {
             return;
         };
         self.candidate = None;
         self.horizon = xid;
+        self.large = self.large.filter(|writer| !writer.precedes(xid));
         self.writers.retain(|_, (writer, _)| !writer.precedes(xid));
         let writers = &self.writers;
         self.order

@@ -6,6 +6,7 @@ use super::parked::ParkedRows;
 use super::{Batch, DirtyRow, Outcome, Parked, Projected, Shown};
 use crate::tag::Tag;
 use crate::{Lsn, Xid};
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{Position, RowName, Vector};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,13 +16,13 @@ const HOLD_AFTER: u32 = 3;
 /// What has to be written into a server, and what is known of its rows.
 #[derive(Debug, Default)]
 pub struct Projection {
-    dirty: BTreeSet<RowName>,
-    issued: Option<Issued>,
+    pub(super) dirty: BTreeSet<RowName>,
+    pub(super) issued: Option<Issued>,
     /// Written and not yet captured, in the order of their commits.
-    written: VecDeque<Written>,
-    known: Known,
-    probe: Option<Probe>,
-    parked: ParkedRows,
+    pub(super) written: VecDeque<Written>,
+    pub(super) known: Known,
+    pub(super) probe: Option<Probe>,
+    pub(super) parked: ParkedRows,
     /// How often in a row a row's writer was unknown.
     unsure: BTreeMap<RowName, u32>,
     /// Whether the last batch was there to take locks.
@@ -31,19 +32,25 @@ pub struct Projection {
     started_at: Lsn,
     shown: Option<Tag>,
     last_id: u64,
+    /// Very many rows are being written, or are written and wait for the batch that commits them.
+    pub(super) large: bool,
+    /// A local transaction of very many rows is being told.
+    pub(super) telling_large: Option<Xid>,
 }
 
 /// A batch whose outcome is awaited.
 #[derive(Debug)]
-struct Issued {
+pub(super) struct Issued {
     id: u64,
     rows: BTreeSet<RowName>,
     asked: Option<Asked>,
+    /// What has come or gone since: a row that the batch parks may have waited for it in vain.
+    stirred: BTreeSet<RowName>,
 }
 
 /// Writers that are as good as captured once capture has passed a position.
 #[derive(Debug)]
-struct Probe {
+pub(super) struct Probe {
     found: Vec<(RowName, Xid)>,
     read_at: Lsn,
 }
@@ -118,6 +125,13 @@ impl Projection {
         end: Lsn,
     ) -> Vec<(RowName, Option<String>)> {
         let mut deviations = Vec::new();
+        if self
+            .telling_large
+            .take_if(|telling| *telling == xid)
+            .is_some()
+        {
+            self.known.remember_large(xid);
+        }
         if let Some(tag) = tag {
             self.shown = Some(tag.clone());
             if let Some(at) = self.written.iter().position(|written| written.xid == xid)
@@ -138,7 +152,10 @@ impl Projection {
         self.passed = self.passed.max(lsn);
         self.known.passed(self.passed);
         self.written.retain(|written| written.end > self.passed);
-        if let Some(probe) = self.probe.take_if(|probe| probe.read_at <= self.passed) {
+        let is_passed = |probe: &mut Probe| {
+            probe.read_at <= self.passed || active(Mutation::ProbeTrustedAtOnce)
+        };
+        if let Some(probe) = self.probe.take_if(is_passed) {
             for (row, xid) in probe.found {
                 self.known.remember(&row, xid);
             }
@@ -154,7 +171,9 @@ impl Projection {
     /// All dirty rows. `None` where there are none, while a batch's outcome is awaited, and while
     /// capture has yet to pass what a probe found.
     pub fn next_batch(&mut self) -> Option<Batch> {
-        if self.issued.is_some() || self.probe.is_some() || self.dirty.is_empty() {
+        // What is written already is committed by a batch, if only by one without rows.
+        let is_nothing_due = self.dirty.is_empty() && !self.large;
+        if self.issued.is_some() || self.probe.is_some() || is_nothing_due {
             return None;
         }
         let dirty = std::mem::take(&mut self.dirty);
@@ -179,6 +198,7 @@ impl Projection {
             id: batch.id,
             rows,
             asked: None,
+            stirred: BTreeSet::new(),
         });
         Some(batch)
     }
@@ -228,8 +248,11 @@ impl Projection {
                 return;
             }
             Outcome::Unsure { found, read_at } => self.probed(found, read_at),
-            Outcome::Involved { rows } => self.dirty.extend(rows),
-            Outcome::Violation { .. } | Outcome::Locked | Outcome::Unknown => {}
+            Outcome::Involved { rows } => {
+                self.large = false;
+                self.dirty.extend(rows);
+            }
+            Outcome::Violation { .. } | Outcome::Locked | Outcome::Unknown => self.large = false,
         }
         self.dirty.extend(issued.rows);
     }
@@ -277,18 +300,20 @@ impl Projection {
 
     fn changed_locally(&mut self, row: &RowName, writer: Option<Xid>) {
         self.stir(row);
-        let is_written = self.written.iter().any(|written| written.asked.has(row));
+        let mut written = self.written.iter();
+        let is_written = written.any(|written| written.is_large || written.asked.has(row));
         let is_issued = self
             .issued
             .as_ref()
             .is_some_and(|issued| issued.rows.contains(row));
         let is_early = self.passed < self.started_at;
-        if is_written || is_issued || is_early || self.parked.has(row) {
+        if is_written || is_issued || is_early || self.large || self.parked.has(row) {
             self.dirty.insert(row.clone());
         }
         match writer {
             // What is in the server now is of the batch, which comes after in the WAL.
             _ if is_written => {}
+            Some(xid) if self.telling_large == Some(xid) => self.known.forget(row),
             Some(xid) => self.known.remember(row, xid),
             None => self.known.forget(row),
         }
@@ -317,12 +342,24 @@ impl Projection {
                 self.known.forget(row);
             }
         }
+        let is_large = std::mem::take(&mut self.large);
+        if is_large {
+            self.known.remember_large(xid);
+        }
+        for row in &issued.stirred {
+            self.stir(row);
+        }
         if end > self.passed {
-            self.written.push_back(Written { xid, end, asked });
+            self.written.push_back(Written {
+                xid,
+                end,
+                asked,
+                is_large,
+            });
         }
     }
 
-    fn probed(&mut self, found: Vec<(RowName, Option<Xid>)>, read_at: Lsn) {
+    pub(super) fn probed(&mut self, found: Vec<(RowName, Option<Xid>)>, read_at: Lsn) {
         for (row, _) in &found {
             *self.unsure.entry(row.clone()).or_default() += 1;
         }
@@ -335,12 +372,18 @@ impl Projection {
     }
 
     /// What waits for this row is tried again.
-    fn stir(&mut self, row: &RowName) {
+    pub(super) fn stir(&mut self, row: &RowName) {
         self.dirty.extend(self.parked.waiting_for(row).cloned());
+        if let Some(issued) = &mut self.issued {
+            issued.stirred.insert(row.clone());
+        }
     }
 
     /// The rows with all that must be in a batch with them.
     fn with_neighbours(&self, rows: BTreeSet<RowName>) -> BTreeSet<RowName> {
+        if self.parked.is_empty() {
+            return rows;
+        }
         let mut todo: Vec<RowName> = rows.iter().cloned().collect();
         let mut all = rows;
         while let Some(row) = todo.pop() {
@@ -354,7 +397,8 @@ impl Projection {
     }
 
     fn rows_to_hold(&self, rows: &BTreeSet<RowName>) -> Vec<RowName> {
-        if self.has_held {
+        // Asking for locks anew would give up what is written.
+        if self.has_held || self.large {
             return Vec::new();
         }
         self.unsure

@@ -22,6 +22,10 @@ pub(super) struct ParkedRows {
 }
 
 impl ParkedRows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn has(&self, row: &RowName) -> bool {
         self.rows.contains_key(row)
     }
@@ -66,7 +70,7 @@ impl ParkedRows {
                     index(&mut self.holding, row.table.clone());
                 }
             }
-            Hindrance::Refused { .. } => {}
+            Hindrance::Incomplete { .. } | Hindrance::Refused { .. } => {}
         }
         self.rows.insert(row.clone(), parked.hindrance.clone());
         !before.is_some_and(|before| same_kind(&before, &parked.hindrance))
@@ -84,7 +88,7 @@ impl ParkedRows {
                 }
                 unlink(&mut self.holding, &row.table, row);
             }
-            Hindrance::Refused { .. } => {}
+            Hindrance::Incomplete { .. } | Hindrance::Refused { .. } => {}
         }
         Some(hindrance)
     }

@@ -303,6 +303,35 @@ fn who_waits_for_a_row_that_comes_or_goes_is_tried_again() {
     assert_eq!(machine.next_batch(), None, "and that ends");
 }
 
+/// Row 2 is found to be an orphan, and before that is heard its parent comes, row 1: from elsewhere,
+/// or by a transaction of the server.
+#[test]
+fn a_parent_that_comes_while_its_child_is_being_parked_brings_it_back() {
+    let orphan = || Parked {
+        row: name(2),
+        hindrance: Hindrance::Orphan {
+            constraint: "t_parent_fkey".to_owned(),
+            table: "public.t".to_owned(),
+            parent: Some(name(1)),
+            holds_values: false,
+        },
+    };
+    let mut machine = Projection::default();
+    machine.touched(rows(&[2]));
+    let (id, _) = project(&mut machine);
+    machine.touched(rows(&[1]));
+    machine.outcome(id, committed(7, 70, vec![orphan()]));
+    assert_eq!(names(&project(&mut machine).1), rows(&[1, 2]));
+
+    let mut machine = Projection::default();
+    machine.touched(rows(&[2]));
+    let (id, _) = project(&mut machine);
+    let parent = (name(1), Some("{}".to_owned()));
+    machine.rows_captured(Xid(6), None, &[parent]);
+    machine.outcome(id, committed(7, 70, vec![orphan()]));
+    assert_eq!(names(&project(&mut machine).1), rows(&[2]));
+}
+
 #[test]
 fn an_orphan_keeps_its_values_from_others() {
     let orphan = Parked {

@@ -196,6 +196,7 @@ impl Region {
                 let kind = match &parked.hindrance {
                     Hindrance::Rival { rival, .. } => format!("rival {}", rival.key),
                     Hindrance::Orphan { .. } => "orphan".to_owned(),
+                    Hindrance::Incomplete { .. } => "incomplete".to_owned(),
                     Hindrance::Refused { .. } => "refused".to_owned(),
                 };
                 format!("{}: {kind}", parked.row.key)

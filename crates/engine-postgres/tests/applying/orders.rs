@@ -54,6 +54,7 @@ async fn state(region: &Region) -> (Vec<String>, BTreeSet<String>) {
         let kind = match parked.hindrance {
             Hindrance::Rival { .. } => "rival",
             Hindrance::Orphan { .. } => "orphan",
+            Hindrance::Incomplete { .. } => "incomplete",
             Hindrance::Refused { .. } => "refused",
         };
         format!("{} {kind}", parked.row)

@@ -128,7 +128,9 @@ async fn snapshot(
         let detail = refusal.to_string();
         match refusal {
             SnapshotRefusal::Gone => Problem::new(Kind::BackupGone, detail).hint("begin anew"),
-            SnapshotRefusal::Busy { .. } => Problem::new(Kind::TooBusy, detail).retry_after(5),
+            SnapshotRefusal::Busy { .. } | SnapshotRefusal::Unfinished => {
+                Problem::new(Kind::TooBusy, detail).retry_after(5)
+            }
             SnapshotRefusal::Witness => Problem::new(Kind::Witness, detail),
             SnapshotRefusal::Stopped { .. } => Problem::new(Kind::DatasetStopped, detail),
         }

@@ -11,10 +11,13 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::dataset::DatasetHandle;
+use crate::postgres::SharedParked;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use meridian_engine_kv::ConflictCounts;
-use meridian_model::{Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName, Strategy};
+use meridian_model::{
+    Conflict, ConflictKind, ConflictingWrite, OriginId, RegionName, RowName, Strategy,
+};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::Xxh3;
@@ -40,15 +43,21 @@ pub(crate) struct ConflictsReply {
 pub(crate) struct ConflictRecord {
     /// The same in every region.
     conflict_id: String,
-    /// `WriteConflict`, `UpdateDeleteConflict` or `DeleteConflict`.
+    /// `WriteConflict`, `UpdateDeleteConflict` or `DeleteConflict`; of a row that PostgreSQL can't
+    /// show, `UniqueConflict` or `ForeignKeyConflict`.
     conflict_type: String,
     /// The row: `TABLE/KEY`.
     aggregate_id: String,
+    /// Where the rows are a PostgreSQL server's: the columns of its key.
+    key: Option<std::collections::BTreeMap<String, String>>,
+    /// The unique index or foreign key that the rows are parted by.
+    constraint: Option<String>,
     /// The two writes, the older first.
     conflicting_events: Vec<ConflictEvent>,
     /// Where a field is decided by itself: which one.
     field: Option<String>,
-    /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`.
+    /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`; `Parked` where the row is
+    /// kept and not shown.
     resolution_strategy: String,
     /// The `eventId` of the write whose value stands; of siblings, which all stand, the newer.
     resolved_event: String,
@@ -63,6 +72,8 @@ pub(crate) struct ConflictRecord {
 pub(crate) struct ConflictEvent {
     /// The write's version.
     event_id: String,
+    /// The row, where it is another than the conflict's.
+    aggregate_id: Option<String>,
     /// The region that took it; of an incarnation that is no member any more, its number.
     region: String,
     /// When (RFC 3339).
@@ -122,7 +133,7 @@ pub(crate) async fn list(
         let members = regions(dataset);
         for (_, conflict) in &page.conflicts {
             json.raw(if listed > 0 { "," } else { "" });
-            write(&mut json, dataset.name(), &members, conflict);
+            write(&mut json, dataset, &members, conflict);
             listed += 1;
         }
         next = page.next.map(|id| cursor::at(dataset.name(), id));
@@ -147,7 +158,18 @@ fn regions(dataset: &DatasetHandle) -> BTreeMap<OriginId, RegionName> {
 
 fn write(
     json: &mut Json,
+    dataset: &DatasetHandle,
+    regions: &BTreeMap<OriginId, RegionName>,
+    conflict: &Conflict,
+) {
+    let name = dataset.name();
+    record(json, name, dataset.postgres().parked(), regions, conflict);
+}
+
+fn record(
+    json: &mut Json,
     dataset: &str,
+    server: &SharedParked,
     regions: &BTreeMap<OriginId, RegionName>,
     conflict: &Conflict,
 ) {
@@ -168,15 +190,30 @@ fn write(
     };
     let id = conflict_id(dataset, table, key, field.as_deref(), [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
-    json.raw(",\"conflictType\":").string(conflict_type(*kind));
+    json.raw(",\"conflictType\":").string(conflict_type(kind));
     json.raw(",\"aggregateId\":")
         .string(&format!("{table}/{key}"));
+    let row = RowName {
+        table: table.clone(),
+        key: key.clone(),
+    };
+    if let Some(columns) = server.key_of(&row) {
+        json.raw(",\"key\":").serialized(&columns);
+    }
+    let other = other_row(kind);
+    if let Some((constraint, _)) = other {
+        json.raw(",\"constraint\":").string(constraint);
+    }
     if let Some(field) = field {
         json.raw(",\"field\":").string(field);
     }
     json.raw(",\"conflictingEvents\":");
     json.list([older, newer], |json, event| {
         json.raw("{\"eventId\":").version(Some(event.version));
+        if let Some((_, other)) = other.filter(|_| std::ptr::eq(event, winner)) {
+            json.raw(",\"aggregateId\":")
+                .string(&format!("{}/{}", other.table, other.key));
+        }
         let origin = event.version.origin;
         match regions.get(&origin) {
             Some(region) => json.raw(",\"region\":").string(region.as_str()),
@@ -189,7 +226,7 @@ fn write(
             .raw("}");
     });
     json.raw(",\"resolutionStrategy\":")
-        .string(strategy_name(*strategy));
+        .string(strategy_name(other.is_some(), *strategy));
     json.raw(",\"resolvedEvent\":");
     json.version(Some(winner.version));
     json.raw(",\"resolvedAt\":")
@@ -197,8 +234,20 @@ fn write(
         .raw("}");
 }
 
-fn strategy_name(strategy: Strategy) -> &'static str {
+/// The constraint and the other row of a conflict between two.
+fn other_row(kind: &ConflictKind) -> Option<(&str, &RowName)> {
+    match kind {
+        ConflictKind::Unique { constraint, rival } => Some((constraint, rival)),
+        ConflictKind::ForeignKey { constraint, parent } => Some((constraint, parent)),
+        ConflictKind::UpdateUpdate | ConflictKind::UpdateDelete | ConflictKind::DeleteDelete => {
+            None
+        }
+    }
+}
+
+fn strategy_name(is_parked: bool, strategy: Strategy) -> &'static str {
     match strategy {
+        _ if is_parked => "Parked",
         Strategy::LastWriterWins => "LastWriterWins",
         Strategy::RegisterPerField => "RegisterPerField",
         Strategy::AddWinsSet => "AddWinsSet",
@@ -206,11 +255,13 @@ fn strategy_name(strategy: Strategy) -> &'static str {
     }
 }
 
-fn conflict_type(kind: ConflictKind) -> &'static str {
+fn conflict_type(kind: &ConflictKind) -> &'static str {
     match kind {
         ConflictKind::UpdateUpdate => "WriteConflict",
         ConflictKind::UpdateDelete => "UpdateDeleteConflict",
         ConflictKind::DeleteDelete => "DeleteConflict",
+        ConflictKind::Unique { .. } => "UniqueConflict",
+        ConflictKind::ForeignKey { .. } => "ForeignKeyConflict",
     }
 }
 
@@ -268,7 +319,13 @@ mod tests {
             field: None,
         };
         let mut json = Json::default();
-        write(&mut json, "main", &regions, &conflict);
+        super::record(
+            &mut json,
+            "main",
+            &SharedParked::default(),
+            &regions,
+            &conflict,
+        );
         serde_json::from_slice(&json.into_bytes()).unwrap()
     }
 

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use meridian_model::RowName;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -91,6 +92,14 @@ impl Incoming {
     /// The row's key that the path names.
     pub(crate) fn key(&self) -> Result<Cow<'_, str>, Problem> {
         decode("key", self.segment(2))
+    }
+
+    /// The row that the path names by table and key alone, behind `/v1/…/`.
+    pub(crate) fn row(&self) -> Result<RowName, Problem> {
+        Ok(RowName {
+            table: self.table()?.into_owned(),
+            key: decode("key", self.segment(1))?.into_owned(),
+        })
     }
 
     /// The id that the path names, behind `/v1/…/`.

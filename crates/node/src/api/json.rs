@@ -38,6 +38,12 @@ impl Json {
         }
     }
 
+    /// A value that serialises by itself.
+    pub(crate) fn serialized(&mut self, value: &impl Serialize) -> &mut Self {
+        serde_json::to_writer(&mut self.0, value).expect("memory takes plain JSON");
+        self
+    }
+
     /// A version, as a string, or null.
     pub(crate) fn version(&mut self, version: Option<impl Display>) -> &mut Self {
         match version {

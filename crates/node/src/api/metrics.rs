@@ -139,7 +139,7 @@ impl fmt::Debug for Region {
     }
 }
 
-type Samples<T> = Vec<(Vec<(&'static str, String)>, T)>;
+pub(super) type Samples<T> = Vec<(Vec<(&'static str, String)>, T)>;
 
 impl Collector for Region {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -147,7 +147,8 @@ impl Collector for Region {
         self.peers(&mut encoder)?;
         self.process(&mut encoder)?;
         self.faults(&mut encoder)?;
-        self.integrity(&mut encoder)
+        self.integrity(&mut encoder)?;
+        super::metrics_postgres::encode(&self.state, &mut encoder)
     }
 }
 
@@ -357,11 +358,11 @@ impl Region {
     }
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn counters(
+pub(super) fn counters(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -375,7 +376,7 @@ fn counters(
     Ok(())
 }
 
-fn gauges<T>(
+pub(super) fn gauges<T>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

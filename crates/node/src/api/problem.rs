@@ -109,6 +109,8 @@ kinds! {
     AsideNotTaken = ("aside-not-taken", CONFLICT, "The dataset doesn't take it as it is"),
     Witness = ("witness", MISDIRECTED_REQUEST, "The region serves no rows"),
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
+    ParkedNotFound = ("parked-row-not-found", NOT_FOUND, "The row is not parked"),
+    NotConnected = ("not-connected", SERVICE_UNAVAILABLE, "The region is not joined to its server"),
     TakesNoWrites = ("takes-no-writes", CONFLICT, "This region takes no writes of the dataset"),
 }
 

@@ -6,7 +6,7 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
     aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, regions, replication, rows, status, transactions,
+    metrics, openapi, parked, postgres, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -53,6 +53,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/v1/regions", get(regions::list).post(regions::add)),
         ("/v1/regions/{name}", delete(regions::remove)),
         ("/v1/regions/{name}/evict", post(regions::evict)),
+        ("/v1/parked", get(parked::list)),
+        (
+            "/v1/parked/{table}/{key}",
+            get(parked::show).delete(parked::drop_it),
+        ),
+        ("/v1/parked/{table}/{key}/retry", post(parked::retry)),
+        ("/v1/parked/{table}/{key}/edit", post(parked::edit)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),
@@ -61,6 +68,14 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         (
             "/v1/integrity/comparisons",
             get(integrity::comparison).post(integrity::compare),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/attach",
+            post(postgres::attach),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/detach",
+            post(postgres::detach),
         ),
     ]
 }

@@ -59,6 +59,16 @@ pub(crate) async fn execute(
     if dataset.is_captured() {
         return Err(captured(dataset));
     }
+    carry_out(dataset, session, request, reply).await
+}
+
+/// The same, also where clients write elsewhere: in a server's tables.
+pub(crate) async fn carry_out(
+    dataset: &DatasetHandle,
+    session: &Session,
+    request: Request,
+    reply: impl FnOnce(Outcome) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
     let mut session = session.clone();
     let executed = if dataset.takes_writes() {
         session.wait(dataset, WAIT_MAX).await?;
@@ -93,7 +103,10 @@ fn captured(dataset: &DatasetHandle) -> Problem {
     let name = dataset.name();
     let detail = format!("the rows of dataset {name} are those of a PostgreSQL server");
     Problem::new(Kind::TakesNoWrites, detail)
-        .hint("write with SQL, in the server of any region; rows can be read here")
+        .hint(
+            "write with SQL, in the server of any region; rows can be read here, and those that \
+             the servers can't show be decided about at /v1/parked",
+        )
         .member("dataset", name)
 }
 

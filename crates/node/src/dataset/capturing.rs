@@ -1,7 +1,7 @@
 //! The thread's part in capture: transactions that an engine committed first.
 
 use super::thread::{Worker, describe};
-use meridian_model::{CapturedAt, Change, Vector};
+use meridian_model::{CapturedAt, Change, Conflict, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
 use tokio::sync::oneshot;
@@ -20,9 +20,12 @@ pub(crate) struct CapturedTransaction {
 /// Captured transactions could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CaptureError {
-    /// They can later, as they are: the log is full, peers have to be heard of first.
+    /// They can later, as they are: peers have to be heard of first.
     #[error("{0}")]
     NotNow(String),
+    /// The log or its disk has no room.
+    #[error("{0}")]
+    Full(String),
     /// Not before somebody has looked.
     #[error("{0}")]
     Stopped(String),
@@ -60,6 +63,20 @@ impl Worker {
         self.captures.push((outcome, reply));
     }
 
+    /// Lists conflicts that were found where the rows are shown.
+    pub(super) fn note(&mut self, now: Now, conflicts: Vec<Conflict>) {
+        for mut conflict in conflicts {
+            conflict.resolved_at = now.wall;
+            let noted = self.replica.mend(|tables| {
+                tables.note_conflict(&conflict);
+                Ok(())
+            });
+            if let Err(error) = noted {
+                tracing::warn!(%error, "a conflict could not be listed");
+            }
+        }
+    }
+
     /// Tells what became of captured transactions, once the round's fate is known.
     pub(super) fn answer_captures(&mut self, committed: &Result<(), CommitError>) {
         for (outcome, reply) in std::mem::take(&mut self.captures) {
@@ -69,6 +86,9 @@ impl Worker {
                 Err(CommitError::Tables { .. }) => outcome,
                 Err(CommitError::Log(error)) if error.must_reopen() => {
                     Err(CaptureError::Stopped(describe(error)))
+                }
+                Err(CommitError::Log(error)) if error.is_full() => {
+                    Err(CaptureError::Full(describe(error)))
                 }
                 Err(CommitError::Log(error)) => Err(CaptureError::NotNow(describe(error))),
             };
@@ -82,6 +102,7 @@ fn refused(error: &WriteError<Infallible>) -> CaptureError {
     let reason = describe(error);
     match error {
         WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
+        WriteError::LogBudget { .. } => CaptureError::Full(reason),
         _ => CaptureError::NotNow(reason),
     }
 }

@@ -11,8 +11,8 @@ use meridian_engine_kv::{
 };
 use meridian_log::Reader;
 use meridian_model::{
-    Answer, CapturedAt, Epoch, Hlc, Message, OriginId, Position, Question, Refusal, RegionName,
-    RowName, Sequence, SnapshotId, Vector, Version,
+    Answer, CapturedAt, Conflict, Epoch, Hlc, Message, OriginId, Position, Question, Refusal,
+    RegionName, RowName, Sequence, SnapshotId, Vector, Version,
 };
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
@@ -103,6 +103,8 @@ pub(crate) enum Input {
     },
     /// Keep the log from here on.
     KeepFrom { position: Position },
+    /// List these conflicts, which no transaction brought.
+    Note { conflicts: Vec<Conflict> },
     /// Commit what waits, then end.
     Shutdown,
     /// A snapshot is read, from its beginning or on.

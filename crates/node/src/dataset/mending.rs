@@ -6,7 +6,11 @@ use meridian_model::{RowName, Vector};
 use meridian_replicate::Now;
 use meridian_replicate::compare::{Mended, Mending};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// For so long the tables catch up between two rounds.
+const CATCHING_UP: Duration = Duration::from_millis(50);
 
 impl Worker {
     /// The committed tables and all that they have applied. Nobody else writes, so the two belong
@@ -69,7 +73,11 @@ impl Worker {
     /// Lets tables that a damaged row has stopped go on, as far as they can.
     pub(super) fn go_on(&mut self, now: Now) {
         if self.replica.is_catching_up() {
-            self.replica.catch_up(now);
+            // Faster than a round can bring more.
+            let until = now.elapsed + CATCHING_UP;
+            while self.replica.is_catching_up() && self.clock.now().elapsed < until {
+                self.replica.catch_up(now);
+            }
             self.publish_applied();
         }
         self.repairs.waits_for(self.replica.blocked_by());

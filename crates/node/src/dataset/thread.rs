@@ -158,7 +158,7 @@ enum Job {
 pub(super) struct Worker {
     name: String,
     pub(super) replica: EmbeddedReplica,
-    clock: MachineClock,
+    pub(super) clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
@@ -278,6 +278,7 @@ impl Worker {
                     let _ = reply.send(self.replica.captured().cloned());
                 }
                 Input::KeepFrom { position } => self.replica.keep_from(position),
+                Input::Note { conflicts } => self.note(now, conflicts),
                 Input::Shutdown => return false,
                 Input::Snapshot {
                     id,

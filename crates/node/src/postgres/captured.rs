@@ -6,12 +6,13 @@ use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, TablesSnapshot};
 use meridian_engine_postgres::capture::{CapturedTransaction as FromServer, RowChange};
 use meridian_engine_postgres::catalog::TableName;
-use meridian_engine_postgres::changes::{Fold, Tables};
+use meridian_engine_postgres::changes::{ChangesError, Fold, Tables};
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::Projection;
-use meridian_engine_postgres::{Lsn, ServerIdentity};
+use meridian_engine_postgres::tag::Tag;
+use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE_ROWS: usize = 10_000;
 const PAGE_BYTES: usize = 4 << 20;
@@ -35,15 +36,16 @@ impl Reading {
         Self {
             identity,
             resumed: at,
-            reached: Self::after(at),
+            // While parts of a transaction are missing nothing new may be confirmed.
+            reached: if at.is_last { Lsn(at.end) } else { Lsn(0) },
             seen,
             is_noted: true,
         }
     }
 
-    /// Where the stream is to go on: a transaction of which parts are missing comes again.
-    pub(super) fn after(at: CapturedAt) -> Lsn {
-        Lsn(at.end - u64::from(!at.is_last && at.end > 0))
+    /// Which server it is.
+    pub(super) fn system(&self) -> u64 {
+        self.identity.system
     }
 
     pub(super) fn reached(&self) -> Lsn {
@@ -79,58 +81,91 @@ impl Reading {
         }
     }
 
-    /// Whether a transaction means something else for other tables: it empties some.
-    pub(super) fn needs_tables(transaction: &FromServer) -> Result<bool, Trouble> {
-        for chunk in transaction.changes.chunks() {
-            let chunk = chunk.map_err(spool)?;
-            if chunk
-                .iter()
-                .any(|change| matches!(change, RowChange::Truncate { .. }))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What a transaction comes to, in parts where it is large. `tables` shows all that came before
-    /// it, where it [needs](Self::needs_tables) them.
+    /// What a transaction in memory comes to.
     pub(super) fn read(
         &mut self,
         transaction: &FromServer,
         schema: &Schema,
         projection: &mut Projection,
-        tables: Option<&TablesSnapshot>,
+        before: Before,
     ) -> Result<Vec<CapturedTransaction>, Trouble> {
-        let (end, xid, tag) = (transaction.end, transaction.xid, transaction.tag.as_ref());
+        let mut telling = Telling::of(transaction, true, before);
         let mut parts = Vec::new();
         let mut chunks = transaction.changes.chunks().peekable();
-        let mut part = 0;
         while let Some(chunk) = chunks.next() {
-            let chunk = chunk.map_err(spool)?;
-            let emptied = match tables {
-                Some(tables) => emptied(&chunk, schema, tables)?,
-                None => BTreeMap::new(),
-            };
-            let mut fold = Fold::default();
-            for change in chunk.into_owned() {
-                let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
-                fold.take(change, schema, keys)?;
-            }
-            let rows = touched(&fold, schema);
-            projection.rows_captured(xid, tag, &rows);
+            let chunk = chunk.map_err(spool)?.into_owned();
             let is_last = chunks.peek().is_none();
-            if tag.is_none() && !(rows.is_empty() && part == 0 && is_last) {
-                let changes = fold.changes(schema)?;
-                if !self.is_known(end, part) {
-                    parts.push(self.at(end, part, is_last, changes));
-                }
-                part += 1;
-            }
+            parts.extend(self.part(&mut telling, (chunk, is_last), schema, projection)?);
         }
-        let deviations = projection.transaction_captured(xid, tag, end);
+        parts.extend(self.end(telling, projection));
+        Ok(parts)
+    }
+
+    /// What the next changes of a transaction come to, and whether they are its last.
+    pub(super) fn part(
+        &mut self,
+        telling: &mut Telling,
+        (chunk, is_last): (Vec<RowChange>, bool),
+        schema: &Schema,
+        projection: &mut Projection,
+    ) -> Result<Option<CapturedTransaction>, Trouble> {
+        let (end, xid, tag) = (telling.end, telling.xid, telling.tag.as_ref());
+        let emptied = match &telling.before {
+            Before::Emptied(tables) => {
+                let emptied = emptied(&chunk, schema, &tables.tables, &telling.earlier)?;
+                telling.earlier.passes(&chunk);
+                emptied
+            }
+            _ => BTreeMap::new(),
+        };
+        let mut fold = Fold::default();
+        for change in chunk {
+            let keys = |name: &TableName| emptied.get(name).cloned().unwrap_or_default();
+            fold.take(change, schema, keys)
+                .map_err(|error| misfit(error, schema, end))?;
+        }
+        telling.earlier.note(&fold);
+        let reads = tag.is_some() || matches!(telling.before, Before::Shown(_));
+        let rows = touched(&fold, schema, reads);
+        match &telling.before {
+            Before::Shown(tables) => {
+                let rows = rows.into_iter().map(|(row, document)| {
+                    let shown = tables.get(&row.table, &row.key).map_err(unreadable)?;
+                    Ok((row, document, shown.map(|row| row.document)))
+                });
+                let rows = rows.collect::<Result<Vec<_>, Trouble>>()?;
+                projection.large_rows_captured(xid, &rows);
+                return Ok(None);
+            }
+            _ => projection.rows_captured(xid, tag, &rows),
+        }
+        if tag.is_some() || (rows.is_empty() && telling.part == 0 && is_last) {
+            return Ok(None);
+        }
+        let changes = fold.changes(schema)?;
+        let mut part = self.at(end, telling.part, is_last, changes);
+        telling.part += 1;
+        if !telling.is_held && !is_last {
+            part.at = part.at.not_held();
+        }
+        if self.is_known(part.at) {
+            return Ok(None);
+        }
+        telling.has_parts = true;
+        Ok(Some(part))
+    }
+
+    /// The transaction has been told as a whole.
+    pub(super) fn end(
+        &mut self,
+        telling: Telling,
+        projection: &mut Projection,
+    ) -> Option<CapturedTransaction> {
+        let Telling { end, xid, tag, .. } = telling;
+        let deviations = projection.transaction_captured(xid, tag.as_ref(), end);
+        let mut part = None;
         if let Some(tag) = tag {
-            self.seen = tag.seen.clone();
+            self.seen = tag.seen;
             self.is_noted = false;
             if !deviations.is_empty() {
                 let changes = deviations.into_iter().map(|(row, document)| Change {
@@ -141,22 +176,120 @@ impl Reading {
                         None => Operation::Delete,
                     },
                 });
-                parts.push(self.at(end, 0, true, changes.collect()));
+                part = Some(self.at(end, 0, true, changes.collect()));
             }
         }
-        self.is_noted |= !parts.is_empty();
+        self.is_noted |= telling.has_parts || part.is_some();
         self.reached = self.reached.max(end);
-        Ok(parts)
+        part
     }
 
     /// Whether the log has this part from before a crash.
-    fn is_known(&self, end: Lsn, part: u32) -> bool {
+    fn is_known(&self, at: CapturedAt) -> bool {
         let resumed = self.resumed;
-        end.0 == resumed.end && !resumed.is_last && part <= resumed.part
+        at.end == resumed.end && !resumed.is_last && !at.is_last && at.part <= resumed.part
     }
 }
 
-fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
+/// A transaction of the server that is being told.
+pub(super) struct Telling {
+    end: Lsn,
+    xid: Xid,
+    pub(super) tag: Option<Tag>,
+    /// The part that comes next.
+    part: u32,
+    /// Whether its parts show only together.
+    is_held: bool,
+    has_parts: bool,
+    before: Before,
+    earlier: Earlier,
+}
+
+/// What the tables show that a transaction is read with.
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// What came before one that empties some.
+    Emptied(Emptied),
+    /// What a batch showed that wrote very many rows.
+    Shown(TablesSnapshot),
+}
+
+impl Telling {
+    pub(super) fn of(transaction: &FromServer, is_held: bool, before: Before) -> Self {
+        let emptied = match &before {
+            Before::Emptied(emptied) => Some(emptied),
+            _ => None,
+        };
+        Self {
+            earlier: Earlier::before(emptied),
+            before,
+            end: transaction.end,
+            xid: transaction.xid,
+            tag: transaction.tag.clone(),
+            part: 0,
+            is_held,
+            has_parts: false,
+        }
+    }
+}
+
+/// The tables as they were before a transaction that empties some.
+pub(super) struct Emptied {
+    /// What they show.
+    pub(super) tables: TablesSnapshot,
+    /// How many statements empty some.
+    pub(super) statements: usize,
+}
+
+/// What earlier parts of a transaction left in tables that a later one may empty: the tables don't
+/// show it yet. Only until the last such statement is read, which mostly comes first of all.
+struct Earlier {
+    rows: BTreeMap<TableName, BTreeSet<String>>,
+    to_come: usize,
+}
+
+impl Earlier {
+    fn before(tables: Option<&Emptied>) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            to_come: tables.map_or(0, |tables| tables.statements),
+        }
+    }
+
+    fn passes(&mut self, changes: &[RowChange]) {
+        self.to_come = self.to_come.saturating_sub(emptying(changes));
+        if self.to_come == 0 {
+            self.rows.clear();
+        }
+    }
+
+    fn note(&mut self, fold: &Fold) {
+        if self.to_come == 0 {
+            return;
+        }
+        for (table, key, values) in fold.touched() {
+            let rows = self.rows.entry(table.clone()).or_default();
+            if values.is_some() {
+                rows.insert(key.to_owned());
+            } else {
+                rows.remove(key);
+            }
+        }
+    }
+
+    fn of(&self, table: &TableName) -> impl Iterator<Item = &String> {
+        self.rows.get(table).into_iter().flatten()
+    }
+}
+
+fn emptying(changes: &[RowChange]) -> usize {
+    let empties = |change: &&RowChange| matches!(change, RowChange::Truncate { .. });
+    changes.iter().filter(empties).count()
+}
+
+/// The rows that were touched. Only what a batch left is compared by its text.
+fn touched(fold: &Fold, schema: &Schema, is_tagged: bool) -> Vec<(RowName, Option<String>)> {
     let rows = fold.touched();
     let rows = rows.map(|(name, key, values)| {
         let row = RowName {
@@ -164,19 +297,25 @@ fn touched(fold: &Fold, schema: &Schema) -> Vec<(RowName, Option<String>)> {
             key: key.to_owned(),
         };
         let table = schema.table(name);
-        let document = values
-            .zip(table)
-            .map(|(values, table)| document::document(&table, values));
+        let document = values.zip(table).map(|(values, table)| {
+            if is_tagged {
+                document::document(&table, values)
+            } else {
+                String::new()
+            }
+        });
         (row, document)
     });
     rows.collect()
 }
 
-/// The keys of the rows that the tables show of each table that is emptied.
+/// The keys of the rows of each table that is emptied: those that the tables show, and those of
+/// earlier parts.
 fn emptied(
     changes: &[RowChange],
     schema: &Schema,
     tables: &TablesSnapshot,
+    earlier: &Earlier,
 ) -> Result<BTreeMap<TableName, Vec<String>>, Trouble> {
     let mut keys = BTreeMap::new();
     for change in changes {
@@ -185,7 +324,9 @@ fn emptied(
         };
         for relation in relations {
             if schema.table(&relation.name).is_some() && !keys.contains_key(&relation.name) {
-                keys.insert(relation.name.clone(), all_keys(&relation.name, tables)?);
+                let mut all = all_keys(&relation.name, tables)?;
+                all.extend(earlier.of(&relation.name).cloned());
+                keys.insert(relation.name.clone(), all);
             }
         }
     }
@@ -206,6 +347,16 @@ fn all_keys(table: &TableName, tables: &TablesSnapshot) -> Result<Vec<String>, T
     }
 }
 
-fn spool(error: meridian_engine_postgres::capture::ChangesError) -> Trouble {
+/// A change that doesn't fit the tables: they may just have been altered.
+fn misfit(error: ChangesError, schema: &Schema, end: Lsn) -> Trouble {
+    match &error {
+        ChangesError::Schema { .. } if schema.may_be_older_than(end) => {
+            Trouble::passing(crate::dataset::describe(&error))
+        }
+        _ => error.into(),
+    }
+}
+
+pub(super) fn spool(error: meridian_engine_postgres::capture::ChangesError) -> Trouble {
     Trouble::passing(crate::dataset::describe(&error))
 }

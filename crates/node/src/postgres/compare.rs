@@ -6,6 +6,7 @@
 use super::trouble::Trouble;
 use crate::dataset::TablesSnapshot;
 use meridian_engine_kv::TablesError;
+use meridian_engine_postgres::Xid;
 use meridian_engine_postgres::catalog::{Table, quoted};
 use meridian_engine_postgres::document::{self, Values};
 use meridian_model::RowName;
@@ -18,12 +19,25 @@ const CHUNK_ROWS: usize = 1000;
 /// What a chunk of a table came to.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// Rows that only the server has, with their documents.
-    pub(super) only_there: Vec<(RowName, String)>,
+    /// Rows that were read.
+    pub(super) rows: u64,
+    /// Rows that only the server has.
+    pub(super) only_there: Vec<ThereRow>,
     /// Rows that both have, with different values.
-    pub(super) different: Vec<RowName>,
+    pub(super) different: Vec<ThereRow>,
     /// Rows that only the tables have.
     pub(super) only_here: Vec<RowName>,
+}
+
+/// A row as the server has it.
+#[derive(Debug)]
+pub(super) struct ThereRow {
+    pub(super) name: RowName,
+    pub(super) document: String,
+    /// Of its values ([`digest_of`]).
+    pub(super) digest: u64,
+    /// Who wrote it.
+    pub(super) writer: Xid,
 }
 
 /// A comparison of one table under way, within a transaction of `client` that sees one snapshot.
@@ -68,7 +82,9 @@ impl<'a> Comparison<'a> {
                 let name = quoted(&column.name);
                 format!("CASE WHEN {name} IS DISTINCT FROM NULL THEN format('%s', {name}) END")
             });
-            let columns = columns.collect::<Vec<_>>().join(", ");
+            let mut columns = columns.collect::<Vec<_>>();
+            columns.push("xmin::text".to_owned());
+            let columns = columns.join(", ");
             let from = self.table.name.sql();
             let declare =
                 format!("DECLARE meridian_rows NO SCROLL CURSOR FOR SELECT {columns} FROM {from}");
@@ -94,27 +110,38 @@ impl<'a> Comparison<'a> {
         }
         let mut chunk = Chunk::default();
         for row in rows {
-            let values = values(&row)?;
+            chunk.rows += 1;
+            let mut values = values(&row)?;
+            let writer = values.pop().flatten().unwrap_or_default();
             let key = document::key(self.table, &values);
             self.there.insert(digest(&key));
             let known = self.tables.get(&self.name, &key).map_err(unreadable)?;
-            let row = RowName {
-                table: self.name.clone(),
-                key,
+            let is_known = known.is_some();
+            let same = |known: String| document::values(self.table, &known).as_ref() == Ok(&values);
+            if known.is_some_and(|known| same(known.document)) {
+                continue;
+            }
+            let row = ThereRow {
+                name: RowName {
+                    table: self.name.clone(),
+                    key,
+                },
+                document: document::document(self.table, &values),
+                digest: digest_of(&values),
+                writer: Xid(writer.parse().unwrap_or_default()),
             };
-            match known {
-                None => {
-                    let document = document::document(self.table, &values);
-                    chunk.only_there.push((row, document));
-                }
-                Some(known) => {
-                    if document::values(self.table, &known.document).as_ref() != Ok(&values) {
-                        chunk.different.push(row);
-                    }
-                }
+            if is_known {
+                chunk.different.push(row);
+            } else {
+                chunk.only_there.push(row);
             }
         }
         Ok(chunk)
+    }
+
+    /// Whether the server had any row, as far as this has come.
+    pub(super) fn has_rows(&self) -> bool {
+        !self.there.is_empty()
     }
 
     fn next_of_tables(&mut self, after: Option<String>) -> Result<Chunk, Trouble> {
@@ -147,6 +174,11 @@ fn values(row: &Row) -> Result<Values, Trouble> {
 
 fn digest(key: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key.as_bytes())
+}
+
+/// A digest of a row's values.
+pub(super) fn digest_of(values: &Values) -> u64 {
+    digest(&serde_json::to_string(values).expect("texts are JSON"))
 }
 
 pub(super) fn unreadable(error: TablesError) -> Trouble {

@@ -13,17 +13,25 @@
 //! noted in the log too before the slot may forget the tag.
 
 use super::PostgresConfig;
-use super::captured::Reading;
+use super::aside::RowsAside;
+use super::captured::{Before, Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
+use super::lag::Lag;
+use super::large::Large;
+use super::many::Landed;
+use super::mark::{self, Marks};
+use super::parking::{Parking, conflict};
 use super::schema::Schema;
-use super::session::Session;
+use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
-use crate::dataset::{CapturedTransaction, DatasetHandle, Input};
+use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
-use meridian_engine_postgres::projection::{Outcome, Projection, Shown};
+use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_engine_postgres::server::connect;
+use meridian_model::Position;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,11 +46,18 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// After a stop, it works if nothing has stopped it again for so long.
+const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A batch on its way into the server; the applier comes back with what became of it.
-type Writing = Pin<Box<dyn Future<Output = (Applier, Result<Outcome, ApplyError>)> + Send>>;
+pub(super) type Writing =
+    Pin<Box<dyn Future<Output = (Applier, Result<Landed, ApplyError>)> + Send>>;
+
+/// A look at how the server stands, under way, with the log's position up to which it showed
+/// everything before.
+type Looking = Pin<Box<dyn Future<Output = Result<(Standing, Position), Trouble>> + Send>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -55,13 +70,32 @@ pub(super) struct Conductor<'a> {
     /// `None` while it writes.
     pub(super) applier: Option<Applier>,
     pub(super) follower: Follower,
+    /// Where the follower began in the log.
+    pub(super) began_at: Position,
     pub(super) projection: Projection,
     pub(super) reading: Reading,
+    pub(super) marks: Marks,
     pub(super) times: Times,
+    /// A transaction that is told part by part, if one is.
+    pub(super) large: Option<Large>,
+    /// How many rows the batch on its way has.
+    pub(super) rows_writing: u64,
+    /// Dirty rows that are too many for memory.
+    pub(super) aside: RowsAside,
+    /// What the tables showed of the rows of a batch that had very many, until it is captured.
+    pub(super) many_shown: Option<TablesSnapshot>,
+    /// Very many rows are to be planned together, in memory.
+    pub(super) is_planning_many: bool,
+    pub(super) parking: Parking,
+    pub(super) capture_lag: Lag,
+    pub(super) write_lag: Lag,
 }
 
 /// When things were done last.
 pub(super) struct Times {
+    begun: Instant,
+    /// Whether it is known to work.
+    works: bool,
     noted: Instant,
     horizon: Option<Instant>,
     retried_parked: Instant,
@@ -74,6 +108,8 @@ impl Times {
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
+            begun: now,
+            works: false,
             noted: now,
             horizon: None,
             retried_parked: now,
@@ -92,28 +128,62 @@ impl Conductor<'_> {
         }
     }
 
-    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+    /// It works. Where it stood still before, that takes some proof: what stopped it may come again
+    /// at once.
+    async fn works(&mut self) -> Result<(), Trouble> {
+        if self.times.works {
+            return Ok(());
+        }
+        self.times.works = true;
+        self.session.announce(self.schema.fingerprint()).await?;
         self.status.change(|status| {
             status.state = PostgresState::Running;
             (status.reason, status.hint) = (None, None);
         });
+        Ok(())
+    }
+
+    async fn conduct(&mut self) -> Result<Infallible, Trouble> {
+        let watcher = connect(&self.config.server, "watch").await?;
+        let watching = self.schema.clone().changed(watcher, self.config.clone());
+        tokio::pin!(watching);
+        // Whether the log takes something again is known when it has.
+        let state = self.status.now().state;
+        if !matches!(state, PostgresState::Stopped | PostgresState::Waiting) {
+            self.works().await?;
+        }
         let mut applied = self.dataset.committed();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut writing: Option<(u64, Writing)> = None;
+        let mut looking = None;
         loop {
             if writing.is_none() {
                 writing = self.begin().await?;
             }
             tokio::select! {
-                event = self.capture.next() => self.take(event?, &mut writing).await?,
+                event = self.capture.next(), if self.large.is_none() => {
+                    self.take(event?, &mut writing).await?;
+                }
+                () = std::future::ready(()), if self.large.is_some() => self.tell_part().await?,
                 (applier, outcome) = landed(&mut writing) => {
                     self.ended(&mut writing, applier, outcome).await?;
                 }
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
-                _ = ticks.tick() => self.tick().await?,
+                looked = seen(&mut looking) => {
+                    looking = None;
+                    let (standing, settled) = looked?;
+                    self.stands(standing, settled).await?;
+                }
+                _ = ticks.tick() => {
+                    self.tick().await?;
+                    if looking.is_none() {
+                        looking = self.look();
+                    }
+                }
+                trouble = &mut watching => return Err(trouble),
             }
         }
     }
@@ -135,24 +205,41 @@ impl Conductor<'_> {
                 next = self.capture.try_next()?;
                 continue;
             };
-            if transaction.tag.is_some() && writing.is_some() {
+            if transaction.tag.is_some() && self.projection.is_writing() {
                 // It is committed: what became of it is known at once, and has to be known first.
                 let (applier, outcome) = landed(writing).await;
                 self.ended(writing, applier, outcome).await?;
             }
-            let mut tables = None;
-            if Reading::needs_tables(&transaction)? {
+            let mut before = Before::Nothing;
+            let statements = transaction.changes.emptying();
+            if statements > 0 && transaction.tag.is_none() {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
-                tables = Some(self.dataset.tables().snapshot());
+                before = Before::Emptied(Emptied {
+                    tables: self.whole_tables().await?,
+                    statements,
+                });
+            }
+            if self.projection.wrote_large(transaction.xid)
+                && let Some(shown) = &self.many_shown
+            {
+                before = Before::Shown(shown.clone());
+            }
+            self.status.change(|status| {
+                status.transactions_captured += u64::from(transaction.tag.is_none())
+            });
+            if let Some(chunks) = transaction.changes.spooled() {
+                let log_bytes_max = self.dataset.status().log_bytes_max;
+                if transaction.tag.is_none() {
+                    self.projection.large_begins(transaction.xid);
+                }
+                self.large = Some(Large::new(&transaction, chunks, before, log_bytes_max));
+                break;
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
             let read = self
                 .reading
-                .read(&transaction, schema, projection, tables.as_ref())?;
-            self.status.change(|status| {
-                status.transactions_captured += u64::from(transaction.tag.is_none())
-            });
+                .read(&transaction, schema, projection, before)?;
             transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;
@@ -165,52 +252,63 @@ impl Conductor<'_> {
     }
 
     /// Makes transactions durable in the log and visible in the tables.
-    async fn log(&mut self, transactions: Vec<CapturedTransaction>) -> Result<(), Trouble> {
+    pub(super) async fn log(
+        &mut self,
+        transactions: Vec<CapturedTransaction>,
+    ) -> Result<(), Trouble> {
         if transactions.is_empty() {
             return Ok(());
         }
         self.dataset.capture(transactions).await?;
         self.times.noted = Instant::now();
+        if self.status.now().state == PostgresState::Waiting {
+            self.works().await?;
+        }
         Ok(())
     }
 
     /// The server may forget what is durable here, and the log what the server has on disk.
-    fn confirm(&mut self) {
+    pub(super) fn confirm(&mut self) {
         if !self.reading.is_noted() {
             return;
         }
         self.capture.confirm(self.reading.reached());
+        if !self.projection.awaits_large() {
+            self.many_shown = None;
+        }
         if let Some(tag) = self.projection.shown() {
-            let position = tag.position;
+            let marked = self.marks.needs().unwrap_or(tag.position);
+            let position = tag.position.min(marked);
             self.dataset.send(Input::KeepFrom { position });
         }
     }
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
     async fn begin(&mut self) -> Result<Option<(u64, Writing)>, Trouble> {
+        let asked = self.parking.asked();
+        self.projection.touched(asked);
         let is_paused = self
             .times
             .paused_until
             .is_some_and(|until| Instant::now() < until);
         let is_behind = self.follower.position() < self.dataset.log().end();
-        if is_paused || !(is_behind || self.projection.dirty_rows() > 0) {
+        // A transaction that is told in part is not in the tables yet.
+        if self.large.is_some() || is_paused || !(is_behind || self.has_dirty()) {
             return Ok(None);
         }
+        // Before the view, which then has all that comes of them.
+        let gone = self.dataset.membership();
         let Some((snapshot, seen)) = self.dataset.view().await else {
             return Ok(None);
         };
         let position = snapshot.position().map_err(unreadable)?;
-        for row in self.follower.follow(position)? {
-            if self.schema.named(&row.table).is_none() {
-                let reason = format!(
-                    "other regions replicate table {}, this server doesn't",
-                    row.table
-                );
-                let hint =
-                    "create it here as it is there, and run `meridian postgres prepare --apply`";
-                return Err(Trouble::lasting(reason, hint));
-            }
-            self.projection.touched([row]);
+        self.follow(position)?;
+        self.follower
+            .forget(|origin| gone.cuts.contains_key(&origin));
+        // What a large transaction holds back is looked at again with its last part.
+        let position = self.follower.whole_to();
+        if self.aside.has_more() {
+            return self.begin_many(snapshot);
         }
         let Some(batch) = self.projection.next_batch() else {
             return Ok(None);
@@ -225,20 +323,23 @@ impl Conductor<'_> {
                 version: row.version.latest,
             }));
         }
+        if self.projection.is_writing_large() {
+            self.many_shown = Some(snapshot);
+        }
         let (id, hold) = (batch.id, batch.hold.clone());
         let projected = self.projection.projected(batch, position, seen, shown);
+        self.parking.begins(&projected);
         let Some(mut applier) = self.applier.take() else {
             return Err(Trouble::passing("the connection that writes is gone"));
         };
-        let rows = projected.rows.len() as u64;
-        self.status.change(|status| status.rows_projected += rows);
+        self.rows_writing += projected.rows.len() as u64;
         let writing: Writing = Box::pin(async move {
             let outcome = if hold.is_empty() {
                 applier.apply(&projected).await
             } else {
                 applier.hold(&hold).await
             };
-            (applier, outcome)
+            (applier, outcome.map(Landed::Batch))
         });
         Ok(Some((id, writing)))
     }
@@ -247,17 +348,25 @@ impl Conductor<'_> {
         &mut self,
         writing: &mut Option<(u64, Writing)>,
         applier: Applier,
-        outcome: Result<Outcome, ApplyError>,
+        landed: Result<Landed, ApplyError>,
     ) -> Result<(), Trouble> {
         let id = writing.take().map(|(id, _)| id).unwrap_or_default();
         self.applier = Some(applier);
-        let outcome = outcome?;
         self.times.paused_until = None;
+        let outcome = match landed? {
+            Landed::Batch(outcome) => outcome,
+            Landed::Many(many, rest) => return self.many_ended(many, &rest).await,
+        };
         match &outcome {
-            Outcome::Committed { .. } => {
+            Outcome::Committed { parked, .. } => {
+                let news = self.parking.ended(parked);
+                self.list(&news)?;
+                self.works().await?;
                 self.times.pause = PAUSE_MIN;
+                self.is_planning_many = false;
                 self.status.change(|status| {
                     status.projections += 1;
+                    status.rows_projected += std::mem::take(&mut self.rows_writing);
                     (status.reason, status.hint) = (None, None);
                 });
             }
@@ -278,33 +387,44 @@ impl Conductor<'_> {
                 return Err(Trouble::passing("the connection was lost during a commit"));
             }
         }
+        self.after_many(&outcome)?;
         self.projection.outcome(id, outcome);
         Ok(())
     }
 
-    fn pause(&mut self) {
+    /// Has conflicts listed between rows that exclude each other.
+    fn list(&self, news: &[&Parked]) -> Result<(), Trouble> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let tables = self.dataset.tables().snapshot();
+        let mut conflicts = Vec::new();
+        for parked in news {
+            conflicts.extend(conflict(&tables, parked).map_err(unreadable)?);
+        }
+        self.dataset.send(Input::Note { conflicts });
+        Ok(())
+    }
+
+    pub(super) fn pause(&mut self) {
         self.times.paused_until = Some(Instant::now() + self.times.pause);
         self.times.pause = (self.times.pause * 2).min(PAUSE_MAX);
     }
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
-        if !self.reading.is_noted() && now.duration_since(self.times.noted) >= NOTE_EVERY {
+        let is_proven = now.duration_since(self.times.begun) >= PROOF;
+        if is_proven && self.status.now().state != PostgresState::Waiting {
+            self.works().await?;
+        }
+        // A note within a large transaction would end it.
+        let may_note = self.large.is_none() && !self.reading.is_noted();
+        if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
             let note = self.reading.note();
             self.log(vec![note]).await?;
             self.confirm();
         }
         self.confirm();
-        let horizon = self.times.horizon;
-        if horizon.is_none_or(|at| now.duration_since(at) >= HORIZON_EVERY) {
-            self.times.horizon = Some(now);
-            let (xid, read_at) = self.session.horizon().await?;
-            self.projection.horizon_candidate(xid, read_at);
-            self.describe().await?;
-            if self.session.schema(self.config).await? != self.schema {
-                return Err(Trouble::passing("the server's tables were changed"));
-            }
-        }
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
@@ -312,26 +432,85 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn describe(&self) -> Result<(), Trouble> {
-        let wal = self.session.wal(&self.config.slot).await?;
+    /// Begins to look how the server stands, if it is time for that. Nothing waits for it.
+    fn look(&mut self) -> Option<Looking> {
+        let now = Instant::now();
+        let last = self.times.horizon;
+        if last.is_some_and(|at| now.duration_since(at) < HORIZON_EVERY) {
+            return None;
+        }
+        self.times.horizon = Some(now);
+        let (slot, session) = (self.config.slot.clone(), self.session.clone());
+        // From before the look: what is captured during it is in the log from here on.
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let settled = if !self.has_dirty() {
+            self.follower.whole_to()
+        } else {
+            shown.unwrap_or(self.began_at)
+        };
+        Some(Box::pin(async move {
+            Ok((session.standing(&slot).await?, settled))
+        }))
+    }
+
+    async fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
+        let Standing { found, wal } = standing;
+        self.projection.horizon_candidate(found.oldest, found.lsn);
+        self.mark(found, settled).await?;
+        self.describe(wal);
+        Ok(())
+    }
+
+    /// Marks in the server how far it is captured.
+    async fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
+        let who = (self.reading.system(), self.dataset.origin());
+        self.marks.observe(found, settled, who);
+        if self.reading.is_noted() {
+            let (client, name) = (self.session.client(), &self.config.dataset);
+            let reached = self.reading.reached();
+            self.marks.write(client, name, reached).await?;
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, wal: WalStanding) {
         let captured = self.reading.reached();
         let shown = self.projection.shown().map(|tag| tag.position.0);
+        let now = Instant::now();
+        let uncaptured = self.capture_lag.look(wal.written.0, captured.0, now);
+        let is_shown = !self.has_dirty();
+        let followed = self.follower.position().0;
+        let reached = if is_shown {
+            followed
+        } else {
+            shown.unwrap_or_default()
+        };
+        let unwritten = self
+            .write_lag
+            .look(self.dataset.log().end().0, reached, now);
+        self.status.waits_since(uncaptured, unwritten);
         self.status.change(|status| {
             status.captured = captured.to_string();
             status.written = wal.written.to_string();
             status.lag_bytes = wal.written.0.saturating_sub(captured.0);
             status.held_bytes = wal.held_bytes;
-            status.rows_dirty = self.projection.dirty_rows() as u64;
-            status.rows_parked = self.projection.parked().count() as u64;
+            status.rows_dirty = self.projection.dirty_rows() as u64 + self.aside.rows();
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });
-        Ok(())
+    }
+}
+
+/// How the server stands; never comes where nobody looks.
+async fn seen(looking: &mut Option<Looking>) -> Result<(Standing, Position), Trouble> {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 
 /// What becomes of a batch that is on its way; never comes where none is.
-async fn landed(writing: &mut Option<(u64, Writing)>) -> (Applier, Result<Outcome, ApplyError>) {
+async fn landed(writing: &mut Option<(u64, Writing)>) -> (Applier, Result<Landed, ApplyError>) {
     match writing {
         Some((_, writing)) => writing.await,
         None => std::future::pending().await,

@@ -1,9 +1,9 @@
 //! Where a projection stands in the log.
 
-use super::touched::{Whose, touched};
+use super::touched::{Passed, Whose, touched};
 use super::trouble::Trouble;
-use crate::dataset::{DatasetHandle, LogDisk, describe};
-use meridian_log::{LogError, Reader};
+use crate::dataset::{DatasetHandle, LogDisk};
+use meridian_log::Reader;
 use meridian_model::{OriginId, Position, RowName};
 
 /// Follows the log like a peer does, for the rows that it touches.
@@ -15,6 +15,8 @@ pub(super) struct Follower {
     /// Before here, this region's own captured transactions count too: the process that knew which of
     /// them met a projection is gone.
     own_until: Position,
+    /// The large transactions that are under way there.
+    passed: Passed,
 }
 
 /// The log doesn't go back that far any more.
@@ -35,46 +37,63 @@ impl Follower {
             own_until: log.end(),
             log,
             position,
+            passed: Passed::default(),
         })
     }
 
     /// Follows from a place at which every row has been looked at.
-    pub(super) fn from_here(dataset: &DatasetHandle, position: Position) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Trouble`] when the log can't be read.
+    pub(super) fn from_here(dataset: &DatasetHandle, position: Position) -> Result<Self, Trouble> {
+        let log = dataset.log();
+        let mut passed = Passed::default();
+        let before = (log.start(), position);
+        let whose = Whose::Everybodys;
+        touched(&log, before, whose, &mut passed, &mut |_| Ok(()))?;
+        Ok(Self {
             own: dataset.origin(),
-            own_until: dataset.log().end(),
-            log: dataset.log(),
+            own_until: log.end(),
+            log,
             position,
-        }
+            passed,
+        })
     }
 
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// The rows that entries up to `to` touched, which were not told yet.
+    /// Up to here the tables show all that the log holds, where they stand at the position reached.
+    pub(super) fn whole_to(&self) -> Position {
+        let first = self.passed.first();
+        first.map_or(self.position, |first| first.min(self.position))
+    }
+
+    /// Forgets what these origins began: they have gone, and all that comes of them has been followed.
+    pub(super) fn forget(&mut self, gone: impl Fn(OriginId) -> bool) {
+        self.passed.forget(gone);
+    }
+
+    /// Tells `take` the rows that entries up to `to` touched, which were not told yet.
     ///
     /// # Errors
-    /// [`Trouble`] when the log can't be read.
-    pub(super) fn follow(&mut self, to: Position) -> Result<Vec<RowName>, Trouble> {
-        let mut rows = Vec::new();
+    /// [`Trouble`] when the log can't be read; whatever `take` says.
+    pub(super) fn follow(
+        &mut self,
+        to: Position,
+        mut take: impl FnMut(RowName) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let (log, passed) = (&self.log, &mut self.passed);
         if self.position < self.own_until.min(to) {
             let to = self.own_until.min(to);
-            let all = touched(&self.log, self.position, to, Whose::Everybodys);
-            rows = all.map_err(|error| unreadable(&error))?;
+            let range = (self.position, to);
+            touched(log, range, Whose::Everybodys, passed, &mut take)?;
             self.position = to;
         }
         let others = Whose::NotCapturedBy(self.own);
-        let fresh = touched(&self.log, self.position, to, others);
-        rows.extend(fresh.map_err(|error| unreadable(&error))?);
+        touched(log, (self.position, to), others, passed, &mut take)?;
         self.position = self.position.max(to);
-        Ok(rows)
+        Ok(())
     }
-}
-
-fn unreadable(error: &LogError) -> Trouble {
-    Trouble::lasting(
-        describe(error),
-        "the dataset's log can't be read; is the disk sound?",
-    )
 }

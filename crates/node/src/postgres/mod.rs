@@ -4,43 +4,67 @@
 //! (`docs/adr/0015-postgresql-as-a-projection.md`). Whatever fails is tried again: a connection, the
 //! server, a prerequisite that somebody mends meanwhile. Only what needs a person is shown as stopped.
 
+mod aside;
 mod attach;
 mod captured;
 mod compare;
 mod conductor;
+mod control;
+mod detached;
+mod evidence;
 mod follow;
+mod history;
+mod judge;
+mod lag;
+mod large;
+mod many;
+mod mark;
+mod meet;
+mod parking;
 mod schema;
 mod session;
 mod status;
 mod taken;
+mod taking;
 mod touched;
 mod trouble;
 
+pub use control::Side;
+pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
+use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
+use history::{Break, Known, Standing};
+use lag::Lag;
+use mark::Marks;
+use meet::Meeting;
+use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::Applier;
-use meridian_engine_postgres::capture::{Capture, ServerPlace, identify};
+use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
-use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use parking::Parking;
 use schema::Schema;
 use session::Session;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 use taken::Taken;
 use trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Comparing all rows again while nobody has said which are right is worth it only so often.
+const QUESTION_PAUSE: Duration = Duration::from_secs(60);
 
 /// How a dataset reaches its server.
 #[derive(Clone, Debug)]
@@ -71,22 +95,71 @@ pub(crate) async fn look_after(
 ) {
     let mut pause = PAUSE_MIN;
     loop {
+        let detached = status.control().is_detached(&config.directory);
+        if matches!(detached, Ok(true)) {
+            detached::stay(&config, &dataset, &status).await;
+            pause = PAUSE_MIN;
+            continue;
+        }
         status.change(|status| {
             status.slot.clone_from(&config.slot);
-            if status.state != PostgresState::Stopped {
+            let is_said = [PostgresState::Stopped, PostgresState::Waiting];
+            if !is_said.contains(&status.state) {
                 status.state = PostgresState::Connecting;
             }
         });
-        let trouble = match start(&config, &dataset, &status).await {
+        let started = match detached {
+            Ok(_) => start(&config, &dataset, &status).await,
+            Err(trouble) => Err(trouble),
+        };
+        let trouble = match started {
             Ok(conductor) => {
-                pause = PAUSE_MIN;
-                conductor.run().await
+                status.change(|status| status.tries += 1);
+                let ended = until_detached(&config, &status, conductor.run()).await;
+                if status.now().state == PostgresState::Running {
+                    pause = PAUSE_MIN;
+                }
+                match ended {
+                    Some(trouble) => trouble,
+                    None => continue,
+                }
             }
-            Err(trouble) => trouble,
+            Err(trouble) => {
+                status.change(|status| status.tries += 1);
+                trouble
+            }
+        };
+        let wait = if trouble.is_question {
+            QUESTION_PAUSE
+        } else {
+            pause
         };
         tell(&dataset, &status, trouble);
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => pause = (pause * 2).min(PAUSE_MAX),
+            () = status.control().changed() => pause = PAUSE_MIN,
+        }
+    }
+}
+
+/// What ends it; `None` where it is to be detached.
+async fn until_detached(
+    config: &PostgresConfig,
+    status: &SharedStatus,
+    run: impl Future<Output = Trouble>,
+) -> Option<Trouble> {
+    let mut run = pin!(run);
+    loop {
+        tokio::select! {
+            trouble = &mut run => return Some(trouble),
+            () = status.control().changed() => {
+                if matches!(status.control().is_detached(&config.directory), Ok(true)) {
+                    return None;
+                }
+                // There was nothing to choose.
+                status.control().decided();
+            }
+        }
     }
 }
 
@@ -96,6 +169,8 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
         reason,
         hint,
         is_transient,
+        is_full,
+        ..
     } = trouble;
     let before = status.now();
     if before.reason.as_ref() != Some(&reason) {
@@ -105,12 +180,13 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
             tracing::error!(dataset, reason, hint, "not joined to PostgreSQL");
         }
     }
+    status.loses_contact();
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
-        status.state = if is_transient {
-            PostgresState::Connecting
-        } else {
-            PostgresState::Stopped
+        status.state = match (is_full, is_transient) {
+            (true, _) => PostgresState::Waiting,
+            (false, true) => PostgresState::Connecting,
+            (false, false) => PostgresState::Stopped,
         };
     });
 }
@@ -127,13 +203,44 @@ async fn start<'a>(
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
-    let (at, seen) = match dataset.captured().await {
-        Some((at, seen)) if !attach::is_unfinished(at) => {
-            is_same(place, at)?;
-            attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
-            (at, seen)
+    schema.must_have_keys(&taken)?;
+    let mut marks = Marks::read(&config.directory)?;
+    let captured = dataset.captured().await;
+    let captured = captured.filter(|(at, _)| !taking::is_unfinished(*at));
+    let standing = Standing::read(&client, config).await?;
+    let broken = match &captured {
+        None => None,
+        Some((at, seen)) => {
+            let known = Known {
+                at: *at,
+                seen,
+                log_end: dataset.log().end(),
+                noted: marks.noted(),
+            };
+            let slot = history::Slot::read(&client, &config.slot).await?;
+            history::broken(place, slot, &standing, &known)
         }
-        _ => attach::attach(config, dataset, &schema, status).await?,
+    };
+    let broken = Break::with_remembered(&config.directory, broken)?;
+    let (at, seen, met) = match captured {
+        Some((at, seen)) if broken.is_none() => {
+            attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
+            marks.adopt(standing.mark)?;
+            (at, seen, None)
+        }
+        _ => {
+            let meeting = Meeting {
+                config,
+                dataset,
+                schema: &schema,
+                status,
+                taken: &taken,
+                broken,
+            };
+            let met = meeting.hold().await?;
+            marks.adopt(met.mark)?;
+            (met.at, met.seen, Some((met.position, met.dirty)))
+        }
     };
     taken.note(&schema)?;
     let key = TagKey::open(&config.directory.join("tag.key"))
@@ -150,21 +257,22 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let mut projection = Projection::new(started_at, applier.parked().await?);
-    let follower = match position.map(|tag| Follower::start(dataset, tag.position)) {
-        Some(Ok(follower)) => follower,
+    let parked = applier.parked().await?;
+    let parking = Parking::new(status.parked(), &schema, &parked);
+    let mut projection = Projection::new(started_at, parked);
+    // Whatever kept them out may be mended since.
+    projection.retry_parked();
+    let started = position.map(|tag| Follower::start(dataset, tag.position));
+    let follower = match (met, started) {
+        (Some((position, dirty)), _) => {
+            projection.touched(dirty);
+            Follower::from_here(dataset, position)?
+        }
+        (None, Some(Ok(follower))) => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
     };
-    let capture = Capture::start(
-        &config.server,
-        &config.slot,
-        &config.publication,
-        Reading::after(at),
-        &key,
-        &config.directory.join("spool"),
-    )
-    .await?;
+    let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,
         dataset,
@@ -173,41 +281,41 @@ async fn start<'a>(
         session: Session::new(client),
         capture,
         applier: Some(applier),
+        began_at: follower.position(),
         follower,
         projection,
         reading: Reading::resume(place.identity, at, seen),
+        marks,
         times: Times::now(),
+        large: None,
+        rows_writing: 0,
+        aside: RowsAside::new(&config.directory.join("spool")),
+        many_shown: None,
+        is_planning_many: false,
+        parking,
+        capture_lag: Lag::default(),
+        write_lag: Lag::default(),
     })
+}
+
+/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
+async fn captures(
+    config: &PostgresConfig,
+    at: CapturedAt,
+    key: &TagKey,
+) -> Result<Capture, CaptureError> {
+    let (server, slot) = (&config.server, &config.slot);
+    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
+    let end = Lsn(at.end);
+    if at.is_last {
+        Capture::start(server, slot, publication, end, key, spool).await
+    } else {
+        Capture::start_within(server, slot, publication, end, key, spool).await
+    }
 }
 
 const WRITABLE: &str = "is the data directory writable?";
 
 fn unwritable(error: &std::io::Error) -> Trouble {
     Trouble::lasting(crate::dataset::describe(error), WRITABLE)
-}
-
-/// A server that was restored, or another one, may have lost what was captured of it.
-fn is_same(found: ServerPlace, known: CapturedAt) -> Result<(), Trouble> {
-    let ServerIdentity { system, timeline } = found.identity;
-    let what = if system != known.system {
-        Some(format!("system {system} instead of {}", known.system))
-    } else if timeline != known.timeline {
-        Some(format!("timeline {timeline} instead of {}", known.timeline))
-    } else if found.end.0 < known.end {
-        Some(format!(
-            "its WAL ends at {}, before {}",
-            found.end,
-            Lsn(known.end)
-        ))
-    } else {
-        None
-    };
-    if let Some(what) = what {
-        let reason =
-            format!("this is not the server captured from so far, or not its history: {what}");
-        let hint = "put the server back, or begin anew: empty its tables, and remove this region and \
-                    add it again";
-        return Err(Trouble::lasting(reason, hint));
-    }
-    Ok(())
 }

@@ -1,27 +1,52 @@
-//! The tables that replicate, as the server has them now.
+//! The tables that replicate, as the server has them now, and the watch for changes of them.
+//!
+//! The whole catalog is read when a connection begins, and again when something in it moved: that is
+//! one cheap question a second on a connection of its own, so that capture waits for neither.
 
 use super::PostgresConfig;
+use super::taken::Taken;
 use super::trouble::Trouble;
-use meridian_engine_postgres::catalog::{Catalog, Table, TableName};
+use meridian_engine_postgres::Lsn;
+use meridian_engine_postgres::catalog::{
+    Catalog, Fingerprint, History, Movement, Table, TableName,
+};
 use meridian_engine_postgres::changes::Tables;
 use meridian_topology::Strategy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Client;
 
+/// How often it is asked whether the tables changed.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// The tables, and how writes to them merge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Schema {
     tables: BTreeMap<TableName, Arc<Table>>,
     by_text: BTreeMap<String, Arc<Table>>,
     parents_first: Vec<TableName>,
     strategy: Strategy,
     strategies: BTreeMap<String, Strategy>,
+    fingerprint: Fingerprint,
+    /// The tables are at least as new as what is in the WAL before here.
+    as_of: Lsn,
+    /// What became of columns and tables that were there.
+    history: History,
+    /// Tables that are published and have no primary key.
+    keyless: BTreeSet<String>,
 }
 
 impl Schema {
     /// The tables of the configuration that the publication has, as the server describes them now.
     pub(super) async fn load(client: &Client, config: &PostgresConfig) -> Result<Self, Trouble> {
+        let row = client
+            .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+            .await?;
+        let as_of: &str = row.try_get(0)?;
+        let as_of = as_of
+            .parse()
+            .map_err(|_| Trouble::passing(format!("the server answered {as_of:?}")))?;
         let catalog = Catalog::load(client, &config.selection).await?;
         let query = "SELECT schemaname::text, tablename::text FROM pg_catalog.pg_publication_tables \
                      WHERE pubname = $1";
@@ -32,13 +57,33 @@ impl Schema {
                 name: row.try_get(1)?,
             });
         }
-        Ok(Self::of(&catalog, &published, config))
+        let history = History::load(client).await?.unwrap_or_default();
+        Ok(Self::of(&catalog, &published, &history, config, as_of))
     }
 
-    fn of(catalog: &Catalog, published: &BTreeSet<TableName>, config: &PostgresConfig) -> Self {
+    fn of(
+        catalog: &Catalog,
+        published: &BTreeSet<TableName>,
+        history: &History,
+        config: &PostgresConfig,
+        as_of: Lsn,
+    ) -> Self {
         let (strategy, strategies) = (config.strategy, config.strategies.clone());
-        let tables = catalog.tables().map(|facts| Arc::new(facts.table.clone()));
-        let tables = tables.filter(|table| published.contains(&table.name));
+        let replicating = || {
+            let tables = catalog.tables();
+            let tables = tables.filter(|facts| published.contains(&facts.table.name));
+            tables.filter(|facts| !facts.table.key.is_empty())
+        };
+        // Somebody may have published one that has no key by hand: its rows can't be told apart.
+        let keyless = catalog.tables().map(|facts| &facts.table);
+        let keyless = keyless.filter(|table| table.key.is_empty());
+        let keyless = keyless.filter(|table| published.contains(&table.name));
+        let keyless = keyless.map(|table| table.name.to_string());
+        let tables = replicating().map(|facts| {
+            let former = history.former(&facts.table);
+            let table = facts.table.clone();
+            Arc::new(Table { former, ..table })
+        });
         let tables: Vec<_> = tables.collect();
         Self {
             by_text: tables
@@ -52,13 +97,97 @@ impl Schema {
             parents_first: catalog.parents_first().into_iter().cloned().collect(),
             strategy,
             strategies,
+            fingerprint: Fingerprint::of(replicating()),
+            keyless: keyless.collect(),
+            as_of,
+            history: history.clone(),
         }
+    }
+
+    /// Whether no region has the table any more.
+    pub(super) fn is_gone(&self, table: &str) -> bool {
+        self.history.is_gone(table)
+    }
+
+    /// Whether another reading found the same.
+    fn is_same(&self, other: &Self) -> bool {
+        self.tables == other.tables
+            && self.parents_first == other.parents_first
+            && self.history == other.history
+            && self.keyless == other.keyless
+    }
+
+    /// That no table which replicated has lost its key.
+    pub(super) fn must_have_keys(&self, taken: &Taken) -> Result<(), Trouble> {
+        let Some(table) = self.keyless.iter().find(|table| taken.has(table)) else {
+            return Ok(());
+        };
+        let reason = format!("table {table} has no primary key any more");
+        let hint = "give it the key that it has in the other regions: it goes on by itself then";
+        Err(Trouble::lasting(reason, hint))
+    }
+
+    /// What tells these tables from others.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Whether a transaction that ended here may be newer than these tables.
+    pub(super) fn may_be_older_than(&self, end: Lsn) -> bool {
+        self.as_of < end
+    }
+
+    /// Waits until the tables are others, or can't be asked for.
+    pub(super) async fn changed(self, client: Client, config: PostgresConfig) -> Trouble {
+        let mut moved = None;
+        loop {
+            match self.look(&client, &config, &mut moved).await {
+                Ok(false) => tokio::time::sleep(WATCH_EVERY).await,
+                Ok(true) => return Trouble::passing("the server's tables were changed"),
+                Err(trouble) => return trouble,
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        client: &Client,
+        config: &PostgresConfig,
+        moved: &mut Option<Movement>,
+    ) -> Result<bool, Trouble> {
+        let now = Movement::read(client).await?;
+        if moved.as_ref() == Some(&now) {
+            return Ok(false);
+        }
+        // What moved is noted first: what changes while the catalog is read moves it again.
+        *moved = Some(now);
+        Ok(!Self::load(client, config).await?.is_same(self))
     }
 
     /// The tables, each after those that its foreign keys point to.
     pub(super) fn parents_first(&self) -> impl Iterator<Item = &Arc<Table>> {
         let names = self.parents_first.iter();
         names.filter_map(|name| self.tables.get(name))
+    }
+
+    /// Whether several writes may make a row together, so that none says alone what it is.
+    pub(super) fn merges(&self, name: &str) -> bool {
+        let Some(table) = self.named(name) else {
+            return false;
+        };
+        let counts = table.columns.iter().any(|column| column.is_counter);
+        counts || self.strategy(&table.name) != Strategy::LastWriterWins
+    }
+
+    /// By table the names of its key's columns.
+    pub(super) fn key_columns(&self) -> BTreeMap<String, Vec<String>> {
+        let tables = self.by_text.iter();
+        let tables = tables.map(|(name, table)| {
+            let columns = table.key.iter();
+            let columns = columns.map(|place| table.columns[*place].name.clone());
+            (name.clone(), columns.collect())
+        });
+        tables.collect()
     }
 
     /// The table that a dataset's table of this name is.

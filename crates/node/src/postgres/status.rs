@@ -1,11 +1,14 @@
 //! How a dataset stands with its server.
 
+use super::control::{Control, Side};
+use super::parking::SharedParked;
 use serde::Serialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// How a dataset stands with its PostgreSQL server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct PostgresStatus {
     /// What it is doing.
@@ -24,6 +27,8 @@ pub struct PostgresStatus {
     pub written: String,
     /// How many bytes of WAL lie between these two.
     pub lag_bytes: u64,
+    /// For how long something of the server's has been waiting to be captured, or may have been.
+    pub lag_seconds: f64,
     /// How many bytes of WAL the server keeps for the slot.
     pub held_bytes: u64,
     /// Transactions captured since the process started.
@@ -34,12 +39,70 @@ pub struct PostgresStatus {
     pub rows_projected: u64,
     /// Rows that the server doesn't show yet as the tables do.
     pub rows_dirty: u64,
+    /// For how long the oldest of these has been waiting, or may have been.
+    pub write_lag_seconds: f64,
     /// Rows that a constraint of the server keeps out.
     pub rows_parked: u64,
+    /// Of these, those that the server refuses by themselves. They wait; all other rows go on.
+    pub rows_refused: u64,
+    /// The first of these, with the server's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The log's position up to which the server shows everything.
     pub position: u64,
     /// Messages with a tag that nobody here wrote, since the process started.
     pub forged_tags: u64,
+    /// How often it has tried to join the server since the process started.
+    pub tries: u64,
+    /// Rows compared so far while it attaches.
+    pub rows_compared: u64,
+    /// Tables with rows that differ, of which nothing tells which side is right: somebody has to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<Differing>,
+    /// What the last comparison of all rows while it attached came to, since the process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<Met>,
+}
+
+/// Rows of a table that differ between the server and the other regions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Differing {
+    /// The table.
+    pub table: String,
+    /// How many.
+    pub rows: u64,
+    /// The first few keys.
+    pub keys: Vec<String>,
+}
+
+impl Differing {
+    pub(super) fn add(&mut self, table: &str, other: &Self) {
+        table.clone_into(&mut self.table);
+        self.rows += other.rows;
+        self.keys.extend(other.keys.iter().cloned());
+    }
+
+    pub(super) fn first(&self) -> String {
+        let key = self.keys.first().map(String::as_str);
+        format!("{} of {}", key.unwrap_or_default(), self.table)
+    }
+}
+
+/// What came of comparing a server with the tables when it was attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Met {
+    /// Why capture could not go on where it stood; absent at the first meeting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Rows of the server that were compared.
+    pub rows_compared: u64,
+    /// Rows of the server that became writes of this region.
+    pub rows_taken: u64,
+    /// Rows that the server lacked or had in an older state: they are written again.
+    pub rows_to_write: u64,
+    /// The side that somebody chose for rows of which nothing told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take: Option<Side>,
 }
 
 /// What a dataset does with its server.
@@ -53,25 +116,96 @@ pub enum PostgresState {
     Attaching,
     /// It captures and projects.
     Running,
+    /// The log takes nothing for now, so that the server keeps its WAL; it goes on by itself.
+    Waiting,
     /// It does not, until somebody has looked.
     Stopped,
+    /// It was detached, and stays so until it is attached again.
+    Detached,
 }
 
 /// A status that is written in one place and read in others.
 #[derive(Clone, Debug, Default)]
-pub struct SharedStatus(Arc<Mutex<PostgresStatus>>);
+pub struct SharedStatus {
+    status: Arc<Mutex<Told>>,
+    parked: SharedParked,
+    control: Control,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    status: PostgresStatus,
+    /// Since when something waits to be captured.
+    uncaptured_since: Option<Instant>,
+    /// Since when something waits to be written.
+    unwritten_since: Option<Instant>,
+}
 
 impl SharedStatus {
     /// The status as of now.
     #[must_use]
     pub fn now(&self) -> PostgresStatus {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let told = self.lock();
+        let seconds = |since: Option<Instant>| since.map_or(0.0, |it| it.elapsed().as_secs_f64());
+        let counts = self.parked.counts();
+        PostgresStatus {
+            lag_seconds: seconds(told.uncaptured_since),
+            write_lag_seconds: seconds(told.unwritten_since),
+            rows_parked: counts.total,
+            rows_refused: counts.refused,
+            refused: self.parked.first_refused(),
+            ..told.status.clone()
+        }
+    }
+
+    /// The rows that the server doesn't show.
+    #[must_use]
+    pub fn parked(&self) -> &SharedParked {
+        &self.parked
+    }
+
+    /// What is asked of it.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut PostgresStatus)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.lock().status);
+    }
+
+    /// Since when something waits to be captured, and to be written.
+    pub(super) fn waits_since(&self, uncaptured: Option<Instant>, unwritten: Option<Instant>) {
+        let mut told = self.lock();
+        (told.uncaptured_since, told.unwritten_since) = (uncaptured, unwritten);
+    }
+
+    /// Nobody knows any more what the server commits, or whether it shows what others do.
+    pub(super) fn loses_contact(&self) {
+        let mut told = self.lock();
+        let now = Instant::now();
+        told.uncaptured_since.get_or_insert(now);
+        told.unwritten_since.get_or_insert(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_grows_while_nobody_can_look() {
+        let shared = SharedStatus::default();
+        assert_eq!(shared.now().lag_seconds, 0.0);
+        shared.loses_contact();
+        let first = shared.now().lag_seconds;
+        shared.loses_contact();
+        assert!(shared.now().lag_seconds >= first && shared.now().lag_seconds > 0.0);
+        shared.waits_since(None, None);
+        assert_eq!(shared.now().write_lag_seconds, 0.0);
     }
 }

@@ -32,6 +32,10 @@ impl Taken {
         self.tables.contains(table)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// All tables of the schema are taken over.
     pub(super) fn note(&mut self, schema: &Schema) -> Result<(), Trouble> {
         let now = schema.parents_first().map(|table| table.name.to_string());

@@ -14,14 +14,31 @@ pub(super) struct Trouble {
     /// Whether it may go away by itself, so that trying again soon is worth it. Otherwise it is tried
     /// again too, but the dataset is shown as stopped.
     pub(super) is_transient: bool,
+    /// Whether it is the log that takes nothing for now.
+    pub(super) is_full: bool,
+    /// Whether nothing but somebody's answer helps.
+    pub(super) is_question: bool,
 }
 
+const FULL: &str = "the server keeps its WAL meanwhile: bring the region back that is away, evict \
+                    it, or raise `log-bytes-max`";
+
 impl Trouble {
+    /// Somebody has to decide.
+    pub(super) fn asking(reason: impl Into<String>, hint: &str) -> Self {
+        Self {
+            is_question: true,
+            ..Self::lasting(reason, hint)
+        }
+    }
+
     pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {
         Self {
             reason: reason.into(),
             hint: Some(hint.to_owned()),
             is_transient: false,
+            is_full: false,
+            is_question: false,
         }
     }
 
@@ -30,6 +47,8 @@ impl Trouble {
             reason: reason.into(),
             hint: None,
             is_transient: true,
+            is_full: false,
+            is_question: false,
         }
     }
 }
@@ -40,6 +59,8 @@ impl From<ServerError> for Trouble {
             reason: describe(&error),
             hint: error.hint().map(str::to_owned),
             is_transient: error.is_transient(),
+            is_full: false,
+            is_question: false,
         }
     }
 }
@@ -50,13 +71,24 @@ impl From<CaptureError> for Trouble {
             reason: describe(&error),
             hint: Some(error.hint().to_owned()),
             is_transient: error.is_transient(),
+            is_full: false,
+            is_question: false,
         }
     }
 }
 
 impl From<ChangesError> for Trouble {
     fn from(error: ChangesError) -> Self {
-        let hint = "make the tables of all regions alike; capture goes on by itself then";
+        let hint = match error {
+            ChangesError::Schema { .. } => {
+                "make the tables of all regions alike; capture goes on by itself then"
+            }
+            // What the WAL doesn't say is said nowhere.
+            ChangesError::OldValue { .. } | ChangesError::Counter { .. } => {
+                "`meridian postgres prepare --apply` puts the table right for what comes; what was \
+                 written meanwhile doesn't say enough, so the region has to be attached anew"
+            }
+        };
         Self::lasting(describe(&error), hint)
     }
 }
@@ -64,6 +96,11 @@ impl From<ChangesError> for Trouble {
 impl From<TakeError> for Trouble {
     fn from(error: TakeError) -> Self {
         match error {
+            TakeError::Full(reason) => Self {
+                hint: Some(FULL.to_owned()),
+                is_full: true,
+                ..Self::passing(reason)
+            },
             TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
             TakeError::Stopped(reason) => Self::lasting(
                 reason,

@@ -55,6 +55,9 @@ pub enum SnapshotRefusal {
         /// Why.
         reason: String,
     },
+    /// Parts of a transaction are there and not the last: the tables don't show what the log holds.
+    #[error("a large transaction is on its way into the tables")]
+    Unfinished,
     /// There are no tables.
     #[error("the region is a witness and holds no tables")]
     Witness,
@@ -165,6 +168,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             let reason = reason.to_owned();
             return Err(SnapshotRefusal::Stopped { reason });
         }
+        if !self.follows() || !self.committed_road().held.is_empty() {
+            return Err(SnapshotRefusal::Unfinished);
+        }
         self.sponsor.has_room()?;
         let (head, view) = (self.snapshot_head(), self.engine.view());
         Ok(self.sponsor.open(now.elapsed, id, head, view))
@@ -222,9 +228,11 @@ impl SnapshotRefusal {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Gone => Answer::SnapshotGone,
-            Self::Busy { .. } | Self::Stopped { .. } | Self::Witness => Answer::Unavailable {
-                reason: self.to_string(),
-            },
+            Self::Busy { .. } | Self::Stopped { .. } | Self::Unfinished | Self::Witness => {
+                Answer::Unavailable {
+                    reason: self.to_string(),
+                }
+            }
         }
     }
 }

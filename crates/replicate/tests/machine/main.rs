@@ -4,6 +4,7 @@ mod backlog;
 mod captured;
 mod letters;
 mod members;
+mod parts;
 mod peers;
 mod retention;
 mod support;

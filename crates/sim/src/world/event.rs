@@ -47,6 +47,10 @@ pub(crate) enum Event {
     Act(Actor),
     /// A node compares its tables with its peers', or goes on with it.
     Compare(usize),
+    /// An application does something in a node's PostgreSQL server.
+    Application(usize),
+    /// What joins a node to its PostgreSQL server goes on.
+    Agent(usize),
 }
 
 /// A connection, from the receiver of entries to their sender.

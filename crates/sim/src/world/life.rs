@@ -146,6 +146,9 @@ impl World {
 
     pub(super) fn went_down(&mut self, index: usize) {
         self.promises_down(index);
+        if let Some(beside) = self.postgres.get_mut(index) {
+            beside.process_ended();
+        }
         let time = self.time;
         self.links
             .retain(|(receiver, sender), _| *receiver != index && *sender != index);

@@ -13,11 +13,16 @@ struct Bench {
 }
 
 fn bench(after: u64, held_bytes_max: usize) -> Bench {
+    bench_from(after, after, held_bytes_max)
+}
+
+fn bench_from(after: u64, from: u64, held_bytes_max: usize) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let key = TagKey::random();
     let forged = Arc::new(AtomicU64::new(0));
     let assembler = Assembler::new(Settings {
         after: Lsn(after),
+        from: Lsn(from),
         key: key.clone(),
         spool_directory: directory.path().to_owned(),
         held_bytes_max,
@@ -301,4 +306,20 @@ fn messages_out_of_place_are_errors() {
     assert!(place(&[begin(10), begin(20)]).contains("begins within another"));
     assert!(place(&[relation("t"), insert(1)]).contains("outside of a transaction"));
     assert!(place(&[begin(10), insert(1), commit(20)]).contains("not described before"));
+}
+
+#[test]
+fn a_transaction_of_which_a_part_was_captured_comes_again_and_none_before_it() {
+    let mut bench = bench_from(199, 0, 1 << 20);
+    let mut told = bench.all(&[relation("t"), begin(90), insert(1), commit(100)]);
+    told.extend(bench.all(&[begin(190), insert(2), commit(200)]));
+    told.extend(bench.all(&[begin(290), insert(3), commit(300)]));
+    let ends: Vec<_> = told
+        .iter()
+        .map(|event| match event {
+            Event::Transaction(transaction) => transaction.end,
+            Event::Passed(at) => panic!("passed {at}"),
+        })
+        .collect();
+    assert_eq!(ends, [Lsn(200), Lsn(300)]);
 }

@@ -1,6 +1,6 @@
 //! The two clocks that a machine has.
 
-use meridian_model::Micros;
+use crate::Micros;
 use std::time::Duration;
 
 /// The time of a step: the wall clock, which may jump either way, for versions and records; and

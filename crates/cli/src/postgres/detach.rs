@@ -1,0 +1,161 @@
+//! `meridian postgres detach`: lets a region's server go, and leaves nothing behind in it.
+
+use super::prepare::as_role;
+use super::standing::{standings, until};
+use crate::client::{Api, encode};
+use crate::config::{load, rendered};
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::{self, Format};
+use crate::target::Target;
+use clap::Args;
+use meridian_engine_postgres::prepare::{Left, remove};
+use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
+use meridian_topology::Topology;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// `meridian postgres detach`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The region stops capturing and drops the slot, and stays so over restarts until `attach`; then the\npublication and the schema meridian are dropped in its server, by the role given with --user. Rows\nstay where they are, here and there. What `prepare` changed in the tables themselves (replica identities,\nsequences, triggers' conditions) stays too. Exit code 0 if nothing is left, 1 otherwise.\n\nExample:\n  meridian postgres detach --region eu-west-1 --user shop_owner --password-file owner.secret"
+)]
+pub struct Options {
+    /// This dataset only
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// The topology file, which says where the server is
+    #[arg(long, value_name = "FILE", default_value = "meridian.toml")]
+    config: PathBuf,
+    /// Connect to the server as this role instead of the topology's: the owner of publication and
+    /// schema
+    #[arg(long, value_name = "ROLE")]
+    user: Option<String>,
+    /// Where that role's password is
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "user",
+        conflicts_with = "password_env"
+    )]
+    password_file: Option<PathBuf>,
+    /// The environment variable with that role's password
+    #[arg(long, value_name = "NAME", requires = "user")]
+    password_env: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(options: &Options, format: Format) -> CliResult {
+    let Some(region) = options.target.region.as_deref() else {
+        return Err(CliError::usage("which region is to let its server go?")
+            .hint("name it with --region NAME"));
+    };
+    let topology = load(&options.config)?;
+    topology.for_region(region).map_err(rendered)?;
+    let api = options.target.one()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failure("start the threads").because(&error))?;
+    let mut all = Vec::new();
+    for found in standings(&api, options.dataset.as_deref())? {
+        let server = server_of(&topology, &found.dataset, region, options)?;
+        stop(&api, &found.dataset)?;
+        let left = runtime.block_on(async {
+            let client = server::connect(&server, "detach")
+                .await
+                .map_err(|error| refused(&error, region))?;
+            remove(&client, &found.dataset)
+                .await
+                .map_err(|error| refused(&error, region))
+        })?;
+        all.push((found.dataset, left));
+    }
+    match format {
+        Format::Json => {
+            let all = all
+                .iter()
+                .map(|(dataset, left)| json!({"dataset": dataset, "left": left}));
+            output::json(&json!({"region": region, "datasets": all.collect::<Vec<_>>()}))?;
+        }
+        Format::Text => {
+            for (dataset, left) in &all {
+                match left.as_slice() {
+                    [] => output::line(&format!("{dataset}: detached, nothing is left"))?,
+                    left => {
+                        output::line(&format!("{dataset}: detached, but these are left:"))?;
+                        for Left { what, reason } in left {
+                            output::line(&format!("  {what}: {reason}"))?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if all.iter().any(|(_, left)| !left.is_empty()) {
+        return Err(CliError::failure("something is left in the server").hint(
+            "run this again as the owner of what is left: --user ROLE --password-file FILE",
+        ));
+    }
+    Ok(())
+}
+
+fn stop(api: &Api, dataset: &str) -> CliResult {
+    let path = format!("/v1/datasets/{}/postgres/detach", encode(dataset));
+    api.send("POST", &path, &[])?.success()?;
+    let mut told = None;
+    until(
+        api,
+        dataset,
+        |now| now["state"] == "detached" && now["reason"].is_null(),
+        |now| {
+            let reason = now["reason"].as_str().map(str::to_owned);
+            if now["state"] == "detached" && reason.is_some() && reason != told {
+                told = reason;
+                output::talk(told.as_deref().unwrap_or_default());
+            }
+        },
+    )
+    .map(drop)
+}
+
+fn server_of(
+    topology: &Topology,
+    dataset: &str,
+    region: &str,
+    options: &Options,
+) -> CliResult<ServerConfig> {
+    let found = topology
+        .datasets
+        .iter()
+        .find(|found| found.name.as_str() == dataset);
+    let servers = found.and_then(|found| found.postgres());
+    let server = servers.and_then(|own| {
+        let mut servers = own.servers.iter();
+        servers.find(|(name, _)| name.as_str() == region)
+    });
+    let Some((_, server)) = server else {
+        return Err(CliError::usage(format!(
+            "{} names no server of dataset {dataset} in {region}",
+            options.config.display()
+        ))
+        .hint("give the topology that the region runs with: --config FILE"));
+    };
+    let password = options.password_file.clone().map(PasswordSource::File);
+    let environment = options.password_env.clone();
+    let password = password.or_else(|| environment.map(PasswordSource::Environment));
+    as_role(
+        &ServerConfig::from(server),
+        options.user.as_deref(),
+        password,
+    )
+    .map_err(|error| refused(&error, region))
+}
+
+fn refused(error: &ServerError, region: &str) -> CliError {
+    let failed = CliError::new(Exit::Failure, error.to_string()).at(region);
+    match error.hint() {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}

@@ -1,0 +1,66 @@
+//! A region with an empty server joins while the others are written to.
+
+use crate::system::{System, Wanted};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn a_region_that_joins_under_load() {
+    let mut system = System::start_with(&Wanted {
+        schema: "CREATE TABLE public.account (id int PRIMARY KEY, balance bigint NOT NULL); \
+                 CREATE TABLE public.t (id int PRIMARY KEY, u int UNIQUE, v text);",
+        dataset: "[dataset.table.\"public.account\"]\ncounters = [\"balance\"]\n",
+        founders: 2,
+        ..Wanted::default()
+    });
+    system.sql(
+        0,
+        "INSERT INTO public.account SELECT g, 100 FROM generate_series(1, 20) g; \
+                   INSERT INTO public.t SELECT g, g, '-' FROM generate_series(1, 2000) g",
+    );
+    system.barrier();
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..2)
+        .map(|region| {
+            let client = system.connect(region);
+            let (stop, handle) = (stop.clone(), system.handle());
+            std::thread::spawn(move || {
+                let mut turn = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    turn += 1;
+                    let (from, to) = (turn % 20 + 1, turn * 7 % 20 + 1);
+                    let (low, high) = (from.min(to), from.max(to));
+                    let sql = format!(
+                        "BEGIN; UPDATE public.account SET balance = balance - 1 WHERE id = {low}; \
+                         UPDATE public.account SET balance = balance + 1 WHERE id = {high}; COMMIT; \
+                         UPDATE public.t SET v = '{region}-{turn}' WHERE id = {}; \
+                         DELETE FROM public.t WHERE id = {}",
+                        turn * 13 % 2000,
+                        turn * 31 % 2000
+                    );
+                    // A transaction that ran into another is none.
+                    if handle.block_on(client.batch_execute(&sql)).is_err() {
+                        let _ = handle.block_on(client.batch_execute("ROLLBACK"));
+                    }
+                }
+                turn
+            })
+        })
+        .collect();
+    system.write_topology(2, 2);
+    system.prepare(2);
+    system.start_region_with(2, &["--join"]);
+    system.add_region(2);
+    system.wait_running(2);
+    // It takes writes of its own.
+    system.sql(2, "INSERT INTO public.t VALUES (100001, 100001, 'c')");
+    system.wait_for(0, "SELECT v FROM public.t WHERE id = 100001", "c");
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        assert!(writer.join().expect("a writer") > 20);
+    }
+    system.expect(
+        "SELECT sum(balance) || ' ' || count(*) FROM public.account",
+        "2000 20",
+    );
+    system.expect("SELECT v FROM public.t WHERE id = 100001", "c");
+}

@@ -1,0 +1,9 @@
+//! A dataset survives what happens to its PostgreSQL servers: the binary, stock servers, ordinary SQL.
+
+mod attaching;
+mod failover;
+mod restored;
+mod slot;
+#[path = "../support/mod.rs"]
+mod support;
+mod system;

@@ -1,0 +1,91 @@
+//! A server that is put back to what it was before.
+
+use crate::system::System;
+use meridian_engine_postgres::local::{Cluster, Stop};
+
+#[test]
+fn a_server_restored_from_a_copy_of_its_files_is_brought_up_to_date() {
+    let mut system = System::start(3);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a'), (2, 'b')");
+    system.all_have("1=a 2=b");
+    system.settles(0);
+    system.clusters[0].stop(Stop::Fast);
+    let copy = system.file_copy(0);
+    system.clusters[0].start().unwrap();
+    system.sql(0, "UPDATE public.items SET what = 'lost' WHERE id = 1");
+    system.sql(
+        0,
+        "INSERT INTO public.items SELECT g, 'more' FROM generate_series(10, 12) g",
+    );
+    system.sql(1, "DELETE FROM public.items WHERE id = 2");
+    let all = "1=lost 10=more 11=more 12=more";
+    system.all_have(all);
+    system.kill_server(0);
+    let port = system.clusters[0].port();
+    let cluster = system.server_on(copy, port, &[]);
+    system.replace(0, cluster);
+    system.all_have(all);
+    system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 1");
+    system.all_have("1=after 10=more 11=more 12=more");
+}
+
+#[test]
+fn a_server_restored_from_a_base_backup_whose_wal_has_grown_again_is_told_by_its_mark() {
+    let mut system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a'), (2, 'b')");
+    system.all_have("1=a 2=b");
+    system.settles(0);
+    let backup = system.base_backup(0);
+    system.sql(0, "UPDATE public.items SET what = 'lost' WHERE id = 1");
+    system.all_have("1=lost 2=b");
+    system.settles(0);
+    system.kill_server(0);
+    // The same timeline, as whoever starts a backup without recovery gets it; and its WAL ends far
+    // behind what was captured.
+    let mut elsewhere = crate::system::server_on(backup.path(), free_port(), &[]);
+    crate::system::run(async {
+        let client = elsewhere.connect("shop", "clerk").await.unwrap();
+        let grow = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4000000))";
+        for _ in 0..9 {
+            client.batch_execute(grow).await.unwrap();
+        }
+    });
+    elsewhere.stop(Stop::Fast);
+    drop(elsewhere);
+    let port = system.clusters[0].port();
+    let cluster = system.server_on(backup, port, &[]);
+    system.replace(0, cluster);
+    system.all_have("1=lost 2=b");
+    let postgres = system.stands(0, "it runs", |postgres| postgres["state"] == "running");
+    assert_eq!(postgres["met"]["rows_to_write"], 1, "{postgres}");
+}
+
+#[test]
+fn another_server_with_empty_tables_is_filled() {
+    let mut system = System::start(2);
+    system.sql(
+        0,
+        "INSERT INTO public.items SELECT g, 'row' FROM generate_series(1, 3) g",
+    );
+    system.all_have("1=row 2=row 3=row");
+    let port = system.clusters[0].port();
+    system.kill_server(0);
+    let home = tempfile::Builder::new()
+        .prefix("meridian-postgres-")
+        .tempdir()
+        .unwrap();
+    let cluster: Cluster = system.server_on(home, port, &[]);
+    crate::system::run(cluster.create_database_of("shop", "clerk")).unwrap();
+    system.replace(0, cluster);
+    let schema = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL)";
+    system.sql(0, schema);
+    system.prepare();
+    system.all_have("1=row 2=row 3=row");
+    system.sql(0, "DELETE FROM public.items WHERE id = 2");
+    system.all_have("1=row 3=row");
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,338 @@
+//! Regions with a server each, and what can happen to those.
+
+use crate::support::{eventually, meridian, text};
+use meridian_engine_postgres::local::{Cluster, Settings, Stop};
+use meridian_engine_postgres::server::{ServerConfig, connect};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
+/// Generous: the machine may be busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const SCHEMA: &str = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL);";
+/// All rows of a server, in one text.
+pub const ALL: &str = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.items";
+
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(future)
+}
+
+/// Servers, and the regions beside them.
+pub struct System {
+    pub clusters: Vec<Cluster>,
+    servers: Vec<ServerConfig>,
+    directory: TempDir,
+    up: Option<Child>,
+    base: u16,
+    /// Directories of servers that took another one's place.
+    homes: Vec<TempDir>,
+}
+
+impl System {
+    /// Regions that run, with empty tables.
+    pub fn start(regions: usize) -> Self {
+        let mut system = Self::prepared(regions);
+        system.up();
+        system
+    }
+
+    /// Servers that are prepared, and no region yet.
+    pub fn prepared(regions: usize) -> Self {
+        let clusters: Vec<_> = (0..regions)
+            .map(|_| Cluster::temporary().unwrap())
+            .collect();
+        let make = |cluster: &Cluster| run(cluster.create_database_of("shop", "clerk")).unwrap();
+        let servers: Vec<_> = clusters.iter().map(make).collect();
+        let base = (28_000..30_000)
+            .step_by(40)
+            .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()));
+        let system = Self {
+            clusters,
+            servers,
+            directory: tempfile::tempdir().unwrap(),
+            up: None,
+            base: base.expect("some ports are free"),
+            homes: Vec::new(),
+        };
+        for region in 0..regions {
+            system.sql(region, SCHEMA);
+        }
+        system.write_topology();
+        system.prepare();
+        system
+    }
+
+    pub fn regions(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn write_topology(&self) {
+        let mut text = "zone = \"meridian.test\"\n".to_owned();
+        for region in &REGIONS[..self.regions()] {
+            text += &format!("[[region]]\nname = \"{region}\"\n");
+        }
+        text += "[[dataset]]\nname = \"shop\"\nengine = \"postgres\"\ntables = [\"public.*\"]\n";
+        for (region, server) in REGIONS.iter().zip(&self.servers) {
+            text += &format!(
+                "[dataset.postgres.region.{region}]\nurl = \"{}\"\n",
+                server.url
+            );
+        }
+        fs::write(self.path().join("meridian.toml"), text).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn prepare(&self) {
+        let output = self.meridian(&["postgres", "prepare", "--apply"]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+
+    pub fn meridian(&self, arguments: &[&str]) -> Output {
+        let output = meridian(self.path()).args(arguments).output();
+        output.unwrap()
+    }
+
+    pub fn up(&mut self) {
+        let out = File::create(self.path().join("out.txt")).unwrap();
+        let arguments = ["up", "--config", "meridian.toml", "--data-dir", "data"];
+        let child = meridian(self.path())
+            .args(arguments)
+            .args(["--output", "json", "--base-port", &self.base.to_string()])
+            .stdin(Stdio::null())
+            .stderr(out.try_clone().unwrap())
+            .stdout(out)
+            .spawn();
+        self.up = Some(child.unwrap());
+        eventually("all regions serve", PATIENCE, || {
+            let said = fs::read_to_string(self.path().join("out.txt")).unwrap();
+            said.contains("\"serving\"").then_some(())
+        });
+    }
+
+    /// Stops all regions; the servers go on.
+    pub fn down(&mut self) {
+        let mut up = self.up.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&up);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        up.wait().unwrap();
+    }
+
+    pub fn sql(&self, region: usize, sql: &str) {
+        self.try_sql(region, sql).unwrap();
+    }
+
+    pub fn try_sql(&self, region: usize, sql: &str) -> Result<(), String> {
+        run(async {
+            let client = connect(&self.servers[region], "test").await;
+            let client = client.map_err(|error| error.to_string())?;
+            let done = client.batch_execute(sql).await;
+            done.map_err(|error| format!("{error:?}"))
+        })
+    }
+
+    /// As the superuser.
+    pub fn root_sql(&self, region: usize, sql: &str) -> Result<(), String> {
+        let server = self.clusters[region].superuser("shop");
+        run(async {
+            let client = connect(&server, "test").await;
+            let client = client.map_err(|error| error.to_string())?;
+            let done = client.batch_execute(sql).await;
+            done.map_err(|error| format!("{error:?}"))
+        })
+    }
+
+    pub fn ask(&self, region: usize, sql: &str) -> Option<String> {
+        ask(&self.servers[region], sql)
+    }
+
+    /// Waits until every server has these rows.
+    pub fn all_have(&self, rows: &str) {
+        let mut last = Vec::new();
+        let until = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < until {
+            last = (0..self.regions())
+                .map(|region| self.ask(region, ALL))
+                .collect();
+            if last.iter().all(|found| found.as_deref() == Some(rows)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("not {rows}: {last:?}\n{:#}", self.postgres(0));
+    }
+
+    /// How a region stands with its server.
+    pub fn postgres(&self, region: usize) -> Value {
+        let status = self.meridian(&[
+            "postgres",
+            "status",
+            "--data-dir",
+            "data",
+            "--region",
+            REGIONS[region],
+            "--output",
+            "json",
+        ]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        status[0]["datasets"][0]["postgres"].clone()
+    }
+
+    /// Waits until a region stands so with its server.
+    pub fn stands(&self, region: usize, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        eventually(what, PATIENCE, || {
+            last = self.postgres(region);
+            is_so(&last).then(|| last.clone())
+        })
+    }
+
+    /// Waits until a region runs, its server is marked as far as it is captured, and all is written.
+    pub fn settles(&self, region: usize) {
+        self.stands(region, "it is settled", |postgres| {
+            postgres["state"] == "running" && postgres["rows_dirty"] == 0
+        });
+        let mark = "SELECT seen ->> 'number' FROM meridian.position WHERE dataset = 'shop#mark'";
+        let before = self.ask(region, mark);
+        self.sql(region, "SELECT pg_current_xact_id()");
+        eventually("the server is marked", PATIENCE, || {
+            let now = self.ask(region, mark);
+            (now.is_some() && now != before).then_some(())
+        });
+    }
+
+    pub fn attach(&self, region: usize, more: &[&str]) -> Output {
+        let arguments = ["postgres", "attach", "--data-dir", "data", "--region"];
+        let mut all = arguments.to_vec();
+        all.push(REGIONS[region]);
+        all.extend(more);
+        self.meridian(&all)
+    }
+
+    /// Kills the region's server as a power cut would.
+    pub fn kill_server(&mut self, region: usize) {
+        let pid = rustix::process::Pid::from_raw(self.clusters[region].pid().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        self.clusters[region].stop(Stop::Immediate);
+    }
+
+    /// A server on a copy of a data directory, at this port.
+    pub fn server_on(&mut self, data: TempDir, port: u16, parameters: &[(&str, &str)]) -> Cluster {
+        let cluster = server_on(data.path(), port, parameters);
+        self.homes.push(data);
+        cluster
+    }
+
+    /// Puts a server in the place of a region's.
+    pub fn replace(&mut self, region: usize, cluster: Cluster) {
+        assert_eq!(cluster.port(), self.clusters[region].port());
+        self.clusters[region] = cluster;
+    }
+
+    /// A base backup of a region's server, in a directory that a server can be started on.
+    pub fn base_backup(&self, region: usize) -> TempDir {
+        let home = home();
+        let cluster = &self.clusters[region];
+        let output = Command::new(cluster.binaries().program("pg_basebackup"))
+            .arg("-D")
+            .arg(home.path().join("data"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+                "-c",
+                "fast",
+                "-X",
+                "stream",
+            ])
+            .args(["-p", &cluster.port().to_string()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        give(&home.path().join("data"), &cluster.data());
+        home
+    }
+
+    /// A copy of the files of a region's server, which must be stopped.
+    pub fn file_copy(&self, region: usize) -> TempDir {
+        let home = home();
+        let cluster = &self.clusters[region];
+        copy(&cluster.data(), &home.path().join("data"));
+        home
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if let Some(mut up) = self.up.take() {
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+        self.clusters.clear();
+    }
+}
+
+/// A server on a copy of a data directory, at this port, as soon as that is free.
+pub fn server_on(home: &Path, port: u16, parameters: &[(&str, &str)]) -> Cluster {
+    let settings = || Settings {
+        binaries: None,
+        fsync: false,
+        parameters: parameters
+            .iter()
+            .chain(&[("shared_buffers", "16MB"), ("max_connections", "60")])
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    eventually("the port is free", PATIENCE, || {
+        let mut cluster = Cluster::create(home, port, settings()).unwrap();
+        cluster.start().is_ok().then_some(cluster)
+    })
+}
+
+pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
+    run(async {
+        let client = connect(server, "test").await.ok()?;
+        let row = client.query_one(sql, &[]).await.ok()?;
+        row.get::<_, Option<String>>(0)
+    })
+}
+
+fn home() -> TempDir {
+    let home = tempfile::Builder::new()
+        .prefix("meridian-postgres-")
+        .tempdir();
+    home.unwrap()
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// Gives a directory to whom another one belongs.
+fn give(directory: &Path, like: &Path) {
+    let owner = fs::metadata(like).unwrap();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(path) = todo.pop() {
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        if path.is_dir() && !path.is_symlink() {
+            todo.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `meridian up --postgres`: servers that die, tables made under it, the first steps of the README, and
+//! a machine without PostgreSQL.
+
+mod support;
+
+use std::process::Command;
+use support::local::{Local, PATIENCE, REGIONS};
+use support::{eventually, meridian, text};
+
+/// Kills a region's server; backends that are left end by themselves.
+fn kill_server(system: &Local, region: usize) {
+    let pid = system.server_process(region).expect("the server runs");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_server_that_dies_is_started_again_and_tables_made_under_way_replicate() {
+    let system = Local::start(35_000, &[]);
+
+    // No step is needed beside CREATE TABLE, whatever is written before it is noticed.
+    for (region, name) in REGIONS.iter().enumerate() {
+        system.sql(
+            region,
+            &format!(
+                "CREATE TABLE made (id int PRIMARY KEY, by text);
+                 INSERT INTO made VALUES ({region}, '{name}')"
+            ),
+        );
+    }
+    let made = "SELECT string_agg(by, ' ' ORDER BY id) FROM public.made";
+    system.all_say(made, &REGIONS.join(" "));
+
+    kill_server(&system, 1);
+    system.sql(0, "INSERT INTO made VALUES (3, 'meanwhile')");
+    let died = eventually("it is seen that the server died", PATIENCE, || {
+        system.events("server-died").into_iter().next()
+    });
+    assert_eq!(died["region"], REGIONS[1], "{died}");
+    assert!(died["restart_seconds"].as_f64().unwrap() <= 5.0, "{died}");
+    eventually("it is started again", PATIENCE, || {
+        (!system.events("server-started").is_empty()).then_some(())
+    });
+    system.sql(1, "INSERT INTO made VALUES (4, 'again')");
+    system.all_say(made, &format!("{} meanwhile again", REGIONS.join(" ")));
+    assert!(system.events("died").is_empty(), "no region died with it");
+
+    the_first_steps_are_as_the_readme_says(&system);
+}
+
+/// The commands of the README's block on PostgreSQL, as they stand there but for ports and paths.
+fn the_first_steps_are_as_the_readme_says(system: &Local) {
+    let directory = system.directory.path();
+    std::os::unix::fs::symlink("data", directory.join(".meridian")).unwrap();
+    let readme = include_str!("../../../README.md");
+    let (_, after) = readme
+        .split_once("`cargo run --release -- up --postgres`")
+        .unwrap();
+    let block = after.split("```").nth(1).unwrap().trim();
+    let steps: Vec<&str> = block.lines().collect();
+    let (last, first) = steps.split_last().unwrap();
+    assert!(
+        block.contains("psql") && block.contains("schema apply"),
+        "{block}"
+    );
+    let run = |line: &str| {
+        let line = line.replace("target/release/meridian", env!("CARGO_BIN_EXE_meridian"));
+        let line = (0..3).fold(line, |line, region| {
+            let port = 7006 + 10 * region;
+            let own = system.port(region).to_string();
+            line.replace(&format!("-p {port}"), &format!("-p {own}"))
+        });
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).current_dir(directory);
+        command.env("PGCONNECT_TIMEOUT", "10").output().unwrap()
+    };
+    for line in first {
+        let output = run(line);
+        assert!(output.status.success(), "{line}: {}", text(&output));
+    }
+    eventually("the last command shows the row", PATIENCE, || {
+        text(&run(last)).contains("42 | tea").then_some(())
+    });
+}
+
+#[test]
+fn without_restart_a_server_that_dies_stays_down() {
+    let system = Local::start(36_000, &["--no-restart"]);
+    kill_server(&system, 0);
+    let died = eventually("it is seen that the server died", PATIENCE, || {
+        system.events("server-died").into_iter().next()
+    });
+    assert!(died["restart_seconds"].is_null(), "{died}");
+    assert!(
+        died["log"].as_str().unwrap().ends_with("server.log"),
+        "{died}"
+    );
+    eventually("its region says so", PATIENCE, || {
+        (system.standing(0)["state"] == "connecting").then_some(())
+    });
+    assert!(system.events("server-started").is_empty());
+}
+
+#[test]
+fn a_machine_without_postgresql_is_told_what_to_install() {
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = directory.path().join("bin");
+    std::fs::create_dir(&nothing).unwrap();
+    // Where Debian keeps them can't be hidden: the variable names a place without any.
+    let output = meridian(directory.path())
+        .args(["up", "--postgres", "--base-port", "37000"])
+        .env("MERIDIAN_POSTGRES_BIN", &nothing)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("no PostgreSQL server found"), "{said}");
+    assert!(
+        said.contains("hint: install PostgreSQL 14 or later"),
+        "{said}"
+    );
+    assert!(said.contains("apt-get install postgresql"), "{said}");
+}

@@ -1,0 +1,326 @@
+//! A dataset and a server meet: for the first time, or after capture lost its thread.
+//!
+//! A new slot comes with a snapshot of the database as of where its stream begins. The rows in it are
+//! compared with the dataset's tables, and each that differs is [judged](super::judge): what is older is
+//! written again, what was written here unseen becomes a transaction of this region. Where nothing
+//! tells, nothing is written on either side until somebody has chosen one
+//! (`meridian postgres attach --take`); the slot is given up then, so that no WAL waits for it.
+//!
+//! It can be repeated: what was taken over is the same on both sides the next time.
+
+use super::PostgresConfig;
+use super::attach::{View, see, view};
+use super::compare::{Chunk, Comparison, unreadable};
+use super::control::Side;
+use super::evidence::{Evidence, Surroundings};
+use super::history::Break;
+use super::judge::{Kind, Verdict};
+use super::mark::{self, Mark};
+use super::schema::Schema;
+use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
+use super::taken::Taken;
+use super::taking::Taking;
+use super::trouble::Trouble;
+use crate::dataset::{DatasetHandle, TablesSnapshot};
+use meridian_engine_postgres::capture::create_slot;
+use meridian_engine_postgres::server::connect;
+use meridian_engine_postgres::{Lsn, ServerIdentity};
+use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// Of the rows that differ, so many keys are named per table.
+const KEYS_MAX: usize = 5;
+
+/// Who meets.
+pub(super) struct Meeting<'a> {
+    pub(super) config: &'a PostgresConfig,
+    pub(super) dataset: &'a DatasetHandle,
+    pub(super) schema: &'a Schema,
+    pub(super) status: &'a SharedStatus,
+    pub(super) taken: &'a Taken,
+    /// Why they meet again; `None` for the first time.
+    pub(super) broken: Option<Break>,
+}
+
+/// What it came to.
+pub(super) struct Met {
+    /// From where on to capture.
+    pub(super) at: CapturedAt,
+    /// What the server had been given by then.
+    pub(super) seen: Vector,
+    /// Up to here in the log all rows were compared.
+    pub(super) position: Position,
+    /// The rows to be written.
+    pub(super) dirty: Vec<RowName>,
+    /// The server's mark, where it is worth something here.
+    pub(super) mark: Option<Mark>,
+}
+
+/// What is done about a row that differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Write,
+    Take,
+}
+
+/// What was found in all.
+#[derive(Debug, Default)]
+struct Tally {
+    rows: u64,
+    local: u64,
+    unknown: BTreeMap<String, Differing>,
+    lacking: BTreeMap<String, Differing>,
+}
+
+/// A row that differs, and what it comes to.
+struct Judged {
+    row: RowName,
+    document: Option<String>,
+    verdict: Verdict,
+}
+
+impl Meeting<'_> {
+    /// Compares, takes over and says what is to be written.
+    pub(super) async fn hold(&self) -> Result<Met, Trouble> {
+        self.status.change(|status| {
+            status.state = PostgresState::Attaching;
+            status.rows_compared = 0;
+        });
+        let directory = &self.config.directory;
+        if let Some(broken) = &self.broken {
+            // A slot that stands after a crash in between must not pass for the one that was lost.
+            broken.remember(directory)?;
+        }
+        let client = connect(&self.config.server, "attach").await?;
+        let slot = create_slot(&self.config.server, &self.config.slot).await?;
+        see(&client, Some(&slot.snapshot)).await?;
+        let view = view(self.dataset).await?;
+        let surroundings = Surroundings {
+            config: self.config,
+            dataset: self.dataset,
+            schema: self.schema,
+            broken: self.broken.as_ref(),
+            system: slot.identity.system,
+        };
+        let evidence = surroundings.read(&client, &view).await?;
+        let tally = self.tally(&client, &view, &evidence).await?;
+        let side = match self.side(&tally, &evidence) {
+            Ok(side) => side,
+            Err(trouble) => {
+                client.batch_execute("ROLLBACK").await?;
+                drop_slot(&client, &self.config.slot).await?;
+                return Err(trouble);
+            }
+        };
+        let place = (slot.identity, slot.begins);
+        let met = self
+            .settle(&client, place, (&view, &evidence), &tally, side)
+            .await?;
+        client.batch_execute("COMMIT").await?;
+        Break::forget(directory)?;
+        Ok(met)
+    }
+
+    /// The first time through: counts what nothing tells about.
+    async fn tally(
+        &self,
+        client: &Client,
+        view: &View,
+        evidence: &Evidence,
+    ) -> Result<Tally, Trouble> {
+        let mut tally = Tally::default();
+        for table in self.schema.parents_first() {
+            let kind = self.kind(&table.name.to_string(), evidence);
+            let mut comparison = Comparison::new(client, table, &view.tables);
+            while let Some(chunk) = comparison.next().await? {
+                tally.rows += chunk.rows;
+                self.status
+                    .change(|status| status.rows_compared = tally.rows);
+                for judged in judge(chunk, kind, evidence, view, comparison.has_rows())? {
+                    let all = match judged.verdict {
+                        Verdict::Older => continue,
+                        Verdict::Local => {
+                            tally.local += 1;
+                            continue;
+                        }
+                        Verdict::Unknown => &mut tally.unknown,
+                        Verdict::Lacking => &mut tally.lacking,
+                    };
+                    count(all, judged.row);
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    fn kind(&self, table: &str, evidence: &Evidence) -> Kind {
+        Kind {
+            merges: self.schema.merges(table),
+            is_rewritten: evidence.rewritten.contains(table),
+            is_new: !self.taken.is_empty() && !self.taken.has(table),
+        }
+    }
+
+    /// Which side is right where nothing tells; `None` where there is no such row.
+    fn side(&self, tally: &Tally, evidence: &Evidence) -> Result<Option<Side>, Trouble> {
+        let mut open = tally.unknown.clone();
+        if evidence.may_have_been_written || tally.local > 0 {
+            for (table, lacking) in &tally.lacking {
+                let both = open.entry(table.clone()).or_default();
+                both.add(table, lacking);
+            }
+        }
+        if open.is_empty() {
+            self.status.change(|status| status.differing.clear());
+            return Ok(None);
+        }
+        if let Some(side) = self.status.control().side() {
+            return Ok(Some(side));
+        }
+        let open: Vec<Differing> = open.into_values().collect();
+        let rows: u64 = open.iter().map(|table| table.rows).sum();
+        let first = open.first().map(Differing::first).unwrap_or_default();
+        let cause = match &self.broken {
+            Some(broken) => format!("{}, and ", broken.reason),
+            None => String::new(),
+        };
+        self.status.change(|status| status.differing = open);
+        let reason = format!(
+            "{cause}{rows} rows differ between this server and the other regions of which nothing \
+             tells which side is right; the first is {first}"
+        );
+        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
+                    server's rows go to all regions, with --take regions theirs are written here";
+        Err(Trouble::asking(reason, hint))
+    }
+
+    /// The second time through: takes over and collects what is to be written.
+    async fn settle(
+        &self,
+        client: &Client,
+        place: (ServerIdentity, Lsn),
+        (view, evidence): (&View, &Evidence),
+        tally: &Tally,
+        side: Option<Side>,
+    ) -> Result<Met, Trouble> {
+        let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
+        let mut taking = Taking::new(self.dataset, place, seen);
+        let (mut dirty, mut taken) = (Vec::new(), 0);
+        for table in self.schema.parents_first() {
+            let kind = self.kind(&table.name.to_string(), evidence);
+            let mut comparison = Comparison::new(client, table, &view.tables);
+            while let Some(chunk) = comparison.next().await? {
+                for judged in judge(chunk, kind, evidence, view, comparison.has_rows())? {
+                    match action(judged.verdict, side) {
+                        Action::Write => dirty.push(judged.row),
+                        Action::Take => {
+                            taken += 1;
+                            taking.take(judged.row, judged.document).await?;
+                        }
+                    }
+                }
+            }
+        }
+        if !evidence.is_same_log {
+            // What it says is of another log.
+            let writer = connect(&self.config.server, "attach").await?;
+            mark::forget(&writer, &self.config.dataset).await?;
+        }
+        let (at, seen) = taking.finish().await?;
+        let report = MetReport {
+            reason: self.broken.as_ref().map(|broken| broken.reason.clone()),
+            rows_compared: tally.rows,
+            rows_taken: taken,
+            rows_to_write: dirty.len() as u64,
+            take: side,
+        };
+        let dataset = self.dataset.name();
+        tracing::info!(dataset, ?report, "server and tables were compared");
+        self.status.control().decided();
+        self.status.change(|status| {
+            status.differing.clear();
+            status.met = Some(report);
+        });
+        Ok(Met {
+            at,
+            seen,
+            position: view.position,
+            dirty,
+            mark: evidence.mark.filter(|_| evidence.is_same_log),
+        })
+    }
+}
+
+fn action(verdict: Verdict, side: Option<Side>) -> Action {
+    match (verdict, side) {
+        (Verdict::Older, _) => Action::Write,
+        (Verdict::Local, _) => Action::Take,
+        // Only where somebody wrote meanwhile was a side asked for.
+        (Verdict::Unknown | Verdict::Lacking, Some(Side::Server)) => Action::Take,
+        (Verdict::Unknown | Verdict::Lacking, Some(Side::Regions) | None) => Action::Write,
+    }
+}
+
+fn judge(
+    chunk: Chunk,
+    kind: Kind,
+    evidence: &Evidence,
+    view: &View,
+    has_rows: bool,
+) -> Result<Vec<Judged>, Trouble> {
+    let mut judged = Vec::new();
+    for row in chunk.only_there.into_iter().chain(chunk.different) {
+        let last = last_write(&view.tables, &row.name)?;
+        let writer = (row.writer, row.digest);
+        judged.push(Judged {
+            verdict: evidence.basis.of_row(kind, &row.name, writer, last),
+            row: row.name,
+            document: Some(row.document),
+        });
+    }
+    for row in chunk.only_here {
+        let last = last_write(&view.tables, &row)?;
+        let verdict = match evidence.basis.of_lack(kind, last) {
+            _ if evidence.parked.contains(&row) => Verdict::Older,
+            // A table that is empty as a whole may have been emptied to be filled again.
+            Verdict::Local if !has_rows => Verdict::Unknown,
+            verdict => verdict,
+        };
+        judged.push(Judged {
+            row,
+            document: None,
+            verdict,
+        });
+    }
+    Ok(judged)
+}
+
+fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>, Trouble> {
+    let copies = tables.look(std::slice::from_ref(row)).map_err(unreadable)?;
+    Ok(copies.first().and_then(|copy| copy.holds.latest()))
+}
+
+fn count(all: &mut BTreeMap<String, Differing>, row: RowName) {
+    let table = all.entry(row.table.clone()).or_default();
+    table.table = row.table;
+    table.rows += 1;
+    if table.keys.len() < KEYS_MAX {
+        table.keys.push(row.key);
+    }
+}
+
+/// What no region has any more, nobody could wait for.
+fn within(given: Vector, view: &View) -> Vector {
+    let readings = given.iter();
+    let readings = readings.map(|(origin, hlc)| (origin, hlc.min(view.applied.get(origin))));
+    readings.collect()
+}
+
+/// Drops the slot, unless somebody reads it.
+pub(super) async fn drop_slot(client: &Client, slot: &str) -> Result<(), Trouble> {
+    let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
+                FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active";
+    client.execute(drop, &[&slot]).await?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Regions whose rows are in PostgreSQL: a model of a server beside each, applications that write to
+//! it, and between server and replica what production runs there: capture's folding, the replica's
+//! captured transactions and the projection's machine, joined as `crates/node/src/postgres` joins
+//! them.
+//!
+//! What must hold beside what holds for every dataset: nothing is overwritten before capture has seen
+//! it; each transaction of an application is captured once, and nothing that the projection wrote
+//! is; what the slot was told to forget is in the log; in the end every server shows exactly what the
+//! tables show.
+
+mod agent;
+mod application;
+mod server;
+
+use crate::calm::{calm, converge, obey_the_law};
+use crate::chaos::{SAFETY, strike};
+use crate::world::{Event, World};
+use agent::Agent;
+use meridian_check::Violation;
+use server::Server;
+use std::time::Duration;
+
+const AT_REST_WITHIN: Duration = Duration::from_secs(60);
+
+/// A server and what joins it to its region's replica.
+#[derive(Default)]
+pub(crate) struct Beside {
+    server: Server,
+    /// `None` while there is no connection.
+    agent: Option<Agent>,
+}
+
+impl Beside {
+    /// The region's process has ended, and its connections with it.
+    pub(crate) fn process_ended(&mut self) {
+        self.disconnect();
+    }
+
+    fn disconnect(&mut self) {
+        self.agent = None;
+        self.server.forget_holds();
+    }
+
+    fn is_at_rest(&self, world: &World, index: usize) -> Result<(), String> {
+        let name = &world.nodes[index].name;
+        let Some(agent) = &self.agent else {
+            return Err(format!("{name} has no connection to its server"));
+        };
+        let Some(replica) = &world.nodes[index].replica else {
+            return Err(format!("{name} is down"));
+        };
+        agent
+            .is_at_rest(&self.server, replica)
+            .map_err(|what| format!("{name}: {what}"))
+    }
+}
+
+/// Every fault of chaos, and those of servers, while applications write to all of them.
+pub(crate) fn postgres(world: &mut World) -> Result<(), Violation> {
+    world.clients_act = false;
+    for index in 0..world.nodes.len() {
+        world.nodes[index].captures = true;
+        world.postgres.push(Beside::default());
+        world.plan(Duration::from_millis(3), Event::Application(index));
+        world.plan(Duration::from_millis(4), Event::Agent(index));
+        if world.random.bool() {
+            world.nodes[index].clock_offset = world.random.i64(-5_000_000..5_000_000);
+        }
+    }
+    world.applications_act = true;
+    world.plan(Duration::from_millis(1_500), Event::Fault);
+    world.run_until(SAFETY, |world| {
+        let pause = Duration::from_millis(world.random.u64(50..900));
+        world.plan(pause, Event::Fault);
+        if world.random.u32(0..3) == 0 {
+            strike_server(world);
+        } else {
+            strike(world);
+        }
+    })?;
+    world.applications_act = false;
+    for beside in &mut world.postgres {
+        beside.server.end_all();
+    }
+    calm(world);
+    come_to_rest(world)?;
+    converge(world)?;
+    come_to_rest(world)?;
+    obey_the_law(world)?;
+    check(world)
+}
+
+fn strike_server(world: &mut World) {
+    let index = world.random.usize(0..world.postgres.len());
+    let is_crash = world.random.bool();
+    let random = &mut world.random;
+    let beside = &mut world.postgres[index];
+    if is_crash {
+        beside.server.crash();
+        beside.agent = None;
+    } else {
+        beside.server.rewrite(random);
+    }
+}
+
+fn come_to_rest(world: &mut World) -> Result<(), Violation> {
+    let deadline = world.time + AT_REST_WITHIN;
+    loop {
+        world.run_until(world.time + Duration::from_millis(500), |_| {})?;
+        let nodes = world.postgres.iter().enumerate();
+        let restless = nodes
+            .map(|(index, beside)| beside.is_at_rest(world, index))
+            .find_map(Result::err);
+        match restless {
+            None => return Ok(()),
+            Some(reason) if world.time >= deadline => return Err(Violation::NotConverged(reason)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Every server shows what its tables show, and each of its transactions was captured once.
+fn check(world: &World) -> Result<(), Violation> {
+    for (node, beside) in world.nodes.iter().zip(&world.postgres) {
+        let broken = |what: String| Violation::Broken {
+            region: node.name.to_string(),
+            what,
+        };
+        let tables = node.rows();
+        let shown = beside.server.shown();
+        for key in tables.keys().chain(shown.keys()) {
+            let found = shown.get(key);
+            let expected = tables.get(key);
+            let expected = expected.map(|row| beside.server.as_row(key, &row.document));
+            if found != expected.as_ref() {
+                return Err(broken(format!(
+                    "the server shows {found:?} as row {key:?}, the tables {expected:?}"
+                )));
+            }
+        }
+        let (written, captured) = (beside.server.local(), world.ledger.changing(node.life));
+        if written != captured {
+            return Err(broken(format!(
+                "applications committed {written} transactions and {captured} were captured"
+            )));
+        }
+    }
+    Ok(())
+}

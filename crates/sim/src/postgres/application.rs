@@ -1,0 +1,81 @@
+//! Applications: transactions of a few rows that begin, hold locks for a while, and end in any order.
+
+use super::server::{ACCOUNTS, NOTES, Server, Write, name};
+use crate::world::{Event, World};
+use std::time::Duration;
+
+const IDS: u32 = 12;
+const OPEN_MAX: usize = 4;
+
+impl World {
+    pub(crate) fn application(&mut self, index: usize) {
+        let pause = Duration::from_micros(self.random.u64(1_000..40_000));
+        self.plan(pause, Event::Application(index));
+        if !self.applications_act {
+            return;
+        }
+        let random = &mut self.random;
+        let server = &mut self.postgres[index].server;
+        let open = server.open_count();
+        if open > 0 && (open == OPEN_MAX || random.bool()) {
+            let (which, commits) = (random.usize(0..open), random.u32(0..8) > 0);
+            server.end(which, commits);
+            return;
+        }
+        let writes = transaction(server, random);
+        if !writes.is_empty() {
+            server.begin(writes);
+        }
+    }
+}
+
+/// What one transaction does, of the rows that nobody else has locked.
+fn transaction(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
+    let mut writes: Vec<Write> = Vec::new();
+    for _ in 0..random.usize(1..4) {
+        let more = statement(server, random);
+        let is_free = |write: &Write| {
+            !server.is_locked(&write.row) && writes.iter().all(|other| other.row != write.row)
+        };
+        if more.iter().all(is_free) {
+            writes.extend(more);
+        }
+    }
+    writes
+}
+
+/// One statement, going by what the server shows.
+fn statement(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
+    let in_savepoint = random.u32(0..4) == 0;
+    let write = |table: &str, id: u32, value: Option<String>| Write {
+        row: name(table, id),
+        after: value.map(|value| vec![Some(id.to_string()), Some(value)]),
+        in_savepoint,
+    };
+    let id = random.u32(0..IDS);
+    match random.u32(0..10) {
+        0..4 => vec![write(NOTES, id, Some(random.u32(..).to_string()))],
+        4 => vec![write(NOTES, id, None)],
+        5 => {
+            // The key of a row changes, where the new one is free.
+            let to = random.u32(0..IDS);
+            let note = server.values(&name(NOTES, id));
+            match note.and_then(|values| values[1].clone()) {
+                Some(note) if to != id && server.values(&name(NOTES, to)).is_none() => {
+                    vec![write(NOTES, id, None), write(NOTES, to, Some(note))]
+                }
+                _ => Vec::new(),
+            }
+        }
+        6..9 => {
+            let account = server.values(&name(ACCOUNTS, id));
+            let balance = account.and_then(|values| values[1].as_ref()?.parse::<i64>().ok());
+            let balance = match balance {
+                Some(balance) => balance + random.i64(-20..20),
+                None => 0,
+            };
+            vec![write(ACCOUNTS, id, Some(balance.to_string()))]
+        }
+        _ => vec![write(ACCOUNTS, id, None)],
+    }
+}
