@@ -225,7 +225,7 @@ impl Drop for System {
             let _ = up.wait();
         }
         for cluster in &mut self.clusters {
-            let _ = cluster.stop(Stop::Immediate);
+            cluster.stop(Stop::Immediate);
         }
     }
 }
@@ -242,6 +242,10 @@ fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     }
 }
 
+#[expect(
+    clippy::print_stderr,
+    reason = "the figures are what the long run is for"
+)]
 fn large(rows: u64, peak_mib_max: u64) {
     let system = System::start("");
     let insert = format!(

@@ -92,9 +92,68 @@ fn is_space(c: char) -> bool {
 
 /// Whether the text is JSON that can be kept.
 pub(crate) fn check(text: &str) -> Result<(), Problem> {
+    if has_reserved_name(text) {
+        return Err(reserved());
+    }
     serde_json::from_str::<Checked>(text)
         .map(drop)
         .map_err(|error| problem(&error))
+}
+
+/// How serde_json tells itself, by the name of an object's member, that the object stands for a
+/// number or for text as it is. An object of a client's with such a name would be taken for one.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Whether a member's name begins with [`RESERVED`]. The parser can't be asked: it says nothing else
+/// of a true number. So the text's strings are looked at; of text that isn't JSON, whatever comes out
+/// is refused by the parser anyway.
+fn has_reserved_name(text: &str) -> bool {
+    if !text.contains(RESERVED) && !text.contains("\\u") {
+        return false;
+    }
+    let mut rest = text;
+    while let Some(begin) = rest.find('"') {
+        rest = &rest[begin..];
+        let end = end_of_string(rest);
+        let (string, behind) = rest.split_at(end);
+        rest = behind;
+        let is_name = rest.trim_start_matches(is_space).starts_with(':');
+        if is_name
+            && serde_json::from_str::<String>(string).is_ok_and(|name| name.starts_with(RESERVED))
+        {
+            return true;
+        }
+    }
+    false
+}
+
+fn reserved() -> Problem {
+    let detail = format!("a member's name begins with {RESERVED:?}");
+    let hint =
+        "such names are how numbers of any length are read here; give the member another one";
+    Problem::new(Kind::BadBody, detail).hint(hint)
+}
+
+/// Whether a field that a request names can be one of a document that is kept.
+pub(super) fn check_field(field: &str) -> Result<(), Problem> {
+    match field.starts_with(RESERVED) {
+        true => Err(reserved()),
+        false => Ok(()),
+    }
+}
+
+/// Where the string ends with which the text begins, quotes included.
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, octet) in text.bytes().enumerate().skip(1) {
+        match octet {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// What is wrong with a body.
@@ -136,6 +195,28 @@ mod tests {
             "-0",
         ] {
             assert_eq!(document(format!(" \r\n\t{same}\n ")).unwrap(), same);
+        }
+    }
+
+    #[test]
+    fn an_object_that_would_be_taken_for_a_number_is_refused() {
+        for bad in [
+            r#"{"$serde_json::private::Number":{}}"#,
+            r#"[{"a":{"$serde_json::private::Number" : "1"}}]"#,
+            r#"{"\u0024serde_json::private::RawValue":"[1]"}"#,
+            r#"{"q\"":1,"$serde_json\u003a:private::Number":"1"}"#,
+        ] {
+            assert_eq!(kind(bad), Kind::BadBody, "{bad}");
+        }
+        assert!(check_field("$serde_json::private::Number").is_err());
+        assert!(check_field("$serde").is_ok());
+        for good in [
+            r#"{"a":"$serde_json::private::Number"}"#,
+            r#"{"serde_json::private::Number":1,"\u00e9":1.5}"#,
+            r#"["\"$serde_json::private::Number\":"]"#,
+        ] {
+            let kept = document(good.to_owned()).unwrap();
+            serde_json::from_str::<serde_json::Value>(&kept).unwrap();
         }
     }
 

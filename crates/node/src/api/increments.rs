@@ -55,6 +55,7 @@ pub(crate) async fn increment(
     let mut write = Write::read(&state, &mut incoming, target.increment_bytes_max()).await?;
     let text = documents::text(std::mem::take(&mut write.body))?;
     let Increment { field, by } = documents::object(&text)?;
+    documents::check_field(&field)?;
     let action = Action::Increment { field, by };
     let transaction = rows::of_row(incoming.headers(), table, key, action, &mut write)?;
     writes::execute(target.dataset, &write.session, transaction, |outcome| {

@@ -63,6 +63,7 @@ impl<'de> Visitor<'de> for TextsVisitor {
 
 /// The action, where it says one thing of each member.
 pub(crate) fn action(field: String, add: Texts, remove: Texts) -> Result<Action, Problem> {
+    documents::check_field(&field)?;
     let (add, remove) = (add.0, remove.0);
     if add.is_empty() && remove.is_empty() {
         return Err(Problem::new(

@@ -207,7 +207,10 @@ fn operation(text: &RawValue) -> Result<RowOperation, Problem> {
             }
         }
         (Op::Delete, None, None, None) => Action::Delete,
-        (Op::Increment, None, Some(field), Some(by)) => Action::Increment { field, by },
+        (Op::Increment, None, Some(field), Some(by)) => {
+            documents::check_field(&field)?;
+            Action::Increment { field, by }
+        }
         (op, ..) => return Err(wrong_members(op)),
     };
     Ok(RowOperation { table, key, action })
