@@ -257,39 +257,6 @@ fn literal(expression: &str) -> Option<String> {
     (is_one && type_name.chars().all(is_name)).then_some(value)
 }
 
-#[cfg(test)]
-mod literals {
-    use super::literal;
-
-    #[test]
-    fn a_constant_is_told_from_what_is_computed() {
-        for (expression, value) in [
-            ("7", "7"),
-            ("1.50", "1.50"),
-            ("true", "t"),
-            ("'-1'::integer", "-1"),
-            ("'it''s'::text", "it's"),
-            ("'a'::character varying(10)", "a"),
-            ("'{}'::text[]", "{}"),
-            ("'sad'::public.mood", "sad"),
-        ] {
-            assert_eq!(literal(expression).as_deref(), Some(value), "{expression}");
-        }
-        for computed in [
-            "now()",
-            "nextval('public.s'::regclass)",
-            "('now'::text)::date",
-            "'now'::date",
-            "('a'::text || 'b'::text)",
-            "'a'::text || 'b'::text",
-            "7 + 1",
-            "CURRENT_DATE",
-        ] {
-            assert_eq!(literal(computed), None, "{computed}");
-        }
-    }
-}
-
 /// A type without its domains.
 struct BaseType {
     oid: u32,
@@ -462,4 +429,37 @@ async fn sequence(client: &Client, row: &Row) -> Result<Sequence, ServerError> {
         start: row.get(8),
         minimum: row.get(9),
     })
+}
+
+#[cfg(test)]
+mod literals {
+    use super::literal;
+
+    #[test]
+    fn a_constant_is_told_from_what_is_computed() {
+        for (expression, value) in [
+            ("7", "7"),
+            ("1.50", "1.50"),
+            ("true", "t"),
+            ("'-1'::integer", "-1"),
+            ("'it''s'::text", "it's"),
+            ("'a'::character varying(10)", "a"),
+            ("'{}'::text[]", "{}"),
+            ("'sad'::public.mood", "sad"),
+        ] {
+            assert_eq!(literal(expression).as_deref(), Some(value), "{expression}");
+        }
+        for computed in [
+            "now()",
+            "nextval('public.s'::regclass)",
+            "('now'::text)::date",
+            "'now'::date",
+            "('a'::text || 'b'::text)",
+            "'a'::text || 'b'::text",
+            "7 + 1",
+            "CURRENT_DATE",
+        ] {
+            assert_eq!(literal(computed), None, "{computed}");
+        }
+    }
 }
