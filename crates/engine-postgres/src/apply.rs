@@ -102,6 +102,16 @@ enum Tried {
     NeedsPlan,
 }
 
+/// The rows that a server says are kept out of it, read without writing to it. Its schema `meridian`
+/// has to be there.
+///
+/// # Errors
+/// [`ApplyError`] from the server.
+pub async fn parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
+    let armor = Armor::of(client).await?;
+    position::read_parked(client, dataset, armor).await
+}
+
 impl Applier {
     /// An applier for these tables of the dataset; sets the session up.
     ///

@@ -29,7 +29,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 /// Servers, and the regions beside them.
 pub struct System {
     pub clusters: Vec<Cluster>,
-    servers: Vec<ServerConfig>,
+    pub servers: Vec<ServerConfig>,
     directory: TempDir,
     up: Option<Child>,
     base: u16,

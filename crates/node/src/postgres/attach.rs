@@ -10,23 +10,25 @@ use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::catalog::Table;
 use meridian_engine_postgres::projection::Projection;
-use meridian_model::{CapturedAt, Position, Vector};
+use meridian_model::{CapturedAt, Position, RowName, Vector};
 use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// Takes over the rows of tables that replicate only since now. What is written to them meanwhile is
-/// in the stream as well, and comes after.
+/// in the stream as well, and comes after. Gives back the rows that only the tables have: what touched
+/// them may lie before where the log is followed.
 pub(super) async fn take_over_new(
     dataset: &DatasetHandle,
     client: &Client,
     schema: &Schema,
     taken: &Taken,
     (at, seen): (CapturedAt, &Vector),
-) -> Result<(), Trouble> {
+) -> Result<Vec<RowName>, Trouble> {
     let is_new = |table: &&Arc<Table>| !taken.has(&table.name.to_string());
     let new: Vec<_> = schema.parents_first().filter(is_new).collect();
+    let mut lacking = Vec::new();
     if new.is_empty() {
-        return Ok(());
+        return Ok(lacking);
     }
     see(client, None).await?;
     let View { tables, .. } = view(dataset).await?;
@@ -34,6 +36,7 @@ pub(super) async fn take_over_new(
     for table in new {
         let mut comparison = Comparison::new(client, table, &tables);
         while let Some(chunk) = comparison.next().await? {
+            lacking.extend(chunk.only_here);
             for row in chunk.only_there {
                 taking.take(row.name, Some(row.document)).await?;
             }
@@ -41,7 +44,7 @@ pub(super) async fn take_over_new(
     }
     taking.rest().await?;
     client.batch_execute("COMMIT").await?;
-    Ok(())
+    Ok(lacking)
 }
 
 /// Marks every row in which server and tables differ, and follows from there.

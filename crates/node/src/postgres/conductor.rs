@@ -22,6 +22,7 @@ use super::large::Large;
 use super::many::Landed;
 use super::mark::{self, Marks};
 use super::parking::{Parking, conflict};
+use super::refill::Refill;
 use super::schema::Schema;
 use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
@@ -75,6 +76,7 @@ pub(super) struct Conductor<'a> {
     pub(super) projection: Projection,
     pub(super) reading: Reading,
     pub(super) marks: Marks,
+    pub(super) refill: Refill,
     pub(super) times: Times,
     /// A transaction that is told part by part, if one is.
     pub(super) large: Option<Large>,
@@ -463,6 +465,10 @@ impl Conductor<'_> {
 
     /// Marks in the server how far it is captured.
     async fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
+        if self.refill.is_due() {
+            // What is written now is not what the log says from any place on.
+            return self.refilled();
+        }
         let who = (self.reading.system(), self.dataset.origin());
         self.marks.observe(found, settled, who);
         if self.reading.is_noted() {
@@ -471,6 +477,17 @@ impl Conductor<'_> {
             self.marks.write(client, name, reached).await?;
         }
         Ok(())
+    }
+
+    /// Notes that the server has all that was to be given, once it has been captured.
+    fn refilled(&mut self) -> Result<(), Trouble> {
+        let is_over = !self.has_dirty()
+            && !self.projection.is_writing()
+            && self.projection.uncaptured_batches() == 0;
+        match is_over {
+            true => self.refill.end(),
+            false => Ok(()),
+        }
     }
 
     fn describe(&mut self, wal: WalStanding) {

@@ -208,15 +208,8 @@ impl Surroundings<'_> {
         if !client.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
             return Ok(BTreeSet::new());
         }
-        let query = "SELECT \"table\", key FROM meridian.parked WHERE dataset = $1";
-        let mut parked = BTreeSet::new();
-        for row in client.query(query, &[&self.config.dataset]).await? {
-            parked.insert(RowName {
-                table: row.try_get(0)?,
-                key: row.try_get(1)?,
-            });
-        }
-        Ok(parked)
+        let parked = meridian_engine_postgres::apply::parked(client, &self.config.dataset).await?;
+        Ok(parked.into_iter().map(|parked| parked.row).collect())
     }
 }
 

@@ -119,6 +119,12 @@ impl Break {
         written.map_err(|error| unwritable(&error))
     }
 
+    /// Whether there is one for which rows were not compared to the end yet.
+    pub(super) fn is_remembered(directory: &Path) -> Result<bool, Trouble> {
+        let there = directory.join(FILE).try_exists();
+        there.map_err(|error| unwritable(&error))
+    }
+
     /// Rows have been compared to the end.
     pub(super) fn forget(directory: &Path) -> Result<(), Trouble> {
         match fs::remove_file(directory.join(FILE)) {

@@ -16,6 +16,7 @@ use super::evidence::{Evidence, Surroundings};
 use super::history::Break;
 use super::judge::{Kind, Verdict};
 use super::mark::{self, Mark};
+use super::refill::Refill;
 use super::schema::Schema;
 use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
 use super::taken::Taken;
@@ -81,8 +82,8 @@ struct Judged {
 }
 
 impl Meeting<'_> {
-    /// Compares, takes over and says what is to be written.
-    pub(super) async fn hold(&self) -> Result<Met, Trouble> {
+    /// Compares, takes over and says what is to be written; `refill` keeps that this is due.
+    pub(super) async fn hold(&self, refill: &mut Refill) -> Result<Met, Trouble> {
         self.status.change(|status| {
             status.state = PostgresState::Attaching;
             status.rows_compared = 0;
@@ -118,6 +119,9 @@ impl Meeting<'_> {
             .settle(&client, place, (&view, &evidence), &tally, side)
             .await?;
         client.batch_execute("COMMIT").await?;
+        if !met.dirty.is_empty() {
+            refill.begin()?;
+        }
         Break::forget(directory)?;
         Ok(met)
     }

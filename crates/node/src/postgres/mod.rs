@@ -21,6 +21,7 @@ mod many;
 mod mark;
 mod meet;
 mod parking;
+mod refill;
 mod schema;
 mod session;
 mod status;
@@ -52,6 +53,7 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use parking::Parking;
+use refill::Refill;
 use schema::Schema;
 use session::Session;
 use std::collections::BTreeMap;
@@ -205,12 +207,17 @@ async fn start<'a>(
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
     let mut marks = Marks::read(&config.directory)?;
+    let mut refill = Refill::read(&config.directory)?;
     let captured = dataset.captured().await;
-    let captured = captured.filter(|(at, _)| !taking::is_unfinished(*at));
+    let is_unfinished = captured
+        .as_ref()
+        .is_some_and(|(at, _)| taking::is_unfinished(*at));
+    // A comparison that was not carried to its end resumes nothing; but what befell the server since
+    // is asked about all the same.
+    let is_known = !is_unfinished || Break::is_remembered(&config.directory)?;
     let standing = Standing::read(&client, config).await?;
     let broken = match &captured {
-        None => None,
-        Some((at, seen)) => {
+        Some((at, seen)) if is_known => {
             let known = Known {
                 at: *at,
                 seen,
@@ -220,12 +227,17 @@ async fn start<'a>(
             let slot = history::Slot::read(&client, &config.slot).await?;
             history::broken(place, slot, &standing, &known)
         }
+        _ => None,
     };
+    let captured = captured.filter(|_| !is_unfinished);
     let broken = Break::with_remembered(&config.directory, broken)?;
+    let mut lacking = Vec::new();
     let (at, seen, met) = match captured {
         Some((at, seen)) if broken.is_none() => {
-            attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
+            lacking = attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
             marks.adopt(standing.mark)?;
+            // There was nothing to choose.
+            status.control().decided();
             (at, seen, None)
         }
         _ => {
@@ -237,7 +249,7 @@ async fn start<'a>(
                 taken: &taken,
                 broken,
             };
-            let met = meeting.hold().await?;
+            let met = meeting.hold(&mut refill).await?;
             marks.adopt(met.mark)?;
             (met.at, met.seen, Some((met.position, met.dirty)))
         }
@@ -268,10 +280,20 @@ async fn start<'a>(
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
         }
-        (None, Some(Ok(follower))) => follower,
+        (None, Some(Ok(follower))) if !refill.is_due() => follower,
         // Nothing says where the server stands: every row is looked at.
-        _ => attach::look_at_all(dataset, &client, &schema, &mut projection).await?,
+        _ => {
+            let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
+            if projection.dirty_rows() > 0 {
+                refill.begin()?;
+            }
+            follower
+        }
     };
+    if !lacking.is_empty() {
+        refill.begin()?;
+        projection.touched(lacking);
+    }
     let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,
@@ -286,6 +308,7 @@ async fn start<'a>(
         projection,
         reading: Reading::resume(place.identity, at, seen),
         marks,
+        refill,
         times: Times::now(),
         large: None,
         rows_writing: 0,
