@@ -64,7 +64,7 @@ impl System {
         let make = |cluster: &Cluster| run(cluster.create_database_of("shop", "clerk")).unwrap();
         let servers: Vec<_> = clusters.iter().map(make).collect();
         let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let base = (33_000..34_000)
+        let base = (30_000..31_000)
             .step_by(40)
             .find(|base| (0..30).all(|port| is_free(base + port)));
         let mut system = Self {
