@@ -13,8 +13,12 @@ fn differing() -> System {
     let mut other = "INSERT INTO public.items VALUES (1, 'same'), (2, 'there')".to_owned();
     other += ", (4, 'only there')";
     system.up();
-    system.stands(0, "it runs", |postgres| postgres["state"] == "running");
-    // Region 1 meets its server once the rows are there: until then it is detached.
+    // Region 1 has met its server, empty, before it is detached: a server that was never met brings
+    // its rows along. It meets it again once other rows are there.
+    for region in 0..2 {
+        system.stands(region, "it runs", |postgres| postgres["state"] == "running");
+    }
+    system.all_have("1=same 2=here 3=only here");
     detach(&system, 1, true);
     system.sql(1, "TRUNCATE public.items");
     system.sql(1, &other);
