@@ -7,12 +7,12 @@ use meridian_engine_postgres::local::{Cluster, Stop};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
 use std::fs::File;
-use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
-use support::{eventually, meridian, text};
+use support::local::run;
+use support::{eventually, free_base, meridian, text};
 use tokio_postgres::Client;
 
 const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
@@ -24,13 +24,6 @@ const SCHEMA: &str = "
     CREATE TABLE public.notes (id int PRIMARY KEY, by text, flag boolean, at timestamptz, tags text[],
         body jsonb);
 ";
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(future)
-}
 
 /// Three servers, and the regions beside them.
 struct System {
@@ -46,15 +39,12 @@ impl System {
         let clusters: Vec<_> = REGIONS.map(|_| Cluster::temporary().unwrap()).into();
         let make = |cluster: &Cluster| run(cluster.create_database_of("shop", "clerk")).unwrap();
         let servers: Vec<_> = clusters.iter().map(make).collect();
-        let base = (31_000..32_000)
-            .step_by(40)
-            .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()));
         let mut system = Self {
             clusters,
             servers,
             directory: tempfile::tempdir().unwrap(),
             up: None,
-            base: base.expect("some ports are free"),
+            base: free_base(30_000),
         };
         for region in 0..3 {
             system.sql(region, SCHEMA);

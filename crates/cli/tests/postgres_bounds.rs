@@ -10,13 +10,13 @@ use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{eventually, meridian, text};
+use support::local::run;
+use support::{eventually, free_base, meridian, text};
 
 const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
 /// Generous: the machine may be busy with other tests.
@@ -25,13 +25,6 @@ const SCHEMA: &str = "
     CREATE TABLE public.items (id bigint PRIMARY KEY, name text NOT NULL, price bigint NOT NULL);
     CREATE TABLE public.small (id int PRIMARY KEY, body text);
 ";
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(future)
-}
 
 fn ask(server: &ServerConfig, sql: &str) -> String {
     run(async {
@@ -63,16 +56,12 @@ impl System {
         let clusters: Vec<_> = REGIONS.map(|_| Cluster::temporary().unwrap()).into();
         let make = |cluster: &Cluster| run(cluster.create_database_of("shop", "clerk")).unwrap();
         let servers: Vec<_> = clusters.iter().map(make).collect();
-        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let base = (30_000..31_000)
-            .step_by(40)
-            .find(|base| (0..30).all(|port| is_free(base + port)));
         let mut system = Self {
             clusters,
             servers,
             directory: tempfile::tempdir().unwrap(),
             up: None,
-            base: base.expect("some ports are free"),
+            base: free_base(28_000),
         };
         for server in &system.servers {
             sql(server, SCHEMA);

@@ -39,7 +39,7 @@ fn all_run(system: &Local) {
 
 #[test]
 fn a_table_altered_in_one_region_stops_what_cannot_go_on_until_regions_match() {
-    let system = Local::start(34_000, &[]);
+    let system = Local::start(26_000, &[]);
     system.file("tables.sql", TABLES);
     let made = system.output(&["schema", "apply", "tables.sql"]);
     assert!(made.status.success(), "{}", text(&made));

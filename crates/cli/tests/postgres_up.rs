@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 use support::local::{Local, PATIENCE, REGIONS};
-use support::{eventually, meridian, text};
+use support::{eventually, free_base, meridian, text};
 
 /// Kills a region's server; backends that are left end by themselves.
 fn kill_server(system: &Local, region: usize) {
@@ -15,7 +15,7 @@ fn kill_server(system: &Local, region: usize) {
 
 #[test]
 fn a_server_that_dies_is_started_again_and_tables_made_under_way_replicate() {
-    let system = Local::start(35_000, &[]);
+    let system = Local::start(20_000, &[]);
 
     // No step is needed beside CREATE TABLE, whatever is written before it is noticed.
     for (region, name) in REGIONS.iter().enumerate() {
@@ -84,7 +84,7 @@ fn the_first_steps_are_as_the_readme_says(system: &Local) {
 
 #[test]
 fn without_restart_a_server_that_dies_stays_down() {
-    let system = Local::start(36_000, &["--no-restart"]);
+    let system = Local::start(22_000, &["--no-restart"]);
     kill_server(&system, 0);
     let died = eventually("it is seen that the server died", PATIENCE, || {
         system.events("server-died").into_iter().next()
@@ -106,8 +106,9 @@ fn a_machine_without_postgresql_is_told_what_to_install() {
     let nothing = directory.path().join("bin");
     std::fs::create_dir(&nothing).unwrap();
     // Where Debian keeps them can't be hidden: the variable names a place without any.
+    let base = free_base(18_000).to_string();
     let output = meridian(directory.path())
-        .args(["up", "--postgres", "--base-port", "37000"])
+        .args(["up", "--postgres", "--base-port", &base])
         .env("MERIDIAN_POSTGRES_BIN", &nothing)
         .output()
         .unwrap();

@@ -8,20 +8,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use support::{eventually, meridian, text};
+use support::{eventually, free_base, meridian, text};
 
 /// Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
-
-/// A block of ports that was free a moment ago, below those that the system gives to clients. Each
-/// test begins elsewhere, as they run at once.
-fn free_base(from: u16) -> u16 {
-    let is_free =
-        |base: &u16| (0..40).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
-    let mut bases = (from..from + 3000).step_by(30);
-    bases.find(is_free).expect("some ports are free")
-}
 
 /// A running `meridian up`, killed with its regions if the test fails.
 struct Up {

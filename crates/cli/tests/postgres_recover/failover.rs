@@ -3,7 +3,6 @@
 use crate::support::{eventually, text};
 use crate::system::{ALL, PATIENCE, System, ask, server_on};
 use meridian_engine_postgres::local::{Cluster, Stop};
-use std::net::TcpListener;
 
 /// A standby of region 0's server that has all of now, and is stopped.
 fn standby(system: &System) -> tempfile::TempDir {
@@ -14,7 +13,11 @@ fn standby(system: &System) -> tempfile::TempDir {
         "host=127.0.0.1 port={} user=postgres",
         system.clusters[0].port()
     );
-    let mut cluster = server_on(home.path(), free_port(), &[("primary_conninfo", &primary)]);
+    let mut cluster = server_on(
+        home.path(),
+        crate::support::free_base(24_000),
+        &[("primary_conninfo", &primary)],
+    );
     let now = system.ask(0, ALL);
     let server = cluster.superuser("shop");
     eventually("the standby has all", PATIENCE, || {
@@ -22,11 +25,6 @@ fn standby(system: &System) -> tempfile::TempDir {
     });
     cluster.stop(Stop::Fast);
     home
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn promote(cluster: &Cluster) {
@@ -104,9 +102,9 @@ fn what_applications_wrote_to_a_new_primary_before_it_had_a_slot_is_found() {
     system.all_have("1=lost 2=b 3=c 4=unseen 9=z");
     system.kill_server(0);
     // Nobody but applications finds it there.
-    let mut elsewhere = server_on(home.path(), free_port(), &[]);
+    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
     promote(&elsewhere);
-    crate::system::run(async {
+    crate::support::local::run(async {
         let client = elsewhere.connect("shop", "clerk").await.unwrap();
         client
             .batch_execute(
@@ -138,9 +136,9 @@ fn a_row_that_may_have_been_deleted_unseen_is_asked_about() {
     system.sql(0, "INSERT INTO public.items VALUES (3, 'lost, or deleted')");
     system.all_have("1=a 2=b 3=lost, or deleted");
     system.kill_server(0);
-    let mut elsewhere = server_on(home.path(), free_port(), &[]);
+    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
     promote(&elsewhere);
-    crate::system::run(async {
+    crate::support::local::run(async {
         let client = elsewhere.connect("shop", "clerk").await.unwrap();
         let update = "UPDATE public.items SET what = 'written' WHERE id = 1";
         client.batch_execute(update).await.unwrap();

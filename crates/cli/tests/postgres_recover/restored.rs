@@ -42,8 +42,9 @@ fn a_server_restored_from_a_base_backup_whose_wal_has_grown_again_is_told_by_its
     system.kill_server(0);
     // The same timeline, as whoever starts a backup without recovery gets it; and its WAL ends far
     // behind what was captured.
-    let mut elsewhere = crate::system::server_on(backup.path(), free_port(), &[]);
-    crate::system::run(async {
+    let mut elsewhere =
+        crate::system::server_on(backup.path(), crate::support::free_base(24_000), &[]);
+    crate::support::local::run(async {
         let client = elsewhere.connect("shop", "clerk").await.unwrap();
         let grow = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4000000))";
         for _ in 0..9 {
@@ -75,7 +76,7 @@ fn another_server_with_empty_tables_is_filled() {
         .tempdir()
         .unwrap();
     let cluster: Cluster = system.server_on(home, port, &[]);
-    crate::system::run(cluster.create_database_of("shop", "clerk")).unwrap();
+    crate::support::local::run(cluster.create_database_of("shop", "clerk")).unwrap();
     system.replace(0, cluster);
     let schema = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL)";
     system.sql(0, schema);
@@ -83,9 +84,4 @@ fn another_server_with_empty_tables_is_filled() {
     system.all_have("1=row 2=row 3=row");
     system.sql(0, "DELETE FROM public.items WHERE id = 2");
     system.all_have("1=row 3=row");
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

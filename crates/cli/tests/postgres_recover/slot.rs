@@ -1,7 +1,8 @@
 //! The slot is gone, and the server as it was.
 
+use crate::support::local::run;
 use crate::support::{eventually, text};
-use crate::system::{ALL, PATIENCE, System, run};
+use crate::system::{ALL, PATIENCE, System};
 use meridian_engine_postgres::server::connect;
 use std::sync::mpsc;
 

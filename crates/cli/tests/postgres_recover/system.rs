@@ -1,11 +1,11 @@
 //! Regions with a server each, and what can happen to those.
 
-use crate::support::{eventually, meridian, text};
+use crate::support::local::run;
+use crate::support::{eventually, free_base, meridian, text};
 use meridian_engine_postgres::local::{Cluster, Settings, Stop};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -18,13 +18,6 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const SCHEMA: &str = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL);";
 /// All rows of a server, in one text.
 pub const ALL: &str = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.items";
-
-pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(future)
-}
 
 /// Servers, and the regions beside them.
 pub struct System {
@@ -52,15 +45,12 @@ impl System {
             .collect();
         let make = |cluster: &Cluster| run(cluster.create_database_of("shop", "clerk")).unwrap();
         let servers: Vec<_> = clusters.iter().map(make).collect();
-        let base = (28_000..30_000)
-            .step_by(40)
-            .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()));
         let system = Self {
             clusters,
             servers,
             directory: tempfile::tempdir().unwrap(),
             up: None,
-            base: base.expect("some ports are free"),
+            base: free_base(28_000),
             homes: Vec::new(),
         };
         for region in 0..regions {

@@ -1,10 +1,10 @@
 //! Servers and the regions beside them, as the tests need them.
 
-use crate::support::{eventually, meridian, text};
+use crate::support::local::run;
+use crate::support::{eventually, free_base, meridian, text};
 use meridian_engine_postgres::local::Cluster;
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
@@ -13,13 +13,6 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 const DATABASE: &str = "shop";
-
-pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(future)
-}
 
 pub struct System {
     pub clusters: Vec<Cluster>,
@@ -42,7 +35,7 @@ impl System {
             servers,
             directory: tempfile::tempdir().unwrap(),
             up: None,
-            base: free_ports(),
+            base: free_base(26_000),
         };
         for region in 0..regions {
             system.sql(region, schema);
@@ -207,15 +200,4 @@ impl Drop for System {
     fn drop(&mut self) {
         self.down();
     }
-}
-
-/// Ten for each region that nobody has now; other tests of this kind look elsewhere.
-fn free_ports() -> u16 {
-    let begin = 34_000 + u16::try_from(std::process::id() % 90).unwrap() * 40;
-    let mut bases = (begin..38_000)
-        .step_by(40)
-        .chain((34_000..begin).step_by(40));
-    let is_free =
-        |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
-    bases.find(is_free).expect("some ports are free")
 }

@@ -1,7 +1,8 @@
 //! What can be wrong with a server: each is said, mended by what the hint says, and nothing is lost.
 
+use crate::support::local::run;
 use crate::support::{eventually, text};
-use crate::system::{PATIENCE, System, run};
+use crate::system::{PATIENCE, System};
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::capture::Capture;
 use meridian_engine_postgres::local::Stop;

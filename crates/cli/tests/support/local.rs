@@ -1,10 +1,9 @@
 //! `meridian up --postgres`: a system with a server for each region, as a newcomer starts it.
 
-use super::{eventually, meridian, text};
+use super::{eventually, free_base, meridian, text};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -30,10 +29,7 @@ pub struct Local {
 impl Local {
     /// Starts it on ports from `from` on, and waits until all regions serve.
     pub fn start(from: u16, arguments: &[&str]) -> Self {
-        let free =
-            |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
-        let base = (from..from + 1000).step_by(40).find(free);
-        let base = base.expect("some ports are free");
+        let base = free_base(from);
         let directory = tempfile::tempdir().unwrap();
         let out = File::create(directory.path().join("out.txt")).unwrap();
         let up = meridian(directory.path())

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,21 @@ pub fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMut() -> 
         assert!(Instant::now() < until, "not in {patience:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The first of 40 ports that nobody had a moment ago, from `from` on: below those that the system
+/// gives to outgoing connections, which could take one at any moment. Tests of one process begin at
+/// different places, as they may run at once.
+pub fn free_base(from: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const BLOCK: u16 = 40;
+    const BLOCKS: u16 = 50;
+    assert!(from <= 32_000 - BLOCK * BLOCKS, "{from} is too high");
+    let first = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut bases = (0..BLOCKS).map(|block| from + (first + block) % BLOCKS * BLOCK);
+    let is_free =
+        |base: &u16| (0..BLOCK).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
+    bases.find(is_free).expect("some ports are free")
 }
 
 /// A request as the server read it.
