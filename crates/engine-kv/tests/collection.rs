@@ -29,7 +29,7 @@ enum Step {
 fn row_operation() -> impl PropStrategy<Value = RowOperation> {
     let key = || prop::sample::select(vec!["j", "k"]);
     let document = prop::sample::select(vec![
-        r#"{"n":1000}"#,
+        r#"{ "n": 1000 }"#,
         r#"{"a":1,"n":5}"#,
         r#"{"a":2}"#,
         r#"{"b":1,"s":["x"]}"#,
@@ -217,4 +217,23 @@ fn a_deleted_row_keeps_the_version_of_a_removal_that_is_still_on_its_way() {
         Step::Deliver(0, 2),
     ];
     play(steps).expect("what is collected is not missed");
+}
+
+/// The removal of a field that the document hasn't got shows in neither its text nor its name, since
+/// it is forgotten in one region before another.
+#[test]
+fn a_removal_of_a_field_that_is_not_there_does_not_show() {
+    let spaced = r#"{ "n": 1000 }"#;
+    for other in [Strategy::LastWriterWins, Strategy::Siblings] {
+        let steps = vec![
+            Step::Strategy(1, other),
+            Step::Write(1, 0, put("k", r#"{"b":1}"#)),
+            Step::Strategy(1, Strategy::RegisterPerField),
+            Step::Write(2, 1, put("k", spaced)),
+            Step::Write(1, 5, put("k", "{}")),
+            Step::Settle,
+            Step::Collect(0),
+        ];
+        play(steps).expect("what is collected is not missed");
+    }
 }
