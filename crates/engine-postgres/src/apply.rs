@@ -57,7 +57,7 @@ mod write;
 
 pub use error::ApplyError;
 pub use large::{Chunk, Large, Source};
-pub use position::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
+pub use position::{LET_IN_SUFFIX, MARK_SUFFIX, PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 
 use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
@@ -102,17 +102,32 @@ enum Tried {
     NeedsPlan,
 }
 
-/// The rows that a server says are kept out of it, read without writing to it. Its schema `meridian`
-/// has to be there.
+/// The rows that a server says are kept out of it, read without writing to it.
 ///
 /// # Errors
 /// [`ApplyError`] from the server.
 pub async fn parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
     let armor = Armor::of(client).await?;
+    if !position::has_parked_table(client).await? {
+        return Ok(Vec::new());
+    }
     position::read_parked(client, dataset, armor).await
 }
 
 impl Applier {
+/// Forgets the parked rows of these tables, which the server has no more.
+///
+/// # Errors
+/// [`ApplyError`] from the server.
+pub async fn forget_parked(
+    client: &Client,
+    dataset: &str,
+    tables: &[String],
+) -> Result<(), ApplyError> {
+    let armor = Armor::of(client).await?;
+    position::forget_parked(client, dataset, armor, tables).await
+}
+
     /// An applier for these tables of the dataset; sets the session up.
     ///
     /// # Errors

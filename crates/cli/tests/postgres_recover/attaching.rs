@@ -1,7 +1,9 @@
 //! Attaching a server whose rows differ, and letting one go.
 
-use crate::support::text;
-use crate::system::{ALL, REGIONS, System};
+use crate::support::{eventually, meridian, text};
+use crate::system::{ALL, PATIENCE, REGIONS, System};
+use meridian_engine_postgres::server::connect;
+use std::process::Stdio;
 
 /// Two regions whose servers had rows before, of which one differs; region 1 asks.
 fn differing() -> System {

@@ -278,11 +278,10 @@ impl Conductor<'_> {
         if !self.projection.awaits_large() {
             self.many_shown = None;
         }
-        if let Some(tag) = self.projection.shown() {
-            let marked = self.marks.needs().unwrap_or(tag.position);
-            let position = tag.position.min(marked);
-            self.dataset.send(Input::KeepFrom { position });
-        }
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let shown = shown.unwrap_or(self.began_at);
+        let position = shown.min(self.marks.needs().unwrap_or(shown));
+        self.dataset.send(Input::KeepFrom { position });
     }
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.

@@ -23,6 +23,7 @@ mod meet;
 mod parking;
 mod refill;
 mod schema;
+mod parting;
 mod session;
 mod status;
 mod taken;
@@ -36,6 +37,7 @@ pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
 use aside::RowsAside;
+pub(crate) use mark::kept_from;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
@@ -44,10 +46,10 @@ use lag::Lag;
 use mark::Marks;
 use meet::Meeting;
 use meridian_engine_postgres::Lsn;
-use meridian_engine_postgres::apply::Applier;
+use meridian_engine_postgres::apply::{Applier, forget_parked};
 use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
-use meridian_engine_postgres::projection::Projection;
+use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
@@ -56,7 +58,7 @@ use parking::Parking;
 use refill::Refill;
 use schema::Schema;
 use session::Session;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -67,6 +69,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
+use tokio_postgres::Client;
 
 /// How a dataset reaches its server.
 #[derive(Clone, Debug)]
@@ -111,12 +114,19 @@ pub(crate) async fn look_after(
             }
         });
         let started = match detached {
-            Ok(_) => start(&config, &dataset, &status).await,
+            Ok(_) => {
+                let start = start(&config, &dataset, &status);
+                match unless_detached(&config, &status, &mut is_asked, start).await {
+                    Some(started) => started,
+                    None => continue,
+                }
+            }
             Err(trouble) => Err(trouble),
         };
         let trouble = match started {
             Ok(conductor) => {
                 status.change(|status| status.tries += 1);
+        let mut is_asked = false;
                 let ended = until_detached(&config, &status, conductor.run()).await;
                 if status.now().state == PostgresState::Running {
                     pause = PAUSE_MIN;
@@ -131,10 +141,11 @@ pub(crate) async fn look_after(
                 trouble
             }
         };
-        let wait = if trouble.is_question {
-            QUESTION_PAUSE
-        } else {
-            pause
+        let wait = match trouble.is_question {
+            // Somebody answered meanwhile.
+            true if is_asked => Duration::ZERO,
+            true => QUESTION_PAUSE,
+            false => pause,
         };
         tell(&dataset, &status, trouble);
         tokio::select! {
@@ -151,6 +162,28 @@ async fn until_detached(
     run: impl Future<Output = Trouble>,
 ) -> Option<Trouble> {
     let mut run = pin!(run);
+/// What comes of a start; `None` where it is given up because the dataset is to be detached. What it
+/// has begun by then is as after a crash. `is_asked` says whether something else was asked for meanwhile.
+async fn unless_detached<T>(
+    config: &PostgresConfig,
+    status: &SharedStatus,
+    is_asked: &mut bool,
+    start: impl Future<Output = T>,
+) -> Option<T> {
+    let mut start = pin!(start);
+    loop {
+        tokio::select! {
+            started = &mut start => return Some(started),
+            () = status.control().changed() => {
+                if matches!(status.control().is_detached(&config.directory), Ok(true)) {
+                    return None;
+                }
+                *is_asked = true;
+            }
+        }
+    }
+}
+
     loop {
         tokio::select! {
             trouble = &mut run => return Some(trouble),
@@ -269,7 +302,7 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let parked = applier.parked().await?;
+    let parked = parked_rows(&client, config, &schema, &applier).await?;
     let parking = Parking::new(status.parked(), &schema, &parked);
     let mut projection = Projection::new(started_at, parked);
     // Whatever kept them out may be mended since.
@@ -336,6 +369,32 @@ async fn captures(
         Capture::start_within(server, slot, publication, end, key, spool).await
     }
 }
+/// The rows that are kept out of tables which replicate. Those of a table that was dropped are forgotten:
+/// if it is made again, all its rows are looked at.
+async fn parked_rows(
+    client: &Client,
+    config: &PostgresConfig,
+    schema: &Schema,
+    applier: &Applier,
+) -> Result<Vec<Parked>, Trouble> {
+    let parked = applier.parked().await?;
+    let (parked, others): (Vec<_>, Vec<_>) = parked
+        .into_iter()
+        .partition(|it| schema.named(&it.row.table).is_some());
+    let others: BTreeSet<String> = others.into_iter().map(|it| it.row.table).collect();
+    let others: Vec<String> = others.into_iter().collect();
+    if !others.is_empty() {
+        let query = "SELECT t FROM unnest($1::text[]) t WHERE t NOT IN \
+                     (SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
+                      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)";
+        let dropped = client.query(query, &[&others]).await?;
+        let dropped = dropped.iter().map(|row| row.try_get(0));
+        let dropped: Vec<String> = dropped.collect::<Result<_, _>>()?;
+        forget_parked(client, &config.dataset, &dropped).await?;
+    }
+    Ok(parked)
+}
+
 
 const WRITABLE: &str = "is the data directory writable?";
 
