@@ -55,6 +55,7 @@ mod session;
 mod sql;
 mod write;
 
+pub(crate) use casts::for_casts;
 pub use error::ApplyError;
 pub use large::{Chunk, Large, Source};
 pub use position::{LET_IN_SUFFIX, MARK_SUFFIX, PARKED_TABLE_SQL, POSITION_TABLE_SQL};
@@ -107,14 +108,13 @@ enum Tried {
 /// # Errors
 /// [`ApplyError`] from the server.
 pub async fn parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
-    let armor = Armor::of(client).await?;
     if !position::has_parked_table(client).await? {
         return Ok(Vec::new());
     }
+    let armor = Armor::of(client).await?;
     position::read_parked(client, dataset, armor).await
 }
 
-impl Applier {
 /// Forgets the parked rows of these tables, which the server has no more.
 ///
 /// # Errors
@@ -128,6 +128,7 @@ pub async fn forget_parked(
     position::forget_parked(client, dataset, armor, tables).await
 }
 
+impl Applier {
     /// An applier for these tables of the dataset; sets the session up.
     ///
     /// # Errors

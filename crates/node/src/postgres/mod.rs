@@ -7,6 +7,7 @@
 mod aside;
 mod attach;
 mod captured;
+mod checks;
 mod compare;
 mod conductor;
 mod control;
@@ -22,22 +23,24 @@ mod mark;
 mod meet;
 mod parking;
 mod refill;
-mod schema;
 mod parting;
+mod schema;
 mod session;
 mod status;
 mod taken;
+mod settled;
 mod taking;
 mod touched;
 mod trouble;
 
 pub use control::Side;
 pub use parking::SharedParked;
+pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
+pub(crate) use mark::kept_from;
 
 use crate::dataset::DatasetHandle;
 use aside::RowsAside;
-pub(crate) use mark::kept_from;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
@@ -66,10 +69,10 @@ use taken::Taken;
 use trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+use tokio_postgres::Client;
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
-use tokio_postgres::Client;
 
 /// How a dataset reaches its server.
 #[derive(Clone, Debug)]
@@ -102,6 +105,7 @@ pub(crate) async fn look_after(
     loop {
         let detached = status.control().is_detached(&config.directory);
         if matches!(detached, Ok(true)) {
+    status.configure(&config);
             detached::stay(&config, &dataset, &status).await;
             pause = PAUSE_MIN;
             continue;
@@ -116,6 +120,7 @@ pub(crate) async fn look_after(
         let started = match detached {
             Ok(_) => {
                 let start = start(&config, &dataset, &status);
+        let mut is_asked = false;
                 match unless_detached(&config, &status, &mut is_asked, start).await {
                     Some(started) => started,
                     None => continue,
@@ -126,7 +131,6 @@ pub(crate) async fn look_after(
         let trouble = match started {
             Ok(conductor) => {
                 status.change(|status| status.tries += 1);
-        let mut is_asked = false;
                 let ended = until_detached(&config, &status, conductor.run()).await;
                 if status.now().state == PostgresState::Running {
                     pause = PAUSE_MIN;
@@ -155,13 +159,6 @@ pub(crate) async fn look_after(
     }
 }
 
-/// What ends it; `None` where it is to be detached.
-async fn until_detached(
-    config: &PostgresConfig,
-    status: &SharedStatus,
-    run: impl Future<Output = Trouble>,
-) -> Option<Trouble> {
-    let mut run = pin!(run);
 /// What comes of a start; `None` where it is given up because the dataset is to be detached. What it
 /// has begun by then is as after a crash. `is_asked` says whether something else was asked for meanwhile.
 async fn unless_detached<T>(
@@ -187,6 +184,13 @@ async fn unless_detached<T>(
     loop {
         tokio::select! {
             trouble = &mut run => return Some(trouble),
+/// What ends it; `None` where it is to be detached.
+async fn until_detached(
+    config: &PostgresConfig,
+    status: &SharedStatus,
+    run: impl Future<Output = Trouble>,
+) -> Option<Trouble> {
+    let mut run = pin!(run);
             () = status.control().changed() => {
                 if matches!(status.control().is_detached(&config.directory), Ok(true)) {
                     return None;
@@ -314,6 +318,7 @@ async fn start<'a>(
             Follower::from_here(dataset, position)?
         }
         (None, Some(Ok(follower))) if !refill.is_due() => follower,
+    status.inquiries().forget();
         // Nothing says where the server stands: every row is looked at.
         _ => {
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
@@ -354,21 +359,6 @@ async fn start<'a>(
     })
 }
 
-/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
-async fn captures(
-    config: &PostgresConfig,
-    at: CapturedAt,
-    key: &TagKey,
-) -> Result<Capture, CaptureError> {
-    let (server, slot) = (&config.server, &config.slot);
-    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
-    let end = Lsn(at.end);
-    if at.is_last {
-        Capture::start(server, slot, publication, end, key, spool).await
-    } else {
-        Capture::start_within(server, slot, publication, end, key, spool).await
-    }
-}
 /// The rows that are kept out of tables which replicate. Those of a table that was dropped are forgotten:
 /// if it is made again, all its rows are looked at.
 async fn parked_rows(
@@ -400,4 +390,19 @@ const WRITABLE: &str = "is the data directory writable?";
 
 fn unwritable(error: &std::io::Error) -> Trouble {
     Trouble::lasting(crate::dataset::describe(error), WRITABLE)
+}
+/// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
+async fn captures(
+    config: &PostgresConfig,
+    at: CapturedAt,
+    key: &TagKey,
+) -> Result<Capture, CaptureError> {
+    let (server, slot) = (&config.server, &config.slot);
+    let (publication, spool) = (&config.publication, &config.directory.join("spool"));
+    let end = Lsn(at.end);
+    if at.is_last {
+        Capture::start(server, slot, publication, end, key, spool).await
+    } else {
+        Capture::start_within(server, slot, publication, end, key, spool).await
+    }
 }
