@@ -21,23 +21,25 @@ mod large;
 mod many;
 mod mark;
 mod meet;
+mod newcomers;
 mod parking;
-mod refill;
 mod parting;
+mod refill;
+mod returned;
 mod schema;
 mod session;
+mod settled;
 mod status;
 mod taken;
-mod settled;
 mod taking;
 mod touched;
 mod trouble;
 
-pub use control::Side;
-pub use parking::SharedParked;
 pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
-pub use status::{PostgresState, PostgresStatus, SharedStatus};
+pub use control::Side;
 pub(crate) use mark::kept_from;
+pub use parking::SharedParked;
+pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
 use crate::dataset::DatasetHandle;
 use aside::RowsAside;
@@ -57,6 +59,7 @@ use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use newcomers::Newcomers;
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
@@ -66,10 +69,10 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 use taken::Taken;
+use tokio_postgres::Client;
 use trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-use tokio_postgres::Client;
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
@@ -102,10 +105,10 @@ pub(crate) async fn look_after(
     status: SharedStatus,
 ) {
     let mut pause = PAUSE_MIN;
+    status.configure(&config);
     loop {
         let detached = status.control().is_detached(&config.directory);
         if matches!(detached, Ok(true)) {
-    status.configure(&config);
             detached::stay(&config, &dataset, &status).await;
             pause = PAUSE_MIN;
             continue;
@@ -117,10 +120,10 @@ pub(crate) async fn look_after(
                 status.state = PostgresState::Connecting;
             }
         });
+        let mut is_asked = false;
         let started = match detached {
             Ok(_) => {
                 let start = start(&config, &dataset, &status);
-        let mut is_asked = false;
                 match unless_detached(&config, &status, &mut is_asked, start).await {
                     Some(started) => started,
                     None => continue,
@@ -181,9 +184,6 @@ async fn unless_detached<T>(
     }
 }
 
-    loop {
-        tokio::select! {
-            trouble = &mut run => return Some(trouble),
 /// What ends it; `None` where it is to be detached.
 async fn until_detached(
     config: &PostgresConfig,
@@ -191,6 +191,9 @@ async fn until_detached(
     run: impl Future<Output = Trouble>,
 ) -> Option<Trouble> {
     let mut run = pin!(run);
+    loop {
+        tokio::select! {
+            trouble = &mut run => return Some(trouble),
             () = status.control().changed() => {
                 if matches!(status.control().is_detached(&config.directory), Ok(true)) {
                     return None;
@@ -271,7 +274,14 @@ async fn start<'a>(
     let mut lacking = Vec::new();
     let (at, seen, met) = match captured {
         Some((at, seen)) if broken.is_none() => {
-            lacking = attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
+            let newcomers = Newcomers {
+                config,
+                dataset,
+                schema: &schema,
+                status,
+                taken: &taken,
+            };
+            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             marks.adopt(standing.mark)?;
             // There was nothing to choose.
             status.control().decided();
@@ -308,6 +318,7 @@ async fn start<'a>(
     let started_at = applier.wal_position().await?;
     let parked = parked_rows(&client, config, &schema, &applier).await?;
     let parking = Parking::new(status.parked(), &schema, &parked);
+    status.inquiries().forget();
     let mut projection = Projection::new(started_at, parked);
     // Whatever kept them out may be mended since.
     projection.retry_parked();
@@ -318,7 +329,6 @@ async fn start<'a>(
             Follower::from_here(dataset, position)?
         }
         (None, Some(Ok(follower))) if !refill.is_due() => follower,
-    status.inquiries().forget();
         // Nothing says where the server stands: every row is looked at.
         _ => {
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
@@ -385,12 +395,6 @@ async fn parked_rows(
     Ok(parked)
 }
 
-
-const WRITABLE: &str = "is the data directory writable?";
-
-fn unwritable(error: &std::io::Error) -> Trouble {
-    Trouble::lasting(crate::dataset::describe(error), WRITABLE)
-}
 /// The slot's stream behind what was captured; a transaction of which parts are missing comes again.
 async fn captures(
     config: &PostgresConfig,
@@ -405,4 +409,10 @@ async fn captures(
     } else {
         Capture::start_within(server, slot, publication, end, key, spool).await
     }
+}
+
+const WRITABLE: &str = "is the data directory writable?";
+
+fn unwritable(error: &std::io::Error) -> Trouble {
+    Trouble::lasting(crate::dataset::describe(error), WRITABLE)
 }
