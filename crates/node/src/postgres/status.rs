@@ -139,9 +139,15 @@ pub struct SharedStatus {
     status: Arc<Mutex<Told>>,
     parked: SharedParked,
     control: Control,
+    comparing: Arc<Comparing>,
+}
+
+/// What comparing the server needs.
+#[derive(Debug, Default)]
+struct Comparing {
     inquiries: Inquiries,
     comparisons: Comparisons,
-    config: Arc<OnceLock<PostgresConfig>>,
+    config: OnceLock<PostgresConfig>,
 }
 
 #[derive(Debug, Default)]
@@ -195,17 +201,17 @@ impl SharedStatus {
 
     /// What whoever compares asks the conductor.
     pub(super) fn inquiries(&self) -> &Inquiries {
-        &self.inquiries
+        &self.comparing.inquiries
     }
 
     /// The comparisons that were asked for.
     pub(crate) fn comparisons(&self) -> &Comparisons {
-        &self.comparisons
+        &self.comparing.comparisons
     }
 
     /// How the server is reached.
     pub(super) fn configure(&self, config: &PostgresConfig) {
-        let _ = self.config.set(config.clone());
+        let _ = self.comparing.config.set(config.clone());
     }
 
     /// Begins to compare the server with the tables of `dataset`, whose status this is; `None` while that
@@ -215,8 +221,8 @@ impl SharedStatus {
         dataset: &DatasetHandle,
         order: CheckOrder,
     ) -> Option<ServerComparison> {
-        let config = self.config.get()?.clone();
-        self.comparisons.begin(config, dataset, order)
+        let config = self.comparing.config.get()?.clone();
+        self.comparing.comparisons.begin(config, dataset, order)
     }
 
     /// All rows were compared.
