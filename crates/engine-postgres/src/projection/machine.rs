@@ -51,7 +51,7 @@ pub struct Projection {
 #[derive(Debug)]
 pub(super) struct Issued {
     id: u64,
-    rows: BTreeSet<RowName>,
+    pub(super) rows: BTreeSet<RowName>,
     /// Whether it only takes locks.
     is_hold: bool,
     asked: Option<Asked>,

@@ -195,6 +195,8 @@ impl Modify for BearerToken {
         super::regions::evict,
         super::postgres::attach,
         super::postgres::detach,
+        super::postgres_compare::compare,
+        super::postgres_compare::comparison,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),
