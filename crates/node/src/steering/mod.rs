@@ -117,7 +117,7 @@ impl Steering {
             geo: setup.geo,
             clock: setup.clock,
             origin: OriginId(fastrand::u64(1..)),
-            limits: Limits::default(),
+            limits: Limits::from(&setup.topology.steering),
             working: Mutex::new(working),
             kept: Mutex::new(kept),
             stages: Mutex::default(),

@@ -8,10 +8,10 @@ use super::Steering;
 use super::load::Loads;
 use meridian_model::RegionName;
 use meridian_steer::{
-    Client, Condition, Desired, Effective, Fullness, Geo, Key, Picture, Policy, Ramp, Route,
+    Client, Condition, Desired, Effective, Fullness, Geo, Key, Picture, Ramp, Route,
     RouteError, Spill, Steps, Table,
 };
-use meridian_topology::Topology;
+use meridian_topology::{Region, Topology};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -138,8 +138,9 @@ impl Working {
         desired: &Desired,
         now: Duration,
     ) -> Result<Published, RouteError> {
-        for (region, capacity) in self.picture.regions.iter_mut().zip(&self.capacities) {
-            if *capacity > 0.0 {
+        // Where only some say what they can carry, nothing tells how the others compare with them.
+        if self.capacities.iter().all(|capacity| *capacity > 0.0) {
+            for (region, capacity) in self.picture.regions.iter_mut().zip(&self.capacities) {
                 region.capacity = *capacity;
             }
         }
@@ -254,17 +255,17 @@ impl Steering {
 
 /// The topology's routes.
 pub(super) fn routes(topology: &Topology) -> Vec<Configured> {
-    let regions = topology.regions.iter().filter(|region| !region.witness);
-    let names: Vec<_> = regions.map(|region| region.name.as_str()).collect();
-    let policy = Policy::over(meridian_steer::By::Latency, &names);
-    vec![Configured {
-        route: Route::new("app", policy),
-        steps: Steps::default(),
-        fullness: Some(Fullness::default()),
-    }]
+    let routes = topology.routes.iter().map(|route| Configured {
+        steps: Steps::from(&route.ramp),
+        fullness: Fullness::of(route),
+        route: Route::of(route, topology),
+    });
+    routes.collect()
 }
 
 /// What each region can carry, in requests a second; 0 where nothing says so.
 pub(super) fn capacities(topology: &Topology) -> Vec<f32> {
-    vec![0.0; topology.regions.len()]
+    let regions = topology.regions.iter();
+    let capacity = |region: &Region| region.capacity.unwrap_or(0) as f32;
+    regions.map(capacity).collect()
 }
