@@ -59,6 +59,7 @@ mod shifts;
 mod stalled;
 mod state;
 mod status;
+mod steering_status;
 mod timestamp;
 mod transactions;
 mod witness;
