@@ -42,6 +42,7 @@ mod metrics_postgres;
 mod openapi;
 mod parked;
 mod postgres;
+mod postgres_compare;
 mod preconditions;
 mod problem;
 mod region_requests;
