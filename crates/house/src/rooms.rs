@@ -68,7 +68,10 @@ pub const ROOMS: &[Room] = &[
             "node",
         ],
     ),
-    at("bench", &["model", "topology", "steer", "engine-postgres"]),
+    at(
+        "bench",
+        &["model", "topology", "steer", "dns", "engine-postgres"],
+    ),
     at("flights", &["model", "bench"]),
     at("nycflights", &["bench"]),
 ];
