@@ -3,7 +3,8 @@
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format, table};
 use clap::{Args, Subcommand};
-use meridian_topology::{Dataset, Endpoint, Region, Topology, format_size};
+use meridian_health::PerService;
+use meridian_topology::{Dataset, Endpoint, GLOBAL, Policy, Region, To, Topology, format_size};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
             output::line(&regions_table(&topology))?;
             output::line("")?;
             output::line(&datasets_table(&topology))?;
+            output::line("")?;
+            output::line(&routes_table(&topology))?;
             output::line("")?;
             output::line(&format!("{} is good", check.file.display()))?;
             if topology.tls.is_none() && topology.regions.len() > 1 {
@@ -119,6 +122,45 @@ fn datasets_table(topology: &Topology) -> String {
     )
 }
 
+fn routes_table(topology: &Topology) -> String {
+    let rows = topology.routes.iter().map(|route| {
+        let regions = route.policy.regions();
+        let regions: Vec<_> = regions.iter().map(ToString::to_string).collect();
+        vec![
+            format!("{}.{GLOBAL}.{}", route.name, topology.zone),
+            policy(&route.policy),
+            match regions.is_empty() {
+                true => "all".to_owned(),
+                false => regions.join(" "),
+            },
+            services(&route.needs.required).join(" "),
+        ]
+    });
+    table(
+        &["name", "policy", "regions", "needs"],
+        &rows.collect::<Vec<_>>(),
+    )
+}
+
+/// A policy's name, and those of policies within it.
+fn policy(policy: &Policy) -> String {
+    let nested = policy.choices.iter().filter_map(|choice| match &choice.to {
+        To::Region(_) => None,
+        To::Policy(nested) => Some(self::policy(nested)),
+    });
+    let mut nested: Vec<_> = nested.collect();
+    nested.dedup();
+    match nested.is_empty() {
+        true => policy.by.as_str().to_owned(),
+        false => format!("{} of {}", policy.by.as_str(), nested.join(", ")),
+    }
+}
+
+fn services(named: &PerService<bool>) -> Vec<&'static str> {
+    let named = named.iter().filter(|(_, is_in)| **is_in);
+    named.map(|(service, _)| service.as_str()).collect()
+}
+
 /// The dataset's strategy, and those of tables that have another.
 fn strategies(dataset: &Dataset) -> String {
     let of_table = |(table, strategy)| format!(", {table}: {strategy}");
@@ -145,6 +187,16 @@ fn as_json(topology: &Topology) -> Value {
                 "api": region.api.as_ref().map(|at| at.address.to_string()),
                 "link": region.link.as_ref().map(|at| at.address.to_string()),
                 "witness": region.witness,
+                "addresses": region.addresses,
+                "dns": region.dns.as_ref().map(|at| at.address.to_string()),
+                "capacity": region.capacity,
+                "probes": region.services.iter().map(|(service, probe)| {
+                    (service.as_str(), json!({
+                        "probe": probe.kind.as_str(),
+                        "endpoint": probe.kind.endpoint(),
+                        "by": probe.by.as_str(),
+                    }))
+                }).collect::<BTreeMap<_, _>>(),
             })
         })
         .collect();
@@ -163,5 +215,28 @@ fn as_json(topology: &Topology) -> Value {
             })
         })
         .collect();
-    json!({ "zone": topology.zone, "regions": regions, "datasets": datasets, "tls": topology.tls.is_some() })
+    let routes = topology.routes.iter().map(|route| {
+        json!({
+            "name": route.name,
+            "policy": policy(&route.policy),
+            "regions": route.policy.regions(),
+            "needs": services(&route.needs.required),
+            "useful": services(&route.needs.useful),
+        })
+    });
+    json!({
+        "zone": topology.zone,
+        "regions": regions,
+        "datasets": datasets,
+        "tls": topology.tls.is_some(),
+        "health": {
+            "preset": topology.health.preset.as_str(),
+            "maintenance_windows": topology.health.maintenance.len(),
+        },
+        "routes": routes.collect::<Vec<_>>(),
+        "dns": {
+            "static_records": topology.dns.records.len(),
+            "signed": topology.dns.dnssec_key_file.is_some(),
+        },
+    })
 }

@@ -3,6 +3,7 @@
 use crate::config::{load, rendered};
 use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
+use meridian_health::Preset;
 use meridian_node::{Serve, ServeError, WIRE_VERSION_MAX, WIRE_VERSION_MIN, Wan};
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
@@ -36,6 +37,9 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = WIRE_VERSION_MAX, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(i64::from(WIRE_VERSION_MIN)..=i64::from(WIRE_VERSION_MAX)))]
     wire_version_max: u16,
+    /// How soon a region is known to be down [default: what the topology says]
+    #[arg(long, value_enum, value_name = "PRESET")]
+    health: Option<PresetChoice>,
     /// Take faults over the API, for drills
     #[arg(long)]
     allow_faults: bool,
@@ -67,6 +71,30 @@ pub enum WanChoice {
     Real,
 }
 
+/// How the regions observe each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PresetChoice {
+    /// Every 30 s, and at once when requests fail.
+    Standard,
+    /// Every 5 s.
+    Moderate,
+    /// Every second.
+    Default,
+    /// Every 500 ms.
+    Fast,
+}
+
+impl From<PresetChoice> for Preset {
+    fn from(choice: PresetChoice) -> Self {
+        match choice {
+            PresetChoice::Standard => Self::Standard,
+            PresetChoice::Moderate => Self::Moderate,
+            PresetChoice::Default => Self::Default,
+            PresetChoice::Fast => Self::Fast,
+        }
+    }
+}
+
 impl From<WanChoice> for Wan {
     fn from(choice: WanChoice) -> Self {
         match choice {
@@ -78,7 +106,10 @@ impl From<WanChoice> for Wan {
 
 pub fn run(options: Options) -> CliResult {
     start_log(options.log_format)?;
-    let topology = load(&options.config)?;
+    let mut topology = load(&options.config)?;
+    if let Some(preset) = options.health {
+        topology.health.preset = preset.into();
+    }
     topology.for_serve(&options.region).map_err(rendered)?;
     topology
         .check_files(Some(&options.region))

@@ -2,7 +2,8 @@
 //!
 //! `stable` says, per origin, up to which reading every write still on its way has seen it. Then
 //!
-//! - a tombstone up to it is beaten by every later write anyway, as is a missing row;
+//! - a tombstone up to it, and whose last change is up to it, is beaten by every later write anyway,
+//!   as is a missing row;
 //! - an increment kept apart up to it has been seen by every later put or delete, which therefore
 //!   absorbs it, kept or not. Until one comes, the row's sums hold it. So `counted` stays as it is:
 //!   it is what makes the next winning write reckon its sums anew instead of keeping them;
@@ -111,14 +112,19 @@ impl<S: Store> Tables<S> {
         let Some(row) = self.row(due.table, due.key)?.filter(Row::is_tombstone) else {
             return Ok(());
         };
-        match row.base {
-            // The delete that stands is another than the one that left nothing beside it. It isn't
-            // stable, so the cursor of its origin has not come to it.
-            Some(base) if base.version != due.version && !stable.has_seen(base.version) => {
-                let later = keys::due(base.version, Collectable::Tombstone, due.table, due.key);
+        // What stands may be another delete than the one that left nothing beside it; and the row's
+        // version may be that of a change which came after and showed nothing, which a write still on
+        // its way may not have seen. Neither cursor has come to what isn't stable.
+        let named = row.base.map(|base| base.version).into_iter();
+        let unstable = named
+            .chain([row.version])
+            .find(|version| *version != due.version && !stable.has_seen(*version));
+        match unstable {
+            Some(version) => {
+                let later = keys::due(version, Collectable::Tombstone, due.table, due.key);
                 self.staged.put(later, Vec::new());
             }
-            _ => self.staged.remove(keys::row(due.table, due.key)),
+            None => self.staged.remove(keys::row(due.table, due.key)),
         }
         Ok(())
     }

@@ -24,9 +24,9 @@ pub const ROOMS: &[Room] = &[
     at("dns", &[]),
     at("merge", &["model"]),
     at("log", &["model"]),
-    at("topology", &["model"]),
     at("check", &["model"]),
     at("health", &["model"]),
+    at("topology", &["model", "health"]),
     at("steer", &["model", "topology", "health"]),
     at("replicate", &["model", "log"]),
     at("engine-kv", &["model", "merge", "replicate"]),
@@ -61,6 +61,7 @@ pub const ROOMS: &[Room] = &[
         &[
             "model",
             "link",
+            "health",
             "topology",
             "engine-kv",
             "engine-postgres",

@@ -97,7 +97,13 @@ fn overlaid<'a>(
         .filter(|register| register.value.is_none())
         .map(|register| register.field.as_str())
         .collect();
+    let held = fields.len();
     fields.retain(|field, _| !removed.contains(field.as_str()));
+    // What only removes fields that aren't there may be forgotten, in one region before another.
+    let removes_nothing = removed.len() == mixed.registers.len() && fields.len() == held;
+    if removes_nothing && sums.is_empty() && mixed.sets.is_empty() && document.is_some() {
+        return document.map(Cow::Borrowed);
+    }
     for register in &mixed.registers {
         if let Some(text) = &register.value {
             fields.insert(register.field.clone(), value::parse(text));

@@ -61,13 +61,14 @@ impl Row {
         self.name(self.version, Some(document))
     }
 
-    /// The name of the base's document with what is on top of it, among siblings.
+    /// The name of the base's document with what is on top of it, among siblings: the base's own
+    /// where that changes nothing.
     pub(crate) fn named_base(&self, document: &str) -> RowVersion {
         let base = self.base.as_ref();
-        let version = base.map_or(self.version, |base| base.version);
+        let written = base.and_then(|base| base.document.as_deref());
         RowVersion {
-            latest: version,
-            digest: (!self.is_one_write(version)).then(|| digest(&[document])),
+            latest: base.map_or(self.version, |base| base.version),
+            digest: (written != Some(document)).then(|| digest(&[document])),
         }
     }
 

@@ -12,12 +12,11 @@
 use crate::answer::{Answer, Entry};
 use crate::key::Key;
 use crate::order::{ascending, draw};
-use crate::place::{Area, Country, Geo, Located};
-use crate::policy::{By, Clients};
+use crate::place::{Geo, Located};
 use crate::set::RegionSet;
 use crate::table::{Branch, Node, Table};
 use crate::tier::Tier;
-use meridian_topology::REGIONS_MAX;
+use meridian_topology::{Area, By, Clients, Country, REGIONS_MAX};
 use std::net::IpAddr;
 
 /// Who asks.

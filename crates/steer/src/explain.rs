@@ -2,11 +2,10 @@
 
 use crate::answer::Answer;
 use crate::decide::Client;
-use crate::place::Area;
-use crate::policy::By;
 use crate::table::{Node, Table};
 use crate::tier::Tier;
 use meridian_model::RegionName;
+use meridian_topology::{Area, By};
 use serde::Serialize;
 
 /// Why a client is sent where it is.

@@ -5,8 +5,8 @@
 //! "IPv6 Global Unicast Address Assignments". It tells continents apart and no more, and for blocks
 //! that were sold across them not even that. A database of one's own does better ([`Geo`]).
 
-use crate::place::{Area, Geo, Located, Spot};
-use meridian_topology::Location;
+use crate::place::{Geo, Located, Spot};
+use meridian_topology::{Area, Location};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The registry of each block of 8 bits: `A`RIN, `R`IPE NCC, A`P`NIC, `L`ACNIC, A`F`RINIC, `-` none.

@@ -4,12 +4,12 @@ use crate::desired::Effective;
 use crate::key::salt;
 use crate::picture::Picture;
 use crate::place::Spot;
-use crate::policy::{By, Choice, Clients, Policy, To};
 use crate::route::{Route, RouteError};
 use crate::set::RegionSet;
 use crate::tier::Tier;
 use meridian_health::{Service, Status};
 use meridian_model::RegionName;
+use meridian_topology::{By, Choice, Clients, Policy, To};
 
 /// A route and a picture, compiled. Answers by [`Table::decide`](crate::Table::decide).
 #[derive(Clone, Debug)]

@@ -122,6 +122,26 @@ impl Endpoint {
     }
 }
 
+/// Where a region's name server is asked, and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameServer {
+    /// Where others ask it.
+    pub address: Address,
+    /// Where it listens, for datagrams and streams.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl NameServer {
+    /// One that listens where it is asked.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address: Address::Ip(address),
+            listen: vec![address],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

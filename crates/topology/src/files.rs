@@ -2,6 +2,7 @@
 //! that it names are there.
 
 use crate::fault::{Fault, LoadError, Position, TopologyError};
+use crate::health::{ProbeKind, ProbedBy};
 use crate::postgres::Password;
 use crate::topology::Topology;
 use std::fs::{self, File};
@@ -36,6 +37,9 @@ const TOKEN_HINT: &str =
 const PASSWORD_HINT: &str =
     "write the role's password into it; relative paths begin at the topology's directory";
 const ROOT_HINT: &str = "put the authorities' certificates there (PEM), or leave `root-certificates` out to trust the system's";
+
+const ZONE_KEY_HINT: &str = "put the zone's private key there (ECDSA P-256 in PKCS #8), or leave `dnssec-key-file` out to serve the zone unsigned";
+const COOKIE_HINT: &str = "write 32 hexadecimal digits into it, or leave `cookie-secret-file` out";
 
 impl Topology {
     /// Checks that the certificates, keys and token that the topology names can be opened: those
@@ -92,6 +96,23 @@ impl Topology {
             }
         }
         files.extend(self.postgres_files(region));
+        files.extend(self.probe_files(region));
+        let of_zone = [
+            ("zone's key", &self.dns.dnssec_key_file, ZONE_KEY_HINT),
+            (
+                "secret for DNS cookies",
+                &self.dns.cookie_secret_file,
+                COOKIE_HINT,
+            ),
+        ];
+        files.extend(of_zone.into_iter().filter_map(|(what, path, hint)| {
+            Some(Named {
+                what: what.to_owned(),
+                path: path.clone()?,
+                position: None,
+                hint,
+            })
+        }));
         files.extend(self.api.token_file.as_ref().map(|path| Named {
             what: "token file".to_owned(),
             path: path.clone(),
@@ -121,6 +142,43 @@ impl Topology {
                     files.push(named("password file", path, PASSWORD_HINT));
                 }
                 if let Some(path) = &server.root_certificates {
+                    files.push(named("root certificates", path, ROOT_HINT));
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Topology {
+    /// The files that the probes of a region's services name, or of every region's.
+    fn probe_files(&self, region: Option<&str>) -> Vec<Named> {
+        let mut files = Vec::new();
+        for own in &self.regions {
+            for (service, probe) in &own.services {
+                // What everybody probes, everybody needs the files of.
+                let is_elsewhere = region.is_some_and(|wanted| wanted != own.name.as_str());
+                if is_elsewhere && probe.by == ProbedBy::Own {
+                    continue;
+                }
+                let (password, roots) = match &probe.kind {
+                    ProbeKind::Http(http) => (&None, &http.root_certificates),
+                    ProbeKind::Postgres { server, .. } => {
+                        (&server.password, &server.root_certificates)
+                    }
+                    ProbeKind::Redis { password, .. } => (password, &None),
+                    ProbeKind::Tcp(_) | ProbeKind::Dns { .. } | ProbeKind::Command(_) => continue,
+                };
+                let named = |what: &str, path: &Path, hint| Named {
+                    what: format!("{what} of the probe of {service} in \"{}\"", own.name),
+                    path: path.to_owned(),
+                    position: None,
+                    hint,
+                };
+                if let Some(Password::File(path)) = password {
+                    files.push(named("password file", path, PASSWORD_HINT));
+                }
+                if let Some(path) = roots {
                     files.push(named("root certificates", path, ROOT_HINT));
                 }
             }

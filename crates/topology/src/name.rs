@@ -37,6 +37,13 @@ const ZONE_HINT: &str = "use a DNS name in lower case, for example \"meridian.te
 /// # Errors
 /// If the name is empty, too long, has another character, or begins or ends with `-`.
 pub fn check_region_name(name: &str) -> Result<(), NameError> {
+    if name == crate::route::GLOBAL {
+        return Err(NameError {
+            reason: "\"global\" is where the names of services are, so no region can have it"
+                .to_owned(),
+            hint: LABEL_HINT,
+        });
+    }
     check_label("region", name)
 }
 

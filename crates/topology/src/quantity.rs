@@ -2,7 +2,10 @@
 //!
 //! Whole numbers only: `1.5GiB` has more than one reading once it is rounded, and 1536MiB says it.
 
+use meridian_model::Micros;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Why a text is no size or duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +74,17 @@ pub fn format_size(bytes: u64) -> String {
         .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
         .unwrap_or(("B", 1));
     format!("{}{unit}", bytes / factor)
+}
+
+/// Shows a moment as RFC 3339, in UTC.
+///
+/// # Panics
+/// If it lies beyond the year 9999.
+#[must_use]
+pub fn format_moment(at: Micros) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1000);
+    let text = moment.ok().and_then(|moment| moment.format(&Rfc3339).ok());
+    text.expect("moments of a topology were read from such a text")
 }
 
 fn parse(text: &str, kind: &'static str, units: &[(&str, u64)]) -> Result<u64, QuantityError> {

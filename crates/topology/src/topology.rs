@@ -3,13 +3,19 @@
 //! `meridian serve` asks [`Topology::for_serve`], which demands every region's addresses;
 //! `meridian up` takes the same file with [`Topology::on_this_machine`], which replaces them.
 
-use crate::address::{Address, Endpoint};
+use crate::address::{Address, Endpoint, NameServer};
 use crate::dataset::Dataset;
+use crate::dns::Dns;
 use crate::fault::{Fault, Position, TopologyError};
+use crate::health::{Health, Probe};
 use crate::location::{Place, well_known};
 use crate::name::DatasetName;
+use crate::route::{Route, Steering};
 use crate::suggest::nearest;
+use meridian_health::Service;
 use meridian_model::RegionName;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +43,14 @@ pub struct Topology {
     pub tls: Option<Tls>,
     /// Who may use the API.
     pub api: Api,
+    /// How the regions observe each other.
+    pub health: Health,
+    /// The services that clients ask for by name, in the order of their names.
+    pub routes: Vec<Route>,
+    /// What holds for drains and shifts.
+    pub steering: Steering,
+    /// How the zone is served.
+    pub dns: Dns,
 }
 
 /// One region.
@@ -54,6 +68,15 @@ pub struct Region {
     pub data_dir: Option<PathBuf>,
     /// Whether it keeps the log and votes, and holds no tables.
     pub witness: bool,
+    /// Where clients reach it; a region without is in no answer.
+    pub addresses: Vec<IpAddr>,
+    /// Where it answers questions of DNS, if it does.
+    pub dns: Option<NameServer>,
+    /// How many requests a second it can carry, if that is known.
+    pub capacity: Option<u32>,
+    /// How its services are probed; of `api` and, beside a dataset on PostgreSQL, `database` a region
+    /// has a probe without.
+    pub services: BTreeMap<Service, Probe>,
     pub(crate) position: Option<Position>,
 }
 
@@ -68,8 +91,41 @@ impl Region {
             link: None,
             data_dir: None,
             witness: false,
+            addresses: Vec::new(),
+            dns: None,
+            capacity: None,
+            services: BTreeMap::new(),
             position: None,
         }
+    }
+
+    /// Puts it on this machine as number `number` from `base_port` on: the API there, the link on the
+    /// port after and DNS on the one after that; `false` if the ports would not fit. On Linux clients
+    /// reach it at 127.0.1.(number + 1), elsewhere at 127.0.0.1, the only loopback address there.
+    /// What the file says about production machines is left aside: directories, certificates, and
+    /// probes of what is not on this machine.
+    #[must_use]
+    pub fn put_on_this_machine(&mut self, base_port: u16, number: u16) -> bool {
+        let first = number
+            .checked_mul(PORTS_PER_REGION)
+            .and_then(|offset| base_port.checked_add(offset));
+        let Some(api) = first.filter(|first| first.checked_add(PORTS_PER_REGION - 1).is_some())
+        else {
+            return false;
+        };
+        self.api = Some(Endpoint::at(Address::loopback(api)));
+        self.link = Some(Endpoint::at(Address::loopback(api + 1)));
+        self.dns = Some(NameServer::at((Ipv4Addr::LOCALHOST, api + 2).into()));
+        // Numbers above 254 have been used up by regions that came and went.
+        let last = (number % 254) as u8 + 1;
+        self.addresses = vec![match cfg!(target_os = "linux") {
+            true => Ipv4Addr::new(127, 0, 1, last).into(),
+            false => Ipv4Addr::LOCALHOST.into(),
+        }];
+        self.data_dir = None;
+        self.services
+            .retain(|_, probe| probe.kind.is_of_this_machine());
+        true
     }
 }
 
@@ -193,14 +249,9 @@ impl Topology {
     /// `meridian.test`, one embedded dataset `main`, no addresses yet.
     #[must_use]
     pub fn built_in() -> Self {
-        let regions = BUILT_IN_REGIONS.map(|name| Region {
-            name: RegionName::new(name),
-            place: well_known(name).expect("the built-in regions are well known"),
-            api: None,
-            link: None,
-            data_dir: None,
-            witness: false,
-            position: None,
+        let regions = BUILT_IN_REGIONS.map(|name| {
+            let place = well_known(name).expect("the built-in regions are well known");
+            Region::new(name, place)
         });
         let main = DatasetName::new("main").expect("`main` keeps the rule for dataset names");
         Self {
@@ -211,6 +262,10 @@ impl Topology {
             clock: Clock::default(),
             tls: None,
             api: Api::default(),
+            health: Health::default(),
+            routes: vec![Route::app()],
+            steering: Steering::default(),
+            dns: Dns::default(),
         }
     }
 
@@ -283,9 +338,10 @@ impl Topology {
     }
 
     /// The same topology with every region on this machine, as `meridian up` runs it: region `i`
-    /// has its API at 127.0.0.1, `base_port + 10 i`, and its link on the port after. What the file
-    /// says about addresses, data directories, certificates and the token is left aside: those
-    /// are the production machines', and `up` makes its own.
+    /// has its API at 127.0.0.1, `base_port + 10 i`, and its link on the port after
+    /// ([`Region::put_on_this_machine`]). What the file says about addresses, data directories,
+    /// certificates and the token is left aside: those are the production machines', and `up` makes
+    /// its own.
     ///
     /// # Errors
     /// If the regions' ports would not fit.
@@ -301,11 +357,9 @@ impl Topology {
             });
         }
         let mut here = self.clone();
-        let first_ports = (base_port..=u16::MAX).step_by(usize::from(PORTS_PER_REGION));
-        for (region, port) in here.regions.iter_mut().zip(first_ports) {
-            region.api = Some(Endpoint::at(Address::loopback(port)));
-            region.link = Some(Endpoint::at(Address::loopback(port + 1)));
-            region.data_dir = None;
+        for (region, number) in here.regions.iter_mut().zip(0..) {
+            let fits = region.put_on_this_machine(base_port, number);
+            debug_assert!(fits, "looked at above");
         }
         here.tls = None;
         here.api = Api::default();

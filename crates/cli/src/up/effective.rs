@@ -4,7 +4,8 @@
 //! machine, certificates of its own) is written out. A test holds writing and reading together.
 
 use meridian_topology::{
-    Dataset, DeadLetters, Engine, Password, Postgres, Promises, Region, Strategy, Topology, Writes,
+    Dataset, DeadLetters, Engine, Password, Postgres, PostgresServer, Promises, Region, Strategy,
+    Topology, Writes,
 };
 use std::path::Path;
 use toml::{Table, Value};
@@ -37,10 +38,17 @@ pub fn render(topology: &Topology, tls: &CertificatePaths<'_>) -> String {
     file.insert("region".into(), Value::Array(regions.collect()));
     let datasets = topology.datasets.iter().map(dataset);
     file.insert("dataset".into(), Value::Array(datasets.collect()));
+    super::effective_steering::all(&mut file, topology);
     format!("# Written by `meridian up`, and again whenever it starts.\n\n{file}")
 }
 
-fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+/// A path as it is from everywhere: this file is in another directory than the one that named it.
+pub fn absolute(path: &Path) -> Value {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Value::from(path.display().to_string())
+}
+
+pub fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
     let entries = entries.into_iter();
     Value::Table(
         entries
@@ -69,6 +77,7 @@ fn region(region: &Region) -> Value {
     if region.witness {
         entries.insert("witness".into(), true.into());
     }
+    super::effective_steering::region(&mut entries, region);
     Value::Table(entries)
 }
 
@@ -130,27 +139,10 @@ fn dataset(dataset: &Dataset) -> Value {
     Value::Table(entries)
 }
 
-/// Paths become absolute: this file is in another directory than the one that named them.
 fn postgres(postgres: &Postgres) -> Value {
-    let absolute = |path: &Path| {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Value::from(path.display().to_string())
-    };
     let servers = postgres.servers.iter().map(|(region, server)| {
         let mut entries = Table::new();
-        entries.insert("url".into(), server.url.as_str().into());
-        match &server.password {
-            Some(Password::File(path)) => {
-                entries.insert("password-file".into(), absolute(path));
-            }
-            Some(Password::Environment(name)) => {
-                entries.insert("password-env".into(), name.as_str().into());
-            }
-            None => {}
-        }
-        if let Some(path) = &server.root_certificates {
-            entries.insert("root-certificates".into(), absolute(path));
-        }
+        postgres_server(&mut entries, server);
         (region.as_str().to_owned(), Value::Table(entries))
     });
     let exclude = postgres
@@ -161,6 +153,28 @@ fn postgres(postgres: &Postgres) -> Value {
         ("region", Value::Table(servers.collect())),
         ("exclude", Value::Array(exclude.collect())),
     ])
+}
+
+/// A server's keys.
+pub fn postgres_server(entries: &mut Table, server: &PostgresServer) {
+    entries.insert("url".into(), server.url.as_str().into());
+    password(entries, server.password.as_ref());
+    if let Some(path) = &server.root_certificates {
+        entries.insert("root-certificates".into(), absolute(path));
+    }
+}
+
+/// Where a password is.
+pub fn password(entries: &mut Table, password: Option<&Password>) {
+    match password {
+        Some(Password::File(path)) => {
+            entries.insert("password-file".into(), absolute(path));
+        }
+        Some(Password::Environment(name)) => {
+            entries.insert("password-env".into(), name.as_str().into());
+        }
+        None => {}
+    }
 }
 
 fn promises(entries: &mut Table, promises: &Promises) {
@@ -206,12 +220,20 @@ mod tests {
         assert_eq!(again.zone, here.zone);
         assert_eq!(again.clock, here.clock);
         assert_eq!(again.datasets, here.datasets);
+        assert_eq!(again.health, here.health);
+        assert_eq!(again.routes, here.routes);
+        assert_eq!(again.steering, here.steering);
+        assert_eq!(again.dns, here.dns);
         for (again, here) in again.regions.iter().zip(&here.regions) {
             assert_eq!(again.name, here.name);
             assert_eq!(again.place, here.place);
             assert_eq!(again.api, here.api);
             assert_eq!(again.link, here.link);
             assert_eq!(again.witness, here.witness);
+            assert_eq!(again.addresses, here.addresses);
+            assert_eq!(again.dns, here.dns);
+            assert_eq!(again.capacity, here.capacity);
+            assert_eq!(again.services, here.services);
         }
         let tls = again.tls.unwrap();
         assert_eq!(
@@ -231,9 +253,42 @@ mod tests {
             zone = "a.test"
             [[region]]
             name = "nowhere"
+            capacity = 70
+            addresses = ["10.0.0.1"]
+            dns = "10.0.0.1:53"
             location = { latitude = -1.25, longitude = 7.0 }
+            [region.service.api]
+            probe = "http"
+            url = "https://127.0.0.1:8443/health"
+            status = [204]
+            body = "ready"
+            root-certificates = "/certs/roots.pem"
+            certificate-days-min = 3
+            timeout = "1500us"
+            by = "own"
+            [region.service.database]
+            probe = "postgres"
+            url = "postgresql://m@127.0.0.1/shop"
+            password-file = "/secrets/shop"
+            read-only = true
+            [region.service.cache]
+            probe = "redis"
+            address = "127.0.0.1:6379"
+            password-env = "SECRET"
+            replica = true
+            [region.service.storage]
+            probe = "dns"
+            address = "127.0.0.1:53"
+            name = "a.test"
+            [region.service.secrets]
+            probe = "command"
+            command = ["/bin/true", "x"]
+            by = "all"
             [[region]]
             name = "eu-west-1"
+            [region.service.cache]
+            probe = "tcp"
+            address = "localhost:6379"
             [[region]]
             name = "eu-west-3"
             witness = true
@@ -277,6 +332,64 @@ mod tests {
             counters = ["balance"]
             [clock]
             drift-max = "250us"
+            [health]
+            preset = "standard"
+            [[health.maintenance]]
+            region = "nowhere"
+            from = 2026-12-01T02:00:00Z
+            until = 2026-12-01T02:00:00.000001Z
+            reason = "new disks"
+            [[health.maintenance]]
+            region = "nowhere"
+            service = "cache"
+            from = 2026-12-01T02:00:00Z
+            until = 2026-12-02T02:00:00Z
+            [route.shop]
+            policy = "geolocation"
+            needs = ["api"]
+            useful = []
+            sticky = false
+            full-percent = 0
+            values-max = 3
+            ttl = "9s"
+            ramp = { percents = [20, 40], each = "250ms" }
+            residency-otherwise = ["nowhere"]
+            [[route.shop.residency]]
+            clients = ["europe"]
+            regions = ["eu-west-1"]
+            [[route.shop.residency]]
+            clients = ["CH"]
+            regions = []
+            [[route.shop.choice]]
+            region = "nowhere"
+            clients = ["africa", "DE"]
+            [[route.shop.choice]]
+            policy = "weighted"
+            [[route.shop.choice.choice]]
+            region = "eu-west-1"
+            weight = 0
+            [route.near]
+            policy = "geoproximity"
+            [[route.near.choice]]
+            region = "eu-west-1"
+            bias = -7
+            [route.app]
+            [steering]
+            leaving-percent-max = 33
+            [dns]
+            ttl = "1s"
+            records-ttl = "2s"
+            name-servers = ["ns.example.com"]
+            hostmaster = "dns@example.com"
+            dnssec-key-file = "/secrets/zone"
+            cookie-secret-file = "/secrets/cookie"
+            answers-per-second-max = 5
+            limit-loopback = true
+            client-subnet = false
+            threads = 3
+            [dns.records]
+            "@" = ["MX 10 mail", "60 TXT \"a b\""]
+            www = "A 10.0.0.1"
         "#;
         assert_survives(&Topology::parse(text, Path::new("meridian.toml")).unwrap());
     }

@@ -18,6 +18,7 @@
 mod certificates;
 mod columns;
 mod effective;
+mod effective_steering;
 mod event;
 mod grow;
 mod keep;
@@ -34,7 +35,7 @@ mod view;
 
 use crate::error::CliResult;
 use crate::output::Format;
-use crate::serve::WanChoice;
+use crate::serve::{PresetChoice, WanChoice};
 use crate::system::DATA_DIR;
 use clap::Args;
 use std::path::PathBuf;
@@ -54,6 +55,10 @@ pub struct Options {
     /// The port of the first region's API
     #[arg(long, value_name = "N", default_value_t = 7000)]
     pub base_port: u16,
+    /// How soon a region is known to be down: every 30 s, 5 s, 1 s or 500 ms [default: what the
+    /// topology says]
+    #[arg(long, value_enum, value_name = "PRESET")]
+    pub health: Option<PresetChoice>,
     /// Delay the links like the distances between the regions would
     #[arg(long, value_enum, default_value_t, value_name = "DELAYS")]
     pub wan: WanChoice,

@@ -44,6 +44,9 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
     let mut given = topology
         .on_this_machine(options.base_port)
         .map_err(crate::config::rendered)?;
+    if let Some(preset) = options.health {
+        given.health.preset = preset.into();
+    }
     if options.postgres {
         servers::put_on_postgres(&mut given, options.config.is_some())?;
     }
@@ -204,6 +207,7 @@ mod tests {
             config: None,
             data_dir: data_dir.to_owned(),
             base_port,
+            health: None,
             wan: WanChoice::None,
             no_restart: false,
             allow_faults: false,

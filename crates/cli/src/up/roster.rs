@@ -5,7 +5,7 @@ use super::super::regions::reading::Member;
 use crate::error::{CliError, CliResult};
 use crate::system::{NextRegion, replace};
 use meridian_topology::{
-    Address, Endpoint, Location, PORTS_PER_REGION, Place, REGIONS_MAX, Region, Topology, well_known,
+    Address, Location, PORTS_PER_REGION, Place, REGIONS_MAX, Region, Topology, well_known,
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -122,11 +122,9 @@ impl Roster {
                 Some(at) => known.swap_remove(at),
                 None => entry.region()?,
             };
-            let (api, link) = addresses(base_port, entry.number)
-                .ok_or_else(|| no_ports(&entry.name, base_port))?;
-            region.api = Some(Endpoint::at(api));
-            region.link = Some(Endpoint::at(link));
-            region.data_dir = None;
+            if !region.put_on_this_machine(base_port, entry.number) {
+                return Err(no_ports(&entry.name, base_port));
+            }
             here.regions.push(region);
         }
         if here.regions.is_empty() {

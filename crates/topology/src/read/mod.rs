@@ -5,9 +5,12 @@
 //! Drafts become a [`Topology`] only if no fault was found, so nothing missing survives.
 
 mod dataset;
-
+mod dns;
+mod health;
 mod postgres;
+mod probe;
 mod promises;
+mod route;
 
 pub use dataset::TRANSACTION_BYTES_AT_MOST;
 
@@ -103,6 +106,10 @@ fn read_root<'d>(
         witnesses: region::witnesses(&regions),
     };
     dataset::check_promises(&datasets, &named, faults);
+    let health = health::read(&root, &named.regions, faults);
+    let routes = route::read(&root, &named, faults);
+    let steering = route::read_steering(&root, faults);
+    let dns = dns::read(&root, base, faults);
     Some(Topology {
         file,
         zone: zone?,
@@ -111,6 +118,10 @@ fn read_root<'d>(
         clock: clock?,
         tls: tls?,
         api: api?,
+        health,
+        routes,
+        steering,
+        dns,
     })
 }
 

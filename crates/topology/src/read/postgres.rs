@@ -81,11 +81,37 @@ fn read_server<'d>(
 ) -> Option<PostgresServer> {
     let title = "[dataset.postgres.region]";
     let section = Section::open(table, title, schema::POSTGRES_SERVER, faults);
+    read_server_keys(&section, base, faults)
+}
+
+/// A server by the keys that a table has for it.
+pub(super) fn read_server_keys(
+    section: &Section<'_>,
+    base: &Path,
+    faults: &mut Faults<'_>,
+) -> Option<PostgresServer> {
     let url = section.required_text("url", faults).filter(|url| {
         url_fault(url.value)
             .map(|(reason, hint)| faults.report(url.at, reason, hint))
             .is_none()
     });
+    let password = read_password(section, base, faults);
+    let root_certificates = section
+        .path("root-certificates", faults)
+        .map(|path| base.join(path.value));
+    Some(PostgresServer {
+        url: url?.value.to_owned(),
+        password,
+        root_certificates,
+    })
+}
+
+/// Where a password is.
+pub(super) fn read_password(
+    section: &Section<'_>,
+    base: &Path,
+    faults: &mut Faults<'_>,
+) -> Option<Password> {
     let file = section.path("password-file", faults);
     let variable = section.path("password-env", faults);
     if let (Some(_), Some(second)) = (&file, &variable) {
@@ -95,17 +121,8 @@ fn read_server<'d>(
             "leave out `password-file` or `password-env`",
         );
     }
-    let password = file
-        .map(|file| Password::File(base.join(file.value)))
-        .or_else(|| variable.map(|name| Password::Environment(name.value.to_owned())));
-    let root_certificates = section
-        .path("root-certificates", faults)
-        .map(|path| base.join(path.value));
-    Some(PostgresServer {
-        url: url?.value.to_owned(),
-        password,
-        root_certificates,
-    })
+    file.map(|file| Password::File(base.join(file.value)))
+        .or_else(|| variable.map(|name| Password::Environment(name.value.to_owned())))
 }
 
 /// Its tables are called `schema.table`, and which of a database's they are must be said.

@@ -62,7 +62,7 @@ pub(super) fn read<'d>(section: &Section<'d>, faults: &mut Faults<'_>) -> Draft<
 }
 
 /// A word of a few.
-fn one_of<'d>(
+pub(super) fn one_of<'d>(
     section: &Section<'d>,
     key: &str,
     words: &[&'static str],

@@ -1,17 +1,23 @@
 //! `[[region]]`: reading each, then the rules that hold among them.
 
 use super::section::{At, Section};
-use super::{resolve, schema};
-use crate::address::{Address, Endpoint};
+use super::{probe, resolve, schema};
+use crate::address::{Address, Endpoint, NameServer};
 use crate::fault::Faults;
+use crate::health::Probe;
 use crate::location::{Location, Place, well_known, well_known_names};
 use crate::name::check_region_name;
 use crate::suggest::nearest;
 use crate::topology::{REGIONS_MAX, Region};
+use meridian_health::Service;
 use meridian_model::RegionName;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
+
+/// Requests a second beyond which a number is a slip of the pen.
+const CAPACITY_AT_MOST: u64 = 1_000_000_000;
 
 /// A region as far as it could be read.
 pub(super) struct Draft<'d> {
@@ -22,6 +28,10 @@ pub(super) struct Draft<'d> {
     link: Option<At<Endpoint>>,
     data_dir: Option<PathBuf>,
     witness: bool,
+    addresses: Vec<At<IpAddr>>,
+    dns: Option<NameServer>,
+    capacity: Option<u32>,
+    services: BTreeMap<Service, Probe>,
 }
 
 /// What the file has to protect addresses that others can reach.
@@ -69,7 +79,85 @@ fn read_one<'d>(table: At<&'d DeTable<'d>>, base: &Path, faults: &mut Faults<'_>
             .path("data-dir", faults)
             .map(|path| resolve(base, path.value)),
         witness: section.flag("witness", faults),
+        addresses: read_addresses(&section, faults),
+        dns: read_name_server(&section, faults),
+        capacity: section
+            .count("capacity", 1..=CAPACITY_AT_MOST, faults)
+            .map(|capacity| capacity.value as u32),
+        services: probe::read(&section, base, faults),
     }
+}
+
+/// Where clients reach the region.
+fn read_addresses(section: &Section<'_>, faults: &mut Faults<'_>) -> Vec<At<IpAddr>> {
+    let texts = section.texts("addresses", faults);
+    let mut addresses: Vec<At<IpAddr>> = Vec::new();
+    for text in texts.map_or_else(Vec::new, |texts| texts.value) {
+        let reason = match text.value.parse::<IpAddr>() {
+            Ok(address) if address.is_unspecified() || address.is_multicast() => {
+                format!("nobody can connect to {address}")
+            }
+            Ok(address) if addresses.iter().any(|known| known.value == address) => {
+                format!("address {address} is there twice")
+            }
+            Ok(address) => {
+                addresses.push(text.with(address));
+                continue;
+            }
+            Err(_) => format!("{:?} is not an IP address", text.value),
+        };
+        let hint = "give addresses without port, for example addresses = [\"203.0.113.7\"]";
+        faults.report(text.at, reason, hint);
+    }
+    addresses
+}
+
+/// Where the region answers questions of DNS.
+fn read_name_server(section: &Section<'_>, faults: &mut Faults<'_>) -> Option<NameServer> {
+    let address = read_address(section, "dns", faults);
+    let texts = section.texts("dns-listen", faults);
+    if let (Some(texts), None) = (&texts, section.value("dns")) {
+        faults.report(
+            texts.at,
+            "`dns-listen` without `dns`",
+            "add `dns`, the address at which the region's name server is asked",
+        );
+    }
+    let mut listen = Vec::new();
+    for text in texts.map_or_else(Vec::new, |texts| texts.value) {
+        match text.value.parse::<SocketAddr>() {
+            Ok(socket) if socket.port() != 0 => listen.push(socket),
+            _ => faults.report(
+                text.at,
+                format!(
+                    "`dns-listen`: {:?} is not an IP address with a port",
+                    text.value
+                ),
+                "for example dns-listen = [\"203.0.113.7:53\", \"[2001:db8::7]:53\"]",
+            ),
+        }
+    }
+    let address = address?;
+    match &address.value {
+        Address::Ip(socket) if listen.is_empty() => listen.push(*socket),
+        Address::Name { .. } if listen.is_empty() => faults.report(
+            address.at,
+            "`dns` is a name, and there is no `dns-listen`",
+            "say with dns-listen = [\"203.0.113.7:53\"] at which addresses it listens",
+        ),
+        _ => {}
+    }
+    if address.value.is_unspecified() {
+        faults.report(
+            address.at,
+            format!("nobody can connect to {}", address.value),
+            "put it into `dns-listen`, and into `dns` the address at which it is asked",
+        );
+    }
+    Some(NameServer {
+        address: address.value,
+        listen,
+    })
 }
 
 /// The place: `location` in degrees, `location` as a cloud region's name, or the region's own name.
@@ -199,6 +287,7 @@ pub(super) fn check(
     check_count(regions, root, faults);
     check_names(regions, faults);
     check_addresses(regions, faults);
+    check_client_addresses(regions, faults);
     check_witnesses(regions, faults);
     for region in regions {
         check_protection(region, protection, faults);
@@ -266,6 +355,28 @@ fn check_addresses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
     }
 }
 
+/// An address of two regions would be answered for both.
+fn check_client_addresses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
+    let mut seen: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for region in regions {
+        for address in &region.addresses {
+            if let Some(first) = seen.get(&address.value) {
+                let line = faults.position(*first).line;
+                faults.report(
+                    address.at,
+                    format!(
+                        "address {} is two regions', first on line {line}",
+                        address.value
+                    ),
+                    "give each region addresses of its own",
+                );
+            }
+        }
+        let own = region.addresses.iter();
+        seen.extend(own.map(|address| (address.value, address.at)));
+    }
+}
+
 /// Somebody has to hold what a witness doesn't.
 fn check_witnesses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
     if let Some(first) = regions.first()
@@ -315,6 +426,10 @@ pub(super) fn finish(drafts: Vec<Draft<'_>>, faults: &Faults<'_>) -> Option<Vec<
                 link: draft.link.map(|link| link.value),
                 data_dir: draft.data_dir,
                 witness: draft.witness,
+                addresses: draft.addresses.into_iter().map(|at| at.value).collect(),
+                dns: draft.dns,
+                capacity: draft.capacity,
+                services: draft.services,
                 position: Some(faults.position(draft.at)),
             })
         })

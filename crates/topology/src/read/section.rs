@@ -7,8 +7,11 @@ use crate::fault::Faults;
 use crate::quantity::{QuantityError, format_size, parse_duration, parse_size};
 use crate::read::schema::Key;
 use crate::suggest::nearest;
+use meridian_model::Micros;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -53,6 +56,20 @@ impl<'d> Section<'d> {
                 );
             }
         }
+        Self {
+            title,
+            at: table.at,
+            keys,
+            table: table.value,
+        }
+    }
+
+    /// A table whose keys nobody has looked at; only those of `keys` are read.
+    pub(crate) fn unchecked(
+        table: At<&'d DeTable<'d>>,
+        title: &'static str,
+        keys: &'static [Key],
+    ) -> Self {
         Self {
             title,
             at: table.at,
@@ -114,6 +131,14 @@ impl<'d> Section<'d> {
             self.wrong_type(key, "true or false", &found, faults);
         }
         flag.unwrap_or_default()
+    }
+
+    /// A boolean, or what counts where the key is absent.
+    pub(crate) fn flag_or(&self, key: &str, absent: bool, faults: &mut Faults<'_>) -> bool {
+        match self.value(key) {
+            Some(_) => self.flag(key, faults),
+            None => absent,
+        }
     }
 
     /// Like [`Self::text`], and reports an absent key.
@@ -262,6 +287,111 @@ impl<'d> Section<'d> {
         };
         let duration = self.quantity(key, &found, parse_duration(text), faults)?;
         Some(found.with(duration))
+    }
+
+    /// A time, as TOML has it with an offset or as RFC 3339 in a string; reports an absent key.
+    pub(crate) fn moment(&self, key: &str, faults: &mut Faults<'_>) -> Option<At<Micros>> {
+        let Some(found) = self.value(key) else {
+            self.missing(key, faults);
+            return None;
+        };
+        let text = match found.value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(moment) => moment.to_string(),
+            _ => {
+                self.wrong_type(key, "a date and time", &found, faults);
+                return None;
+            }
+        };
+        let moment = OffsetDateTime::parse(&text, &Rfc3339).ok();
+        let micros = moment.map(|moment| moment.unix_timestamp_nanos() / 1000);
+        let Some(micros) = micros.and_then(|micros| u64::try_from(micros).ok()) else {
+            faults.report(
+                found.at,
+                format!("`{key}`: {text:?} is no date and time with an offset"),
+                format!("for example {}", self.example(key)),
+            );
+            return None;
+        };
+        Some(found.with(Micros(micros)))
+    }
+
+    /// The whole numbers of an array, each within `range`; none if the key is absent.
+    pub(crate) fn counts(
+        &self,
+        key: &str,
+        range: RangeInclusive<u64>,
+        faults: &mut Faults<'_>,
+    ) -> Option<At<Vec<u64>>> {
+        let found = self.value(key)?;
+        let Some(array) = found.value.as_array() else {
+            self.wrong_type(key, "an array of integers", &found, faults);
+            return None;
+        };
+        let mut counts = Vec::new();
+        for element in array.iter().map(at) {
+            if !matches!(element.value, DeValue::Integer(_)) {
+                self.wrong_type(key, "an array of integers", &element, faults);
+                continue;
+            }
+            let Some(whole) = self.whole(key, &element, faults) else {
+                continue;
+            };
+            let show = |count: u64| count.to_string();
+            let within = self.within(key, element.with(whole), range.clone(), show, faults);
+            counts.extend(within.map(|count| count.value));
+        }
+        Some(found.with(counts))
+    }
+
+    /// A whole number that may be negative, within `range`.
+    pub(crate) fn signed(
+        &self,
+        key: &str,
+        range: RangeInclusive<i128>,
+        faults: &mut Faults<'_>,
+    ) -> Option<At<i128>> {
+        let found = self.value(key)?;
+        if !matches!(found.value, DeValue::Integer(_)) {
+            self.wrong_type(key, "an integer", &found, faults);
+            return None;
+        }
+        let number = integer(found.value).filter(|number| range.contains(number));
+        if number.is_none() {
+            faults.report(
+                found.at,
+                format!("`{key}` is outside its range"),
+                format!("use {} to {}", range.start(), range.end()),
+            );
+        }
+        Some(found.with(number?))
+    }
+
+    /// Each key of a table of tables, with its table; others are reported.
+    pub(crate) fn named_tables(
+        &self,
+        key: &str,
+        faults: &mut Faults<'_>,
+    ) -> Vec<(At<&'d str>, At<&'d DeTable<'d>>)> {
+        let Some(tables) = self.table(key, faults) else {
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        for (name, value) in tables.value {
+            let name = At {
+                value: name.get_ref().as_ref(),
+                at: name.span().start,
+            };
+            match value.get_ref().as_table() {
+                Some(table) => named.push((name, name.with(table))),
+                None => faults.report(
+                    name.at,
+                    format!("`{key}.{}` must be a table", name.value),
+                    format!("write {} and below it its keys", self.example(key)),
+                ),
+            }
+        }
+        named
     }
 
     fn whole(&self, key: &str, found: &At<&DeValue<'_>>, faults: &mut Faults<'_>) -> Option<u64> {

@@ -73,7 +73,7 @@ fn unknown_keys() {
             "zone = \"a.test\"\ncolour = 1\n[[region]]\nnames = \"x\"\nname = \"us-east-1\"\n{DATASET}engin = 1\n[dataset.limits]\ndocument_bytes_max = 5\n[clok]\n"
         )),
         r#"error: meridian.toml:2:1: unknown key "colour" in the file
-  hint: the keys here are zone, region, dataset, clock, tls, api
+  hint: the keys here are zone, region, dataset, clock, tls, api, health, route, steering, dns
 error: meridian.toml:4:1: unknown key "names" in [[region]]
   hint: did you mean "name"?
 error: meridian.toml:9:1: unknown key "engin" in [[dataset]]

@@ -237,6 +237,7 @@ fn the_built_in_topology_keeps_every_rule() {
         topology.zone, topology.datasets[0].name
     ));
     assert_eq!(read.datasets, topology.datasets);
+    assert_eq!((&read.routes, &read.dns), (&topology.routes, &topology.dns));
     let places = |topology: &Topology| -> Vec<_> {
         topology
             .regions
@@ -302,6 +303,10 @@ fn the_template_is_valid_and_has_the_defaults() {
     assert_eq!(topology.zone, built_in.zone);
     assert_eq!(topology.datasets, built_in.datasets);
     assert_eq!(topology.clock, built_in.clock);
+    assert_eq!(topology.health, built_in.health);
+    assert_eq!(topology.routes, built_in.routes);
+    assert_eq!(topology.steering, built_in.steering);
+    assert_eq!(topology.dns, built_in.dns);
     let here = built_in.on_this_machine(7000).unwrap();
     for (region, expected) in topology.regions.iter().zip(&here.regions) {
         assert_eq!(region.name, expected.name);
@@ -327,7 +332,8 @@ fn the_template_is_valid_with_every_setting_enabled() {
     assert!(topology.tls.is_some() && topology.api.token_file.is_some());
     assert_eq!(topology.datasets[0].table_rules.len(), 1);
     let postgres = topology.datasets[1].postgres().unwrap();
-    assert_eq!(postgres.servers.len(), topology.regions.len());
+    let witnesses = topology.witnesses().count();
+    assert_eq!(postgres.servers.len() + witnesses, topology.regions.len());
     let server = &postgres.servers[&RegionName::new("us-east-1")];
     let secret = Path::new("/etc/meridian/secrets/us-east-1");
     assert_eq!(server.password, Some(Password::File(secret.to_owned())));
@@ -350,6 +356,20 @@ fn the_template_has_every_key() {
         schema::CLOCK,
         schema::TLS,
         schema::API,
+        schema::HEALTH,
+        schema::MAINTENANCE,
+        schema::PROBE_HTTP,
+        schema::PROBE_TCP,
+        schema::PROBE_POSTGRES,
+        schema::PROBE_REDIS,
+        schema::PROBE_DNS,
+        schema::PROBE_COMMAND,
+        schema::ROUTE,
+        schema::CHOICE,
+        schema::RESIDENCY,
+        schema::RAMP,
+        schema::STEERING,
+        schema::DNS,
     ];
     for key in sections.into_iter().flatten() {
         let setting = format!("{} = ", key.name);

@@ -1,6 +1,6 @@
 //! What a name's answers go by.
 
-use crate::place::{Area, Country};
+use crate::area::{Area, Country};
 use meridian_model::RegionName;
 
 /// How to choose among regions, or among groups of them with policies of their own.
@@ -31,6 +31,16 @@ pub enum By {
 }
 
 impl By {
+    /// Every way to choose.
+    pub const ALL: [Self; 6] = [
+        Self::Latency,
+        Self::Geolocation,
+        Self::Geoproximity,
+        Self::Weighted,
+        Self::Failover,
+        Self::Multivalue,
+    ];
+
     /// The name, as in the topology.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
