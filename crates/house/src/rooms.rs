@@ -22,6 +22,7 @@ pub const ROOMS: &[Room] = &[
     at("link", &[]),
     at("house", &[]),
     at("dns", &[]),
+    at("app", &[]),
     at("merge", &["model"]),
     at("log", &["model"]),
     at("check", &["model"]),
@@ -52,6 +53,7 @@ pub const ROOMS: &[Room] = &[
             "topology",
             "health",
             "steer",
+            "dns",
             "replicate",
             "engine-kv",
             "engine-postgres",
@@ -69,6 +71,7 @@ pub const ROOMS: &[Room] = &[
             "engine-postgres",
             "backup",
             "node",
+            "app",
         ],
     ),
     at(

@@ -10,6 +10,7 @@ use super::state::{ApiState, DatasetState};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
+use crate::dns::NameServer;
 use crate::postgres::PostgresStatus;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -35,12 +36,41 @@ pub(crate) struct StatusReply {
     /// Resident memory of the process, where the system tells.
     memory_bytes: Option<u64>,
     datasets: Vec<DatasetReport>,
+    /// How its name server is asked, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<DnsReport>,
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
     /// The faults at work, where faults are allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<Vec<FaultReport>>,
+}
+
+/// How a region's name server is asked.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DnsReport {
+    /// Where it listens, for datagrams and streams.
+    addresses: Vec<String>,
+    /// Questions since the process started.
+    queries: u64,
+    /// Questions in the last second.
+    queries_per_second: f64,
+    /// Whether answers are signed.
+    signed: bool,
+}
+
+impl DnsReport {
+    fn of(server: &NameServer) -> Self {
+        let counts = server.counts();
+        let addresses = server.addresses().iter();
+        Self {
+            addresses: addresses.map(ToString::to_string).collect(),
+            queries: counts.udp + counts.tcp,
+            queries_per_second: server.queries_per_second(),
+            signed: server.is_signed(),
+        }
+    }
 }
 
 /// How a dataset stands.
@@ -232,6 +262,7 @@ pub(crate) async fn status(
         uptime_seconds: uptime_seconds(api.started),
         memory_bytes: resident_memory_bytes(),
         datasets,
+        dns: api.name_server.as_ref().map(DnsReport::of),
         rejected_diallers: api.rejections.as_ref().map(rejected),
         faults: at_work(&state),
     };

@@ -8,8 +8,8 @@ use super::Steering;
 use super::load::Loads;
 use meridian_model::RegionName;
 use meridian_steer::{
-    Client, Condition, Desired, Effective, Fullness, Geo, Key, Picture, Ramp, Route,
-    RouteError, Spill, Steps, Table,
+    Client, Condition, Desired, Effective, Fullness, Geo, Key, Picture, Ramp, Route, RouteError,
+    Spill, Steps, Table,
 };
 use meridian_topology::{Region, Topology};
 use std::collections::BTreeMap;
