@@ -162,7 +162,7 @@ pub fn run(options: Options) -> CliResult {
 async fn sample_app(
     addresses: &[SocketAddr],
     serve: &Serve,
-) -> CliResult<impl Future<Output = ()>> {
+) -> CliResult<impl Future<Output = ()> + use<>> {
     let listeners = meridian_app::bind(addresses).await.map_err(|error| {
         CliError::failure("run the sample application")
             .because(&error)

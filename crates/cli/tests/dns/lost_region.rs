@@ -131,6 +131,7 @@ fn dig(system: &System, words: &[&str], expected: &[String]) {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what was measured")]
 fn clients_of_a_lost_region_go_to_the_next_and_come_back() {
     let steps = steps();
     assert!(steps.len() >= 10, "{steps:?}");
