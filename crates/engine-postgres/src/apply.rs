@@ -55,9 +55,10 @@ mod session;
 mod sql;
 mod write;
 
+pub(crate) use casts::for_casts;
 pub use error::ApplyError;
 pub use large::{Chunk, Large, Source};
-pub use position::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
+pub use position::{LET_IN_SUFFIX, MARK_SUFFIX, PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 
 use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
@@ -102,14 +103,29 @@ enum Tried {
     NeedsPlan,
 }
 
-/// The rows that a server says are kept out of it, read without writing to it. Its schema `meridian`
-/// has to be there.
+/// The rows that a server says are kept out of it, read without writing to it.
 ///
 /// # Errors
 /// [`ApplyError`] from the server.
 pub async fn parked(client: &Client, dataset: &str) -> Result<Vec<Parked>, ApplyError> {
+    if !position::has_parked_table(client).await? {
+        return Ok(Vec::new());
+    }
     let armor = Armor::of(client).await?;
     position::read_parked(client, dataset, armor).await
+}
+
+/// Forgets the parked rows of these tables, which the server has no more.
+///
+/// # Errors
+/// [`ApplyError`] from the server.
+pub async fn forget_parked(
+    client: &Client,
+    dataset: &str,
+    tables: &[String],
+) -> Result<(), ApplyError> {
+    let armor = Armor::of(client).await?;
+    position::forget_parked(client, dataset, armor, tables).await
 }
 
 impl Applier {

@@ -36,11 +36,13 @@ mod machine;
 #[cfg(test)]
 mod model;
 mod parked;
+mod settled;
 #[cfg(test)]
 mod tests;
 
 pub use large::Left;
 pub use machine::Projection;
+pub use settled::RowStanding;
 
 use crate::{Lsn, Xid};
 use meridian_model::{Position, RowName, Vector, Version};

@@ -84,7 +84,8 @@ impl Ledger {
         let before = self.digest;
         for wish in wishes {
             self.desired.merge(wish.clone());
-            self.rows.insert((wish.version, wish.subject.clone()), wish);
+            let key = (wish.version, wish.subject.clone());
+            self.rows.entry(key).or_insert(wish);
         }
         self.cut();
         self.digest = xxh3_64(&self.encode());

@@ -72,7 +72,14 @@ fn row(region: &Value) -> Vec<String> {
     let text = |name: &str| region[name].as_str().unwrap_or("-").to_owned();
     let mark = if region["given"] == true { "*" } else { "" };
     let share = region["share"].as_f64();
-    let share = share.map_or_else(|| "-".to_owned(), |share| percent(share));
+    let share = share.filter(|_| is_up_for_clients(region));
+    let share = share.map_or_else(|| "-".to_owned(), percent);
     let tier = region["tier"].as_str().unwrap_or("left out").to_owned();
     vec![mark.to_owned(), text("region"), tier, share, text("reason")]
+}
+
+/// Whether clients are sent there at all while another region is up: the share of one that is out is
+/// that of its return.
+fn is_up_for_clients(region: &Value) -> bool {
+    !matches!(region["tier"].as_str(), Some("drained" | "down"))
 }

@@ -42,7 +42,7 @@ pub struct Projection {
 #[derive(Debug)]
 pub(super) struct Issued {
     id: u64,
-    rows: BTreeSet<RowName>,
+    pub(super) rows: BTreeSet<RowName>,
     asked: Option<Asked>,
     /// What has come or gone since: a row that the batch parks may have waited for it in vain.
     stirred: BTreeSet<RowName>,

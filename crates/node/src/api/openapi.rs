@@ -202,6 +202,8 @@ impl Modify for BearerToken {
         super::shifts::discard,
         super::shifts::apply,
         super::shifts::undo,
+        super::postgres_compare::compare,
+        super::postgres_compare::comparison,
     ),
     modifiers(&BearerToken),
     security((), ("token" = [])),

@@ -6,8 +6,8 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
     aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, parked, postgres, regions, replication, route, rows, shifts, status,
-    transactions,
+    metrics, openapi, parked, postgres, postgres_compare, regions, replication, route, rows,
+    shifts, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -82,6 +82,10 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         (
             "/v1/datasets/{dataset}/postgres/detach",
             post(postgres::detach),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/comparisons",
+            get(postgres_compare::comparison).post(postgres_compare::compare),
         ),
     ]
 }

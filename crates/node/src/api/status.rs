@@ -7,6 +7,7 @@ use super::listing::read;
 use super::problem::Problem;
 use super::sampling::{resident_memory_bytes, uptime_seconds};
 use super::state::{ApiState, DatasetState};
+use super::steering_status::{RouteStatus, routes};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
@@ -39,6 +40,8 @@ pub(crate) struct StatusReply {
     /// How its name server is asked, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<DnsReport>,
+    /// How clients are spread over the regions, as this region sees them.
+    routes: Vec<RouteStatus>,
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
@@ -263,6 +266,7 @@ pub(crate) async fn status(
         memory_bytes: resident_memory_bytes(),
         datasets,
         dns: api.name_server.as_ref().map(DnsReport::of),
+        routes: routes(&state),
         rejected_diallers: api.rejections.as_ref().map(rejected),
         faults: at_work(&state),
     };

@@ -8,6 +8,8 @@ pub(crate) enum Value {
     Text(String),
     Double(f64),
     Number(u32),
+    Short(u16),
+    Long(u64),
     Map(Vec<(String, Value)>),
 }
 
@@ -55,16 +57,16 @@ pub(crate) fn write(kind: &str, networks: &[(&str, u8, Value)]) -> Vec<u8> {
     file.extend_from_slice(&[0; 16]);
     file.extend(data);
     file.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
-    let number = |name: &str, number| (name.to_owned(), Value::Number(number));
+    let short = |name: &str, number| (name.to_owned(), Value::Short(number));
     let metadata = Value::Map(vec![
-        number("binary_format_major_version", 2),
-        number("binary_format_minor_version", 0),
-        number("build_epoch", 1_700_000_000),
+        short("binary_format_major_version", 2),
+        short("binary_format_minor_version", 0),
+        ("build_epoch".to_owned(), Value::Long(1_700_000_000)),
         ("database_type".to_owned(), Value::Text(kind.to_owned())),
         ("description".to_owned(), Value::Map(Vec::new())),
-        number("ip_version", 6),
-        number("node_count", count as u32),
-        number("record_size", 24),
+        short("ip_version", 6),
+        ("node_count".to_owned(), Value::Number(count as u32)),
+        short("record_size", 24),
     ]);
     let mut encoded = Vec::new();
     encode(&metadata, &mut encoded);
@@ -88,6 +90,16 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Double(number) => {
             head(3, 8);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        Value::Short(number) => {
+            head(5, 2);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        Value::Long(number) => {
+            // An extended type (9).
+            head(0, 8);
+            out.push(2);
             out.extend_from_slice(&number.to_be_bytes());
         }
         Value::Number(number) => {

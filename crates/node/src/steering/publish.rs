@@ -269,3 +269,165 @@ pub(super) fn capacities(topology: &Topology) -> Vec<f32> {
     let capacity = |region: &Region| region.capacity.unwrap_or(0) as f32;
     regions.map(capacity).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_health::{PerService, Status};
+    use meridian_model::{Hlc, Micros, OriginId, Version};
+    use meridian_steer::{Answer, Registries, Subject, Want, Wish};
+    use std::path::Path;
+
+    const TOPOLOGY: &str = r#"
+        zone = "a.test"
+        [[region]]
+        name = "us-east-1"
+        capacity = 100
+        [[region]]
+        name = "eu-west-1"
+        capacity = 100
+        [[dataset]]
+        name = "main"
+        engine = "embedded"
+    "#;
+
+    struct World {
+        working: Working,
+        routes: Vec<Configured>,
+        desired: Desired,
+        topology: Topology,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let topology = Topology::parse(TOPOLOGY, Path::new("a.toml")).unwrap();
+            let picture = super::super::unseen(&topology, &RegionName::new("us-east-1"));
+            Self {
+                working: Working::new(picture, capacities(&topology)),
+                routes: routes(&topology),
+                desired: Desired::default(),
+                topology,
+            }
+        }
+
+        fn see(&mut self, europe: Status) {
+            let own = RegionName::new("us-east-1");
+            let mut picture = super::super::unseen(&self.topology, &own);
+            for (region, status) in picture.regions.iter_mut().zip([Status::Healthy, europe]) {
+                region.health.verdict = PerService::with(|_| Some(status));
+                region.health.seen = region.health.verdict;
+            }
+            self.working.see(picture);
+        }
+
+        fn at(&mut self, seconds: u64) -> SteeredRoute {
+            let now = Duration::from_secs(seconds);
+            let published = self.working.publish(&self.routes, &self.desired, now);
+            published.unwrap().routes.remove(0)
+        }
+    }
+
+    /// The share of a thousand European clients that a route sends to Europe.
+    fn to_europe(route: &SteeredRoute) -> f32 {
+        let mut given = 0;
+        for client in 0..1000u32 {
+            let mut answer = Answer::default();
+            let address = "193.0.6.139".parse().unwrap();
+            let client = Client {
+                key: Key::of_bytes(&client.to_le_bytes()),
+                ..Client::behind(&Registries::default(), address, Some((address, 24)), 0)
+            };
+            route.table.decide(&client, &mut answer);
+            given += u32::from(answer.first() == Some(1));
+        }
+        given as f32 / 1000.0
+    }
+
+    #[test]
+    fn before_anybody_has_looked_everybody_goes_to_the_nearest() {
+        let mut world = World::new();
+        assert_eq!(to_europe(&world.at(0)), 1.0);
+        assert_eq!(world.working.due(&world.routes), None);
+    }
+
+    #[test]
+    fn a_region_that_returns_takes_its_clients_in_steps_and_each_is_passed_in_health() {
+        let mut world = World::new();
+        world.see(Status::Healthy);
+        assert_eq!(to_europe(&world.at(0)), 1.0);
+        world.see(Status::Unhealthy);
+        assert_eq!(to_europe(&world.at(10)), 0.0);
+        world.see(Status::Healthy);
+        let share = |route: &SteeredRoute| (route.share(1), to_europe(route));
+        let about = |(share, measured): (f32, f32), expected: f32| {
+            assert_eq!(share, expected);
+            assert!((measured - expected).abs() < 0.07, "{measured}");
+        };
+        about(share(&world.at(20)), 0.1);
+        assert_eq!(
+            world.working.due(&world.routes),
+            Some(Duration::from_secs(25))
+        );
+        about(share(&world.at(24)), 0.1);
+        about(share(&world.at(25)), 0.25);
+        world.see(Status::Degraded);
+        assert_eq!(world.at(29).share(1), 0.25);
+        world.see(Status::Healthy);
+        about(share(&world.at(30)), 0.25);
+        about(share(&world.at(34)), 0.5);
+        about(share(&world.at(39)), 1.0);
+        assert_eq!(world.working.due(&world.routes), None);
+    }
+
+    #[test]
+    fn a_drain_counts_at_once_and_its_end_in_steps() {
+        let mut world = World::new();
+        world.see(Status::Healthy);
+        let mut wish = Wish {
+            subject: Subject::region("eu-west-1"),
+            want: Want::Drained,
+            before: Want::AsUsual,
+            version: Version {
+                hlc: Hlc::from_raw(1),
+                origin: OriginId(1),
+            },
+            at: Micros(1),
+            who: "ann".to_owned(),
+            why: "a disk is changed".to_owned(),
+        };
+        world.desired.merge(wish.clone());
+        assert_eq!(to_europe(&world.at(1)), 0.0);
+        (wish.want, wish.version.hlc) = (Want::AsUsual, Hlc::from_raw(2));
+        world.desired.merge(wish);
+        assert_eq!(world.at(2).share(1), 0.1);
+    }
+
+    #[test]
+    fn a_full_region_passes_clients_on_as_far_as_its_load_is_known() {
+        let mut world = World::new();
+        world.see(Status::Healthy);
+        let (own, other) = (RegionName::new("us-east-1"), RegionName::new("eu-west-1"));
+        let mut loads = Loads::default();
+        let mut weigh = |world: &mut World, seconds: u64, load: Option<u32>| {
+            let now = Duration::from_secs(seconds);
+            loads.told(now, &other, load);
+            world.working.weigh(&world.routes, &loads, &own, now);
+            world.at(seconds)
+        };
+        assert_eq!(weigh(&mut world, 1, None).share(1), 1.0);
+        let full = weigh(&mut world, 2, Some(160));
+        assert_eq!(full.share(1), 0.5);
+        assert!((to_europe(&full) - 0.5).abs() < 0.07);
+        assert_eq!(
+            weigh(&mut world, 3, None).share(1),
+            0.5,
+            "unknown is as it was"
+        );
+        let better = weigh(&mut world, 4, Some(40)).share(1);
+        assert!(
+            (better - 0.5).abs() < 1e-6 || (better - 0.55).abs() < 1e-6,
+            "{better}"
+        );
+        assert_eq!(weigh(&mut world, 5, Some(10)).share(0), 1.0);
+    }
+}
