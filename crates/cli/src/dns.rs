@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 /// `meridian dns`
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  meridian dns key secrets/zone.key")]
 pub enum Verb {
     /// Make a key for signing a zone
     Key(KeyOptions),

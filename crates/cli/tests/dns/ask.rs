@@ -13,8 +13,9 @@ pub const ANY: u16 = 255;
 
 /// A question's message.
 pub fn question(name: &str, rtype: u16, subnet: Option<[u8; 3]>) -> Vec<u8> {
-    // Recursion is desired: a validating resolver in between tells then what it found.
-    let mut octets = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    // Recursion is desired, and to be told whether the answer is authentic (RFC 6840 §5.7): what a
+    // validating resolver in between does.
+    let mut octets = vec![0x12, 0x34, 1, 0x20, 0, 1, 0, 0, 0, 0, 0, 1];
     for label in name.split('.') {
         octets.push(u8::try_from(label.len()).unwrap());
         octets.extend(label.as_bytes());

@@ -24,7 +24,7 @@ dnssec-key-file = "zone.key"
 "@" = ["MX 10 mail.example.com.", "60 TXT \"hello\""]
 www = "CNAME app.global"
 "*.any" = "TXT \"by wildcard\""
-_x._tcp = "SRV 1 2 443 app.us-east-1"
+"_x._tcp" = "SRV 1 2 443 app.us-east-1"
 big = [TEXTS]
 "#;
 

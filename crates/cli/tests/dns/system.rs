@@ -49,12 +49,14 @@ impl System {
             .stdout(out)
             .spawn()
             .unwrap();
-        let system = Self {
+        let mut system = Self {
             directory,
             base,
             up,
         };
         eventually("all regions serve", PATIENCE, || {
+            let ended = system.up.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", system.said());
             (!system.events("serving").is_empty()).then_some(())
         });
         system
