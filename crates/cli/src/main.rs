@@ -39,6 +39,7 @@ mod system;
 mod tables;
 mod target;
 mod up;
+mod verdicts;
 
 use arguments::{Arguments, Verb};
 use clap::Parser;

@@ -49,6 +49,7 @@ pub const ROOMS: &[Room] = &[
             "model",
             "link",
             "log",
+            "health",
             "topology",
             "replicate",
             "engine-kv",

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod dataset;
 pub mod faults;
+pub mod health;
 
 mod arrival;
 mod aside;

@@ -5,8 +5,8 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, parked, postgres, regions, replication, rows, status, transactions,
+    aside, backups, conflicts, dead_letters, faults, health, increments, integrity, listing, live,
+    members, metrics, openapi, parked, postgres, regions, replication, rows, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -60,6 +60,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ),
         ("/v1/parked/{table}/{key}/retry", post(parked::retry)),
         ("/v1/parked/{table}/{key}/edit", post(parked::edit)),
+        ("/v1/health", get(health::health)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),

@@ -22,7 +22,7 @@ const WRITES_AT_ONCE_MAX: usize = 4096;
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
-    peer: RegionName,
+    pub(super) peer: RegionName,
     tasks: JoinSet<()>,
     writes: JoinSet<()>,
 }
