@@ -16,6 +16,7 @@ mod client;
 mod config;
 mod conflicts;
 mod dead_letters;
+mod detect;
 mod error;
 mod everywhere;
 mod failure;
