@@ -111,6 +111,8 @@ fn a_migration_is_in_every_region_and_captured_when_it_returns() {
     what_cannot_work_while_regions_differ_is_refused(&system);
     one_that_stops_goes_on_where_it_stopped(&system);
 
+    a_table_with_parked_rows_is_not_dropped(&system);
+
     // What takes away: a table once it is empty, a column that takes NULL, a name.
     applied(
         &system,
@@ -236,4 +238,20 @@ fn one_that_stops_goes_on_where_it_stopped(system: &Local) {
     let late = "SELECT string_agg(item || coalesce(late::text, '-'), ' ' ORDER BY id) \
                 FROM public.orders WHERE id IN (5, 6)";
     system.all_say(late, "early1 without-");
+}
+
+fn a_table_with_parked_rows_is_not_dropped(system: &Local) {
+    let parked = "INSERT INTO meridian.parked VALUES ('shop', 'public.empty', '7', \
+                  '{\"row\": {\"table\": \"public.empty\", \"key\": \"7\"}, \
+                    \"hindrance\": {\"refused\": {\"reason\": \"it says no\"}}}')";
+    let dataset =
+        "SELECT string_agg(dataset, ' ') FROM meridian.position WHERE position IS NOT NULL";
+    let dataset = system.ask(1, dataset);
+    system.sql(1, &parked.replace("shop", &dataset));
+    let drop = "DROP TABLE empty;";
+    let output = apply(system, "0003_drop.sql", drop, &["--patience", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = "public.empty is to be dropped, and 1 rows of it are parked in eu-west-1";
+    assert!(text(&output).contains(said), "{}", text(&output));
+    system.sql(1, "DELETE FROM meridian.parked");
 }

@@ -41,12 +41,14 @@ mod refusal;
 mod relations;
 mod stream;
 mod task;
+mod timelines;
 
 pub use changes::{Changes, ChangesError, Chunks, Spool, SpooledChunks};
 pub use create::{NewSlot, create_slot};
 pub use error::CaptureError;
 pub use preflight::ServerPlace;
 pub use relations::RowError;
+pub use timelines::earlier_timelines;
 
 /// How much memory the changes of one transaction may take, about; beyond that they go into a file.
 const HELD_BYTES_MAX: usize = 8 << 20;

@@ -23,6 +23,7 @@ pub mod names;
 pub mod position;
 pub mod prepare;
 pub mod projection;
+pub mod reading;
 pub mod server;
 pub mod tag;
 

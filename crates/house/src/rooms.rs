@@ -51,6 +51,8 @@ pub const ROOMS: &[Room] = &[
             "log",
             "health",
             "topology",
+            "health",
+            "steer",
             "replicate",
             "engine-kv",
             "engine-postgres",

@@ -27,8 +27,6 @@ pub const WIRE_VERSION_MIN: u16 = 1;
 pub const WIRE_VERSION_MAX: u16 = 3;
 /// The lowest wire version in which regions observe each other.
 pub const HEALTH_SINCE: u16 = 3;
-/// What stands for the dataset in messages that are about the region as a whole.
-pub const OF_REGION: &str = "";
 
 /// A subscription's number, chosen by the receiver; a later one is larger.
 #[derive(

@@ -15,6 +15,7 @@ mod links;
 mod postgres;
 mod region;
 mod registry;
+pub mod steering;
 
 pub use aside::{ShelfError, Shelves};
 pub use joining::Progress;

@@ -67,6 +67,12 @@ impl Lifecycle {
                 company.spawn(look_after(handle.clone()));
                 if let Some(postgres) = &self.config.postgres {
                     let (config, status) = (postgres.clone(), handle.postgres().clone());
+                    company.spawn(postgres::compare_in_background(
+                        self.config.repair,
+                        config.clone(),
+                        handle.clone(),
+                        status.clone(),
+                    ));
                     company.spawn(postgres::look_after(config, handle.clone(), status));
                 }
             }

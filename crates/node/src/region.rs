@@ -7,13 +7,14 @@ use crate::dataset::{
     ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
 use crate::faults::{DiskLevers, Faults};
-use crate::health::{Neighbours, Observing};
+use crate::health::{Neighbours, Observing, follow};
 use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
 use crate::links::{self, Nudges, Peers, Streams, Supervisor};
 use crate::postgres::PostgresConfig;
 use crate::registry::{DatasetState, Registry};
+use crate::steering::{self, GeoError, Steering, SteeringError, SteeringSetup, unseen};
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_link::certs::IdentityError;
@@ -21,7 +22,7 @@ use meridian_link::{
     Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
     WireVersions,
 };
-use meridian_model::{RegionName, WIRE_VERSION_MIN};
+use meridian_model::{BESIDE_DATASETS, RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_topology::{
     Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
@@ -61,6 +62,8 @@ pub struct Serve {
     pub wire_version_max: u16,
     /// Whether faults may be asked for over the API, for drills.
     pub allow_faults: bool,
+    /// The database that says where clients are; without one a built-in table does.
+    pub geo: Option<PathBuf>,
 }
 
 /// What faults would move, moved or not.
@@ -140,6 +143,12 @@ pub enum ServeError {
     /// What was set aside can't be read.
     #[error("what was set aside when the region was evicted can't be read")]
     Aside(#[from] ShelfError),
+    /// The database of places can't be used.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+    /// Steering can't begin.
+    #[error(transparent)]
+    Steering(#[from] SteeringError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -161,6 +170,7 @@ impl ServeError {
             }
             Self::InUse { .. } => "stop the other process, or give this one its own --data-dir",
             Self::Bind { .. } => "something else may use the port: see `ss -ltnp`, or change it",
+            Self::Geo(error) => error.hint(),
             Self::Token { .. } => "write a long random word into the file, readable by this user",
             _ => return None,
         };
@@ -191,6 +201,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         serve.wan,
         Some(&serve.data_dir),
     );
+    let steering = open_steering(&serve, clock.clone())?;
     let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
     let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
     let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
@@ -224,9 +235,13 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         started: Instant::now(),
         health: health.clone(),
         faults: faults(&serve, levers),
+        steering: steering.clone(),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
+    let (pictures, pictured) = watch::channel(unseen(&serve.topology, &health.own()));
+    tasks.spawn(steering.clone().run(pictured));
+    tasks.spawn(follow(health.clone(), serve.topology.clone(), pictures));
     if let Some(links) = links.take() {
         let streams = Streams {
             region: RegionName::new(&serve.region),
@@ -234,6 +249,8 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
             registry: datasets.registry().clone(),
             nudges: Nudges::default(),
             health,
+            steering,
+            peers: peers.clone(),
         };
         links.start(&mut tasks, streams, neighbours, peers);
     }
@@ -250,6 +267,17 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
+}
+
+fn open_steering(serve: &Serve, clock: MachineClock) -> Result<Steering, ServeError> {
+    let setup = SteeringSetup {
+        topology: Arc::new(serve.topology.clone()),
+        own: RegionName::new(&serve.region),
+        geo: steering::open_geo(serve.geo.as_deref())?.into(),
+        file: Some(serve.data_dir.join(steering::FILE)),
+        clock,
+    };
+    Ok(Steering::open(setup)?)
 }
 
 fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
@@ -493,6 +521,11 @@ impl Links {
         neighbours: Neighbours,
         peers: watch::Receiver<Peers>,
     ) {
+        let registry = &streams.registry;
+        if let Some(questions) = registry.questions(BESIDE_DATASETS) {
+            let steering = streams.steering.clone();
+            tasks.spawn(steering.exchange(questions.clone(), peers.clone()));
+        }
         let supervisor = Supervisor {
             dialer: self.dialer,
             shaping: self.endpoint.shaping.clone(),

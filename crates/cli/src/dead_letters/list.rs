@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// `meridian dead-letters list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks one region; all that have converged say the same. Newest first. With --output json\n{\"region\", \"dead_letters\", \"total\", \"waiting\"}, the letters as in the region's /v1/dead-letters.\n\nExample:\n  meridian dead-letters list --limit 20"
+    after_help = "Asks one region; all that have converged say the same. Newest first. With --output json\n{\"region\", \"dead_letters\", \"total\", \"waiting\", \"refused_rows\"}, the letters as in the region's /v1/dead-letters.\n\nExample:\n  meridian dead-letters list --limit 20"
 )]
 pub struct Options {
     /// How many at most
@@ -24,12 +24,14 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let api = options.target.one()?;
     let found = pages::read(&api, "/v1/dead-letters", "dead_letters", options.limit)?;
     let (total, waiting) = (found.figure("total"), found.figure("waiting"));
+    let refused = found.figure("refused_rows");
     if format == Format::Json {
         return output::json(&json!({
             "region": api.name(),
             "dead_letters": found.entries,
             "total": total,
             "waiting": waiting,
+            "refused_rows": refused,
         }));
     }
     if !found.entries.is_empty() {
@@ -43,6 +45,12 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         thousands(waiting),
         thousands(total)
     ));
+    if refused > 0 {
+        let rows = thousands(refused);
+        output::talk(&format!(
+            "{rows} rows that PostgreSQL servers refuse wait too: `meridian postgres parked list`"
+        ));
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod attach;
+mod compare;
 mod detach;
 mod parked;
 pub mod prepare;
@@ -24,6 +25,8 @@ pub enum Verb {
     Attach(attach::Options),
     /// Let a region's server go, and leave nothing behind in it
     Detach(detach::Options),
+    /// Whether the servers show the same rows, and mending those that don't
+    Compare(compare::Options),
     /// Rows that servers can't show, and what becomes of them
     #[command(subcommand)]
     Parked(parked::Verb),
@@ -35,6 +38,7 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Status(options) => status::run(options, format),
         Verb::Attach(options) => attach::run(options, format),
         Verb::Detach(options) => detach::run(options, format),
+        Verb::Compare(options) => compare::run(options, format),
         Verb::Parked(verb) => parked::run(verb, format),
     }
 }

@@ -248,8 +248,26 @@ impl Work<'_> {
                     break;
                 }
                 let is_empty = migrate::is_empty(&server.client, &name).await;
-                if is_empty.map_err(|error| failed(&error, &server.region))? {
+                let is_empty = is_empty.map_err(|error| failed(&error, &server.region))?;
+                let dataset = self.dataset.name.as_str();
+                let parked = migrate::rows_parked(&server.client, dataset, table).await;
+                let parked = parked.map_err(|error| {
+                    CliError::failure("look for parked rows")
+                        .because(&error)
+                        .at(&server.region)
+                })?;
+                if is_empty && parked == 0 {
                     break;
+                }
+                if Instant::now() > until && is_empty {
+                    return Err(CliError::failure(format!(
+                        "{table} is to be dropped, and {parked} rows of it are parked in {}",
+                        server.region
+                    ))
+                    .hint(
+                        "decide about them (`meridian postgres parked list`, `… drop`), and run \
+                         this again",
+                    ));
                 }
                 if Instant::now() > until {
                     return Err(CliError::failure(format!(
@@ -377,7 +395,8 @@ impl Work<'_> {
     ) -> CliResult {
         let dataset = self.dataset.name.as_str();
         loop {
-            let standing = migrate::standing(&server.client, dataset, tables, mark).await;
+            let whose = (dataset, &*server.plan.role);
+            let standing = migrate::standing(&server.client, whose, tables, mark).await;
             let standing = standing.map_err(|error| failed(&error, &server.region))?;
             if standing.is_captured() {
                 return Ok(());

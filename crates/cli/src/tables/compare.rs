@@ -14,7 +14,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -121,6 +121,37 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         "`meridian tables compare --repair` mends what can be mended"
     };
     Err(CliError::failure(troubles.join("; ")).hint(hint))
+}
+
+/// What comparing regions' tables came to, for other verbs.
+pub struct Between {
+    /// As the regions told it.
+    pub report: Value,
+    /// What is not as it should be.
+    pub troubles: Vec<String>,
+}
+
+/// Compares the tables of these datasets between regions, all of them where none is named; with `repair`
+/// each region mends its own bad copies first.
+pub fn between(
+    apis: &[Api],
+    datasets: &BTreeSet<String>,
+    tables: &[String],
+    repair: bool,
+) -> CliResult<Between> {
+    let order = |repair: bool| json!({ "tables": tables, "repair": repair });
+    if repair {
+        compare(apis, &order(true))?;
+    }
+    let mut checked = compare(&apis[..1], &order(false))?;
+    for comparison in &mut checked {
+        let all = &mut comparison.datasets;
+        all.retain(|dataset| datasets.contains(&dataset.dataset));
+    }
+    Ok(Between {
+        troubles: troubles(&checked),
+        report: json!(checked),
+    })
 }
 
 impl Options {

@@ -1,7 +1,7 @@
 //! `meridian tables`: rows read and written, whole tables in and out.
 
 mod checksum;
-mod compare;
+pub mod compare;
 mod export;
 mod import;
 mod known;

@@ -1,7 +1,9 @@
 //! Attaching a server whose rows differ, and letting one go.
 
-use crate::support::text;
-use crate::system::{ALL, REGIONS, System};
+use crate::support::{eventually, meridian, text};
+use crate::system::{ALL, PATIENCE, REGIONS, System};
+use meridian_engine_postgres::server::connect;
+use std::process::Stdio;
 
 /// Two regions whose servers had rows before, of which one differs; region 1 asks.
 fn differing() -> System {
@@ -83,4 +85,84 @@ fn a_server_that_is_let_go_keeps_nothing_of_ours_and_stays_so() {
     let said = system.attach(1, &["--take", "regions"]);
     assert!(said.status.success(), "{}", text(&said));
     system.all_have("1=a 2=b");
+}
+
+#[test]
+fn a_region_that_waits_to_attach_hears_that_it_is_to_let_go() {
+    let mut system = System::prepared(2);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // A slot is made only once whoever writes now has ended.
+    let writer = runtime
+        .block_on(connect(&system.servers[1], "test"))
+        .unwrap();
+    let begin = "BEGIN; INSERT INTO public.items VALUES (9, 'open')";
+    runtime.block_on(writer.batch_execute(begin)).unwrap();
+    system.up();
+    let waits = "SELECT count(*)::text FROM pg_stat_activity \
+                 WHERE application_name = 'meridian capture' AND wait_event_type = 'Lock'";
+    eventually("it waits for the writer", PATIENCE, || {
+        (system.ask(1, waits).as_deref() == Some("1")).then_some(())
+    });
+    let mut child = meridian(system.path())
+        .args([
+            "postgres",
+            "detach",
+            "--data-dir",
+            "data",
+            "--region",
+            REGIONS[1],
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    system.stands(1, "it is detached", |postgres| {
+        postgres["state"] == "detached"
+    });
+    runtime.block_on(writer.batch_execute("COMMIT")).unwrap();
+    assert!(child.wait().unwrap().success());
+    let slots = "SELECT count(*)::text FROM pg_replication_slots";
+    assert_eq!(system.ask(1, slots).as_deref(), Some("0"));
+}
+
+/// Takes the table out of a region's publication, and puts it back after `sql`.
+fn while_it_is_out(system: &System, region: usize, sql: &str) {
+    let tries = system.postgres(region)["tries"].as_u64().unwrap();
+    let out = "ALTER PUBLICATION meridian_shop DROP TABLE public.items";
+    system.sql(region, out);
+    system.stands(region, "it goes on without the table", |postgres| {
+        let is_new = postgres["tries"].as_u64().is_some_and(|now| now > tries);
+        is_new && postgres["state"] == "running"
+    });
+    system.sql(region, sql);
+    let back = "ALTER PUBLICATION meridian_shop ADD TABLE public.items";
+    system.sql(region, back);
+}
+
+#[test]
+fn what_was_written_while_a_table_was_out_of_the_publication_is_found() {
+    let system = System::start(2);
+    let rows = "INSERT INTO public.items SELECT g, 'v' FROM generate_series(1, 4) g";
+    system.sql(0, rows);
+    system.all_have("1=v 2=v 3=v 4=v");
+    let changed = "UPDATE public.items SET what = 'changed' WHERE id = 1; \
+                   INSERT INTO public.items VALUES (5, 'came')";
+    while_it_is_out(&system, 0, changed);
+    system.all_have("1=changed 2=v 3=v 4=v 5=came");
+
+    for (id, side, all) in [
+        (2, "server", "1=changed 3=v 4=v 5=came"),
+        (3, "regions", "1=changed 3=v 4=v 5=came"),
+    ] {
+        let delete = format!("DELETE FROM public.items WHERE id = {id}");
+        while_it_is_out(&system, 0, &delete);
+        let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
+        let keys = &stopped["differing"][0]["keys"];
+        assert_eq!(keys[0], id.to_string(), "{stopped}");
+        let said = system.attach(0, &["--take", side]);
+        assert!(said.status.success(), "{}", text(&said));
+        system.all_have(all);
+    }
+    system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 4");
+    system.all_have("1=changed 3=v 4=after 5=came");
 }

@@ -164,3 +164,35 @@ fn a_row_that_may_have_been_deleted_unseen_is_asked_about() {
     assert!(said.status.success(), "{}", text(&said));
     system.all_have("1=written 2=b 3=lost, or deleted");
 }
+
+#[test]
+fn transactions_that_the_standby_never_had_do_not_hide_a_deletion() {
+    let mut system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a'), (2, 'b')");
+    system.all_have("1=a 2=b");
+    system.settles(0);
+    let home = standby(&system);
+    for round in 1..=9 {
+        let update = format!("UPDATE public.items SET what = 'lost {round}' WHERE id = 2");
+        system.sql(0, &update);
+    }
+    system.all_have("1=a 2=lost 9");
+    system.kill_server(0);
+    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
+    promote(&elsewhere);
+    crate::support::local::run(async {
+        let client = elsewhere.connect("shop", "clerk").await.unwrap();
+        let delete = "DELETE FROM public.items WHERE id = 2";
+        client.batch_execute(delete).await.unwrap();
+    });
+    elsewhere.stop(Stop::Fast);
+    drop(elsewhere);
+    let port = system.clusters[0].port();
+    let cluster = system.server_on(home, port, &[]);
+    system.replace(0, cluster);
+    let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
+    assert_eq!(stopped["differing"][0]["keys"][0], "2", "{stopped}");
+    let said = system.attach(0, &["--take", "server"]);
+    assert!(said.status.success(), "{}", text(&said));
+    system.all_have("1=a");
+}

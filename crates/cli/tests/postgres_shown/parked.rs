@@ -209,3 +209,22 @@ fn a_label_that_one_server_lacks_keeps_its_row_waiting_there_and_no_other() {
     assert_eq!(retried, shown);
     assert_eq!(system.ask(1, ids), "1,2");
 }
+
+#[test]
+fn a_table_that_is_dropped_takes_its_parked_rows_along() {
+    let system = rivals();
+    parked_everywhere(&system, "unique");
+    system.sql(0, "DROP TABLE public.users");
+    let parked = "SELECT count(*)::text FROM meridian.parked";
+    system.wait_for(0, parked, "0");
+    system.wait_for_state(0, "running");
+    eventually("nothing is parked", PATIENCE, || {
+        (system.status(0)["rows_parked"] == 0).then_some(())
+    });
+    // Made again, the table gets its rows back, and the one that is out is out again.
+    let schema = "CREATE TABLE public.users (id int PRIMARY KEY, email varchar(20) UNIQUE, n int)";
+    system.sql(0, schema);
+    system.prepare();
+    system.wait_for(0, "SELECT count(*)::text FROM public.users", "1");
+    system.wait_for(0, parked, "1");
+}

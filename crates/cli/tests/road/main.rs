@@ -19,6 +19,7 @@ mod members;
 mod proxy;
 mod repair;
 mod restore;
+mod steering;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;

@@ -21,7 +21,7 @@ SELECT b.name::text, format_type(b.type, -1)
 FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'";
 
 /// The tables with the types to cast to instead of their columns' own.
-pub(super) async fn for_casts(
+pub(crate) async fn for_casts(
     client: &Client,
     mut tables: Vec<Table>,
 ) -> Result<Vec<Table>, ApplyError> {

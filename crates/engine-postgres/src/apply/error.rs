@@ -37,7 +37,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    pub(super) fn server(
+    pub(crate) fn server(
         what: impl Into<String>,
     ) -> impl FnOnce(tokio_postgres::Error) -> ApplyError {
         let what = what.into();

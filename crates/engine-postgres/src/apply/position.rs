@@ -24,6 +24,18 @@ const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
 const UNPARK: &str = "DELETE FROM meridian.parked p \
     USING unnest($2::text[], $3::text[]) u(t, k) \
     WHERE p.dataset = $1 AND p.\"table\" = u.t AND p.key = u.k";
+/// What the row is called that names the transactions which let parked rows in.
+pub const LET_IN_SUFFIX: &str = "#let-in";
+/// What the row is called that says up to which of its transactions the server was captured.
+pub const MARK_SUFFIX: &str = "#mark";
+
+/// Notes that this transaction let parked rows in, and forgets those from before the mark.
+const LET_IN: &str = "INSERT INTO meridian.position AS p (dataset, seen) \
+    VALUES ($1::text || $2, jsonb_build_array((pg_current_xact_id()::xid)::text)) \
+    ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen || COALESCE(( \
+        SELECT jsonb_agg(u.x) FROM jsonb_array_elements_text(p.seen) u(x), meridian.position m \
+        WHERE m.dataset = $1 || $3 \
+        AND age(u.x::xid) <= age((m.seen ->> 'horizon')::xid)), '[]')";
 const PARK: &str = "INSERT INTO meridian.parked (dataset, \"table\", key, parked) \
     SELECT $1, u.t, u.k, u.p::jsonb FROM unnest($2::text[], $3::text[], $4::text[]) u(t, k, p)";
 
@@ -72,6 +84,19 @@ pub(super) async fn read_parked(
             parsed(&armor.undone(armored).to_string(), "a parked row")
         })
         .collect()
+}
+
+pub(super) async fn forget_parked(
+    client: &Client,
+    dataset: &str,
+    armor: Armor,
+    tables: &[String],
+) -> Result<(), ApplyError> {
+    let tables: Vec<_> = tables.iter().map(|table| armor.text(table)).collect();
+    let delete = "DELETE FROM meridian.parked WHERE dataset = $1 AND \"table\" = ANY ($2::text[])";
+    let deleted = client.execute(delete, &[&dataset, &tables]).await;
+    deleted.map_err(ApplyError::server("forget rows of dropped tables"))?;
+    Ok(())
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(
@@ -131,6 +156,12 @@ impl Applier {
         self.client
             .execute(&unpark, &[&self.dataset, &tables, &keys])
             .await?;
+        if lets_in(projected, parked) {
+            let note = self.prepared(LET_IN).await?;
+            self.client
+                .execute(&note, &[&self.dataset, &LET_IN_SUFFIX, &MARK_SUFFIX])
+                .await?;
+        }
         let (tables, keys) = names(armor, parked.iter().map(|it| &it.row));
         let rows: Vec<String> = parked
             .iter()
@@ -153,6 +184,14 @@ impl Applier {
     pub async fn wal_position(&self) -> Result<Lsn, ApplyError> {
         session::wal_position(&self.client).await
     }
+}
+
+/// Whether a row that was out is in the server now. What it says is older than the position before, so
+/// that nobody finds it in the log from there on.
+fn lets_in(projected: &Projected, parked: &[Parked]) -> bool {
+    let is_out = |row: &RowName| parked.iter().any(|parked| parked.row == *row);
+    let mut rows = projected.rows.iter();
+    rows.any(|(dirty, document)| dirty.is_parked && document.is_some() && !is_out(&dirty.row))
 }
 
 /// The tables and keys of rows, as they are listed.

@@ -26,4 +26,4 @@ pub use run::{
     Applied, MigrateError, Record, applied, begin_session, is_empty, only_one, rehearse, run,
 };
 pub use script::{Script, ScriptError, Statement, Step};
-pub use wait::{Standing, mark, standing};
+pub use wait::{Standing, mark, rows_parked, standing};

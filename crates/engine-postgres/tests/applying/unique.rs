@@ -130,3 +130,41 @@ async fn a_constraint_that_is_checked_at_the_end_says_no_in_time() {
     let out = ["1: rival 2", "3: rival 2"].map(str::to_owned);
     assert_eq!(region.parked().await, BTreeSet::from(out));
 }
+
+#[tokio::test]
+async fn the_transactions_that_let_rows_in_since_the_mark_are_named_in_the_server() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    let let_in = "SELECT seen::text FROM meridian.position WHERE dataset = 'shop#let-in'";
+    let horizon = async |region: &Region| {
+        let mark = "INSERT INTO meridian.position (dataset, seen) VALUES ('shop#mark', \
+                    jsonb_build_object('horizon', (pg_current_xact_id()::xid)::text)) \
+                    ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen";
+        region.execute(mark).await;
+    };
+    horizon(&region).await;
+    let mut named = Vec::new();
+    for round in [1_u64, 11, 21] {
+        region.put("t", "1", round + 2, &row("1", "x", None));
+        region.put("t", "2", round, &row("2", "x", None));
+        region.settle().await;
+        assert_eq!(region.parked().await.len(), 1);
+        region.delete("t", "1", round + 3);
+        region.settle().await;
+        assert_eq!(region.parked().await, BTreeSet::new());
+        let writer = region.rows("SELECT xmin::text FROM t").await.remove(0);
+        if round == 21 {
+            named.clear();
+        }
+        named.insert(0, writer);
+        let listed: Vec<String> =
+            serde_json::from_str(&region.rows(let_in).await.remove(0)).unwrap();
+        assert_eq!(listed, named, "round {round}");
+        region.delete("t", "2", round + 4);
+        region.settle().await;
+        if round == 11 {
+            // What was let in before the next mark needs no name any more.
+            horizon(&region).await;
+        }
+    }
+}

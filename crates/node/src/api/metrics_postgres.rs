@@ -8,7 +8,7 @@ use std::fmt;
 
 type Gauge<T> = (&'static str, &'static str, fn(&PostgresStatus) -> T);
 
-const SIZES: [Gauge<u64>; 3] = [
+const SIZES: [Gauge<u64>; 4] = [
     (
         "meridian_postgres_lag_bytes",
         "WAL of the server that is not captured yet",
@@ -23,6 +23,16 @@ const SIZES: [Gauge<u64>; 3] = [
         "meridian_postgres_rows_to_write",
         "Rows that the server does not show yet as the other regions do",
         |status| status.rows_dirty,
+    ),
+    (
+        "meridian_postgres_rows_differing",
+        "Rows in which the server differed from the regions when all were last compared",
+        |status| {
+            status
+                .compared
+                .as_ref()
+                .map_or(0, |compared| compared.differing)
+        },
     ),
 ];
 
@@ -39,7 +49,7 @@ const SECONDS: [Gauge<f64>; 2] = [
     ),
 ];
 
-const COUNTS: [Gauge<u64>; 4] = [
+const COUNTS: [Gauge<u64>; 5] = [
     (
         "meridian_postgres_transactions_captured",
         "Transactions captured from the server",
@@ -59,6 +69,11 @@ const COUNTS: [Gauge<u64>; 4] = [
         "meridian_postgres_forged_tags",
         "Messages with a tag that nobody here wrote",
         |status| status.forged_tags,
+    ),
+    (
+        "meridian_postgres_comparisons",
+        "Comparisons of all rows of the server with those of the regions",
+        |status| status.comparisons,
     ),
 ];
 

@@ -78,7 +78,10 @@ pub(crate) async fn detach(
 }
 
 /// The dataset that the path names.
-fn on_postgres<'a>(state: &'a ApiState, incoming: &Incoming) -> Result<&'a DatasetHandle, Problem> {
+pub(super) fn on_postgres<'a>(
+    state: &'a ApiState,
+    incoming: &Incoming,
+) -> Result<&'a DatasetHandle, Problem> {
     let name = incoming.dataset()?;
     let found = state
         .running()

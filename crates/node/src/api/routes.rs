@@ -6,7 +6,8 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
     aside, backups, conflicts, dead_letters, faults, health, increments, integrity, listing, live,
-    members, metrics, openapi, parked, postgres, regions, replication, rows, status, transactions,
+    members, metrics, openapi, parked, postgres, postgres_compare, regions, replication, route,
+    rows, shifts, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -61,6 +62,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/v1/parked/{table}/{key}/retry", post(parked::retry)),
         ("/v1/parked/{table}/{key}/edit", post(parked::edit)),
         ("/v1/health", get(health::health)),
+        ("/v1/route", get(route::explain)),
+        ("/v1/shifts", get(shifts::list).post(shifts::stage)),
+        ("/v1/shifts/{id}", get(shifts::show).delete(shifts::discard)),
+        ("/v1/shifts/{id}/apply", post(shifts::apply)),
+        ("/v1/shifts/{id}/undo", post(shifts::undo)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),
@@ -77,6 +83,10 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         (
             "/v1/datasets/{dataset}/postgres/detach",
             post(postgres::detach),
+        ),
+        (
+            "/v1/datasets/{dataset}/postgres/comparisons",
+            get(postgres_compare::comparison).post(postgres_compare::compare),
         ),
     ]
 }

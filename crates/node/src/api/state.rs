@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::known::Known;
 pub use crate::registry::DatasetState;
 use crate::registry::{Datasets, Registry};
+use crate::steering::Steering;
 use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
@@ -56,6 +57,8 @@ pub struct Api {
     pub health: Health,
     /// Faults on purpose, where the region was started with them allowed.
     pub faults: Option<Faults>,
+    /// Where clients go, and what people want of it.
+    pub steering: Steering,
 }
 
 /// The API's state; clones are cheap and share it.

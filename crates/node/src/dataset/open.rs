@@ -124,8 +124,17 @@ pub(crate) fn open_asking(
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
-    let replica = match config.postgres {
-        Some(_) => replica.capturing(),
+    let replica = match &config.postgres {
+        Some(postgres) => {
+            let mut replica = replica.capturing();
+            // Before anything is thrown away that a comparison with the server may need.
+            if let Some(position) =
+                crate::postgres::kept_from(&postgres.directory, replica.origin())
+            {
+                replica.keep_from(position);
+            }
+            replica
+        }
         None => replica,
     };
     let started = thread::start(

@@ -9,7 +9,7 @@
 //! has to be enough.
 
 use bytes::Bytes;
-use meridian_model::{Envelope, HEALTH_SINCE, Message, OF_REGION, RegionName};
+use meridian_model::{BESIDE_DATASETS, Envelope, HEALTH_SINCE, Message, RegionName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -164,7 +164,7 @@ fn unreachable(reason: &str) -> String {
 /// A message about the region as a whole.
 pub(crate) fn of_region(message: Message) -> Envelope {
     Envelope {
-        dataset: OF_REGION.to_owned(),
+        dataset: BESIDE_DATASETS.to_owned(),
         message,
     }
 }
@@ -186,7 +186,7 @@ mod tests {
 
     fn message(bytes: &Bytes) -> Message {
         let envelope = Envelope::decode(bytes).unwrap();
-        assert_eq!(envelope.dataset, OF_REGION);
+        assert_eq!(envelope.dataset, BESIDE_DATASETS);
         envelope.message
     }
 

@@ -1,51 +1,13 @@
-//! Rows compared outside of a [meeting](super::meet): tables that came later, and a server that doesn't say
-//! how far it is.
+//! Rows compared outside of a [meeting](super::meet): a server that doesn't say how far it is.
 
 use super::compare::{Comparison, unreadable};
 use super::follow::Follower;
 use super::schema::Schema;
-use super::taken::Taken;
-use super::taking::Taking;
 use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
-use meridian_engine_postgres::catalog::Table;
 use meridian_engine_postgres::projection::Projection;
-use meridian_model::{CapturedAt, Position, RowName, Vector};
-use std::sync::Arc;
+use meridian_model::{Position, Vector};
 use tokio_postgres::Client;
-
-/// Takes over the rows of tables that replicate only since now. What is written to them meanwhile is
-/// in the stream as well, and comes after. Gives back the rows that only the tables have: what touched
-/// them may lie before where the log is followed.
-pub(super) async fn take_over_new(
-    dataset: &DatasetHandle,
-    client: &Client,
-    schema: &Schema,
-    taken: &Taken,
-    (at, seen): (CapturedAt, &Vector),
-) -> Result<Vec<RowName>, Trouble> {
-    let is_new = |table: &&Arc<Table>| !taken.has(&table.name.to_string());
-    let new: Vec<_> = schema.parents_first().filter(is_new).collect();
-    let mut lacking = Vec::new();
-    if new.is_empty() {
-        return Ok(lacking);
-    }
-    see(client, None).await?;
-    let View { tables, .. } = view(dataset).await?;
-    let mut taking = Taking::again(dataset, at, seen);
-    for table in new {
-        let mut comparison = Comparison::new(client, table, &tables);
-        while let Some(chunk) = comparison.next().await? {
-            lacking.extend(chunk.only_here);
-            for row in chunk.only_there {
-                taking.take(row.name, Some(row.document)).await?;
-            }
-        }
-    }
-    taking.rest().await?;
-    client.batch_execute("COMMIT").await?;
-    Ok(lacking)
-}
 
 /// Marks every row in which server and tables differ, and follows from there.
 pub(super) async fn look_at_all(

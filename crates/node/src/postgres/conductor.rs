@@ -278,11 +278,10 @@ impl Conductor<'_> {
         if !self.projection.awaits_large() {
             self.many_shown = None;
         }
-        if let Some(tag) = self.projection.shown() {
-            let marked = self.marks.needs().unwrap_or(tag.position);
-            let position = tag.position.min(marked);
-            self.dataset.send(Input::KeepFrom { position });
-        }
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let shown = shown.unwrap_or(self.began_at);
+        let position = shown.min(self.marks.needs().unwrap_or(shown));
+        self.dataset.send(Input::KeepFrom { position });
     }
 
     /// Begins to write what the tables show and the server doesn't, if it is time for that.
@@ -427,11 +426,25 @@ impl Conductor<'_> {
             self.confirm();
         }
         self.confirm();
+        self.answer();
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
         }
         Ok(())
+    }
+
+    /// Tells whoever compares server and tables what is on its way.
+    fn answer(&mut self) {
+        let inquiries = self.status.inquiries();
+        self.projection.touched(inquiries.wanted());
+        // Of a large transaction nobody knows which rows it has.
+        if self.large.is_some() || self.aside.rows() > 0 {
+            return;
+        }
+        let (captured, followed) = (self.reading.reached(), self.follower.position());
+        let projection = &self.projection;
+        inquiries.answer(captured, followed, |row| projection.standing(row));
     }
 
     /// Begins to look how the server stands, if it is time for that. Nothing waits for it.

@@ -6,10 +6,13 @@ use super::compare::digest_of;
 use super::history::{Break, Standing};
 use super::judge::{Basis, States, Writers};
 use super::mark::Mark;
+use super::parting::Parting;
 use super::schema::Schema;
+use super::taking;
 use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, describe};
-use meridian_engine_postgres::{Xid, document};
+use meridian_engine_postgres::capture::earlier_timelines;
+use meridian_engine_postgres::{ServerIdentity, Xid, document};
 use meridian_model::{Body, Operation, Position, RowName, Vector};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -22,8 +25,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) dataset: &'a DatasetHandle,
     pub(super) schema: &'a Schema,
     pub(super) broken: Option<&'a Break>,
-    /// Which server.
-    pub(super) system: u64,
+    /// Which server, in which of its histories.
+    pub(super) identity: ServerIdentity,
 }
 
 /// What was found.
@@ -46,7 +49,8 @@ pub(super) struct Evidence {
 #[derive(Default)]
 struct Since {
     states: States,
-    /// Transactions captured of this region's server.
+    /// Transactions captured of this region's server which the server still has, and which may be
+    /// later than Meridian's last one.
     captured: u32,
 }
 
@@ -62,10 +66,17 @@ impl Surroundings<'_> {
         let own = self.dataset.origin();
         let (start, end) = (self.dataset.log().start(), self.dataset.log().end());
         let mark = standing.mark.filter(|mark| {
-            is_same_log && mark.system == self.system && mark.origin == own && mark.from <= end
+            is_same_log
+                && mark.system == self.identity.system
+                && mark.origin == own
+                && mark.from <= end
         });
         let since = match mark {
-            Some(mark) if mark.from >= start => Some(self.since(mark.from, end)?),
+            Some(mark) if mark.from >= start => {
+                let after = standing.given.as_ref().map(|given| given.position);
+                let (earlier, parting) = ((mark, after), self.parting().await?);
+                Some(self.since((mark.from, end), earlier, &parting)?)
+            }
             _ => None,
         };
         let last_own = latest(&standing.writers);
@@ -82,7 +93,7 @@ impl Surroundings<'_> {
         };
         let writers = mark.map(|mark| Writers {
             horizon: mark.horizon,
-            own: last_own,
+            own: standing.let_in.iter().copied().chain(last_own).collect(),
             since: since.map(|since| since.states),
         });
         Ok(Evidence {
@@ -142,7 +153,25 @@ impl Surroundings<'_> {
         Ok(())
     }
 
-    fn since(&self, from: Position, to: Position) -> Result<Since, Trouble> {
+    /// Where the server's history left the one that was captured.
+    async fn parting(&self) -> Result<Parting, Trouble> {
+        let ServerIdentity { system, timeline } = self.identity;
+        Ok(Parting {
+            system,
+            timeline,
+            goes_on: self.broken.is_some_and(|broken| broken.is_same_history),
+            earlier: earlier_timelines(&self.config.server, timeline).await?,
+        })
+    }
+
+    /// `earlier` are the mark and the log's position as of what the server was given last: what ended
+    /// before the one, or was captured before the other, is no later than Meridian's last transaction.
+    fn since(
+        &self,
+        (from, to): (Position, Position),
+        (mark, given): (Mark, Option<Position>),
+        parting: &Parting,
+    ) -> Result<Since, Trouble> {
         let (log, own) = (self.dataset.log(), self.dataset.origin());
         let (mut position, mut since) = (from, Since::default());
         while position < to {
@@ -156,15 +185,23 @@ impl Surroundings<'_> {
                 break;
             }
             for entry in &batch.entries {
+                let is_later = given.is_none_or(|given| position >= given);
                 position = position.next();
                 let Ok(body) = Body::decode(&entry.body) else {
                     continue;
                 };
-                let is_captured = matches!(&body, Body::Captured(_)) && entry.origin == own;
+                let is_there = match &body {
+                    Body::Captured(captured) if entry.origin == own => {
+                        let at = captured.at;
+                        let is_whole = at.is_last && !taking::is_taking(at);
+                        is_whole && is_later && at.end > mark.lsn.0 && parting.has(at)
+                    }
+                    _ => false,
+                };
                 let Some(transaction) = body.transaction() else {
                     continue;
                 };
-                since.captured += u32::from(is_captured && !transaction.changes.is_empty());
+                since.captured += u32::from(is_there && !transaction.changes.is_empty());
                 for change in &transaction.changes {
                     let Operation::Put { document } = &change.operation else {
                         continue;
@@ -204,10 +241,6 @@ impl Surroundings<'_> {
     }
 
     async fn parked(&self, client: &Client) -> Result<BTreeSet<RowName>, Trouble> {
-        let there = "SELECT pg_catalog.to_regclass('meridian.parked') IS NOT NULL";
-        if !client.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
-            return Ok(BTreeSet::new());
-        }
         let parked = meridian_engine_postgres::apply::parked(client, &self.config.dataset).await?;
         Ok(parked.into_iter().map(|parked| parked.row).collect())
     }

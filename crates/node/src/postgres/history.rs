@@ -24,23 +24,32 @@ pub(super) struct Standing {
     pub(super) given: Option<Tag>,
     /// Its mark.
     pub(super) mark: Option<Mark>,
-    /// The last transactions that wrote these two.
+    /// The last transactions that wrote these.
     pub(super) writers: Vec<Xid>,
+    /// Those since the mark that let in rows which had been kept out.
+    pub(super) let_in: Vec<Xid>,
 }
 
 impl Standing {
     /// As `client` sees it.
     pub(super) async fn read(client: &Client, config: &PostgresConfig) -> Result<Self, Trouble> {
-        let query = "SELECT dataset = $1 AND position IS NOT NULL, position, seen::text, xmin::text \
-                     FROM meridian.position WHERE dataset IN ($1, $2)";
-        let names: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
-            [&config.dataset, &mark::named(&config.dataset)];
+        let query = "SELECT dataset = $1 AND position IS NOT NULL, position, seen::text, xmin::text, \
+                     dataset = $3 FROM meridian.position WHERE dataset IN ($1, $2, $3)";
+        let (mark, let_in) = (mark::named(&config.dataset), mark::let_in(&config.dataset));
+        let names: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&config.dataset, &mark, &let_in];
         let mut standing = Self::default();
         for row in client.query(query, &names).await? {
             let writer: String = row.try_get(3)?;
             standing.writers.extend(writer.parse().ok().map(Xid));
             let seen: Option<String> = row.try_get(2)?;
             let seen = seen.unwrap_or_default();
+            if row.try_get(4)? {
+                let xids: Vec<String> = serde_json::from_str(&seen).unwrap_or_default();
+                let xids = xids.iter().filter_map(|xid| xid.parse().ok().map(Xid));
+                standing.let_in = xids.collect();
+                continue;
+            }
             if !row.try_get::<_, bool>(0)? {
                 standing.mark = mark::parsed(&seen).or(standing.mark);
                 continue;
@@ -268,6 +277,7 @@ mod tests {
                 from: Position(1),
             }),
             writers: Vec::new(),
+            let_in: Vec::new(),
         }
     }
 

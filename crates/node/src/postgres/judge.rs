@@ -49,8 +49,9 @@ pub(super) struct Basis {
 pub(super) struct Writers {
     /// All before this one were captured.
     pub(super) horizon: Xid,
-    /// The last one that was Meridian's.
-    pub(super) own: Option<Xid>,
+    /// Those that are known to be Meridian's: the last one, and those that let in rows which had been
+    /// kept out, whose states are older than the log since.
+    pub(super) own: Vec<Xid>,
     /// What the log since says that rows became; `None` where it doesn't reach back so far.
     pub(super) since: Option<States>,
 }
@@ -78,6 +79,8 @@ pub(super) struct Kind {
     pub(super) is_rewritten: bool,
     /// It was never given anything, and nothing of it was captured.
     pub(super) is_new: bool,
+    /// The row itself is kept out, or in an older state, though it counts as given.
+    pub(super) is_parked: bool,
 }
 
 impl Basis {
@@ -98,7 +101,7 @@ impl Basis {
         };
         let writers = self.writers.as_ref().filter(|_| !kind.is_rewritten);
         if let Some(writers) = writers {
-            let is_known = writer.precedes(writers.horizon) || writers.own == Some(writer);
+            let is_known = writer.precedes(writers.horizon) || writers.own.contains(&writer);
             let since = writers.since.as_ref();
             if is_known || since.is_some_and(|since| since.has(row, digest)) {
                 return Verdict::Older;
@@ -108,7 +111,7 @@ impl Basis {
             }
         }
         match last {
-            Some(last) if given.has_seen(last) && !kind.merges => Verdict::Local,
+            Some(last) if given.has_seen(last) && !kind.merges && !kind.is_parked => Verdict::Local,
             _ => Verdict::Unknown,
         }
     }
@@ -154,7 +157,7 @@ mod tests {
             given: Some(given.into_iter().collect()),
             writers: Some(Writers {
                 horizon: Xid(100),
-                own: Some(Xid(120)),
+                own: vec![Xid(120), Xid(110)],
                 since: Some(since),
             }),
         }
@@ -164,6 +167,7 @@ mod tests {
         merges: true,
         is_rewritten: false,
         is_new: false,
+        is_parked: false,
     };
 
     #[test]
@@ -179,6 +183,11 @@ mod tests {
         };
         assert_eq!(of(99, 1), Verdict::Older);
         assert_eq!(of(120, 1), Verdict::Older, "ours");
+        assert_eq!(
+            of(110, 1),
+            Verdict::Older,
+            "it had been kept out, and we let it in"
+        );
         assert_eq!(of(100, 7), Verdict::Older, "as the log says");
         assert_eq!(of(100, 1), Verdict::Local);
     }
@@ -222,6 +231,22 @@ mod tests {
         let of = |last| basis().of_row(rewritten, &row(), (Xid(150), 1), last);
         assert_eq!(of(version(20, THERE)), Verdict::Unknown);
         assert_eq!(of(version(5, HERE)), Verdict::Local);
+    }
+
+    #[test]
+    fn a_row_that_is_kept_out_does_not_show_what_was_given() {
+        let parked = Kind {
+            is_rewritten: true,
+            is_parked: true,
+            ..Kind::default()
+        };
+        let of = |kind| basis().of_row(kind, &row(), (Xid(150), 1), version(5, HERE));
+        assert_eq!(of(parked), Verdict::Unknown);
+        let young = Kind {
+            is_rewritten: false,
+            ..parked
+        };
+        assert_eq!(of(young), Verdict::Local, "its writer tells");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A server that is restored or fails over to a standby goes back, and its mark with it. So the mark
 //! says of whatever history the server has now: the transactions below `horizon` had ended and were
 //! captured when it was written. It is a row of `meridian.position` called after the dataset with
-//! [`SUFFIX`], which no dataset is called.
+//! [`MARK_SUFFIX`], which no dataset is called.
 //!
 //! Marks are numbered, and the number is noted in the data directory before and after each is written.
 //! A server whose mark is before the one noted went back, even where its WAL has passed what was
@@ -12,6 +12,7 @@
 use super::refill::sync_directory;
 use super::trouble::Trouble;
 use super::unwritable;
+use meridian_engine_postgres::apply::{LET_IN_SUFFIX, MARK_SUFFIX};
 use meridian_engine_postgres::{Lsn, Xid};
 use meridian_model::{OriginId, Position};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tokio_postgres::Client;
 
-/// What the mark's row is called, after the dataset's name.
-const SUFFIX: &str = "#mark";
+/// Where the last one is noted.
+const FILE: &str = "mark.json";
 
 /// A mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +53,11 @@ pub(super) fn parsed(text: &str) -> Option<Mark> {
 /// # Errors
 /// [`Trouble`] from the server.
 pub(super) async fn forget(client: &Client, dataset: &str) -> Result<(), Trouble> {
-    let delete = "DELETE FROM meridian.position WHERE dataset IN ($1, $2)";
-    client.execute(delete, &[&dataset, &named(dataset)]).await?;
+    let delete = "DELETE FROM meridian.position WHERE dataset IN ($1, $2, $3)";
+    let names = [dataset.to_owned(), named(dataset), let_in(dataset)];
+    client
+        .execute(delete, &[&names[0], &names[1], &names[2]])
+        .await?;
     Ok(())
 }
 
@@ -67,7 +71,12 @@ async fn write(client: &Client, dataset: &str, mark: &Mark) -> Result<(), Troubl
 
 /// What a dataset's mark is called.
 pub(super) fn named(dataset: &str) -> String {
-    format!("{dataset}{SUFFIX}")
+    format!("{dataset}{MARK_SUFFIX}")
+}
+
+/// What the row is called that names transactions which let rows in.
+pub(super) fn let_in(dataset: &str) -> String {
+    format!("{dataset}{LET_IN_SUFFIX}")
 }
 
 /// Which mark was written last, as the data directory knows it.
@@ -76,6 +85,18 @@ pub(super) struct Noted {
     number: u64,
     /// Whether the server said so.
     is_written: bool,
+    /// From where on that mark, or the one before, needs the log of this incarnation.
+    #[serde(default)]
+    needs: Option<(OriginId, Position)>,
+}
+
+/// From where on the log is needed by the mark that is noted in the directory, as long as nothing is
+/// known of the server.
+pub(crate) fn kept_from(directory: &Path, origin: OriginId) -> Option<Position> {
+    let bytes = fs::read(directory.join(FILE)).ok()?;
+    let noted: Noted = serde_json::from_slice(&bytes).ok()?;
+    let (of, from) = noted.needs?;
+    (of == origin).then_some(from)
 }
 
 /// How a server's mark stands to the one noted.
@@ -95,6 +116,7 @@ impl Noted {
         Self {
             number,
             is_written: true,
+            needs: None,
         }
     }
 
@@ -143,7 +165,7 @@ impl Marks {
     /// # Errors
     /// [`Trouble`] when it can't be read.
     pub(super) fn read(directory: &Path) -> Result<Self, Trouble> {
-        let path = directory.join("mark.json");
+        let path = directory.join(FILE);
         let noted = match fs::read(&path) {
             // One that a crash of the machine left half is as good as none: rows are compared.
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
@@ -172,6 +194,7 @@ impl Marks {
         let noted = Noted {
             number: found.map_or(0, |mark| mark.number),
             is_written: true,
+            needs: found.map(|mark| (mark.origin, mark.from)),
         };
         if noted == self.noted {
             return Ok(());
@@ -233,16 +256,19 @@ impl Marks {
         let Some(mark) = self.pending.take_if(|mark| mark.lsn <= reached) else {
             return Ok(());
         };
-        let number = mark.number;
+        let (number, needs) = (mark.number, Some((mark.origin, mark.from)));
         self.note(Noted {
             number,
             is_written: false,
+            // It may be the one before that the server has in the end.
+            needs: self.noted.needs.or(needs),
         })?;
         write(client, dataset, &mark).await?;
         self.last = Some(mark);
         self.note(Noted {
             number,
             is_written: true,
+            needs,
         })
     }
 
@@ -311,7 +337,11 @@ mod tests {
 
     #[test]
     fn which_side_went_back_shows() {
-        let noted = |number, is_written| Noted { number, is_written };
+        let noted = |number, is_written| Noted {
+            number,
+            is_written,
+            needs: None,
+        };
         assert_eq!(noted(0, false).agrees(None), Agreement::Same);
         assert_eq!(noted(4, true).agrees(Some(4)), Agreement::Same);
         assert_eq!(noted(4, true).agrees(Some(3)), Agreement::ServerOlder);
@@ -329,8 +359,12 @@ mod tests {
         let noted = Noted {
             number: 3,
             is_written: true,
+            needs: Some((OriginId(1), Position(9))),
         };
         marks.note(noted).unwrap();
         assert_eq!(Marks::read(directory.path()).unwrap().noted(), noted);
+        let kept = |origin| kept_from(directory.path(), OriginId(origin));
+        assert_eq!(kept(1), Some(Position(9)));
+        assert_eq!(kept(2), None, "it is another log");
     }
 }

@@ -102,7 +102,7 @@ impl Meeting<'_> {
             dataset: self.dataset,
             schema: self.schema,
             broken: self.broken.as_ref(),
-            system: slot.identity.system,
+            identity: slot.identity,
         };
         let evidence = surroundings.read(&client, &view).await?;
         let tally = self.tally(&client, &view, &evidence).await?;
@@ -163,6 +163,7 @@ impl Meeting<'_> {
             merges: self.schema.merges(table),
             is_rewritten: evidence.rewritten.contains(table),
             is_new: !self.taken.is_empty() && !self.taken.has(table),
+            is_parked: false,
         }
     }
 
@@ -277,6 +278,8 @@ fn judge(
     for row in chunk.only_there.into_iter().chain(chunk.different) {
         let last = last_write(&view.tables, &row.name)?;
         let writer = (row.writer, row.digest);
+        let is_parked = evidence.parked.contains(&row.name);
+        let kind = Kind { is_parked, ..kind };
         judged.push(Judged {
             verdict: evidence.basis.of_row(kind, &row.name, writer, last),
             row: row.name,

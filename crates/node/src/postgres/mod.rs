@@ -7,6 +7,7 @@
 mod aside;
 mod attach;
 mod captured;
+mod checks;
 mod compare;
 mod conductor;
 mod control;
@@ -20,17 +21,23 @@ mod large;
 mod many;
 mod mark;
 mod meet;
+mod newcomers;
 mod parking;
+mod parting;
 mod refill;
+mod returned;
 mod schema;
 mod session;
+mod settled;
 mod status;
 mod taken;
 mod taking;
 mod touched;
 mod trouble;
 
+pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
 pub use control::Side;
+pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
@@ -44,23 +51,25 @@ use lag::Lag;
 use mark::Marks;
 use meet::Meeting;
 use meridian_engine_postgres::Lsn;
-use meridian_engine_postgres::apply::Applier;
+use meridian_engine_postgres::apply::{Applier, forget_parked};
 use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
-use meridian_engine_postgres::projection::Projection;
+use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
+use newcomers::Newcomers;
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
 use session::Session;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 use taken::Taken;
+use tokio_postgres::Client;
 use trouble::Trouble;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -96,6 +105,7 @@ pub(crate) async fn look_after(
     status: SharedStatus,
 ) {
     let mut pause = PAUSE_MIN;
+    status.configure(&config);
     loop {
         let detached = status.control().is_detached(&config.directory);
         if matches!(detached, Ok(true)) {
@@ -110,8 +120,15 @@ pub(crate) async fn look_after(
                 status.state = PostgresState::Connecting;
             }
         });
+        let mut is_asked = false;
         let started = match detached {
-            Ok(_) => start(&config, &dataset, &status).await,
+            Ok(_) => {
+                let start = start(&config, &dataset, &status);
+                match unless_detached(&config, &status, &mut is_asked, start).await {
+                    Some(started) => started,
+                    None => continue,
+                }
+            }
             Err(trouble) => Err(trouble),
         };
         let trouble = match started {
@@ -131,15 +148,38 @@ pub(crate) async fn look_after(
                 trouble
             }
         };
-        let wait = if trouble.is_question {
-            QUESTION_PAUSE
-        } else {
-            pause
+        let wait = match trouble.is_question {
+            // Somebody answered meanwhile.
+            true if is_asked => Duration::ZERO,
+            true => QUESTION_PAUSE,
+            false => pause,
         };
         tell(&dataset, &status, trouble);
         tokio::select! {
             () = tokio::time::sleep(wait) => pause = (pause * 2).min(PAUSE_MAX),
             () = status.control().changed() => pause = PAUSE_MIN,
+        }
+    }
+}
+
+/// What comes of a start; `None` where it is given up because the dataset is to be detached. What it
+/// has begun by then is as after a crash. `is_asked` says whether something else was asked for meanwhile.
+async fn unless_detached<T>(
+    config: &PostgresConfig,
+    status: &SharedStatus,
+    is_asked: &mut bool,
+    start: impl Future<Output = T>,
+) -> Option<T> {
+    let mut start = pin!(start);
+    loop {
+        tokio::select! {
+            started = &mut start => return Some(started),
+            () = status.control().changed() => {
+                if matches!(status.control().is_detached(&config.directory), Ok(true)) {
+                    return None;
+                }
+                *is_asked = true;
+            }
         }
     }
 }
@@ -234,7 +274,14 @@ async fn start<'a>(
     let mut lacking = Vec::new();
     let (at, seen, met) = match captured {
         Some((at, seen)) if broken.is_none() => {
-            lacking = attach::take_over_new(dataset, &client, &schema, &taken, (at, &seen)).await?;
+            let newcomers = Newcomers {
+                config,
+                dataset,
+                schema: &schema,
+                status,
+                taken: &taken,
+            };
+            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             marks.adopt(standing.mark)?;
             // There was nothing to choose.
             status.control().decided();
@@ -269,8 +316,9 @@ async fn start<'a>(
     .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
-    let parked = applier.parked().await?;
+    let parked = parked_rows(&client, config, &schema, &applier).await?;
     let parking = Parking::new(status.parked(), &schema, &parked);
+    status.inquiries().forget();
     let mut projection = Projection::new(started_at, parked);
     // Whatever kept them out may be mended since.
     projection.retry_parked();
@@ -319,6 +367,32 @@ async fn start<'a>(
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
+}
+
+/// The rows that are kept out of tables which replicate. Those of a table that was dropped are forgotten:
+/// if it is made again, all its rows are looked at.
+async fn parked_rows(
+    client: &Client,
+    config: &PostgresConfig,
+    schema: &Schema,
+    applier: &Applier,
+) -> Result<Vec<Parked>, Trouble> {
+    let parked = applier.parked().await?;
+    let (parked, others): (Vec<_>, Vec<_>) = parked
+        .into_iter()
+        .partition(|it| schema.named(&it.row.table).is_some());
+    let others: BTreeSet<String> = others.into_iter().map(|it| it.row.table).collect();
+    let others: Vec<String> = others.into_iter().collect();
+    if !others.is_empty() {
+        let query = "SELECT t FROM unnest($1::text[]) t WHERE t NOT IN \
+                     (SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
+                      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)";
+        let dropped = client.query(query, &[&others]).await?;
+        let dropped = dropped.iter().map(|row| row.try_get(0));
+        let dropped: Vec<String> = dropped.collect::<Result<_, _>>()?;
+        forget_parked(client, &config.dataset, &dropped).await?;
+    }
+    Ok(parked)
 }
 
 /// The slot's stream behind what was captured; a transaction of which parts are missing comes again.

@@ -7,6 +7,8 @@
 use super::schema::Schema;
 use crate::dataset::TablesSnapshot;
 use meridian_engine_kv::TablesError;
+use meridian_engine_postgres::catalog::Table;
+use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::{Hindrance, Parked, Projected};
 use meridian_model::{Conflict, ConflictKind, ConflictingWrite, Micros, RowName, Strategy};
 use std::collections::BTreeMap;
@@ -23,8 +25,8 @@ struct Inner {
     /// Whether the server was ever asked since the process started.
     is_known: bool,
     rows: BTreeMap<RowName, Hindrance>,
-    /// By table the names of its key's columns.
-    keys: BTreeMap<String, Vec<String>>,
+    /// The tables, for their keys.
+    tables: BTreeMap<String, Arc<Table>>,
     retries: Vec<(RowName, oneshot::Sender<()>)>,
 }
 
@@ -79,19 +81,21 @@ impl SharedParked {
     /// A row's key by the names of its columns, as far as the server was asked for them.
     pub(crate) fn key_of(&self, row: &RowName) -> Option<BTreeMap<String, String>> {
         let inner = self.lock();
-        let columns = inner.keys.get(&row.table)?;
-        let texts = match columns.len() {
-            1 => vec![row.key.clone()],
-            _ => serde_json::from_str(&row.key).ok()?,
-        };
-        let is_whole = texts.len() == columns.len();
-        is_whole.then(|| columns.iter().cloned().zip(texts).collect())
+        let table = inner.tables.get(&row.table)?;
+        let texts = document::key_values(table, &row.key).ok()?;
+        let columns = table.key.iter();
+        let columns = columns.map(|column| table.columns[*column].name.clone());
+        Some(columns.zip(texts).collect())
     }
 
     /// Has a row decided about again; answered when it is.
     pub(crate) fn retry(&self, row: RowName) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        self.lock().retries.push((row, done));
+        let mut inner = self.lock();
+        // While nobody is there to do it, those who gave up are not waited for.
+        inner.retries.retain(|(_, waiting)| !waiting.is_closed());
+        inner.retries.push((row, done));
+        drop(inner);
         answer
     }
 }
@@ -119,7 +123,7 @@ impl Parking {
         let mut inner = shared.lock();
         inner.is_known = true;
         inner.rows = rows.collect();
-        inner.keys = schema.key_columns();
+        inner.tables = schema.by_name();
         drop(inner);
         Self {
             shared: shared.clone(),
@@ -233,6 +237,7 @@ pub(super) fn conflict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_engine_postgres::catalog::{Column, TableName};
 
     fn row(key: &str) -> RowName {
         RowName {
@@ -277,6 +282,48 @@ mod tests {
             }
         );
         assert!(shared.first_refused().unwrap().contains("public.t"));
+    }
+
+    #[test]
+    fn those_who_gave_up_are_forgotten_while_nobody_retries() {
+        let shared = SharedParked::default();
+        for _ in 0..3 {
+            drop(shared.retry(row("1")));
+        }
+        let waiting = shared.retry(row("1"));
+        assert_eq!(shared.lock().retries.len(), 1);
+        drop(waiting);
+    }
+
+    #[test]
+    fn keys_that_look_like_something_else_are_told_apart() {
+        let column = |name: &str| Column {
+            name: name.to_owned(),
+            type_name: "text".to_owned(),
+            is_nullable: false,
+            is_counter: false,
+            is_identity_always: false,
+            missing: None,
+        };
+        let table = Table {
+            name: TableName {
+                schema: "public".to_owned(),
+                name: "t".to_owned(),
+            },
+            columns: vec![column("id")],
+            key: vec![0],
+            unique: Vec::new(),
+            references: Vec::new(),
+            former: BTreeMap::new(),
+        };
+        let shared = SharedParked::default();
+        let tables = BTreeMap::from([("public.t".to_owned(), Arc::new(table.clone()))]);
+        shared.lock().tables = tables;
+        for key in ["7", "", r#"["a"]"#, r#"["a","b"]"#] {
+            let name = document::key(&table, &vec![Some(key.to_owned())]);
+            let expected = BTreeMap::from([("id".to_owned(), key.to_owned())]);
+            assert_eq!(shared.key_of(&row(&name)), Some(expected), "{name}");
+        }
     }
 
     #[test]

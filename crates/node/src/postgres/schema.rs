@@ -179,15 +179,9 @@ impl Schema {
         counts || self.strategy(&table.name) != Strategy::LastWriterWins
     }
 
-    /// By table the names of its key's columns.
-    pub(super) fn key_columns(&self) -> BTreeMap<String, Vec<String>> {
-        let tables = self.by_text.iter();
-        let tables = tables.map(|(name, table)| {
-            let columns = table.key.iter();
-            let columns = columns.map(|place| table.columns[*place].name.clone());
-            (name.clone(), columns.collect())
-        });
-        tables.collect()
+    /// The tables by their names in the dataset.
+    pub(super) fn by_name(&self) -> BTreeMap<String, Arc<Table>> {
+        self.by_text.clone()
     }
 
     /// The table that a dataset's table of this name is.

@@ -1,9 +1,13 @@
 //! How a dataset stands with its server.
 
+use super::PostgresConfig;
+use super::checks::{CheckOrder, Comparisons, ServerComparison, ServerIntegrity};
 use super::control::{Control, Side};
 use super::parking::SharedParked;
+use super::settled::Inquiries;
+use crate::dataset::DatasetHandle;
 use serde::Serialize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use utoipa::ToSchema;
 
@@ -62,6 +66,11 @@ pub struct PostgresStatus {
     /// What the last comparison of all rows while it attached came to, since the process started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub met: Option<Met>,
+    /// What the last comparison of all rows with those of the regions came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<ServerIntegrity>,
+    /// Such comparisons since the process started.
+    pub comparisons: u64,
 }
 
 /// Rows of a table that differ between the server and the other regions.
@@ -130,6 +139,15 @@ pub struct SharedStatus {
     status: Arc<Mutex<Told>>,
     parked: SharedParked,
     control: Control,
+    comparing: Arc<Comparing>,
+}
+
+/// What comparing the server needs.
+#[derive(Debug, Default)]
+struct Comparing {
+    inquiries: Inquiries,
+    comparisons: Comparisons,
+    config: OnceLock<PostgresConfig>,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +157,8 @@ struct Told {
     uncaptured_since: Option<Instant>,
     /// Since when something waits to be written.
     unwritten_since: Option<Instant>,
+    /// When the last comparison ended.
+    compared_at: Option<Instant>,
 }
 
 impl SharedStatus {
@@ -148,7 +168,16 @@ impl SharedStatus {
         let told = self.lock();
         let seconds = |since: Option<Instant>| since.map_or(0.0, |it| it.elapsed().as_secs_f64());
         let counts = self.parked.counts();
+        let compared = told
+            .status
+            .compared
+            .clone()
+            .map(|compared| ServerIntegrity {
+                seconds_ago: seconds(told.compared_at),
+                ..compared
+            });
         PostgresStatus {
+            compared,
             lag_seconds: seconds(told.uncaptured_since),
             write_lag_seconds: seconds(told.unwritten_since),
             rows_parked: counts.total,
@@ -168,6 +197,40 @@ impl SharedStatus {
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// What whoever compares asks the conductor.
+    pub(super) fn inquiries(&self) -> &Inquiries {
+        &self.comparing.inquiries
+    }
+
+    /// The comparisons that were asked for.
+    pub(crate) fn comparisons(&self) -> &Comparisons {
+        &self.comparing.comparisons
+    }
+
+    /// How the server is reached.
+    pub(super) fn configure(&self, config: &PostgresConfig) {
+        let _ = self.comparing.config.set(config.clone());
+    }
+
+    /// Begins to compare the server with the tables of `dataset`, whose status this is; `None` while that
+    /// goes on already, or nobody looks after the dataset yet.
+    pub(crate) fn begin_comparison(
+        &self,
+        dataset: &DatasetHandle,
+        order: CheckOrder,
+    ) -> Option<ServerComparison> {
+        let config = self.comparing.config.get()?.clone();
+        self.comparing.comparisons.begin(config, dataset, order)
+    }
+
+    /// All rows were compared.
+    pub(super) fn compared(&self, integrity: ServerIntegrity) {
+        let mut told = self.lock();
+        told.status.compared = Some(integrity);
+        told.status.comparisons += 1;
+        told.compared_at = Some(Instant::now());
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut PostgresStatus)) {

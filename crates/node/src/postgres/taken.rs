@@ -12,20 +12,26 @@ use std::path::{Path, PathBuf};
 pub(super) struct Taken {
     path: PathBuf,
     tables: BTreeSet<String>,
+    /// Those that were taken over once, and left.
+    left: BTreeSet<String>,
 }
+
+/// Where those are noted that left.
+const LEFT: &str = "tables-left.json";
 
 impl Taken {
     pub(super) fn read(directory: &Path) -> Result<Self, Trouble> {
         let path = directory.join("tables.json");
-        let tables = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                let reason = format!("{} can't be read: {error}", path.display());
-                Trouble::lasting(reason, "is the disk sound?")
-            })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
-            Err(error) => return Err(unwritable(&error)),
-        };
-        Ok(Self { path, tables })
+        Ok(Self {
+            tables: read(&path)?,
+            left: read(&directory.join(LEFT))?,
+            path,
+        })
+    }
+
+    /// Whether the table was taken over before, and is not now.
+    pub(super) fn had(&self, table: &str) -> bool {
+        self.left.contains(table) && !self.has(table)
     }
 
     pub(super) fn has(&self, table: &str) -> bool {
@@ -43,13 +49,32 @@ impl Taken {
         if now == self.tables {
             return Ok(());
         }
-        let bytes = serde_json::to_vec(&now).expect("texts are JSON");
-        let beside = self.path.with_extension("new");
-        let written = fs::write(&beside, bytes)
-            .and_then(|()| fs::File::open(&beside)?.sync_all())
-            .and_then(|()| fs::rename(&beside, &self.path));
-        written.map_err(|error| unwritable(&error))?;
-        self.tables = now;
+        let left: BTreeSet<String> = self.left.union(&self.tables).cloned().collect();
+        let left = left.difference(&now).cloned().collect();
+        // First: a crash in between leaves a table in both, which counts as taken over.
+        write(&self.path.with_file_name(LEFT), &left)?;
+        write(&self.path, &now)?;
+        (self.tables, self.left) = (now, left);
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<BTreeSet<String>, Trouble> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            let reason = format!("{} can't be read: {error}", path.display());
+            Trouble::lasting(reason, "is the disk sound?")
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(unwritable(&error)),
+    }
+}
+
+fn write(path: &Path, tables: &BTreeSet<String>) -> Result<(), Trouble> {
+    let bytes = serde_json::to_vec(tables).expect("texts are JSON");
+    let beside = path.with_extension("new");
+    let written = fs::write(&beside, bytes)
+        .and_then(|()| fs::File::open(&beside)?.sync_all())
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| unwritable(&error))
 }

@@ -16,6 +16,11 @@ pub(super) fn is_unfinished(at: CapturedAt) -> bool {
     !at.is_last && at.part >= TAKING_OVER
 }
 
+/// Whether rows that were there are taken over with this, instead of a transaction of the server.
+pub(super) fn is_taking(at: CapturedAt) -> bool {
+    at.part >= TAKING_OVER
+}
+
 /// Takes rows over: transactions of this region that say what the server has.
 pub(super) struct Taking<'a> {
     dataset: &'a DatasetHandle,

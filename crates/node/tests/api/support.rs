@@ -11,6 +11,7 @@ use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
 use meridian_node::faults::{DiskLevers, Faults};
 use meridian_node::health::Health;
+use meridian_node::steering::{Steering, SteeringSetup};
 use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
 use meridian_topology::{Promises, Topology};
@@ -146,6 +147,7 @@ impl Region {
             started: Instant::now(),
             health: health(),
             faults: setting.faults,
+            steering: steering(),
         };
         Self {
             router: router(ApiState::new(api.clone())),
@@ -236,6 +238,18 @@ impl Reply {
         }
         problem
     }
+}
+
+/// Steering that keeps nothing, of regions that nobody has looked at.
+fn steering() -> Steering {
+    let setup = SteeringSetup {
+        topology: Arc::new(Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap()),
+        own: RegionName::new("us-east-1"),
+        geo: meridian_node::steering::open_geo(None).unwrap().into(),
+        file: None,
+        clock: MachineClock::start(),
+    };
+    Steering::open(setup).unwrap()
 }
 
 /// Opens a dataset of a region alone.

@@ -29,6 +29,9 @@ pub(crate) struct DeadLettersReply {
     total: u64,
     /// Of these, how many still wait for a decision.
     waiting: u64,
+    /// Rows that this region's PostgreSQL servers refuse by themselves, which wait too: `/v1/parked`
+    /// lists them.
+    refused_rows: u64,
 }
 
 /// A transaction that no region can apply.
@@ -79,13 +82,16 @@ pub(crate) async fn list(
     let reading = Read::begin(&state, incoming.headers(), state.running()).await?;
     let mut json = Json::default();
     json.raw("{\"dead_letters\":[");
-    let mut counts = LetterCounts::default();
+    let (mut counts, mut refused_rows) = (LetterCounts::default(), 0);
     let mut listed = 0;
     let mut next = None;
     for dataset in state.running() {
         let counted = read(dataset.tables(), |tables| tables.letter_counts()).await?;
         counts.total += counted.total;
         counts.waiting += counted.waiting;
+        if dataset.is_captured() {
+            refused_rows += dataset.postgres().parked().counts().refused;
+        }
         let Some(after) = Cursor::start(cursor.as_ref(), dataset.name()) else {
             continue;
         };
@@ -108,7 +114,8 @@ pub(crate) async fn list(
     }
     json.raw("],\"next\":").optional(next.as_deref());
     let LetterCounts { total, waiting } = counts;
-    json.raw(&format!(",\"total\":{total},\"waiting\":{waiting}}}"));
+    json.raw(&format!(",\"total\":{total},\"waiting\":{waiting}"));
+    json.raw(&format!(",\"refused_rows\":{refused_rows}}}"));
     let mut response = json.reply();
     reading.end().await?.on(response.headers_mut());
     Ok(response)

@@ -1,0 +1,199 @@
+//! Tables that replicate only since now, or again: their rows are held against the dataset's tables.
+
+use super::PostgresConfig;
+use super::attach::{View, see, view};
+use super::checks::had;
+use super::compare::{Comparison, unreadable};
+use super::control::Side;
+use super::returned::{Fate, Seen};
+use super::schema::Schema;
+use super::status::{Differing, SharedStatus};
+use super::taken::Taken;
+use super::taking::Taking;
+use super::trouble::Trouble;
+use crate::dataset::DatasetHandle;
+use meridian_engine_postgres::apply::parked;
+use meridian_engine_postgres::catalog::Table;
+use meridian_model::{CapturedAt, RowName, Vector};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio_postgres::Client;
+
+/// Of the rows that differ, so many keys are named per table.
+const KEYS_MAX: usize = 5;
+
+/// Who meets.
+pub(super) struct Newcomers<'a> {
+    pub(super) config: &'a PostgresConfig,
+    pub(super) dataset: &'a DatasetHandle,
+    pub(super) schema: &'a Schema,
+    pub(super) status: &'a SharedStatus,
+    pub(super) taken: &'a Taken,
+}
+
+/// A row that both sides don't have alike.
+struct Open {
+    row: RowName,
+    /// The server's, with a digest of its values.
+    there: Option<(String, u64)>,
+    is_here: bool,
+}
+
+impl Newcomers<'_> {
+    /// Takes over the rows of such tables. What is written to them meanwhile is in the stream as well,
+    /// and comes after. Gives back the rows that are to be written into the server: what touched them
+    /// may lie before where the log is followed.
+    pub(super) async fn take_over(
+        &self,
+        client: &Client,
+        (at, seen): (CapturedAt, &Vector),
+    ) -> Result<Vec<RowName>, Trouble> {
+        let is_new = |table: &&Arc<Table>| !self.taken.has(&table.name.to_string());
+        let new: Vec<_> = self.schema.parents_first().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        see(client, None).await?;
+        let view = view(self.dataset).await?;
+        let mut lacking = Vec::new();
+        let mut open = Vec::new();
+        for table in &new {
+            self.collect(client, table, &view, (&mut open, &mut lacking))
+                .await?;
+        }
+        let fates = self.fates(client, &view, seen, &open).await?;
+        let side = self.side(&open, &fates)?;
+        let mut taking = Taking::again(self.dataset, at, seen);
+        for (open, fate) in open.into_iter().zip(fates) {
+            match (fate, side) {
+                (Fate::Take, _) | (Fate::Ask, Some(Side::Server)) => {
+                    let document = open.there.map(|(document, _)| document);
+                    taking.take(open.row, document).await?;
+                }
+                (Fate::Write, _) | (Fate::Ask, _) => lacking.push(open.row),
+            }
+        }
+        // Rows that only the server has of tables that never replicated may be very many.
+        for table in new.iter().filter(|table| !self.is_back(table)) {
+            let mut comparison = Comparison::new(client, table, &view.tables);
+            while let Some(chunk) = comparison.next().await? {
+                for row in chunk.only_there {
+                    taking.take(row.name, Some(row.document)).await?;
+                }
+            }
+        }
+        taking.rest().await?;
+        client.batch_execute("COMMIT").await?;
+        self.status.change(|status| status.differing.clear());
+        Ok(lacking)
+    }
+
+    fn is_back(&self, table: &Table) -> bool {
+        self.taken.had(&table.name.to_string())
+    }
+
+    async fn collect(
+        &self,
+        client: &Client,
+        table: &Table,
+        view: &View,
+        (open, lacking): (&mut Vec<Open>, &mut Vec<RowName>),
+    ) -> Result<(), Trouble> {
+        let is_back = self.is_back(table);
+        let mut comparison = Comparison::new(client, table, &view.tables);
+        while let Some(chunk) = comparison.next().await? {
+            let only_there = chunk.only_there.into_iter().filter(|_| is_back);
+            let there = only_there.map(|row| (row, false));
+            let there = there.chain(chunk.different.into_iter().map(|row| (row, true)));
+            open.extend(there.map(|(row, is_here)| Open {
+                row: row.name,
+                there: Some((row.document, row.digest)),
+                is_here,
+            }));
+            if !is_back || !comparison.has_rows() {
+                // It is new, or was emptied to be filled.
+                lacking.extend(chunk.only_here);
+                continue;
+            }
+            open.extend(chunk.only_here.into_iter().map(|row| Open {
+                row,
+                there: None,
+                is_here: true,
+            }));
+        }
+        Ok(())
+    }
+
+    /// What becomes of each.
+    async fn fates(
+        &self,
+        client: &Client,
+        view: &View,
+        seen: &Vector,
+        open: &[Open],
+    ) -> Result<Vec<Fate>, Trouble> {
+        let mut given = seen.clone();
+        // What it wrote itself it has.
+        let own = self.dataset.origin();
+        given.raise(own, view.applied.get(own));
+        let states: BTreeMap<RowName, u64> = open
+            .iter()
+            .filter_map(|open| Some((open.row.clone(), open.there.as_ref()?.1)))
+            .collect();
+        let older = had(self.dataset, self.schema, &states)?;
+        let parked = match open.is_empty() {
+            true => Vec::new(),
+            false => parked(client, &self.config.dataset).await?,
+        };
+        let parked: BTreeSet<RowName> = parked.into_iter().map(|parked| parked.row).collect();
+        let fates = open.iter().map(|open| {
+            let seen = Seen {
+                is_back: self.taken.had(&open.row.table),
+                is_there: open.there.is_some(),
+                is_here: open.is_here,
+                merges: self.schema.merges(&open.row.table),
+                is_older: older.contains(&open.row),
+                is_parked: parked.contains(&open.row),
+            };
+            let copies = view.tables.look(std::slice::from_ref(&open.row));
+            let copies = copies.map_err(unreadable)?;
+            let last = copies.first().and_then(|copy| copy.holds.latest());
+            Ok(seen.fate(&given, last))
+        });
+        fates.collect()
+    }
+
+    /// Which side is right about rows of which nothing tells; `None` where there is no such row.
+    fn side(&self, open: &[Open], fates: &[Fate]) -> Result<Option<Side>, Trouble> {
+        let mut asked: BTreeMap<&str, Differing> = BTreeMap::new();
+        let unclear = open
+            .iter()
+            .zip(fates)
+            .filter(|(_, fate)| **fate == Fate::Ask);
+        for (Open { row, .. }, _) in unclear {
+            let differing = asked.entry(&row.table).or_default();
+            differing.table.clone_from(&row.table);
+            differing.rows += 1;
+            if differing.keys.len() < KEYS_MAX {
+                differing.keys.push(row.key.clone());
+            }
+        }
+        let Some(first) = asked.values().next().map(Differing::first) else {
+            return Ok(None);
+        };
+        if let Some(side) = self.status.control().side() {
+            return Ok(Some(side));
+        }
+        let asked: Vec<Differing> = asked.into_values().collect();
+        let rows: u64 = asked.iter().map(|table| table.rows).sum();
+        self.status.change(|status| status.differing = asked);
+        let reason = format!(
+            "{rows} rows differ between a table that replicates since now and the other regions; \
+             the first is {first}"
+        );
+        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
+                    server's rows go to all regions, with --take regions theirs are written here; \
+                    the server keeps its WAL meanwhile";
+        Err(Trouble::asking(reason, hint))
+    }
+}

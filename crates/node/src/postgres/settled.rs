@@ -1,0 +1,110 @@
+//! What whoever compares a server with the tables asks the conductor, which alone knows what is on its
+//! way between the two.
+
+use meridian_engine_postgres::Lsn;
+use meridian_engine_postgres::projection::RowStanding;
+use meridian_model::{Position, RowName};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// How these rows stand, once capture has come by `captured` and the log has been followed to `followed`.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) rows: Vec<RowName>,
+    pub(super) captured: Lsn,
+    pub(super) followed: Position,
+    answer: oneshot::Sender<Vec<RowStanding>>,
+}
+
+/// What was asked and is not answered yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inquiries(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    questions: Vec<Question>,
+    /// Rows that are to be written again.
+    wanted: Vec<RowName>,
+}
+
+impl Inquiries {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks; the answer comes in the rows' order.
+    pub(super) fn ask(
+        &self,
+        rows: Vec<RowName>,
+        captured: Lsn,
+        followed: Position,
+    ) -> oneshot::Receiver<Vec<RowStanding>> {
+        let (answer, told) = oneshot::channel();
+        let question = Question {
+            rows,
+            captured,
+            followed,
+            answer,
+        };
+        let mut inner = self.lock();
+        // While nobody is there to answer, those who gave up are not waited for.
+        inner.questions.retain(|asked| !asked.answer.is_closed());
+        inner.questions.push(question);
+        told
+    }
+
+    /// Has rows written again as the tables have them.
+    pub(super) fn write(&self, rows: impl IntoIterator<Item = RowName>) {
+        self.lock().wanted.extend(rows);
+    }
+
+    /// The rows that are to be written.
+    pub(super) fn wanted(&self) -> Vec<RowName> {
+        std::mem::take(&mut self.lock().wanted)
+    }
+
+    /// Nobody who asked before is there any more.
+    pub(super) fn forget(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    /// Answers the questions whose time has come.
+    pub(super) fn answer(
+        &self,
+        captured: Lsn,
+        followed: Position,
+        standing: impl Fn(&RowName) -> RowStanding,
+    ) {
+        let mut inner = self.lock();
+        let is_due =
+            |asked: &mut Question| asked.captured <= captured && asked.followed <= followed;
+        let due: Vec<Question> = inner.questions.extract_if(.., is_due).collect();
+        drop(inner);
+        for question in due {
+            let answer = question.rows.iter().map(&standing).collect();
+            // Whoever asked may have given up.
+            let _ = question.answer.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_waits_for_capture_and_for_the_log() {
+        let inquiries = Inquiries::default();
+        let row = RowName {
+            table: "public.t".to_owned(),
+            key: "1".to_owned(),
+        };
+        let mut told = inquiries.ask(vec![row], Lsn(10), Position(5));
+        let settled = |_: &RowName| RowStanding::Settled;
+        inquiries.answer(Lsn(9), Position(5), settled);
+        inquiries.answer(Lsn(10), Position(4), settled);
+        assert!(told.try_recv().is_err());
+        inquiries.answer(Lsn(10), Position(5), settled);
+        assert_eq!(told.try_recv(), Ok(vec![RowStanding::Settled]));
+    }
+}
