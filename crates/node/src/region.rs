@@ -7,7 +7,7 @@ use crate::dataset::{
     ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
 use crate::faults::{DiskLevers, Faults};
-use crate::health::{Neighbours, Observing, follow};
+use crate::health::{Neighbours, Observing};
 use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
@@ -239,9 +239,9 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
-    let (pictures, pictured) = watch::channel(unseen(&serve.topology, &health.own()));
-    tasks.spawn(steering.clone().run(pictured));
-    tasks.spawn(follow(health.clone(), serve.topology.clone(), pictures));
+    let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
+    let (_observed, pictures) = watch::channel(seen);
+    tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
         let streams = Streams {
             region: RegionName::new(&serve.region),

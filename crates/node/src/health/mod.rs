@@ -16,13 +16,11 @@
 
 mod neighbours;
 mod observing;
-mod pictures;
 mod probe;
 mod setup;
 
 pub(crate) use neighbours::{Neighbours, of_region};
 pub(crate) use observing::Observing;
-pub(crate) use pictures::follow;
 
 use meridian_health::{Input, Observer, RegionHealth, Service};
 use meridian_model::RegionName;
@@ -73,12 +71,6 @@ impl Health {
     #[must_use]
     pub fn seen(&self) -> watch::Receiver<Arc<Seen>> {
         self.0.seen.subscribe()
-    }
-
-    /// The region whose observer it is.
-    #[must_use]
-    pub fn own(&self) -> RegionName {
-        self.look(|observer| observer.own().clone())
     }
 
     /// Looks at the observer itself, which waits meanwhile.
