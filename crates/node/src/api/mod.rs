@@ -39,6 +39,7 @@ mod listing;
 mod live;
 mod members;
 mod metrics;
+mod metrics_dns;
 mod metrics_health;
 mod metrics_postgres;
 mod openapi;

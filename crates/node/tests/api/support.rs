@@ -148,6 +148,7 @@ impl Region {
             health: health(),
             faults: setting.faults,
             steering: steering(),
+            name_server: None,
         };
         Self {
             router: router(ApiState::new(api.clone())),
