@@ -4,7 +4,7 @@
 use crate::output::Format;
 use crate::{backup, postgres, restore, schema};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
-use crate::{dead_letters, faults};
+use crate::{dead_letters, faults, route, shift};
 use clap::{Parser, Subcommand};
 
 /// One application in several regions at once, every region live.
@@ -76,4 +76,12 @@ pub enum Verb {
     /// Migrations of tables on PostgreSQL
     #[command(subcommand)]
     Schema(schema::Verb),
+    /// Where clients go
+    #[command(subcommand)]
+    Route(route::Verb),
+    /// Send fewer clients to a region, or none
+    #[command(subcommand)]
+    Shift(shift::Verb),
+    /// Send nobody to a region, or clients again
+    Drain(shift::drain::Options),
 }

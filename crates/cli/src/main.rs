@@ -32,8 +32,10 @@ mod regions;
 mod replication;
 mod restore;
 mod retry;
+mod route;
 mod schema;
 mod serve;
+mod shift;
 mod status;
 mod system;
 mod tables;
@@ -102,5 +104,8 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Restore(options) => restore::run(&options, output),
         Verb::Postgres(verb) => postgres::run(&verb, output),
         Verb::Schema(verb) => schema::run(&verb, output),
+        Verb::Route(verb) => route::run(&verb, output),
+        Verb::Shift(verb) => shift::run(&verb, output),
+        Verb::Drain(options) => shift::drain::run(&options, output),
     }
 }

@@ -20,6 +20,8 @@ pub struct Reading {
     pub troubles: Vec<String>,
     /// What each dataset promises, a line for each.
     pub promises: Vec<String>,
+    /// How each route spreads clients over the regions, a line for each.
+    pub routes: Vec<String>,
     /// Whether it holds no tables.
     pub witness: bool,
     /// How far it is behind each other region, for each dataset.
@@ -55,7 +57,27 @@ pub struct PeerReading {
 struct Status {
     witness: bool,
     datasets: Vec<DatasetStatus>,
+    routes: Vec<RouteStatus>,
     faults: Vec<FaultStatus>,
+}
+
+/// How a route spreads clients.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RouteStatus {
+    name: String,
+    policy: String,
+    regions: Vec<RouteRegionStatus>,
+}
+
+/// How a route has a region.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RouteRegionStatus {
+    region: String,
+    tier: String,
+    share: f64,
+    drain_ignored: bool,
 }
 
 /// A fault at work.
@@ -116,10 +138,35 @@ impl Reading {
             ]
             .concat(),
             promises: datasets.iter().filter_map(promise).collect(),
+            routes: status.routes.iter().map(route).collect(),
             witness: status.witness,
             peers: replication.peers,
         })
     }
+}
+
+/// How a route spreads clients, on one line.
+fn route(route: &RouteStatus) -> String {
+    let regions = route.regions.iter().map(|region| {
+        let share = if region.share < 1.0 {
+            format!(" {:.0}%", region.share * 100.0)
+        } else {
+            String::new()
+        };
+        let ignored = if region.drain_ignored {
+            ", its drain ignored"
+        } else {
+            ""
+        };
+        format!("{} {}{share}{ignored}", region.region, region.tier)
+    });
+    let regions: Vec<_> = regions.collect();
+    format!(
+        "route {} ({}): {}",
+        route.name,
+        route.policy,
+        regions.join("; ")
+    )
 }
 
 /// What a dataset promises, for people.

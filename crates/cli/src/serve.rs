@@ -43,6 +43,10 @@ pub struct Options {
     /// Take faults over the API, for drills
     #[arg(long)]
     allow_faults: bool,
+    /// A database that says where clients are, in MaxMind's format; a small built-in table unless
+    /// given
+    #[arg(long, value_name = "FILE")]
+    geo: Option<PathBuf>,
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
@@ -130,6 +134,7 @@ pub fn run(options: Options) -> CliResult {
         wire_version_max: options.wire_version_max,
         allow_faults: options.allow_faults,
         join: options.join,
+        geo: options.geo,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -43,6 +43,22 @@ pub fn run(options: &Options, format: Format) -> CliResult {
             for promise in readings.next().iter().flat_map(|it| &it.promises) {
                 output::line(promise)?;
             }
+            // Each region decides by its own picture; one line where all say the same.
+            let of = |line: &Line| line.reading.as_ref().map(|it| it.routes.clone());
+            let said: Vec<_> = lines
+                .iter()
+                .filter_map(|line| Some((line, of(line)?)))
+                .collect();
+            let alike = said.windows(2).all(|pair| pair[0].1 == pair[1].1);
+            let shown = if alike { said.len().min(1) } else { said.len() };
+            for (line, routes) in &said[..shown] {
+                for route in routes {
+                    match alike {
+                        true => output::line(route)?,
+                        false => output::line(&format!("{}: {route}", line.api.name()))?,
+                    }
+                }
+            }
             for line in &lines {
                 for trouble in line.reading.iter().flat_map(|it| &it.troubles) {
                     output::line(&format!("{}: {trouble}", line.api.name()))?;

@@ -1,6 +1,6 @@
 //! Which region or regions a verb talks to: those that `meridian up` runs, or those at given URLs.
 
-use crate::client::{Address, Api, read_token};
+use crate::client::{Address, Api, Reply, read_token};
 use crate::error::{CliError, CliResult};
 use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
@@ -48,6 +48,26 @@ impl Target {
     /// no tables.
     pub fn all(&self) -> CliResult<Vec<Api>> {
         self.all_within(PATIENCE, |region| !region.witness)
+    }
+
+    /// What the first region that answers says, whatever that is: for what any of them can do. One
+    /// that is asked for by its name is the only one. A witness is asked last.
+    pub fn first_that_answers(&self, path: &str) -> CliResult<(Api, Reply)> {
+        let mut apis = self.all()?;
+        let named: Vec<_> = apis.iter().map(|api| api.url().to_owned()).collect();
+        let others = self.all_at_a_glance()?.into_iter();
+        apis.extend(others.filter(|api| !named.contains(&api.url().to_owned())));
+        let mut first = None;
+        for api in apis {
+            match api.get(path) {
+                Ok(reply) => return Ok((api, reply)),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(match first {
+            Some(error) => error.into(),
+            None => CliError::failure("the system has no regions"),
+        })
     }
 
     /// The regions asked for, to see how they stand.

@@ -181,6 +181,7 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
             _ => faults(request)
                 .or_else(|| dead_letters(request))
                 .or_else(|| conflicts(request))
+                .or_else(|| shifts(request))
                 .unwrap_or((404, vec![], String::new())),
         })
     }
@@ -312,4 +313,59 @@ fn conflicts(request: &Request) -> Option<Reply> {
 #[test]
 fn conflicts_and_how_they_were_decided() {
     assert_reproduced("conflicts.txt");
+}
+
+#[test]
+fn drains_and_shifts() {
+    assert_reproduced("shifts.txt");
+}
+
+/// A region of which another is drained. Its last healthy one can't be.
+fn shifts(request: &Request) -> Option<Reply> {
+    let line = r#""region":"eu-west-1","route":null"#;
+    let signed = r#""at":"2026-01-01T00:00:00Z","who":"ann","why":"a disk is changed""#;
+    let differences = format!(r#"[{{{line},"from":"as-usual","to":"drained"}}]"#);
+    let version = "7234881012-00000000000000fe";
+    let change =
+        format!(r#"{{"version":"{version}",{signed},"differences":{differences},"standing":1}}"#);
+    let stage =
+        format!(r#"{{"id":"5ad30d1c",{signed},"differences":{differences},"refusal":null}}"#);
+    let path = request.path.split('?').next().unwrap();
+    Some(match (request.method.as_str(), path) {
+        ("GET", "/v1/shifts") => {
+            let wish = format!(
+                r#"{{{line},"want":"drained","ignored_by":[],"version":"{version}",{signed}}}"#
+            );
+            let list = format!(r#"{{"wishes":[{wish}],"changes":[{change}],"staged":[]}}"#);
+            (200, vec![], list)
+        }
+        ("POST", "/v1/shifts") if request.body.contains("us-east-1") => {
+            (201, vec![], stage.replace("5ad30d1c", "00000001"))
+        }
+        ("POST", "/v1/shifts") => (201, vec![], stage),
+        ("GET", "/v1/shifts/5ad30d1c") => (200, vec![], stage),
+        ("POST", "/v1/shifts/00000001/apply") => {
+            let problem = r#"{"type":"/problems/last-healthy-region","title":"The last healthy region can't be drained","status":409,"detail":"us-east-1 is the last healthy region of route \"app\" that takes clients","hint":"nothing overrides this: bring another region back first, or undo its drain"}"#;
+            (409, vec![], problem.to_owned())
+        }
+        ("DELETE", "/v1/shifts/00000001") => (204, vec![], String::new()),
+        ("POST", "/v1/shifts/5ad30d1c/apply") => (200, vec![], change),
+        ("POST", path) if path == format!("/v1/shifts/{version}/undo") => {
+            let undone = change.replace("7234881012", "7234881099");
+            let undone = undone.replace(
+                r#""from":"as-usual","to":"drained""#,
+                r#""from":"drained","to":"as-usual""#,
+            );
+            (200, vec![], undone)
+        }
+        ("GET", "/v1/route") => {
+            let regions = r#"[{"region":"us-east-1","given":true,"tier":"healthy","share":1.0,"reason":"healthy, 68 ms from the region next to the client"},{"region":"eu-west-1","given":false,"tier":"drained","share":1.0,"reason":"drained, 0 ms from the region next to the client"}]"#;
+            let left_out = r#"[{"region":"ap-northeast-1","reason":"residency doesn't allow it for this client"}]"#;
+            let route = format!(
+                r#"{{"name":"app","client":"193.0.6.139","answered_by":"us-east-1","quorum":true,"policy":"latency","area":"europe","country":null,"scope_bits":8,"regions":{regions},"left_out":{left_out}}}"#
+            );
+            (200, vec![], route)
+        }
+        _ => return None,
+    })
 }

@@ -221,7 +221,8 @@ impl<V: View> Snapshot<V> {
             | Question::Held
             | Question::Snapshot { .. }
             | Question::Write(_)
-            | Question::Epoch => return Ok(None),
+            | Question::Epoch
+            | Question::Steering(_) => return Ok(None),
         }))
     }
 

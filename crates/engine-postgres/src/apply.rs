@@ -70,6 +70,7 @@ use error::Refusal;
 use meridian_model::RowName;
 use plan::Plan;
 use rows::Rows;
+use session::LockWait;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio_postgres::{Client, Statement};
@@ -88,6 +89,8 @@ pub struct Applier {
     constraints: Constraints,
     sign: Sign,
     statements: HashMap<String, Statement>,
+    /// How long a lock is waited for.
+    lock_wait: LockWait,
     /// A transaction is open that holds rows' locks.
     is_holding: bool,
     /// Very many rows are written in that transaction: it must not be rolled back to try again.
@@ -139,7 +142,7 @@ impl Applier {
         tables: Vec<Table>,
         sign: Sign,
     ) -> Result<Self, ApplyError> {
-        session::set_up(&client).await?;
+        let lock_wait = session::set_up(&client).await?;
         let tables = casts::for_casts(&client, tables).await?;
         let armor = Armor::of(&client).await?;
         let constraints = Constraints::load(&client, &tables).await?;
@@ -151,6 +154,7 @@ impl Applier {
             constraints,
             sign,
             statements: HashMap::new(),
+            lock_wait,
             is_holding: false,
             has_large: false,
             records_parked,
@@ -203,13 +207,12 @@ impl Applier {
         Ok((xid, session::wal_position(&self.client).await?))
     }
 
-    /// Locks rows until the next batch is written, and says who wrote them: nobody changes them any
-    /// more while capture catches up.
+    /// Locks rows until the next batch is written, beside those that are locked already, and says who
+    /// wrote them: nobody changes them any more while capture catches up.
     ///
     /// # Errors
     /// [`ApplyError`]; nothing is locked then.
     pub async fn hold(&mut self, rows: &[RowName]) -> Result<Outcome, ApplyError> {
-        self.release().await?;
         let result = self.lock(rows).await;
         match result {
             Ok(outcome) => {
@@ -218,7 +221,9 @@ impl Applier {
             }
             Err(refusal) => {
                 self.roll_back().await?;
-                refusal.into_outcome()
+                let outcome = refusal.into_outcome()?;
+                self.lock_wait.after(&outcome);
+                Ok(outcome)
             }
         }
     }
@@ -229,6 +234,12 @@ impl Applier {
     /// [`ApplyError`]; nothing was written, unless [`ApplyError::is_connection_lost`]: then nobody
     /// knows.
     pub async fn apply(&mut self, projected: &Projected) -> Result<Outcome, ApplyError> {
+        let outcome = self.write(projected).await?;
+        self.lock_wait.after(&outcome);
+        Ok(outcome)
+    }
+
+    async fn write(&mut self, projected: &Projected) -> Result<Outcome, ApplyError> {
         let rows = Rows::of(projected, &self.tables)?;
         let mut needs_plan = projected.rows.iter().any(|(dirty, _)| dirty.is_parked);
         if self.has_large {

@@ -60,7 +60,7 @@ pub struct Batch {
     pub horizon: Xid,
     /// Rows that others write faster than capture can follow. Where there are any, the applier is to
     /// lock these (`Applier::hold`) instead of writing the batch, and what it finds is the outcome;
-    /// it keeps the locks for the batch that follows.
+    /// it keeps the locks, with those it has, for the batch that follows.
     pub hold: Vec<RowName>,
 }
 

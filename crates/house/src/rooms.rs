@@ -50,6 +50,8 @@ pub const ROOMS: &[Room] = &[
             "link",
             "log",
             "topology",
+            "health",
+            "steer",
             "replicate",
             "engine-kv",
             "engine-postgres",

@@ -33,7 +33,7 @@ pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use level::{Acknowledgement, Consistency};
 pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
-pub use question::{Answer, QUESTIONS_SINCE, Question};
+pub use question::{Answer, BESIDE_DATASETS, QUESTIONS_SINCE, Question};
 pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};
 pub use strategy::Strategy;
 pub use time::Now;

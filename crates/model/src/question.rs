@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The lowest wire version in which questions may be asked.
 pub const QUESTIONS_SINCE: u16 = 2;
 
+/// Stands for the dataset in questions that are about none: no dataset has this name.
+pub const BESIDE_DATASETS: &str = "";
+
 /// What is asked about a dataset. New kinds are appended: the position is the format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
@@ -54,6 +57,9 @@ pub enum Question {
         /// What has to be applied first.
         covering: Vector,
     },
+    /// "This is wanted of the regions, as far as I know; what do you know?" Asked of the region and of
+    /// no dataset ([`BESIDE_DATASETS`]), in the encoding of the ledger of wishes.
+    Steering(Bytes),
 }
 
 /// What is answered. New kinds are appended: the position is the format.
@@ -89,6 +95,8 @@ pub enum Answer {
     Looked(Looked),
     /// The rows.
     Fetched(Fetched),
+    /// What is wanted of the regions, in the encoding of the ledger of wishes.
+    Steering(Bytes),
 }
 
 impl Question {

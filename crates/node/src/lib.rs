@@ -14,6 +14,7 @@ mod links;
 mod postgres;
 mod region;
 mod registry;
+pub mod steering;
 
 pub use aside::{ShelfError, Shelves};
 pub use joining::Progress;

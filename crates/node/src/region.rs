@@ -13,6 +13,7 @@ use crate::lifecycle::Lifecycle;
 use crate::links::{self, Nudges, Peers, Streams, Supervisor};
 use crate::postgres::PostgresConfig;
 use crate::registry::{DatasetState, Registry};
+use crate::steering::{self, GeoError, Steering, SteeringError, SteeringSetup, unseen};
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_link::certs::IdentityError;
@@ -20,7 +21,7 @@ use meridian_link::{
     Dialer, Endpoint, Identity, IdentityPaths, ListenError, Listener, Rejections, Shaping,
     WireVersions,
 };
-use meridian_model::{RegionName, WIRE_VERSION_MIN};
+use meridian_model::{BESIDE_DATASETS, RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_topology::{
     Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
@@ -60,6 +61,8 @@ pub struct Serve {
     pub wire_version_max: u16,
     /// Whether faults may be asked for over the API, for drills.
     pub allow_faults: bool,
+    /// The database that says where clients are; without one a built-in table does.
+    pub geo: Option<PathBuf>,
 }
 
 /// What faults would move, moved or not.
@@ -139,6 +142,12 @@ pub enum ServeError {
     /// What was set aside can't be read.
     #[error("what was set aside when the region was evicted can't be read")]
     Aside(#[from] ShelfError),
+    /// The database of places can't be used.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+    /// Steering can't begin.
+    #[error(transparent)]
+    Steering(#[from] SteeringError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -160,6 +169,7 @@ impl ServeError {
             }
             Self::InUse { .. } => "stop the other process, or give this one its own --data-dir",
             Self::Bind { .. } => "something else may use the port: see `ss -ltnp`, or change it",
+            Self::Geo(error) => error.hint(),
             Self::Token { .. } => "write a long random word into the file, readable by this user",
             _ => return None,
         };
@@ -189,6 +199,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         serve.wan,
         Some(&serve.data_dir),
     );
+    let steering = open_steering(&serve, clock.clone())?;
     let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
     let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
     let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
@@ -209,11 +220,15 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         known,
         started: Instant::now(),
         faults: faults(&serve, levers),
+        steering: steering.clone(),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
+    let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
+    let (_observed, pictures) = watch::channel(seen);
+    tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &datasets, clock, peers);
+        links.start(&mut tasks, &serve, &datasets, clock, peers, steering);
     }
     let door = Door::new(ApiState::new(api));
     let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
@@ -227,6 +242,17 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     datasets.shut_down().await;
     tasks.shutdown().await;
     Ok(())
+}
+
+fn open_steering(serve: &Serve, clock: MachineClock) -> Result<Steering, ServeError> {
+    let setup = SteeringSetup {
+        topology: Arc::new(serve.topology.clone()),
+        own: RegionName::new(&serve.region),
+        geo: steering::open_geo(serve.geo.as_deref())?.into(),
+        file: Some(serve.data_dir.join(steering::FILE)),
+        clock,
+    };
+    Ok(Steering::open(setup)?)
 }
 
 fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
@@ -470,13 +496,21 @@ impl Links {
         datasets: &Keeper,
         clock: MachineClock,
         peers: watch::Receiver<Peers>,
+        steering: Steering,
     ) {
+        let registry = datasets.registry();
+        if let Some(questions) = registry.questions(BESIDE_DATASETS) {
+            let exchange = steering.clone().exchange(questions.clone(), peers.clone());
+            tasks.spawn(exchange);
+        }
         let nudges = Nudges::default();
         let streams = Streams {
             region: RegionName::new(&serve.region),
             clock,
             registry: datasets.registry().clone(),
             nudges: nudges.clone(),
+            steering,
+            peers: peers.clone(),
         };
         let supervisor = Supervisor {
             dialer: self.dialer,

@@ -13,6 +13,7 @@
 
 use crate::dataset::{DatasetHandle, Questions};
 use crate::joining::Progress;
+use meridian_model::BESIDE_DATASETS;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -73,8 +74,9 @@ impl Registry {
             let running = state.running().map(DatasetHandle::questions).cloned();
             (name.clone(), running.unwrap_or_default())
         });
+        let beside = (BESIDE_DATASETS.to_owned(), Questions::default());
         Self {
-            questions: Arc::new(questions.collect()),
+            questions: Arc::new(questions.chain([beside]).collect()),
             datasets: Arc::new(watch::Sender::new(Arc::new(datasets))),
         }
     }
@@ -106,7 +108,8 @@ impl Registry {
         });
     }
 
-    /// The questions about a dataset of this region, whatever its state.
+    /// The questions about a dataset of this region, whatever its state; those about none are
+    /// [`BESIDE_DATASETS`].
     pub(crate) fn questions(&self, name: &str) -> Option<&Questions> {
         self.questions.get(name)
     }

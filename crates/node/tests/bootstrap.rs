@@ -86,6 +86,7 @@ impl System {
             wan: Wan::None,
             wire_version_max: WIRE_VERSION_MAX,
             allow_faults: false,
+            geo: None,
             join: false,
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -16,6 +16,8 @@ use meridian_health::Status;
 use meridian_model::{Micros, RegionName, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 /// What a wish is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +59,39 @@ pub enum Want {
     Drained,
     /// Only so many percent of those who would be sent there are.
     Percent(u8),
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AsUsual => f.write_str("as-usual"),
+            Self::Drained => f.write_str("drained"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// Not a wish as [`Want`] displays it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what can be wanted is `as-usual`, `drained`, or a share from `0%` to `100%`")]
+pub struct ParseWantError;
+
+impl FromStr for Want {
+    type Err = ParseWantError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "as-usual" => Ok(Self::AsUsual),
+            "drained" => Ok(Self::Drained),
+            share => {
+                let digits = share.strip_suffix('%').ok_or(ParseWantError)?;
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                let percent = digits.parse().ok().filter(|_| is_number);
+                let percent = percent.filter(|percent| *percent <= 100);
+                percent.map(Self::Percent).ok_or(ParseWantError)
+            }
+        }
+    }
 }
 
 /// A row: what is wanted of a subject, by whom and why.
@@ -195,5 +230,27 @@ pub(crate) fn best(route: &Route, picture: &Picture) -> RegionSet {
         those(&|status| status != Status::Unhealthy)
     } else {
         healthy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_want_reads_back_as_it_is_written() {
+        for want in [
+            Want::AsUsual,
+            Want::Drained,
+            Want::Percent(0),
+            Want::Percent(100),
+        ] {
+            assert_eq!(want.to_string().parse(), Ok(want));
+        }
+        for bad in [
+            "", "%", "25", "101%", "+5%", "-5%", "2.5%", "Drained", "256%",
+        ] {
+            assert_eq!(bad.parse::<Want>(), Err(ParseWantError), "{bad}");
+        }
     }
 }

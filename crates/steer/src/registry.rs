@@ -91,6 +91,14 @@ impl Default for Registries {
 }
 
 impl Registries {
+    /// The one place that stands for an area.
+    #[must_use]
+    pub fn spot(&self, area: Area) -> Spot {
+        let mut places = self.0.iter().map(|(_, located)| located);
+        let found = places.find(|located| located.area == area);
+        found.expect("every area has a place").spot
+    }
+
     fn of(&self, code: u8, prefix_bits: u8) -> Option<Located> {
         let (_, located) = self.0.iter().find(|(known, _)| *known == code)?;
         Some(Located {

@@ -78,6 +78,7 @@ impl Fleet {
             restart: !options.no_restart,
             joins: self.roster.joined(&region.name),
             allow_faults: options.allow_faults,
+            geo: options.geo.clone(),
             events: self.events.clone(),
         };
         tokio::spawn(keeper.keep(stopping.clone()));

@@ -33,12 +33,12 @@ mod supervise;
 mod tail;
 mod view;
 
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult, Exit};
 use crate::output::Format;
 use crate::serve::{PresetChoice, WanChoice};
 use crate::system::DATA_DIR;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `meridian up`
 #[derive(Debug, Args)]
@@ -68,6 +68,10 @@ pub struct Options {
     /// Let regions take faults over the API, for drills
     #[arg(long)]
     pub allow_faults: bool,
+    /// A database that says where clients are, in MaxMind's format; a small built-in table unless
+    /// given
+    #[arg(long, value_name = "FILE")]
+    pub geo: Option<PathBuf>,
     /// Start a PostgreSQL server for each region from installed binaries, at port N + 10 i + 6,
     /// database and user `meridian`, and put the tables of its schema `public` into the dataset
     #[arg(long)]
@@ -75,6 +79,19 @@ pub struct Options {
 }
 
 pub fn run(options: Options, format: Format) -> CliResult {
+    if let Some(geo) = &options.geo {
+        check_geo(geo)?;
+    }
     let prepared = prepare::prepare(&options)?;
     supervise::run(prepared, &options, format)
+}
+
+/// Looks whether the database can be used, before anything is started.
+fn check_geo(path: &Path) -> CliResult {
+    match meridian_node::steering::open_geo(Some(path)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CliError::new(Exit::Usage, "use --geo")
+            .because(&error)
+            .hint(error.hint())),
+    }
 }

@@ -211,6 +211,7 @@ mod tests {
             wan: WanChoice::None,
             no_restart: false,
             allow_faults: false,
+            geo: None,
             postgres: false,
         }
     }

@@ -42,6 +42,8 @@ pub struct Keeper {
     pub allow_faults: bool,
     /// Whether it joins a system that runs already.
     pub joins: bool,
+    /// The database that says where clients are.
+    pub geo: Option<PathBuf>,
     /// Where events go.
     pub events: UnboundedSender<Event>,
 }
@@ -142,6 +144,11 @@ impl Keeper {
             .args(["--wan", wan, "--watch-stdin"])
             .args(self.allow_faults.then_some("--allow-faults"))
             .args(self.joins.then_some("--join"))
+            .args(
+                self.geo
+                    .iter()
+                    .flat_map(|geo| ["--geo".as_ref(), geo.as_os_str()]),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

@@ -2,6 +2,7 @@
 
 use crate::system::{System, Wanted};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[test]
 fn a_region_that_joins_under_load() {
@@ -24,9 +25,11 @@ fn a_region_that_joins_under_load() {
             let client = system.connect(region);
             let (stop, handle) = (stop.clone(), system.handle());
             std::thread::spawn(move || {
-                let mut turn = 0;
+                let mut turn = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     turn += 1;
+                    // Ever slower: regions on a busy machine would else fall behind without end.
+                    std::thread::sleep(Duration::from_millis(turn / 4));
                     let (from, to) = (turn % 20 + 1, turn * 7 % 20 + 1);
                     let (low, high) = (from.min(to), from.max(to));
                     let sql = format!(

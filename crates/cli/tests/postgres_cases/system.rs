@@ -22,7 +22,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 pub const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
 pub const REGIONS: [&str; 3] = ["a", "b", "c"];
 /// How long anything may take before a test fails: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a test wants of its system.

@@ -18,6 +18,7 @@ mod members;
 mod proxy;
 mod repair;
 mod restore;
+mod steering;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;

@@ -38,11 +38,42 @@ SELECT set_config('lock_timeout', greatest(setting::bigint / 2, 1)::text, false)
 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
 ";
 
-pub(super) async fn set_up(client: &Client) -> Result<(), ApplyError> {
-    client
-        .batch_execute(SETTINGS)
-        .await
-        .map_err(ApplyError::server("set up a session"))
+pub(super) async fn set_up(client: &Client) -> Result<LockWait, ApplyError> {
+    let set = client.batch_execute(SETTINGS).await;
+    set.map_err(ApplyError::server("set up a session"))?;
+    let longest = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'";
+    let row = client.query_one(longest, &[]).await;
+    let row = row.map_err(ApplyError::server("ask for lock_timeout"))?;
+    Ok(LockWait::up_to(row.get(0)))
+}
+
+/// How long a row's lock is waited for: what short transactions hold is free within a moment, and
+/// meanwhile others wait for what this session has written. So it is little at first, and more each
+/// time that a batch has met locks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LockWait {
+    ms: i64,
+    ms_max: i64,
+}
+
+const LOCK_WAIT_MS_MIN: i64 = 50;
+
+impl LockWait {
+    fn up_to(ms_max: i64) -> Self {
+        Self {
+            ms: LOCK_WAIT_MS_MIN.min(ms_max),
+            ms_max,
+        }
+    }
+
+    /// What became of a batch.
+    pub(super) fn after(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Locked => self.ms = (self.ms * 2).min(self.ms_max),
+            Outcome::Committed { .. } => *self = Self::up_to(self.ms_max),
+            _ => {}
+        }
+    }
 }
 
 /// Where the WAL goes on.
@@ -67,11 +98,13 @@ pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
 
 /// Begins. Constraints that can wait do, until the end of the transaction. The lock keeps it from
 /// running beside one that a lost connection left behind.
-fn begin(dataset: &str) -> String {
+fn begin(dataset: &str, lock_wait: LockWait) -> String {
     let name = dataset.replace('\'', "''");
+    let ms = lock_wait.ms;
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED; \
-         SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('{name}'))"
+         SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('{name}')); \
+         SET LOCAL lock_timeout = {ms}"
     )
 }
 
@@ -144,7 +177,8 @@ impl Applier {
     /// Begins a transaction, unless one is open that holds locks.
     pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
         if !std::mem::take(&mut self.is_holding) {
-            self.client.batch_execute(&begin(&self.dataset)).await?;
+            let begin = begin(&self.dataset, self.lock_wait);
+            self.client.batch_execute(&begin).await?;
         }
         Ok(())
     }
@@ -162,7 +196,7 @@ impl Applier {
         let row = if std::mem::take(&mut self.is_holding) {
             self.client.query_one(&id, &[]).await?
         } else {
-            let begin = begin(&self.dataset);
+            let begin = begin(&self.dataset, self.lock_wait);
             // Sent together: a batch costs few turns on the network.
             let (begun, row) = tokio::join!(
                 biased;

@@ -19,6 +19,21 @@ fn source(first: usize, names: &[String]) -> String {
     )
 }
 
+/// The same, in the order of the key: rows are locked in the order in which most others lock them too,
+/// so that seldom two wait for each other.
+fn source_in_order(
+    table: &Table,
+    names: &[String],
+    name: impl Fn(usize, usize) -> String,
+) -> String {
+    let key = table.key.iter().enumerate();
+    let order: Vec<String> = key
+        .map(|(place, key)| format!("u.{}::{}", name(place, *key), type_name(table, *key)))
+        .collect();
+    let (all, order) = (source(1, names), order.join(", "));
+    format!("(SELECT * FROM {all} ORDER BY {order}) AS u")
+}
+
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count)
         .map(|number| format!("{prefix}{number}"))
@@ -128,7 +143,7 @@ pub(super) fn update(table: &Table) -> Option<String> {
         "UPDATE {} AS t SET {} FROM {} WHERE {} AND {}",
         table.name.sql(),
         sets.join(", "),
-        source(1, &names),
+        source_in_order(table, &names, by_column),
         key_is(table, by_column),
         is_captured(names.len() + 1),
     ))
@@ -141,7 +156,7 @@ pub(super) fn delete(table: &Table) -> String {
     format!(
         "DELETE FROM {} AS t USING {} WHERE {} AND {} RETURNING u.{N}",
         table.name.sql(),
-        source(1, &names),
+        source_in_order(table, &names, by_key),
         key_is(table, by_key),
         is_captured(names.len() + 1),
     )
@@ -177,9 +192,12 @@ pub(super) fn insert(table: &Table) -> String {
 
 /// Keys → ordinals and writers of those that are there.
 pub(super) fn found(table: &Table) -> String {
+    found_in(table, &source(1, &names("k", table.key.len())))
+}
+
+fn found_in(table: &Table, source: &str) -> String {
     format!(
-        "SELECT u.{N}, t.xmin::text FROM {} JOIN {} AS t ON {}",
-        source(1, &names("k", table.key.len())),
+        "SELECT u.{N}, t.xmin::text FROM {source} JOIN {} AS t ON {}",
         table.name.sql(),
         key_is(table, by_key),
     )
@@ -187,7 +205,8 @@ pub(super) fn found(table: &Table) -> String {
 
 /// The same, and nobody else changes them any more.
 pub(super) fn lock(table: &Table) -> String {
-    format!("{} FOR NO KEY UPDATE OF t", found(table))
+    let keys = source_in_order(table, &names("k", table.key.len()), by_key);
+    format!("{} FOR NO KEY UPDATE OF t", found_in(table, &keys))
 }
 
 /// The same, without those that somebody else holds.

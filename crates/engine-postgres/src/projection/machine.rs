@@ -12,6 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// After so many times in a row that a row's writer wasn't known, its lock is asked for first.
 const HOLD_AFTER: u32 = 3;
+/// Batches that came to nothing weigh, one that found unknown writers 1 and one that met locks 2; from
+/// this weight on all rows of a batch are locked first. A batch that is written takes 1 off again.
+const HOLD_ALL_FROM: u32 = 6;
+/// So often at most locks are taken before what is held is written: first of all rows, then of those
+/// that became dirty meanwhile.
+const HOLDS_MAX: u32 = 3;
 
 /// What has to be written into a server, and what is known of its rows.
 #[derive(Debug, Default)]
@@ -25,8 +31,11 @@ pub struct Projection {
     pub(super) parked: ParkedRows,
     /// How often in a row a row's writer was unknown.
     unsure: BTreeMap<RowName, u32>,
-    /// Whether the last batch was there to take locks.
-    has_held: bool,
+    /// The rows whose locks are held, and how often in a row some were taken.
+    held: BTreeSet<RowName>,
+    holds: u32,
+    /// How much came to nothing lately.
+    in_vain: u32,
     passed: Lsn,
     /// Before this an earlier life of this process may have written batches.
     started_at: Lsn,
@@ -43,6 +52,8 @@ pub struct Projection {
 pub(super) struct Issued {
     id: u64,
     pub(super) rows: BTreeSet<RowName>,
+    /// Whether it only takes locks.
+    is_hold: bool,
     asked: Option<Asked>,
     /// What has come or gone since: a row that the batch parks may have waited for it in vain.
     stirred: BTreeSet<RowName>,
@@ -179,7 +190,11 @@ impl Projection {
         let dirty = std::mem::take(&mut self.dirty);
         let rows = self.with_neighbours(dirty);
         let hold = self.rows_to_hold(&rows);
-        self.has_held = !hold.is_empty();
+        let is_hold = !hold.is_empty();
+        if is_hold {
+            self.held.extend(hold.iter().cloned());
+            self.holds += 1;
+        }
         self.last_id += 1;
         let batch = Batch {
             id: self.last_id,
@@ -197,6 +212,7 @@ impl Projection {
         self.issued = Some(Issued {
             id: batch.id,
             rows,
+            is_hold,
             asked: None,
             stirred: BTreeSet::new(),
         });
@@ -244,15 +260,33 @@ impl Projection {
         };
         match outcome {
             Outcome::Committed { xid, end, parked } => {
+                self.let_go();
+                self.in_vain = self.in_vain.saturating_sub(1);
                 self.committed(issued, xid, end, &parked);
                 return;
             }
-            Outcome::Unsure { found, read_at } => self.probed(found, read_at),
+            Outcome::Unsure { found, read_at } => {
+                if !issued.is_hold {
+                    self.failed(1);
+                    for (row, _) in &found {
+                        *self.unsure.entry(row.clone()).or_default() += 1;
+                    }
+                }
+                self.probed(found, read_at);
+            }
+            Outcome::Locked => {
+                self.failed(2);
+                self.large = false;
+            }
             Outcome::Involved { rows } => {
+                self.let_go();
                 self.large = false;
                 self.dirty.extend(rows);
             }
-            Outcome::Violation { .. } | Outcome::Locked | Outcome::Unknown => self.large = false,
+            Outcome::Violation { .. } | Outcome::Unknown => {
+                self.let_go();
+                self.large = false;
+            }
         }
         self.dirty.extend(issued.rows);
     }
@@ -360,9 +394,6 @@ impl Projection {
     }
 
     pub(super) fn probed(&mut self, found: Vec<(RowName, Option<Xid>)>, read_at: Lsn) {
-        for (row, _) in &found {
-            *self.unsure.entry(row.clone()).or_default() += 1;
-        }
         let found = found
             .into_iter()
             .filter_map(|(row, writer)| Some((row, writer?)))
@@ -398,7 +429,13 @@ impl Projection {
 
     fn rows_to_hold(&self, rows: &BTreeSet<RowName>) -> Vec<RowName> {
         // Asking for locks anew would give up what is written.
-        if self.has_held || self.large {
+        if self.large || self.holds == HOLDS_MAX {
+            return Vec::new();
+        }
+        if self.in_vain >= HOLD_ALL_FROM {
+            return rows.difference(&self.held).cloned().collect();
+        }
+        if self.holds > 0 {
             return Vec::new();
         }
         self.unsure
@@ -406,5 +443,16 @@ impl Projection {
             .filter(|(row, times)| **times >= HOLD_AFTER && rows.contains(*row))
             .map(|(row, _)| row.clone())
             .collect()
+    }
+
+    /// A batch came to nothing, and with it the locks.
+    fn failed(&mut self, weight: u32) {
+        self.let_go();
+        self.in_vain = (self.in_vain + weight).min(HOLD_ALL_FROM);
+    }
+
+    fn let_go(&mut self) {
+        self.held.clear();
+        self.holds = 0;
     }
 }

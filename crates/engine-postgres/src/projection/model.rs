@@ -345,9 +345,10 @@ impl World {
     fn write(&mut self, loses_connection: bool) {
         if let Some((id, keys)) = self.holding.take() {
             let outcome = if keys.iter().any(|key| self.locked(*key)) {
+                self.held.clear();
                 Outcome::Locked
             } else {
-                self.held = keys.clone();
+                self.held.extend(&keys);
                 self.probe(keys)
             };
             self.heard = Some((id, outcome));

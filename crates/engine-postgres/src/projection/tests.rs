@@ -241,6 +241,46 @@ fn a_row_that_is_never_known_in_time_is_locked_first() {
 }
 
 #[test]
+fn after_much_in_vain_all_rows_are_locked_first_and_those_that_come_meanwhile() {
+    let mut machine = Projection::default();
+    machine.touched(rows(&[1, 2]));
+    for _ in 0..3 {
+        let batch = machine.next_batch().unwrap();
+        assert!(batch.hold.is_empty());
+        machine.outcome(batch.id, Outcome::Locked);
+    }
+    let hold = |machine: &mut Projection, keys: &[u8]| {
+        let batch = machine.next_batch().unwrap();
+        assert_eq!(batch.hold, rows(keys));
+        let found = keys.iter().map(|key| (name(*key), None)).collect();
+        let read_at = Lsn(0);
+        machine.outcome(batch.id, Outcome::Unsure { found, read_at });
+    };
+    hold(&mut machine, &[1, 2]);
+    machine.touched(rows(&[2, 3]));
+    hold(&mut machine, &[3]);
+    machine.touched(rows(&[4]));
+    hold(&mut machine, &[4]);
+    // At some time what there is has to be written.
+    machine.touched(rows(&[5]));
+    let batch = machine.next_batch().unwrap();
+    assert_eq!((batch.hold.len(), batch.rows.len()), (0, 5));
+    // With that the locks are gone.
+    let (found, read_at) = (vec![(name(5), Some(Xid(9)))], Lsn(0));
+    machine.outcome(batch.id, Outcome::Unsure { found, read_at });
+    hold(&mut machine, &[1, 2, 3, 4, 5]);
+    let (id, _) = project(&mut machine);
+    let (xid, end, parked) = (Xid(10), Lsn(0), vec![]);
+    machine.outcome(id, Outcome::Committed { xid, end, parked });
+    // It went well: the next is tried without, and one failure is enough.
+    machine.touched(rows(&[1]));
+    let batch = machine.next_batch().unwrap();
+    assert!(batch.hold.is_empty());
+    machine.outcome(batch.id, Outcome::Locked);
+    hold(&mut machine, &[1]);
+}
+
+#[test]
 fn known_writers_are_bounded() {
     let mut known = Known::with_capacity(3);
     assert_eq!(known.horizon(), NO_HORIZON);

@@ -36,10 +36,18 @@ pub(crate) async fn guarded<A: Future<Output = Response>>(
         }
         None => answer(request).await,
     };
+    if is_load(route) {
+        state.api().steering.load_meter().count();
+    }
     state
         .http()
         .count(route, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// Whether a request counts among what clients ask of the region.
+fn is_load(route: &str) -> bool {
+    route.starts_with("/v1/tables") || route.starts_with("/v1/transactions")
 }
 
 fn refusal(state: &ApiState, route: &str, headers: &HeaderMap) -> Option<Problem> {

@@ -111,6 +111,13 @@ kinds! {
     DatasetNotYet = ("dataset-not-yet", SERVICE_UNAVAILABLE, "The dataset doesn't run here yet"),
     ParkedNotFound = ("parked-row-not-found", NOT_FOUND, "The row is not parked"),
     NotConnected = ("not-connected", SERVICE_UNAVAILABLE, "The region is not joined to its server"),
+    RouteNotFound = ("route-not-found", NOT_FOUND, "There is no such route"),
+    ShiftNotFound = ("shift-not-found", NOT_FOUND, "There is no such drain or shift"),
+    BadShift = ("bad-shift", UNPROCESSABLE_ENTITY, "The drain or shift can't be"),
+    NothingChanges = ("nothing-changes", CONFLICT, "Nothing would change"),
+    LastHealthyRegion = ("last-healthy-region", CONFLICT, "The last healthy region can't be drained"),
+    TooMuchAtOnce = ("too-much-at-once", CONFLICT, "Too much capacity would be left at once"),
+    ShiftChanged = ("shift-changed", CONFLICT, "Somebody else has changed the same"),
     TakesNoWrites = ("takes-no-writes", CONFLICT, "This region takes no writes of the dataset"),
 }
 

@@ -6,8 +6,8 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
     aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, parked, postgres, postgres_compare, regions, replication, rows, status,
-    transactions,
+    metrics, openapi, parked, postgres, postgres_compare, regions, replication, route, rows,
+    shifts, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -61,6 +61,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ),
         ("/v1/parked/{table}/{key}/retry", post(parked::retry)),
         ("/v1/parked/{table}/{key}/edit", post(parked::edit)),
+        ("/v1/route", get(route::explain)),
+        ("/v1/shifts", get(shifts::list).post(shifts::stage)),
+        ("/v1/shifts/{id}", get(shifts::show).delete(shifts::discard)),
+        ("/v1/shifts/{id}/apply", post(shifts::apply)),
+        ("/v1/shifts/{id}/undo", post(shifts::undo)),
         ("/metrics", get(metrics::metrics)),
         ("/openapi.json", get(openapi::describe)),
         ("/livez", get(live::livez)),

@@ -9,6 +9,7 @@ use crate::faults::Faults;
 use crate::known::Known;
 pub use crate::registry::DatasetState;
 use crate::registry::{Datasets, Registry};
+use crate::steering::Steering;
 use axum::http::HeaderMap;
 use meridian_link::Rejections;
 use meridian_model::RegionName;
@@ -53,6 +54,8 @@ pub struct Api {
     pub started: Instant,
     /// Faults on purpose, where the region was started with them allowed.
     pub faults: Option<Faults>,
+    /// Where clients go, and what people want of it.
+    pub steering: Steering,
 }
 
 /// The API's state; clones are cheap and share it.

@@ -7,6 +7,7 @@ use super::listing::read;
 use super::problem::Problem;
 use super::sampling::{resident_memory_bytes, uptime_seconds};
 use super::state::{ApiState, DatasetState};
+use super::steering_status::{RouteStatus, routes};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
@@ -35,6 +36,8 @@ pub(crate) struct StatusReply {
     /// Resident memory of the process, where the system tells.
     memory_bytes: Option<u64>,
     datasets: Vec<DatasetReport>,
+    /// How clients are spread over the regions, as this region sees them.
+    routes: Vec<RouteStatus>,
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
@@ -232,6 +235,7 @@ pub(crate) async fn status(
         uptime_seconds: uptime_seconds(api.started),
         memory_bytes: resident_memory_bytes(),
         datasets,
+        routes: routes(&state),
         rejected_diallers: api.rejections.as_ref().map(rejected),
         faults: at_work(&state),
     };

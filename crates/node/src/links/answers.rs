@@ -1,5 +1,6 @@
 //! Answers to what peers ask about a dataset beside its stream.
 
+use super::serve::Streams;
 use crate::api::carry_out;
 use crate::dataset::{DatasetHandle, Membership, describe};
 use bytes::Bytes;
@@ -19,6 +20,16 @@ const WITNESS: &str = "the region is a witness and holds no tables";
 /// commit, or for other regions.
 const WRITES_AT_ONCE_MAX: usize = 4096;
 
+/// Who answers a question.
+pub(super) enum Asked {
+    /// A dataset that runs here.
+    Dataset(DatasetHandle),
+    /// The region, about what belongs to no dataset.
+    Region(Streams),
+    /// The dataset doesn't run here.
+    Nobody,
+}
+
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
@@ -37,14 +48,8 @@ impl Answers {
         }
     }
 
-    /// Answers a question in a task of its own. `dataset` is `None` where it doesn't run here.
-    pub(super) fn begin(
-        &mut self,
-        name: String,
-        dataset: Option<DatasetHandle>,
-        id: u64,
-        question: Question,
-    ) {
+    /// Answers a question in a task of its own.
+    pub(super) fn begin(&mut self, name: String, asked: Asked, id: u64, question: Question) {
         let (tasks, most) = match question {
             Question::Write(_) => (&mut self.writes, WRITES_AT_ONCE_MAX),
             _ => (&mut self.tasks, AT_ONCE_MAX),
@@ -53,10 +58,11 @@ impl Answers {
         let is_busy = tasks.len() >= most;
         let (link, peer) = (self.link.clone(), self.peer.clone());
         tasks.spawn(async move {
-            let answer = match dataset {
+            let answer = match asked {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
-                None => unavailable("the dataset doesn't run there"),
-                Some(dataset) => answer(&dataset, &peer, question).await,
+                Asked::Nobody => unavailable("the dataset doesn't run there"),
+                Asked::Dataset(dataset) => answer(&dataset, &peer, question).await,
+                Asked::Region(streams) => of_region(&streams, &peer, question).await,
             };
             let message = Message::Answer { id, answer };
             let envelope = Envelope {
@@ -66,6 +72,16 @@ impl Answers {
             // A link that has ended answers nobody; whoever asked asks again.
             let _ = link.lock().await.send(envelope.encode()).await;
         });
+    }
+}
+
+/// What the region answers that is about none of its datasets. Who is no member isn't listened to.
+async fn of_region(streams: &Streams, peer: &RegionName, question: Question) -> Answer {
+    let is_peer = streams.peers.borrow().dialled.contains_key(peer);
+    match question {
+        _ if !is_peer => unavailable(&format!("region {peer} is not a member there")),
+        Question::Steering(told) => streams.steering.answer(peer, &told).await,
+        _ => unavailable("the question names no dataset"),
     }
 }
 
@@ -113,6 +129,7 @@ async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) 
             Some(reason) => unavailable(&reason),
             None => snapshot(dataset, id, after).await,
         },
+        Question::Steering(_) => unavailable("this is asked of a region, not of a dataset"),
         Question::Epoch => Answer::Epoch(dataset.membership().epoch.clone()),
         about_rows @ (Question::Digests(_)
         | Question::Rows { .. }

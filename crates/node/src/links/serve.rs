@@ -1,19 +1,21 @@
 //! The accepting end: streams this region's logs to whoever subscribes.
 
-use super::answers::Answers;
-use super::peers::Nudges;
+use super::answers::{Answers, Asked};
+use super::peers::{Nudges, Peers};
 use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
 use crate::registry::{DatasetState, Registry};
+use crate::steering::Steering;
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::LogError;
 use meridian_model::{
-    Acknowledgement, Envelope, Message, OriginId, Refusal, RegionName, Sequence, SessionId,
+    Acknowledgement, BESIDE_DATASETS, Envelope, Message, OriginId, Refusal, RegionName, Sequence,
+    SessionId,
 };
 use meridian_replicate::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -27,6 +29,9 @@ pub(crate) struct Streams {
     pub(crate) clock: MachineClock,
     pub(crate) registry: Registry,
     pub(crate) nudges: Nudges,
+    pub(crate) steering: Steering,
+    /// Whom this region talks to.
+    pub(crate) peers: watch::Receiver<Peers>,
 }
 
 /// Accepts connections and serves them for as long as it is polled.
@@ -79,7 +84,12 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                 };
                 let handle = streams.registry.running(&dataset);
                 if let Message::Ask { id, question } = message {
-                    answers.begin(dataset, handle, id, question);
+                    let about = match handle {
+                        _ if dataset == BESIDE_DATASETS => Asked::Region(streams.clone()),
+                        Some(handle) => Asked::Dataset(handle),
+                        None => Asked::Nobody,
+                    };
+                    answers.begin(dataset, about, id, question);
                 } else if let Some(handle) = handle {
                     // A stream whose dataset ends just now takes nothing any more; the peer asks
                     // again.

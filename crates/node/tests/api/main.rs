@@ -19,6 +19,7 @@ mod regions;
 mod rows;
 mod sessions;
 mod sockets;
+mod steering;
 mod strategies;
 mod support;
 mod transactions;

@@ -9,6 +9,7 @@ use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
 use meridian_node::faults::{DiskLevers, Faults};
+use meridian_node::steering::{Steering, SteeringSetup};
 use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
 use meridian_topology::{Promises, Topology};
@@ -130,6 +131,7 @@ impl Region {
             shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
             faults: setting.faults,
+            steering: steering(),
         };
         Self {
             router: router(ApiState::new(api.clone())),
@@ -220,6 +222,18 @@ impl Reply {
         }
         problem
     }
+}
+
+/// Steering that keeps nothing, of regions that nobody has looked at.
+fn steering() -> Steering {
+    let setup = SteeringSetup {
+        topology: Arc::new(Topology::parse(TOPOLOGY, Path::new("test.toml")).unwrap()),
+        own: RegionName::new("us-east-1"),
+        geo: meridian_node::steering::open_geo(None).unwrap().into(),
+        file: None,
+        clock: MachineClock::start(),
+    };
+    Steering::open(setup).unwrap()
 }
 
 /// Opens a dataset of a region alone.

@@ -118,7 +118,8 @@ impl Joiner {
             | Answer::Digests(_)
             | Answer::Rows { .. }
             | Answer::Looked(_)
-            | Answer::Fetched(_) => {
+            | Answer::Fetched(_)
+            | Answer::Steering(_) => {
                 self.another("it answered another question", fresh);
                 JoinProgress::None
             }

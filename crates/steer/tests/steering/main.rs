@@ -6,6 +6,7 @@ mod any;
 mod chance;
 mod desired;
 mod explained;
+mod ledger;
 mod policies;
 mod support;
 mod wired;
