@@ -162,11 +162,15 @@ fn what_was_written_while_a_table_was_out_of_the_publication_is_found() {
     ] {
         let delete = format!("DELETE FROM public.items WHERE id = {id}");
         while_it_is_out(&system, 0, &delete);
-        let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
+        let stopped = system.stands(0, "it asks", |postgres| {
+            postgres["state"] == "stopped" && postgres["differing"][0]["rows"] == 1
+        });
         let keys = &stopped["differing"][0]["keys"];
         assert_eq!(keys[0], id.to_string(), "{stopped}");
-        let said = system.attach(0, &["--take", side]);
-        assert!(said.status.success(), "{}", text(&said));
+        eventually("the answer is taken", PATIENCE, || {
+            let said = system.attach(0, &["--take", side]);
+            said.status.success().then_some(())
+        });
         system.all_have(all);
     }
     system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 4");
