@@ -5,6 +5,8 @@ use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
 use meridian_health::Preset;
 use meridian_node::{Serve, ServeError, WIRE_VERSION_MAX, WIRE_VERSION_MIN, Wan};
+use meridian_topology::Address;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +52,9 @@ pub struct Options {
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
+    /// Runs the sample application at this address too, as `up` asks for
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    sample_app: Vec<SocketAddr>,
     /// Ends when stdin is closed, so that no region outlives its `up`
     #[arg(long, hide = true)]
     watch_stdin: bool,
@@ -142,11 +147,44 @@ pub fn run(options: Options) -> CliResult {
         .map_err(|error| CliError::failure("start the threads").because(&error))?;
     let result = runtime.block_on(async {
         let shutdown = shutdown(options.watch_stdin)?;
-        meridian_node::serve(serve, shutdown).await.map_err(failed)
+        let app = sample_app(&options.sample_app, &serve).await?;
+        tokio::select! {
+            served = meridian_node::serve(serve, shutdown) => served.map_err(failed),
+            () = app => Ok(()),
+        }
     });
     // A read of stdin that still waits must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// The sample application beside the region, for as long as it is polled; it never ends.
+async fn sample_app(
+    addresses: &[SocketAddr],
+    serve: &Serve,
+) -> CliResult<impl Future<Output = ()> + use<>> {
+    let listeners = meridian_app::bind(addresses).await.map_err(|error| {
+        CliError::failure("run the sample application")
+            .because(&error)
+            .hint(
+                "something else may use the port: see `ss -ltnp`, or give `up` another --base-port",
+            )
+    })?;
+    let own = serve.topology.region(&serve.region);
+    let api = own
+        .and_then(|region| region.api.as_ref())
+        .and_then(|api| match api.listen {
+            Address::Ip(address) => Some(address),
+            Address::Name { .. } => None,
+        });
+    let region = serve.region.clone();
+    Ok(async move {
+        if let Some(api) = api.filter(|_| !listeners.is_empty()) {
+            let settings = meridian_app::Settings { region, api };
+            meridian_app::serve(listeners, settings).await;
+        }
+        std::future::pending().await
+    })
 }
 
 fn failed(error: ServeError) -> CliError {

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod dataset;
+pub mod dns;
 pub mod faults;
 
 mod arrival;

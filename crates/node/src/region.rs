@@ -6,6 +6,7 @@ use crate::aside::{ShelfError, Shelves};
 use crate::dataset::{
     ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
+use crate::dns::{DnsError, NameServer};
 use crate::faults::{DiskLevers, Faults};
 use crate::keeper::Keeper;
 use crate::known::Known;
@@ -148,6 +149,9 @@ pub enum ServeError {
     /// Steering can't begin.
     #[error(transparent)]
     Steering(#[from] SteeringError),
+    /// Questions of DNS can't be answered.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -170,6 +174,7 @@ impl ServeError {
             Self::InUse { .. } => "stop the other process, or give this one its own --data-dir",
             Self::Bind { .. } => "something else may use the port: see `ss -ltnp`, or change it",
             Self::Geo(error) => error.hint(),
+            Self::Dns(error) => error.hint()?,
             Self::Token { .. } => "write a long random word into the file, readable by this user",
             _ => return None,
         };
@@ -200,6 +205,9 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         Some(&serve.data_dir),
     );
     let steering = open_steering(&serve, clock.clone())?;
+    // From here on it answers, whoever else is there.
+    let own = RegionName::new(&serve.region);
+    let name_server = NameServer::start(&serve.topology, &own, &steering).await?;
     let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
     let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
     let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
@@ -221,9 +229,15 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         started: Instant::now(),
         faults: faults(&serve, levers),
         steering: steering.clone(),
+        name_server: name_server.clone(),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        if let Some(name_server) = name_server {
+            name_server.run().await;
+        }
+    });
     let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
     let (_observed, pictures) = watch::channel(seen);
     tasks.spawn(steering.clone().run(pictures));

@@ -38,6 +38,7 @@ mod listing;
 mod live;
 mod members;
 mod metrics;
+mod metrics_dns;
 mod metrics_postgres;
 mod openapi;
 mod parked;

@@ -5,6 +5,7 @@ use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::aside::Shelves;
 use crate::dataset::DatasetHandle;
+use crate::dns::NameServer;
 use crate::faults::Faults;
 use crate::known::Known;
 pub use crate::registry::DatasetState;
@@ -56,6 +57,8 @@ pub struct Api {
     pub faults: Option<Faults>,
     /// Where clients go, and what people want of it.
     pub steering: Steering,
+    /// Answers questions of DNS, where the region does.
+    pub name_server: Option<NameServer>,
 }
 
 /// The API's state; clones are cheap and share it.

@@ -132,6 +132,7 @@ impl Region {
             started: Instant::now(),
             faults: setting.faults,
             steering: steering(),
+            name_server: None,
         };
         Self {
             router: router(ApiState::new(api.clone())),
