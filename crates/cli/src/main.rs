@@ -16,6 +16,7 @@ mod client;
 mod config;
 mod conflicts;
 mod dead_letters;
+mod detect;
 mod dns;
 mod error;
 mod everywhere;
@@ -42,6 +43,7 @@ mod system;
 mod tables;
 mod target;
 mod up;
+mod verdicts;
 
 use arguments::{Arguments, Verb};
 use clap::Parser;

@@ -1,6 +1,7 @@
 //! `meridian serve`: one region, in production or as a child of `meridian up`.
 
 use crate::config::{load, rendered};
+use crate::detect;
 use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
 use meridian_health::Preset;
@@ -18,9 +19,10 @@ use tracing_subscriber::EnvFilter;
     after_help = "Ends cleanly on SIGTERM or Ctrl-C. What it says goes to stderr; the environment variable\nMERIDIAN_LOG chooses how much of it (default: info; for example: warn,meridian_link=debug).\n\nExample:\n  meridian serve --region eu-west-1 --config /etc/meridian.toml --data-dir /var/lib/meridian"
 )]
 pub struct Options {
-    /// The region to run
+    /// The region to run [default: what MERIDIAN_REGION, AWS_REGION or AWS_DEFAULT_REGION says, or
+    /// the zone in MERIDIAN_ZONE, or the machine's cloud; else the only one that it can be]
     #[arg(long, value_name = "NAME")]
-    region: String,
+    region: Option<String>,
     /// The topology file, the same in every region
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -119,21 +121,20 @@ pub fn run(options: Options) -> CliResult {
     if let Some(preset) = options.health {
         topology.health.preset = preset.into();
     }
-    topology.for_serve(&options.region).map_err(rendered)?;
-    topology
-        .check_files(Some(&options.region))
-        .map_err(rendered)?;
-    let own = topology.region(&options.region);
+    let region = detect::region(options.region.as_deref(), &topology)?;
+    topology.for_serve(&region).map_err(rendered)?;
+    topology.check_files(Some(&region)).map_err(rendered)?;
+    let own = topology.region(&region);
     let data_dir = options
         .data_dir
         .or_else(|| own.and_then(|region| region.data_dir.clone()))
         .ok_or_else(|| {
-            CliError::usage(format!("region {} has no data directory", options.region))
+            CliError::usage(format!("region {region} has no data directory"))
                 .hint("give --data-dir DIR, or `data-dir` in the region's part of the topology")
         })?;
     let serve = Serve {
         topology,
-        region: options.region,
+        region,
         data_dir,
         wan: options.wan.into(),
         wire_version_max: options.wire_version_max,

@@ -50,6 +50,7 @@ pub const ROOMS: &[Room] = &[
             "model",
             "link",
             "log",
+            "health",
             "topology",
             "health",
             "steer",

@@ -8,6 +8,7 @@ use crate::dataset::{
 };
 use crate::dns::{DnsError, NameServer};
 use crate::faults::{DiskLevers, Faults};
+use crate::health::{Neighbours, Observing};
 use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
@@ -193,6 +194,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
     let levers = FaultLevers::default();
+    let shaping = levers.links.clone();
     let clock = MachineClock::with_offset(levers.clock.clone());
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
@@ -218,6 +220,18 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     ));
     let (stop, stopped) = watch::channel(false);
 
+    let neighbours = Neighbours::default();
+    let observing = Observing::new(
+        Arc::new(serve.topology.clone()),
+        RegionName::new(&serve.region),
+        datasets.registry().clone(),
+        neighbours.clone(),
+        shaping,
+        clock.clone(),
+        peers.clone(),
+    );
+    let health = observing.health();
+
     let api = Api {
         region: RegionName::new(&serve.region),
         topology: Arc::new(serve.topology.clone()),
@@ -227,6 +241,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         shelves,
         known,
         started: Instant::now(),
+        health: health.clone(),
         faults: faults(&serve, levers),
         steering: steering.clone(),
         name_server: name_server.clone(),
@@ -242,8 +257,18 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let (_observed, pictures) = watch::channel(seen);
     tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &datasets, clock, peers, steering);
+        let streams = Streams {
+            region: RegionName::new(&serve.region),
+            clock,
+            registry: datasets.registry().clone(),
+            nudges: Nudges::default(),
+            health,
+            steering,
+            peers: peers.clone(),
+        };
+        links.start(&mut tasks, streams, neighbours, peers);
     }
+    tasks.spawn(observing.run());
     let door = Door::new(ApiState::new(api));
     let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
     tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
@@ -506,32 +531,22 @@ impl Links {
     fn start(
         self,
         tasks: &mut JoinSet<()>,
-        serve: &Serve,
-        datasets: &Keeper,
-        clock: MachineClock,
+        streams: Streams,
+        neighbours: Neighbours,
         peers: watch::Receiver<Peers>,
-        steering: Steering,
     ) {
-        let registry = datasets.registry();
+        let registry = &streams.registry;
         if let Some(questions) = registry.questions(BESIDE_DATASETS) {
-            let exchange = steering.clone().exchange(questions.clone(), peers.clone());
-            tasks.spawn(exchange);
+            let steering = streams.steering.clone();
+            tasks.spawn(steering.exchange(questions.clone(), peers.clone()));
         }
-        let nudges = Nudges::default();
-        let streams = Streams {
-            region: RegionName::new(&serve.region),
-            clock,
-            registry: datasets.registry().clone(),
-            nudges: nudges.clone(),
-            steering,
-            peers: peers.clone(),
-        };
         let supervisor = Supervisor {
             dialer: self.dialer,
             shaping: self.endpoint.shaping.clone(),
             allowed: self.listener.allowed(),
-            registry: datasets.registry().clone(),
-            nudges,
+            registry: streams.registry.clone(),
+            nudges: streams.nudges.clone(),
+            neighbours,
         };
         tasks.spawn(supervisor.run(peers));
         tasks.spawn(links::accept(self.listener, streams));

@@ -149,7 +149,8 @@ impl Collector for Region {
         self.faults(&mut encoder)?;
         self.integrity(&mut encoder)?;
         super::metrics_dns::encode(&self.state, &mut encoder)?;
-        super::metrics_postgres::encode(&self.state, &mut encoder)
+        super::metrics_postgres::encode(&self.state, &mut encoder)?;
+        super::metrics_health::encode(&self.state, &mut encoder)
     }
 }
 
