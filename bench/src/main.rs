@@ -9,7 +9,7 @@ mod output;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use commands::{
-    catch_up, durable_writes, idle_memory, restart, scale, steer_decision, visible_latency,
+    catch_up, dns, durable_writes, idle_memory, restart, scale, steer_decision, visible_latency,
 };
 use commands::{postgres_catch_up, postgres_cost, postgres_latency};
 use output::Output;
@@ -73,6 +73,11 @@ enum Command {
     PostgresCost(postgres_cost::Options),
     /// Nanoseconds to decide where a client goes
     SteerDecision(steer_decision::Options),
+    /// DNS queries a second, Meridian, gdnsd and Knot
+    Dns(dns::Options),
+    /// Serves names, for `dns`
+    #[command(hide = true)]
+    DnsServer(dns::served::ServerOptions),
 }
 
 fn main() -> ExitCode {
@@ -121,6 +126,8 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::PostgresCatchUp(options) => postgres_catch_up::run(common, options).await,
         Command::PostgresCost(options) => postgres_cost::run(common, options).await,
         Command::SteerDecision(options) => steer_decision::run(common, options),
+        Command::Dns(options) => dns::run(common, options).await,
+        Command::DnsServer(options) => dns::served::serve(options).await,
     }
 }
 

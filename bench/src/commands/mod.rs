@@ -1,6 +1,7 @@
 //! The benchmarks, one module each.
 
 pub mod catch_up;
+pub mod dns;
 pub mod durable_writes;
 pub mod idle_memory;
 pub mod postgres;

@@ -4,7 +4,7 @@
 use crate::output::Format;
 use crate::{backup, postgres, restore, schema};
 use crate::{certs, config, conflicts, init, regions, replication, serve, status, tables, up};
-use crate::{dead_letters, faults, route, shift};
+use crate::{dead_letters, dns, faults, route, shift};
 use clap::{Parser, Subcommand};
 
 /// One application in several regions at once, every region live.
@@ -76,6 +76,9 @@ pub enum Verb {
     /// Migrations of tables on PostgreSQL
     #[command(subcommand)]
     Schema(schema::Verb),
+    /// The key that the zone is signed with
+    #[command(subcommand)]
+    Dns(dns::Verb),
     /// Where clients go
     #[command(subcommand)]
     Route(route::Verb),

@@ -30,6 +30,7 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
     let Verb::Check(check) = verb;
     let topology = load(&check.file)?;
     topology.check_files(None).map_err(rendered)?;
+    check_zone(&topology)?;
     match format {
         Format::Json => output::json(&as_json(&topology)),
         Format::Text => {
@@ -54,6 +55,14 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
 /// Reads a topology; its errors are errors of configuration.
 pub fn load(file: &Path) -> CliResult<Topology> {
     meridian_topology::load(file).map_err(rendered)
+}
+
+/// Looks over the zone that the topology describes.
+pub fn check_zone(topology: &Topology) -> CliResult {
+    meridian_node::dns::check_zone_records(topology).map_err(|error| {
+        CliError::usage(error.to_string())
+            .hint("records are written as in a zone file, [TTL] TYPE DATA; names without a dot at their end are below the zone")
+    })
 }
 
 /// An error of the topology, which renders itself.

@@ -16,6 +16,8 @@ mod client;
 mod config;
 mod conflicts;
 mod dead_letters;
+mod detect;
+mod dns;
 mod error;
 mod everywhere;
 mod failure;
@@ -41,6 +43,7 @@ mod system;
 mod tables;
 mod target;
 mod up;
+mod verdicts;
 
 use arguments::{Arguments, Verb};
 use clap::Parser;
@@ -104,6 +107,7 @@ fn run(arguments: Arguments) -> CliResult {
         Verb::Restore(options) => restore::run(&options, output),
         Verb::Postgres(verb) => postgres::run(&verb, output),
         Verb::Schema(verb) => schema::run(&verb, output),
+        Verb::Dns(verb) => dns::run(&verb, output),
         Verb::Route(verb) => route::run(&verb, output),
         Verb::Shift(verb) => shift::run(&verb, output),
         Verb::Drain(options) => shift::drain::run(&options, output),

@@ -1,10 +1,13 @@
 //! `meridian serve`: one region, in production or as a child of `meridian up`.
 
 use crate::config::{load, rendered};
+use crate::detect;
 use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
 use meridian_health::Preset;
 use meridian_node::{Serve, ServeError, WIRE_VERSION_MAX, WIRE_VERSION_MIN, Wan};
+use meridian_topology::Address;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,9 +19,10 @@ use tracing_subscriber::EnvFilter;
     after_help = "Ends cleanly on SIGTERM or Ctrl-C. What it says goes to stderr; the environment variable\nMERIDIAN_LOG chooses how much of it (default: info; for example: warn,meridian_link=debug).\n\nExample:\n  meridian serve --region eu-west-1 --config /etc/meridian.toml --data-dir /var/lib/meridian"
 )]
 pub struct Options {
-    /// The region to run
+    /// The region to run [default: what MERIDIAN_REGION, AWS_REGION or AWS_DEFAULT_REGION says, or
+    /// the zone in MERIDIAN_ZONE, or the machine's cloud; else the only one that it can be]
     #[arg(long, value_name = "NAME")]
-    region: String,
+    region: Option<String>,
     /// The topology file, the same in every region
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -50,6 +54,9 @@ pub struct Options {
     /// Delays the links, as `up` asks for
     #[arg(long, value_enum, default_value_t, hide = true)]
     wan: WanChoice,
+    /// Runs the sample application at this address too, as `up` asks for
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    sample_app: Vec<SocketAddr>,
     /// Ends when stdin is closed, so that no region outlives its `up`
     #[arg(long, hide = true)]
     watch_stdin: bool,
@@ -114,21 +121,20 @@ pub fn run(options: Options) -> CliResult {
     if let Some(preset) = options.health {
         topology.health.preset = preset.into();
     }
-    topology.for_serve(&options.region).map_err(rendered)?;
-    topology
-        .check_files(Some(&options.region))
-        .map_err(rendered)?;
-    let own = topology.region(&options.region);
+    let region = detect::region(options.region.as_deref(), &topology)?;
+    topology.for_serve(&region).map_err(rendered)?;
+    topology.check_files(Some(&region)).map_err(rendered)?;
+    let own = topology.region(&region);
     let data_dir = options
         .data_dir
         .or_else(|| own.and_then(|region| region.data_dir.clone()))
         .ok_or_else(|| {
-            CliError::usage(format!("region {} has no data directory", options.region))
+            CliError::usage(format!("region {region} has no data directory"))
                 .hint("give --data-dir DIR, or `data-dir` in the region's part of the topology")
         })?;
     let serve = Serve {
         topology,
-        region: options.region,
+        region,
         data_dir,
         wan: options.wan.into(),
         wire_version_max: options.wire_version_max,
@@ -142,11 +148,44 @@ pub fn run(options: Options) -> CliResult {
         .map_err(|error| CliError::failure("start the threads").because(&error))?;
     let result = runtime.block_on(async {
         let shutdown = shutdown(options.watch_stdin)?;
-        meridian_node::serve(serve, shutdown).await.map_err(failed)
+        let app = sample_app(&options.sample_app, &serve).await?;
+        tokio::select! {
+            served = meridian_node::serve(serve, shutdown) => served.map_err(failed),
+            () = app => Ok(()),
+        }
     });
     // A read of stdin that still waits must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// The sample application beside the region, for as long as it is polled; it never ends.
+async fn sample_app(
+    addresses: &[SocketAddr],
+    serve: &Serve,
+) -> CliResult<impl Future<Output = ()> + use<>> {
+    let listeners = meridian_app::bind(addresses).await.map_err(|error| {
+        CliError::failure("run the sample application")
+            .because(&error)
+            .hint(
+                "something else may use the port: see `ss -ltnp`, or give `up` another --base-port",
+            )
+    })?;
+    let own = serve.topology.region(&serve.region);
+    let api = own
+        .and_then(|region| region.api.as_ref())
+        .and_then(|api| match api.listen {
+            Address::Ip(address) => Some(address),
+            Address::Name { .. } => None,
+        });
+    let region = serve.region.clone();
+    Ok(async move {
+        if let Some(api) = api.filter(|_| !listeners.is_empty()) {
+            let settings = meridian_app::Settings { region, api };
+            meridian_app::serve(listeners, settings).await;
+        }
+        std::future::pending().await
+    })
 }
 
 fn failed(error: ServeError) -> CliError {

@@ -5,13 +5,14 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format, table};
 use crate::reading::{Reading, bytes_text, lag_text};
 use crate::target::Target;
+use crate::verdicts;
 use clap::Args;
 use serde_json::{Value, json};
 
 /// `meridian status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --output json a list of {\"region\", \"api\", \"ready\", \"status\"}, where status is what the\nregion's /v1/status says, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
+    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"health\"}, where status is what\nthe region's /v1/status says and health what its /v1/health does, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
 )]
 pub struct Options {
     #[command(flatten)]
@@ -24,6 +25,7 @@ struct Line {
     is_ready: bool,
     status: CliResult<Value>,
     reading: Option<Reading>,
+    health: Option<Value>,
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
@@ -39,6 +41,11 @@ pub fn run(options: &Options, format: Format) -> CliResult {
             let rows: Vec<_> = lines.iter().map(as_row).collect();
             let head = ["region", "state", "api", "conflicts", "log", "behind"];
             output::line(&table(&head, &rows))?;
+            let said = lines.iter().filter_map(|line| line.health.clone());
+            let said = said.filter_map(|health| serde_json::from_value(health).ok());
+            for line in verdicts::lines(&said.collect::<Vec<_>>()) {
+                output::line(&line)?;
+            }
             let mut readings = lines.iter().filter_map(|line| line.reading.as_ref());
             for promise in readings.next().iter().flat_map(|it| &it.promises) {
                 output::line(promise)?;
@@ -85,11 +92,17 @@ fn ask(api: Api) -> Line {
     let status = get(&api, "/v1/status");
     let reading = status.is_ok().then(|| Reading::ask(&api).ok()).flatten();
     let is_ready = status.is_ok() && api.get("/readyz").is_ok_and(|reply| reply.status == 200);
+    // An earlier release says nothing of it.
+    let health = status
+        .is_ok()
+        .then(|| get(&api, "/v1/health").ok())
+        .flatten();
     Line {
         api,
         is_ready,
         status,
         reading,
+        health,
     }
 }
 
@@ -104,6 +117,7 @@ fn as_json(line: &Line) -> Value {
         "api": line.api.url(),
         "ready": line.is_ready,
         "status": line.status.as_ref().ok(),
+        "health": line.health,
         "error": line.status.as_ref().err().map(CliError::message),
     })
 }

@@ -8,6 +8,7 @@ use crate::error::{CliError, CliResult, Exit};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The directory that `up` and the verbs that look for it use when none is given.
@@ -21,6 +22,9 @@ pub struct System {
     pub process_id: u32,
     /// The topology that its regions read.
     pub topology: PathBuf,
+    /// The zone that its name servers answer for.
+    #[serde(default)]
+    pub zone: String,
     /// Its regions, in the order of the topology.
     pub regions: Vec<SystemRegion>,
     /// Where one more region would listen.
@@ -46,6 +50,12 @@ pub struct SystemRegion {
     pub api: String,
     /// Where other regions reach it.
     pub link: String,
+    /// Where its name server is asked.
+    #[serde(default)]
+    pub dns: Option<String>,
+    /// Where the sample application listens in it.
+    #[serde(default)]
+    pub app: Vec<SocketAddr>,
     /// Its process, while there is one.
     pub process_id: Option<u32>,
     /// Where its data is.
@@ -113,10 +123,13 @@ mod tests {
         let system = System {
             process_id: 7,
             topology: "meridian.toml".into(),
+            zone: "meridian.test".to_owned(),
             regions: vec![SystemRegion {
                 name: "eu-west-1".to_owned(),
                 api: "http://127.0.0.1:7000".to_owned(),
                 link: "127.0.0.1:7001".to_owned(),
+                dns: Some("127.0.0.1:7002".to_owned()),
+                app: vec![([127, 0, 1, 1], 7003).into()],
                 process_id: None,
                 data_dir: "eu-west-1".into(),
                 log: "eu-west-1/log.txt".into(),

@@ -231,9 +231,9 @@ impl<'a, 'o> Writer<'a, 'o> {
             );
             self.set(zone, Section::Authority, &nsec, below, false);
         }
-        self.written
-            .response
-            .append_help(&node.glue.octets, node.glue.count);
+        if let Some(glue) = &node.glue {
+            self.written.response.append_help(&glue.octets, glue.count);
+        }
     }
 
     /// Appends a set and, where it is wanted, its signature; `is_own` where the set is always this

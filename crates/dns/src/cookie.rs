@@ -1,9 +1,11 @@
 //! Cookies, by which a client shows that it gets what is sent to its address (RFC 7873, in the form of
 //! RFC 9018).
 
+use crate::dnssec::KeyFault;
 use domain::base::Serial;
 use domain::base::opt::Cookie;
 use domain::base::opt::cookie::{ServerCookie, StandardServerCookie};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -32,6 +34,18 @@ impl CookieSecret {
     #[must_use]
     pub fn new(octets: [u8; 16]) -> Self {
         Self(octets)
+    }
+
+    /// A secret that nobody else has.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFault::Randomness`].
+    pub fn random() -> Result<Self, KeyFault> {
+        let mut octets = [0; 16];
+        let filled = SystemRandom::new().fill(&mut octets);
+        filled.map_err(|_| KeyFault::Randomness)?;
+        Ok(Self(octets))
     }
 
     pub(crate) fn check(&self, cookie: &Cookie, from: IpAddr, now_seconds: u32) -> Shown {

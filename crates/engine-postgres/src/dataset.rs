@@ -9,11 +9,17 @@ impl From<&PostgresServer> for ServerConfig {
     fn from(server: &PostgresServer) -> Self {
         Self {
             url: server.url.clone(),
-            password: server.password.as_ref().map(|password| match password {
-                Password::File(path) => PasswordSource::File(path.clone()),
-                Password::Environment(name) => PasswordSource::Environment(name.clone()),
-            }),
+            password: server.password.as_ref().map(PasswordSource::from),
             root_certificates: server.root_certificates.clone(),
+        }
+    }
+}
+
+impl From<&Password> for PasswordSource {
+    fn from(password: &Password) -> Self {
+        match password {
+            Password::File(path) => Self::File(path.clone()),
+            Password::Environment(name) => Self::Environment(name.clone()),
         }
     }
 }

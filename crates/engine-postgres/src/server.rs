@@ -15,7 +15,7 @@ mod url;
 
 pub use connect::connect;
 pub use error::{ServerError, Trouble};
-pub use tls::{Tls, TlsStream};
+pub use tls::{Tls, TlsStream, root_certificates};
 pub use url::Target;
 
 use std::path::PathBuf;

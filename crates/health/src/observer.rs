@@ -141,6 +141,12 @@ impl Observer {
         self.setup = setup;
     }
 
+    /// What it goes by.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// The region whose observer it is.
     #[must_use]
     pub fn own(&self) -> &RegionName {
@@ -221,6 +227,13 @@ impl Observer {
         let opinion =
             opinions.find(|opinion| opinion.region == *region && opinion.service == service);
         opinion?.response_ms
+    }
+
+    /// Why a service's last probe from here failed, where it did.
+    #[must_use]
+    pub fn reason(&self, region: &RegionName, service: Service) -> Option<&str> {
+        let watch = self.watch(region, service)?;
+        (watch.detector.failures_in_a_row() > 0).then_some(watch.reason.as_str())
     }
 
     /// The health record of each target (requirement D3).

@@ -13,6 +13,7 @@
 //! While either direction is cut no new connection comes about, because TCP needs both.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -108,6 +109,18 @@ impl LinkControl {
         Some(delay + faults.added_delay + jitter)
     }
 
+    /// Makes an exchange beside the link as bad as the link is: it begins when nothing is cut, takes a
+    /// message's delay there and one back longer, and never ends (`None`) where either is lost. For
+    /// probes that take another way to the same peer.
+    pub async fn suffer<T>(&self, exchange: impl Future<Output = T>) -> Option<T> {
+        self.both_open().await;
+        let delays = self.draw()? + self.draw()?;
+        tokio::time::sleep(delays).await;
+        let outcome = exchange.await;
+        self.both_open().await;
+        Some(outcome)
+    }
+
     pub(crate) fn incoming_is_cut(&self) -> bool {
         self.0.borrow().incoming_is_cut()
     }
@@ -178,6 +191,29 @@ mod tests {
         control.set_faults(LinkFaults::default());
         assert!(!control.is_cut());
         assert_eq!(control.draw(), Some(Duration::from_millis(40)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_beside_the_link_is_as_bad_as_the_link() {
+        let control = LinkControl::default();
+        control.set_delay(Duration::from_millis(40));
+        let before = tokio::time::Instant::now();
+        assert_eq!(control.suffer(async { 7 }).await, Some(7));
+        assert_eq!(before.elapsed(), Duration::from_millis(80));
+        control.set_faults(LinkFaults {
+            loss: 1.0,
+            ..LinkFaults::default()
+        });
+        assert_eq!(control.suffer(async { 7 }).await, None);
+        for (incoming_cut, outgoing_cut) in [(true, false), (false, true)] {
+            control.set_faults(LinkFaults {
+                incoming_cut,
+                outgoing_cut,
+                ..LinkFaults::default()
+            });
+            let cut = tokio::time::timeout(Duration::from_secs(60), control.suffer(async { 7 }));
+            assert!(cut.await.is_err());
+        }
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub use decision::{DECISIONS_SINCE, Decision};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};
 pub use epoch::{Epoch, Member, RegionAddress, Standing};
 pub use level::{Acknowledgement, Consistency};
-pub use message::{Envelope, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN};
+pub use message::{
+    Envelope, HEALTH_SINCE, Message, Refusal, SessionId, WIRE_VERSION_MAX, WIRE_VERSION_MIN,
+};
 pub use origin::{OriginId, ParseVersionError, RegionName, Sequence, Version};
 pub use question::{Answer, BESIDE_DATASETS, QUESTIONS_SINCE, Question};
 pub use snapshot::{Record, SnapshotHead, SnapshotId, SnapshotPart};

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 /// The lowest version of these messages that this build speaks.
 pub const WIRE_VERSION_MIN: u16 = 1;
 /// The highest version of these messages that this build speaks.
-pub const WIRE_VERSION_MAX: u16 = 2;
+pub const WIRE_VERSION_MAX: u16 = 3;
+/// The lowest wire version in which regions observe each other.
+pub const HEALTH_SINCE: u16 = 3;
 
 /// A subscription's number, chosen by the receiver; a later one is larger.
 #[derive(
@@ -97,6 +99,21 @@ pub enum Message {
         id: u64,
         /// What is answered.
         answer: Answer,
+    },
+    /// What an observer says to the others, in the encoding of `crates/health`. Of no dataset. Since
+    /// wire version 3.
+    Reports(Bytes),
+    /// "Are you ready?" Of no dataset. Since wire version 3.
+    Ping {
+        /// The probe's number, chosen by the asker.
+        id: u64,
+    },
+    /// The answer to it. Since wire version 3.
+    Pong {
+        /// The probe's number.
+        id: u64,
+        /// Why the region isn't ready, if it isn't.
+        unready: Option<String>,
     },
 }
 

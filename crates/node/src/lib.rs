@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod dataset;
+pub mod dns;
 pub mod faults;
+pub mod health;
 
 mod arrival;
 mod aside;

@@ -6,7 +6,9 @@ use crate::aside::{ShelfError, Shelves};
 use crate::dataset::{
     ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
+use crate::dns::{DnsError, NameServer};
 use crate::faults::{DiskLevers, Faults};
+use crate::health::{Neighbours, Observing};
 use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
@@ -148,6 +150,9 @@ pub enum ServeError {
     /// Steering can't begin.
     #[error(transparent)]
     Steering(#[from] SteeringError),
+    /// Questions of DNS can't be answered.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The file with the API's token can't be read or is empty.
     #[error("the API's token file {} can't be used", path.display())]
     Token {
@@ -170,6 +175,7 @@ impl ServeError {
             Self::InUse { .. } => "stop the other process, or give this one its own --data-dir",
             Self::Bind { .. } => "something else may use the port: see `ss -ltnp`, or change it",
             Self::Geo(error) => error.hint(),
+            Self::Dns(error) => error.hint()?,
             Self::Token { .. } => "write a long random word into the file, readable by this user",
             _ => return None,
         };
@@ -188,6 +194,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     serve.topology.check_files(Some(&serve.region))?;
     let _lock = lock(&serve.data_dir)?;
     let levers = FaultLevers::default();
+    let shaping = levers.links.clone();
     let clock = MachineClock::with_offset(levers.clock.clone());
     let token = token(&serve.topology)?;
     let api_listener = bind("API", &serving.api.listen).await?;
@@ -200,6 +207,9 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         Some(&serve.data_dir),
     );
     let steering = open_steering(&serve, clock.clone())?;
+    // From here on it answers, whoever else is there.
+    let own = RegionName::new(&serve.region);
+    let name_server = NameServer::start(&serve.topology, &own, &steering).await?;
     let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
     let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
     let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);
@@ -210,6 +220,18 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     ));
     let (stop, stopped) = watch::channel(false);
 
+    let neighbours = Neighbours::default();
+    let observing = Observing::new(
+        Arc::new(serve.topology.clone()),
+        RegionName::new(&serve.region),
+        datasets.registry().clone(),
+        neighbours.clone(),
+        shaping,
+        clock.clone(),
+        peers.clone(),
+    );
+    let health = observing.health();
+
     let api = Api {
         region: RegionName::new(&serve.region),
         topology: Arc::new(serve.topology.clone()),
@@ -219,17 +241,34 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
         shelves,
         known,
         started: Instant::now(),
+        health: health.clone(),
         faults: faults(&serve, levers),
         steering: steering.clone(),
+        name_server: name_server.clone(),
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        if let Some(name_server) = name_server {
+            name_server.run().await;
+        }
+    });
     let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
     let (_observed, pictures) = watch::channel(seen);
     tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
-        links.start(&mut tasks, &serve, &datasets, clock, peers, steering);
+        let streams = Streams {
+            region: RegionName::new(&serve.region),
+            clock,
+            registry: datasets.registry().clone(),
+            nudges: Nudges::default(),
+            health,
+            steering,
+            peers: peers.clone(),
+        };
+        links.start(&mut tasks, streams, neighbours, peers);
     }
+    tasks.spawn(observing.run());
     let door = Door::new(ApiState::new(api));
     let api = tokio::spawn(crate::api::serve(api_listener, door, tls, stopped));
     tracing::info!(region = serve.region, api = %serving.api.listen, "serving");
@@ -492,32 +531,22 @@ impl Links {
     fn start(
         self,
         tasks: &mut JoinSet<()>,
-        serve: &Serve,
-        datasets: &Keeper,
-        clock: MachineClock,
+        streams: Streams,
+        neighbours: Neighbours,
         peers: watch::Receiver<Peers>,
-        steering: Steering,
     ) {
-        let registry = datasets.registry();
+        let registry = &streams.registry;
         if let Some(questions) = registry.questions(BESIDE_DATASETS) {
-            let exchange = steering.clone().exchange(questions.clone(), peers.clone());
-            tasks.spawn(exchange);
+            let steering = streams.steering.clone();
+            tasks.spawn(steering.exchange(questions.clone(), peers.clone()));
         }
-        let nudges = Nudges::default();
-        let streams = Streams {
-            region: RegionName::new(&serve.region),
-            clock,
-            registry: datasets.registry().clone(),
-            nudges: nudges.clone(),
-            steering,
-            peers: peers.clone(),
-        };
         let supervisor = Supervisor {
             dialer: self.dialer,
             shaping: self.endpoint.shaping.clone(),
             allowed: self.listener.allowed(),
-            registry: datasets.registry().clone(),
-            nudges,
+            registry: streams.registry.clone(),
+            nudges: streams.nudges.clone(),
+            neighbours,
         };
         tasks.spawn(supervisor.run(peers));
         tasks.spawn(links::accept(self.listener, streams));

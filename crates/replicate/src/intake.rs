@@ -91,7 +91,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Message::Subscribe { .. }
             | Message::Ack { .. }
             | Message::Ask { .. }
-            | Message::Answer { .. } => {}
+            | Message::Answer { .. }
+            // These are of no dataset.
+            | Message::Reports(_)
+            | Message::Ping { .. }
+            | Message::Pong { .. } => {}
         }
         Ok(())
     }

@@ -14,23 +14,28 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 /// Makes sure that `program` is there, from `package` if need be.
 pub async fn ensure(program: &str, package: &str) -> Result<()> {
-    if find(program).is_some() {
+    ensure_that(program, package, || find(program).is_some()).await
+}
+
+/// Makes sure of something that a package brings.
+pub async fn ensure_that(what: &str, package: &str, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     let is_root = rustix::process::geteuid().is_root();
     if !is_root || find("apt-get").is_none() {
         bail!(
-            "{program} is not installed\n\nhint: `sudo apt-get install {package}`, or leave it out with --systems"
+            "{what} is not installed\n\nhint: `sudo apt-get install {package}`, or leave it out with --systems"
         );
     }
-    talk(&format!("installing {package}, which {program} comes in"));
+    talk(&format!("installing {package}, which {what} comes in"));
     if !apt_get(&["install", "-y", "--no-install-recommends", package]).await? {
         apt_get(&["update"]).await?;
         apt_get(&["install", "-y", "--no-install-recommends", package]).await?;
     }
-    if find(program).is_none() {
+    if !is_there() {
         bail!(
-            "`apt-get install {package}` did not bring {program}\n\nhint: install it by hand, or leave it out with --systems"
+            "`apt-get install {package}` did not bring {what}\n\nhint: install it by hand, or leave it out with --systems"
         );
     }
     Ok(())

@@ -127,7 +127,8 @@ impl Fleet {
             certificates::ensure(&self.certificates, &topology)?;
             write_topology(&topology, &self.data_dir)?;
             let added = topology.region(&member.region);
-            if let Some(region) = added.map(|region| describe(region, &self.data_dir)) {
+            let described = added.map(|it| describe(it, &topology, &self.data_dir, self.base_port));
+            if let Some(region) = described {
                 make_data_dir(&region.data_dir)?;
                 admitted.push(region);
             }

@@ -4,19 +4,23 @@ use super::event::{Death, Event, Happened};
 use super::state::{RegionState, State};
 use crate::output::{self, Format, table};
 use crate::reading::{bytes_text, lag_text};
+use crate::system::{System, SystemRegion};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Prints what happens. Where stdout is gone, the regions go on without it.
 pub struct Lines {
     format: Format,
+    /// What to try once all regions serve.
+    tips: Vec<String>,
     has_served: bool,
 }
 
 impl Lines {
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: Format, tips: Vec<String>) -> Self {
         Self {
             format,
+            tips,
             has_served: false,
         }
     }
@@ -53,7 +57,12 @@ impl Lines {
             self.has_served = true;
             match self.format {
                 Format::Json => self.print_json(&json!({ "event": "serving" })),
-                Format::Text => self.print("all regions serve; Ctrl-C stops them"),
+                Format::Text => {
+                    self.print("all regions serve; Ctrl-C stops them");
+                    for tip in &self.tips {
+                        self.print(&format!("  {tip}"));
+                    }
+                }
             }
         }
     }
@@ -87,6 +96,30 @@ impl Lines {
     }
 }
 
+/// The sample application of a region, as a client that followed a DNS answer reaches it.
+fn app_url(region: &SystemRegion) -> Option<String> {
+    region.app.last().map(|at| format!("http://{at}/"))
+}
+
+/// What a newcomer may try.
+pub fn tips(system: &System) -> Vec<String> {
+    let first = system.regions.iter().find(|region| !region.app.is_empty());
+    let Some((region, url)) = first.and_then(|region| Some((region, app_url(region)?))) else {
+        return Vec::new();
+    };
+    let mut tips = Vec::new();
+    if let Some((host, port)) = region.dns.as_ref().and_then(|dns| dns.rsplit_once(':')) {
+        tips.push(format!(
+            "dig @{host} -p {port} app.global.{} +subnet=2.0.0.0/24 +short   where a client in Europe goes",
+            system.zone
+        ));
+    }
+    tips.push(format!(
+        "curl {url}   what the sample application says there; curl -X POST {url} counts a visit"
+    ));
+    tips
+}
+
 fn addresses(state: &State) -> String {
     let rows = state.regions.iter().map(|state| {
         let region = &state.region;
@@ -94,11 +127,13 @@ fn addresses(state: &State) -> String {
             region.name.clone(),
             region.api.clone(),
             region.link.clone(),
+            region.dns.clone().unwrap_or_else(|| "-".to_owned()),
+            app_url(region).unwrap_or_else(|| "-".to_owned()),
             region.data_dir.display().to_string(),
         ]
     });
     table(
-        &["region", "api", "link", "data"],
+        &["region", "api", "link", "dns", "app", "data"],
         &rows.collect::<Vec<_>>(),
     )
 }

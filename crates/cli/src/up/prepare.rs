@@ -8,14 +8,18 @@ use super::servers::{self, Servers};
 use crate::config::load;
 use crate::error::{CliError, CliResult};
 use crate::system::{System, SystemRegion, replace};
-use meridian_topology::{Address, Tls, Topology};
+use meridian_topology::{Address, Region, Tls, Topology};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 const CERTIFICATES: &str = "certs";
+/// The service that the sample application is.
+const APP: &str = "app";
+/// How far behind a region's first port the sample application is.
+const APP_PORT: u16 = 3;
 
 /// A system that is ready to start.
 pub struct Prepared {
@@ -47,6 +51,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
     if let Some(preset) = options.health {
         given.health.preset = preset.into();
     }
+    crate::config::check_zone(&given)?;
     if options.postgres {
         servers::put_on_postgres(&mut given, options.config.is_some())?;
     }
@@ -63,7 +68,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         certificates.join("{region}.key.pem"),
     ));
     let mut topology = roster.apply(&given, options.base_port)?;
-    check_ports(&topology)?;
+    check_ports(&topology, options.base_port)?;
     let servers = options
         .postgres
         .then(|| start_servers(&mut topology, &data_dir))
@@ -72,10 +77,11 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
     let file = write_topology(&topology, &data_dir)?;
     roster.save()?;
     let regions = topology.regions.iter();
-    let regions = regions.map(|region| describe(region, &data_dir));
+    let regions = regions.map(|region| describe(region, &topology, &data_dir, options.base_port));
     let system = System {
         process_id: std::process::id(),
         topology: file,
+        zone: topology.zone.clone(),
         regions: regions.collect(),
         next: roster.next(options.base_port),
     };
@@ -101,7 +107,12 @@ fn start_servers(topology: &mut Topology, data_dir: &Path) -> CliResult<Servers>
 }
 
 /// The region as other verbs find it.
-pub fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRegion {
+pub fn describe(
+    region: &Region,
+    topology: &Topology,
+    data_dir: &Path,
+    base_port: u16,
+) -> SystemRegion {
     let address = |endpoint: &Option<meridian_topology::Endpoint>| {
         let endpoint = endpoint.as_ref();
         let endpoint = endpoint.expect("on_this_machine gave every region its addresses");
@@ -112,11 +123,29 @@ pub fn describe(region: &meridian_topology::Region, data_dir: &Path) -> SystemRe
         name: region.name.to_string(),
         api: format!("http://{}", address(&region.api)),
         link: address(&region.link),
+        dns: region.dns.as_ref().map(|dns| dns.address.to_string()),
+        app: app_addresses(region, topology, base_port),
         process_id: None,
         log: own.join("log.txt"),
         data_dir: own,
         witness: region.witness,
     }
+}
+
+/// Where the sample application listens: on a port of the region's own at 127.0.0.1, and at the region's
+/// own address on a port that is the same for all, so that a client can follow a DNS answer. Nowhere
+/// where it would find no tables, or no name leads to it.
+fn app_addresses(region: &Region, topology: &Topology, base_port: u16) -> Vec<SocketAddr> {
+    let is_wanted = topology.routes.iter().any(|route| route.name == APP);
+    let Some(api) = region.api.as_ref().filter(|_| is_wanted && !region.witness) else {
+        return Vec::new();
+    };
+    let own = SocketAddr::from((Ipv4Addr::LOCALHOST, api.address.port() + APP_PORT));
+    let others = region.addresses.iter();
+    let others = others.map(|address| SocketAddr::new(*address, base_port + APP_PORT));
+    let mut addresses = vec![own];
+    addresses.extend(others.filter(|address| *address != own && !address.ip().eq(&own.ip())));
+    addresses
 }
 
 fn no_data_dir(path: &Path, error: &io::Error) -> CliError {
@@ -149,8 +178,21 @@ fn take_lock(data_dir: &Path, given: &Path) -> CliResult<File> {
 
 /// Whether every region can listen. The ports are free again when this returns, so another process
 /// may still take one; the region then says so itself.
-fn check_ports(topology: &Topology) -> CliResult {
+fn check_ports(topology: &Topology, base_port: u16) -> CliResult {
     for region in &topology.regions {
+        let name = region.name.as_str();
+        for address in app_addresses(region, topology, base_port) {
+            check_port(address, "sample application", name)?;
+        }
+        for address in region.dns.iter().flat_map(|dns| &dns.listen) {
+            check_port(*address, "name server", name)?;
+            bound(
+                UdpSocket::bind(address).map(drop),
+                *address,
+                "name server",
+                name,
+            )?;
+        }
         for (what, endpoint) in [("API", &region.api), ("link", &region.link)] {
             let Some(Address::Ip(address)) = endpoint.as_ref().map(|at| &at.listen) else {
                 continue;
@@ -162,7 +204,11 @@ fn check_ports(topology: &Topology) -> CliResult {
 }
 
 fn check_port(address: SocketAddr, what: &str, region: &str) -> CliResult {
-    let Err(error) = TcpListener::bind(address) else {
+    bound(TcpListener::bind(address).map(drop), address, what, region)
+}
+
+fn bound(tried: io::Result<()>, address: SocketAddr, what: &str, region: &str) -> CliResult {
+    let Err(error) = tried else {
         return Ok(());
     };
     let place = format!("port {} on {}", address.port(), address.ip());

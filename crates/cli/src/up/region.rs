@@ -145,6 +145,12 @@ impl Keeper {
             .args(self.allow_faults.then_some("--allow-faults"))
             .args(self.joins.then_some("--join"))
             .args(
+                self.region
+                    .app
+                    .iter()
+                    .map(|at| format!("--sample-app={at}")),
+            )
+            .args(
                 self.geo
                     .iter()
                     .flat_map(|geo| ["--geo".as_ref(), geo.as_os_str()]),

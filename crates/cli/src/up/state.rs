@@ -207,6 +207,8 @@ pub mod tests {
             name: name.to_owned(),
             api: format!("http://127.0.0.1:{port}"),
             link: format!("127.0.0.1:{}", port + 1),
+            dns: Some(format!("127.0.0.1:{}", port + 2)),
+            app: vec![([127, 0, 0, 1], port + 3).into()],
             process_id: None,
             data_dir: name.into(),
             log: format!("{name}/log.txt").into(),
@@ -215,6 +217,7 @@ pub mod tests {
         State::new(&System {
             process_id: 1,
             topology: "meridian.toml".into(),
+            zone: "meridian.test".to_owned(),
             regions: vec![region("us-east-1", 7000), region("eu-west-1", 7010)],
             next: None,
         })

@@ -3,7 +3,7 @@
 use super::Options;
 use super::event::{Event, Happened};
 use super::grow::{Fleet, has_left};
-use super::lines::{Lines, death_text, event_text};
+use super::lines::{Lines, death_text, event_text, tips};
 use super::prepare::Prepared;
 use super::state::{Phase, State};
 use super::view::View;
@@ -89,9 +89,11 @@ async fn supervise(
     let is_live = format == Format::Text && io::stdout().is_terminal();
     let (quit, mut quits) = unbounded_channel();
     let mut screen = if is_live {
-        Screen::View(Box::new(View::open(quit)?))
+        let mut view = View::open(quit)?;
+        tips(&system).into_iter().for_each(|tip| view.note(tip));
+        Screen::View(Box::new(view))
     } else {
-        Screen::Lines(Lines::new(format))
+        Screen::Lines(Lines::new(format, tips(&system)))
     };
     if let Screen::Lines(lines) = &screen {
         lines.introduce(&state);

@@ -127,12 +127,18 @@ fn a_region_that_waits_to_attach_hears_that_it_is_to_let_go() {
 
 /// Takes the table out of a region's publication, and puts it back after `sql`.
 fn while_it_is_out(system: &System, region: usize, sql: &str) {
-    let tries = system.postgres(region)["tries"].as_u64().unwrap();
+    // Where the region notes the tables that left.
+    let left = system.path().join("data").join(REGIONS[region]);
+    let left = left.join("postgres/shop/tables-left.json");
+    let is_out = || {
+        let noted = std::fs::read_to_string(&left).unwrap_or_default();
+        noted.contains("public.items")
+    };
+    eventually("the table is in", PATIENCE, || (!is_out()).then_some(()));
     let out = "ALTER PUBLICATION meridian_shop DROP TABLE public.items";
     system.sql(region, out);
-    system.stands(region, "it goes on without the table", |postgres| {
-        let is_new = postgres["tries"].as_u64().is_some_and(|now| now > tries);
-        is_new && postgres["state"] == "running"
+    eventually("the region goes on without it", PATIENCE, || {
+        is_out().then_some(())
     });
     system.sql(region, sql);
     let back = "ALTER PUBLICATION meridian_shop ADD TABLE public.items";
@@ -156,11 +162,15 @@ fn what_was_written_while_a_table_was_out_of_the_publication_is_found() {
     ] {
         let delete = format!("DELETE FROM public.items WHERE id = {id}");
         while_it_is_out(&system, 0, &delete);
-        let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
+        let stopped = system.stands(0, "it asks", |postgres| {
+            postgres["state"] == "stopped" && postgres["differing"][0]["rows"] == 1
+        });
         let keys = &stopped["differing"][0]["keys"];
         assert_eq!(keys[0], id.to_string(), "{stopped}");
-        let said = system.attach(0, &["--take", side]);
-        assert!(said.status.success(), "{}", text(&said));
+        eventually("the answer is taken", PATIENCE, || {
+            let said = system.attach(0, &["--take", side]);
+            said.status.success().then_some(())
+        });
         system.all_have(all);
     }
     system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 4");

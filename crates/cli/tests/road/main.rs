@@ -10,6 +10,7 @@ mod consistency;
 mod damage;
 mod dying;
 mod faults;
+mod health;
 mod kills;
 mod letters;
 mod limits;

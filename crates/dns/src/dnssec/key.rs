@@ -77,6 +77,22 @@ impl ZoneKey {
             .to_vec())
     }
 
+    /// The same as PEM (RFC 7468 §10), to be kept in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFault::Randomness`].
+    pub fn generate_pem() -> Result<String, KeyFault> {
+        let text = domain::utils::base64::encode_string(&Self::generate()?);
+        let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+        for line in text.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|octet| char::from(*octet)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        Ok(pem)
+    }
+
     /// The zone's key, for signatures of this validity.
     ///
     /// # Errors

@@ -155,7 +155,7 @@ impl Names {
                 faults.push(ZoneFault::SteeredAndMore(owner));
                 continue;
             }
-            node.steered = Some(steered);
+            node.steered = Some(steered.into());
         }
         if let Some(key) = &key {
             let node = nodes.entry(apex.clone()).or_default();
@@ -163,7 +163,7 @@ impl Names {
         }
         for cut in &cuts {
             let glue = glue_of(cut, &sets, faults);
-            nodes.entry(cut.clone()).or_default().glue = glue;
+            nodes.entry(cut.clone()).or_default().glue = Some(glue.into());
         }
         for (owner, node) in &nodes {
             if node

@@ -44,7 +44,8 @@ pub struct Zone {
     pub key: Option<ZoneKey>,
 }
 
-/// What a name has.
+/// What a name has. The map is as long as its entries are, and a question touches it in one place: what
+/// few names have is kept elsewhere.
 #[derive(Debug, Default)]
 pub struct Node {
     zone: usize,
@@ -53,9 +54,9 @@ pub struct Node {
     /// Record sets, in the order of their types.
     pub(crate) sets: Vec<RecordSet>,
     /// A name whose addresses depend on who asks.
-    pub(crate) steered: Option<Steered>,
+    pub(crate) steered: Option<Box<Steered>>,
     /// The glue of a cut: records with owners written out.
-    pub(crate) glue: Glue,
+    pub(crate) glue: Option<Box<Glue>>,
 }
 
 /// Addresses of a child zone's servers inside the child (RFC 1034 §4.2.1).
@@ -74,7 +75,7 @@ impl Node {
 
     /// The types that the name has.
     pub fn types(&self) -> impl Iterator<Item = Rtype> {
-        let steered = self.steered.iter().flat_map(Steered::types);
+        let steered = self.steered.iter().flat_map(|steered| steered.types());
         self.sets.iter().map(RecordSet::rtype).chain(steered)
     }
 }

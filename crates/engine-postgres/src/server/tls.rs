@@ -25,10 +25,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ServerError`] with [`Trouble::Tls`] where there are none.
     pub fn tls(&self) -> Result<Tls, ServerError> {
-        let roots = match &self.root_certificates {
-            Some(path) => roots_of(path)?,
-            None => system_roots()?,
-        };
+        let roots = root_certificates(self.root_certificates.as_deref())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -36,6 +33,17 @@ impl ServerConfig {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Tls(Arc::new(config)))
+    }
+}
+
+/// The root certificates of a file (PEM), or else the system's.
+///
+/// # Errors
+/// [`ServerError`] with [`Trouble::Tls`] where there are none.
+pub fn root_certificates(path: Option<&Path>) -> Result<RootCertStore, ServerError> {
+    match path {
+        Some(path) => roots_of(path),
+        None => system_roots(),
     }
 }
 

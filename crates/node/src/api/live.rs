@@ -4,6 +4,7 @@ use super::problem::{Kind, Problem};
 use super::state::{ApiState, DatasetState};
 use super::status::{DatasetCondition, condition};
 use super::witness::is_witness;
+use crate::registry::Datasets;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header;
@@ -36,11 +37,7 @@ pub(crate) async fn livez() -> Response {
     ),
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
-    let faults: Vec<_> = state
-        .datasets()
-        .iter()
-        .filter_map(|(name, dataset)| fault(dataset).map(|fault| format!("{name}: {fault}")))
-        .collect();
+    let faults = unready(state.datasets());
     if faults.is_empty() && is_witness(&state) {
         return Ok(text("ready: a witness, which holds no tables\n"));
     }
@@ -48,6 +45,14 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
         return Ok(text("ready\n"));
     }
     Err(Problem::new(Kind::NotReady, faults.join("; ")).member("datasets", faults))
+}
+
+/// Why the region isn't ready, for each dataset that isn't.
+pub(crate) fn unready(datasets: &Datasets) -> Vec<String> {
+    let datasets = datasets.iter();
+    let faults =
+        datasets.filter_map(|(name, dataset)| Some(format!("{name}: {}", fault(dataset)?)));
+    faults.collect()
 }
 
 fn fault(dataset: &DatasetState) -> Option<String> {

@@ -148,7 +148,9 @@ impl Collector for Region {
         self.process(&mut encoder)?;
         self.faults(&mut encoder)?;
         self.integrity(&mut encoder)?;
-        super::metrics_postgres::encode(&self.state, &mut encoder)
+        super::metrics_dns::encode(&self.state, &mut encoder)?;
+        super::metrics_postgres::encode(&self.state, &mut encoder)?;
+        super::metrics_health::encode(&self.state, &mut encoder)
     }
 }
 

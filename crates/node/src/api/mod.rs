@@ -29,6 +29,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
+mod health;
 mod hints;
 mod incoming;
 mod increments;
@@ -38,6 +39,8 @@ mod listing;
 mod live;
 mod members;
 mod metrics;
+mod metrics_dns;
+mod metrics_health;
 mod metrics_postgres;
 mod openapi;
 mod parked;
@@ -68,6 +71,7 @@ mod writes;
 
 pub use door::Door;
 pub(crate) use forwarded::carry_out;
+pub(crate) use live::unready;
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

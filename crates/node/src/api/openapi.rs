@@ -195,6 +195,7 @@ impl Modify for BearerToken {
         super::regions::evict,
         super::postgres::attach,
         super::postgres::detach,
+        super::health::health,
         super::route::explain,
         super::shifts::list,
         super::shifts::stage,

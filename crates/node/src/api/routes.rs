@@ -5,9 +5,9 @@ use super::incoming::Incoming;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::{
-    aside, backups, conflicts, dead_letters, faults, increments, integrity, listing, live, members,
-    metrics, openapi, parked, postgres, postgres_compare, regions, replication, route, rows,
-    shifts, status, transactions,
+    aside, backups, conflicts, dead_letters, faults, health, increments, integrity, listing, live,
+    members, metrics, openapi, parked, postgres, postgres_compare, regions, replication, route,
+    rows, shifts, status, transactions,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -61,6 +61,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ),
         ("/v1/parked/{table}/{key}/retry", post(parked::retry)),
         ("/v1/parked/{table}/{key}/edit", post(parked::edit)),
+        ("/v1/health", get(health::health)),
         ("/v1/route", get(route::explain)),
         ("/v1/shifts", get(shifts::list).post(shifts::stage)),
         ("/v1/shifts/{id}", get(shifts::show).delete(shifts::discard)),

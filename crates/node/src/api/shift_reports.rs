@@ -71,6 +71,16 @@ pub(crate) struct RefusalReport {
     can_be_forced: bool,
 }
 
+/// A stage, or a change that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ShiftReport {
+    /// A change that is not in effect.
+    Staged(StageReport),
+    /// A change that was made.
+    Applied(AppliedReport),
+}
+
 /// A change that was made.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppliedReport {

@@ -10,7 +10,7 @@ use super::documents;
 use super::incoming::Incoming;
 use super::json::serialized;
 use super::problem::{Kind, Problem};
-use super::shift_reports::{AppliedReport, ShiftList, StageReport, refused};
+use super::shift_reports::{AppliedReport, ShiftList, ShiftReport, StageReport, refused};
 use super::shift_requests::{self, ApplyRequest, StageRequest, UndoRequest};
 use super::state::ApiState;
 use crate::dataset::describe;
@@ -81,7 +81,7 @@ pub(crate) async fn stage(
     tag = "steering",
     params(("id" = String, Path, description = "A stage's id, or a change's version.")),
     responses(
-        (status = 200, description = "The stage, or the change.", body = StageReport),
+        (status = 200, description = "The stage, or the change.", body = ShiftReport),
         (status = 400, description = "Path or query can't be read.",
             body = super::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "Neither is there.",
@@ -97,14 +97,17 @@ pub(crate) async fn show(
     let id = incoming.id_alone()?;
     let steering = &state.api().steering;
     if let Some(staged) = steering.stage_of(&id) {
-        let report = StageReport::of(steering, &staged);
+        let report = ShiftReport::Staged(StageReport::of(steering, &staged));
         return Ok(serialized(StatusCode::OK, &report));
     }
     let ledger = steering.ledger();
     let version = id.parse::<Version>().ok();
     let mut changes = ledger.changes().into_iter();
     match changes.find(|change| Some(change.version) == version) {
-        Some(change) => Ok(serialized(StatusCode::OK, &AppliedReport::of(&change))),
+        Some(change) => {
+            let report = ShiftReport::Applied(AppliedReport::of(&change));
+            Ok(serialized(StatusCode::OK, &report))
+        }
         None => Err(not_found(&id)),
     }
 }

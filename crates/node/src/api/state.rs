@@ -5,7 +5,9 @@ use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::aside::Shelves;
 use crate::dataset::DatasetHandle;
+use crate::dns::NameServer;
 use crate::faults::Faults;
+use crate::health::Health;
 use crate::known::Known;
 pub use crate::registry::DatasetState;
 use crate::registry::{Datasets, Registry};
@@ -52,10 +54,14 @@ pub struct Api {
     pub known: Known,
     /// When the region started.
     pub started: Instant,
+    /// How all regions are, as this one sees them.
+    pub health: Health,
     /// Faults on purpose, where the region was started with them allowed.
     pub faults: Option<Faults>,
     /// Where clients go, and what people want of it.
     pub steering: Steering,
+    /// Answers questions of DNS, where the region does.
+    pub name_server: Option<NameServer>,
 }
 
 /// The API's state; clones are cheap and share it.

@@ -11,6 +11,7 @@ use super::steering_status::{RouteStatus, routes};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
 use crate::dataset::{DatasetHandle, DatasetStatus};
+use crate::dns::NameServer;
 use crate::postgres::PostgresStatus;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -36,6 +37,9 @@ pub(crate) struct StatusReply {
     /// Resident memory of the process, where the system tells.
     memory_bytes: Option<u64>,
     datasets: Vec<DatasetReport>,
+    /// How its name server is asked, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<DnsReport>,
     /// How clients are spread over the regions, as this region sees them.
     routes: Vec<RouteStatus>,
     /// Who was turned away at the link.
@@ -44,6 +48,32 @@ pub(crate) struct StatusReply {
     /// The faults at work, where faults are allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<Vec<FaultReport>>,
+}
+
+/// How a region's name server is asked.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DnsReport {
+    /// Where it listens, for datagrams and streams.
+    addresses: Vec<String>,
+    /// Questions since the process started.
+    queries: u64,
+    /// Questions in the last second.
+    queries_per_second: f64,
+    /// Whether answers are signed.
+    signed: bool,
+}
+
+impl DnsReport {
+    fn of(server: &NameServer) -> Self {
+        let counts = server.counts();
+        let addresses = server.addresses().iter();
+        Self {
+            addresses: addresses.map(ToString::to_string).collect(),
+            queries: counts.udp + counts.tcp,
+            queries_per_second: server.queries_per_second(),
+            signed: server.is_signed(),
+        }
+    }
 }
 
 /// How a dataset stands.
@@ -235,6 +265,7 @@ pub(crate) async fn status(
         uptime_seconds: uptime_seconds(api.started),
         memory_bytes: resident_memory_bytes(),
         datasets,
+        dns: api.name_server.as_ref().map(DnsReport::of),
         routes: routes(&state),
         rejected_diallers: api.rejections.as_ref().map(rejected),
         faults: at_work(&state),

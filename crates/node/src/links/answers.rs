@@ -33,7 +33,7 @@ pub(super) enum Asked {
 /// Works out answers beside a connection's streams; dropping it gives them up.
 pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
-    peer: RegionName,
+    pub(super) peer: RegionName,
     tasks: JoinSet<()>,
     writes: JoinSet<()>,
 }

@@ -5,6 +5,7 @@
 //! is dialled anew.
 
 use super::receive::{Dialling, disconnect, receive};
+use crate::health::Neighbours;
 use crate::registry::Registry;
 use meridian_link::{Allowed, Dialer, RedialPolicy, Shaping};
 use meridian_model::RegionName;
@@ -56,6 +57,7 @@ pub(crate) struct Supervisor {
     pub(crate) allowed: Allowed,
     pub(crate) registry: Registry,
     pub(crate) nudges: Nudges,
+    pub(crate) neighbours: Neighbours,
 }
 
 struct Dialled {
@@ -100,6 +102,7 @@ impl Supervisor {
                 tracing::info!(peer = %name, "no longer dialled there");
                 disconnect(
                     &self.registry,
+                    &self.neighbours,
                     &name,
                     "the region is no peer there any more",
                 );
@@ -119,6 +122,7 @@ impl Supervisor {
             peer: name.clone(),
             address: address.link.clone(),
             registry: self.registry.clone(),
+            neighbours: self.neighbours.clone(),
             policy: RedialPolicy::default(),
             nudge: self.nudges.of(name),
         };
@@ -179,6 +183,7 @@ mod tests {
             allowed: own.allowed(),
             registry: Registry::new(BTreeMap::new()),
             nudges: Nudges::default(),
+            neighbours: Neighbours::default(),
         };
         let (wanted, following) = watch::channel(Peers::default());
         let supervising = tokio::spawn(supervisor.run(following));
@@ -220,6 +225,7 @@ mod tests {
             peer: RegionName::new("b"),
             address: address.to_string(),
             registry: Registry::new(BTreeMap::new()),
+            neighbours: Neighbours::default(),
             // Of itself it would not dial again while this test runs.
             policy: RedialPolicy {
                 backoff_initial: PATIENCE * 10_000,

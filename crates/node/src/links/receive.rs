@@ -1,6 +1,7 @@
 //! The dialling end: keeps a connection to a peer, and hands its streams to the datasets.
 
 use crate::dataset::{Input, describe};
+use crate::health::Neighbours;
 use crate::registry::{DatasetState, Datasets, Registry};
 use bytes::Bytes;
 use meridian_link::{Connection, Dialer, Outcome, Receiver, Redial, RedialPolicy, Sender};
@@ -16,6 +17,7 @@ pub(super) struct Dialling {
     pub(super) peer: RegionName,
     pub(super) address: String,
     pub(super) registry: Registry,
+    pub(super) neighbours: Neighbours,
     pub(super) policy: RedialPolicy,
     /// Told when the peer has dialled itself.
     pub(super) nudge: Arc<Notify>,
@@ -28,6 +30,7 @@ pub(super) async fn receive(dialling: Dialling) {
         peer,
         address,
         registry,
+        neighbours,
         policy,
         nudge,
     } = dialling;
@@ -38,7 +41,7 @@ pub(super) async fn receive(dialling: Dialling) {
             Ok(connection) => {
                 tracing::info!(%peer, "link is up");
                 redial.connected(started.elapsed());
-                let reason = converse(connection, &peer, &registry).await;
+                let reason = converse(connection, &peer, &registry, &neighbours).await;
                 tracing::info!(%peer, reason, "link is down");
                 (Outcome::Lost, reason)
             }
@@ -51,7 +54,7 @@ pub(super) async fn receive(dialling: Dialling) {
                 (Outcome::Failed, reason)
             }
         };
-        disconnect(&registry, &peer, &reason);
+        disconnect(&registry, &neighbours, &peer, &reason);
         let pause = redial.next(started.elapsed(), outcome, fastrand::f64());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -61,7 +64,13 @@ pub(super) async fn receive(dialling: Dialling) {
 }
 
 /// Tells every dataset that there is no connection to the peer.
-pub(super) fn disconnect(registry: &Registry, peer: &RegionName, reason: &str) {
+pub(super) fn disconnect(
+    registry: &Registry,
+    neighbours: &Neighbours,
+    peer: &RegionName,
+    reason: &str,
+) {
+    neighbours.disconnected(peer, reason);
     for questions in registry.all_questions() {
         questions.disconnected(peer);
     }
@@ -74,13 +83,19 @@ pub(super) fn disconnect(registry: &Registry, peer: &RegionName, reason: &str) {
 }
 
 /// Runs a connection to its end, and says why it ended.
-async fn converse(connection: Connection, peer: &RegionName, registry: &Registry) -> String {
+async fn converse(
+    connection: Connection,
+    peer: &RegionName,
+    registry: &Registry,
+    neighbours: &Neighbours,
+) -> String {
     let wire_version = connection.wire_version;
     let (sender, receiver) = connection.split();
     let (outbox, messages) = mpsc::unbounded_channel();
     for questions in registry.all_questions() {
         questions.connected(peer.clone(), wire_version, outbox.clone());
     }
+    neighbours.connected(peer, wire_version, outbox.clone());
     let attached = Attached {
         peer,
         wire_version,
@@ -89,7 +104,7 @@ async fn converse(connection: Connection, peer: &RegionName, registry: &Registry
     };
     tokio::select! {
         reason = write(sender, messages) => reason,
-        reason = read(receiver, peer, registry) => reason,
+        reason = read(receiver, peer, registry, neighbours) => reason,
         () = attached.follow(registry.changes()) => "the region is shutting down".to_owned(),
     }
 }
@@ -144,7 +159,12 @@ async fn write(mut sender: Sender, mut messages: mpsc::UnboundedReceiver<Bytes>)
     std::future::pending().await
 }
 
-async fn read(mut receiver: Receiver, peer: &RegionName, registry: &Registry) -> String {
+async fn read(
+    mut receiver: Receiver,
+    peer: &RegionName,
+    registry: &Registry,
+    neighbours: &Neighbours,
+) -> String {
     loop {
         let bytes = match receiver.recv().await {
             Ok(Some(bytes)) => bytes,
@@ -154,6 +174,7 @@ async fn read(mut receiver: Receiver, peer: &RegionName, registry: &Registry) ->
         match Envelope::decode(&bytes) {
             Err(error) => return format!("the peer sent something unreadable: {error}"),
             Ok(Envelope { dataset, message }) => match message {
+                Message::Pong { id, unready } => neighbours.answered(peer, id, unready),
                 Message::Answer { id, answer } => {
                     if let Some(questions) = registry.questions(&dataset) {
                         questions.answered(peer, id, answer);

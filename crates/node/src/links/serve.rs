@@ -2,9 +2,12 @@
 
 use super::answers::{Answers, Asked};
 use super::peers::{Nudges, Peers};
+use crate::api::unready;
 use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
+use crate::health::{Health, of_region};
 use crate::registry::{DatasetState, Registry};
 use crate::steering::Steering;
+use meridian_health::{Input as Observed, Reports};
 use meridian_link::{Connection, Listener, Sender as LinkSender};
 use meridian_log::LogError;
 use meridian_model::{
@@ -21,6 +24,8 @@ use tokio::task::JoinSet;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A subscriber says little: one message a batch. More than this waiting is a peer gone wrong.
 const INBOX_MESSAGES_MAX: usize = 1024;
+/// Probes of one peer that wait to be answered.
+const PONGS_AT_ONCE_MAX: usize = 64;
 
 /// What every stream of a region needs to know.
 #[derive(Clone)]
@@ -32,6 +37,7 @@ pub(crate) struct Streams {
     pub(crate) steering: Steering,
     /// Whom this region talks to.
     pub(crate) peers: watch::Receiver<Peers>,
+    pub(crate) health: Health,
 }
 
 /// Accepts connections and serves them for as long as it is polled.
@@ -59,6 +65,7 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
     let (sender, mut receiver) = connection.split();
     let link = Arc::new(Mutex::new(sender));
     let mut answers = Answers::new(link.clone(), peer.clone());
+    let mut pongs = JoinSet::new();
     let mut running = RunningStreams {
         peer,
         link: link.clone(),
@@ -82,6 +89,21 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                 let Ok(Envelope { dataset, message }) = Envelope::decode(&bytes) else {
                     return "it sent something unreadable".to_owned();
                 };
+                let message = match message {
+                    Message::Reports(bytes) => {
+                        hear(streams, &answers.peer, &bytes);
+                        continue;
+                    }
+                    Message::Ping { id } => {
+                        while pongs.try_join_next().is_some() {}
+                        // More are of a peer gone wrong, and it sees them unanswered.
+                        if pongs.len() < PONGS_AT_ONCE_MAX {
+                            pongs.spawn(pong(link.clone(), streams.registry.clone(), id));
+                        }
+                        continue;
+                    }
+                    message => message,
+                };
                 let handle = streams.registry.running(&dataset);
                 if let Message::Ask { id, question } = message {
                     let about = match handle {
@@ -100,6 +122,26 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
             }
         }
     }
+}
+
+/// Hands an observer's reports on to this region's.
+fn hear(streams: &Streams, peer: &RegionName, bytes: &[u8]) {
+    match Reports::decode(bytes) {
+        Ok(reports) => streams.health.tell(Observed::Reports {
+            from: peer.clone(),
+            reports,
+        }),
+        Err(error) => tracing::warn!(%peer, %error, "reports that can't be read"),
+    }
+}
+
+/// Answers a probe; it may have to wait for what is on its way to the peer already.
+async fn pong(link: Arc<Mutex<LinkSender>>, registry: Registry, id: u64) {
+    let faults = unready(&registry.now());
+    let unready = (!faults.is_empty()).then(|| faults.join("; "));
+    let message = of_region(Message::Pong { id, unready });
+    // A link that has ended answers nobody, which is an answer too.
+    let _ = link.lock().await.send(message.encode()).await;
 }
 
 /// The streams of one connection: one for each dataset that the peer has said something about.

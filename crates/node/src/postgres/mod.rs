@@ -120,11 +120,10 @@ pub(crate) async fn look_after(
                 status.state = PostgresState::Connecting;
             }
         });
-        let mut is_asked = false;
         let started = match detached {
             Ok(_) => {
                 let start = start(&config, &dataset, &status);
-                match unless_detached(&config, &status, &mut is_asked, start).await {
+                match unless_detached(&config, &status, start).await {
                     Some(started) => started,
                     None => continue,
                 }
@@ -143,16 +142,17 @@ pub(crate) async fn look_after(
                     None => continue,
                 }
             }
+            // Somebody answered after it had looked whether anybody did.
+            Err(trouble) if trouble.is_question && status.control().side().is_some() => continue,
             Err(trouble) => {
                 status.change(|status| status.tries += 1);
                 trouble
             }
         };
-        let wait = match trouble.is_question {
-            // Somebody answered meanwhile.
-            true if is_asked => Duration::ZERO,
-            true => QUESTION_PAUSE,
-            false => pause,
+        let wait = if trouble.is_question {
+            QUESTION_PAUSE
+        } else {
+            pause
         };
         tell(&dataset, &status, trouble);
         tokio::select! {
@@ -163,11 +163,10 @@ pub(crate) async fn look_after(
 }
 
 /// What comes of a start; `None` where it is given up because the dataset is to be detached. What it
-/// has begun by then is as after a crash. `is_asked` says whether something else was asked for meanwhile.
+/// has begun by then is as after a crash.
 async fn unless_detached<T>(
     config: &PostgresConfig,
     status: &SharedStatus,
-    is_asked: &mut bool,
     start: impl Future<Output = T>,
 ) -> Option<T> {
     let mut start = pin!(start);
@@ -178,7 +177,6 @@ async fn unless_detached<T>(
                 if matches!(status.control().is_detached(&config.directory), Ok(true)) {
                     return None;
                 }
-                *is_asked = true;
             }
         }
     }

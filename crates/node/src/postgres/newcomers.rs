@@ -7,7 +7,7 @@ use super::compare::{Comparison, unreadable};
 use super::control::Side;
 use super::returned::{Fate, Seen};
 use super::schema::Schema;
-use super::status::{Differing, SharedStatus};
+use super::status::{Differing, PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
@@ -51,6 +51,7 @@ impl Newcomers<'_> {
         let is_new = |table: &&Arc<Table>| !self.taken.has(&table.name.to_string());
         let new: Vec<_> = self.schema.parents_first().filter(is_new).collect();
         if new.is_empty() {
+            self.status.change(|status| status.differing.clear());
             return Ok(Vec::new());
         }
         see(client, None).await?;
@@ -63,6 +64,11 @@ impl Newcomers<'_> {
         }
         let fates = self.fates(client, &view, seen, &open).await?;
         let side = self.side(&open, &fates)?;
+        if side.is_some() {
+            // It stood still for the answer, and does no more.
+            self.status
+                .change(|status| status.state = PostgresState::Attaching);
+        }
         let mut taking = Taking::again(self.dataset, at, seen);
         for (open, fate) in open.into_iter().zip(fates) {
             match (fate, side) {

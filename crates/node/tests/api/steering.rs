@@ -183,6 +183,8 @@ async fn a_drain_is_staged_shown_applied_and_undone() {
     assert_eq!(listed["changes"][0]["standing"], 1);
 
     let version = applied["version"].as_str().unwrap();
+    let shown = region.get(&format!("/v1/shifts/{version}")).await.ok(200);
+    assert_eq!(shown.json(), applied);
     let undo = format!("/v1/shifts/{version}/undo");
     let undone = region.post(&undo, r#"{"who":"ben"}"#).await.ok(200).json();
     assert_eq!(undone["why"], format!("undo {version}"));

@@ -5,10 +5,12 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 use meridian_engine_kv::{Limits, Strategies};
+use meridian_health::{Observer, Preset, Setup};
 use meridian_model::{RegionName, Strategy};
 use meridian_node::api::{Api, ApiState, DatasetState, router};
 use meridian_node::dataset::{self, DatasetConfig, DatasetHandle, MachineClock, RepairConfig};
 use meridian_node::faults::{DiskLevers, Faults};
+use meridian_node::health::Health;
 use meridian_node::steering::{Steering, SteeringSetup};
 use meridian_node::{Known, Registry, Shelves, Wan};
 use meridian_replicate::Config;
@@ -94,6 +96,19 @@ impl Default for Setting {
     }
 }
 
+/// An observer of a region alone, before its first step.
+fn health() -> Health {
+    let own = RegionName::new("us-east-1");
+    let setup = Setup {
+        own: own.clone(),
+        observers: vec![own],
+        targets: Vec::new(),
+        cadence: Preset::Default.cadence(),
+        maintenance: Vec::new(),
+    };
+    Health::of(Observer::new(setup, MachineClock::start().now()))
+}
+
 impl Region {
     pub fn start() -> Self {
         Self::with(Setting::default())
@@ -130,8 +145,10 @@ impl Region {
             ),
             shelves: Shelves::open(&directory.path().join("aside")).unwrap(),
             started: Instant::now(),
+            health: health(),
             faults: setting.faults,
             steering: steering(),
+            name_server: None,
         };
         Self {
             router: router(ApiState::new(api.clone())),

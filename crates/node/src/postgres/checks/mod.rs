@@ -40,7 +40,7 @@ use super::control::Side;
 use super::schema::Schema;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
-use crate::dataset::DatasetHandle;
+use crate::dataset::{DatasetHandle, describe};
 use confirm::Confirmed;
 use meridian_engine_postgres::catalog::Table;
 use meridian_engine_postgres::document;
@@ -163,7 +163,9 @@ impl Check<'_> {
             let Some(last) = page.last() else {
                 return Ok(());
             };
-            after = document::key_values(table, &document::key(table, &last.values)).ok();
+            let last = document::key(table, &last.values);
+            let last = document::key_values(table, &last);
+            after = Some(last.map_err(|error| Trouble::passing(describe(&error)))?);
             let mut candidates = Vec::new();
             for row in &page {
                 let key = document::key(table, &row.values);
