@@ -8,7 +8,7 @@ use crate::dataset::{
 };
 use crate::dns::{DnsError, NameServer};
 use crate::faults::{DiskLevers, Faults};
-use crate::health::{Health, Neighbours, Observing};
+use crate::health::{Neighbours, Observing, follow};
 use crate::keeper::Keeper;
 use crate::known::Known;
 use crate::lifecycle::Lifecycle;
@@ -25,9 +25,8 @@ use meridian_link::{
 };
 use meridian_model::{BESIDE_DATASETS, RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
-use meridian_steer::Picture;
 use meridian_topology::{
-    Address, Dataset, DeadLetters, Place, Serving, Topology, TopologyError, round_trip,
+    Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
 };
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -256,12 +255,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     });
     let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
     let (observed, pictures) = watch::channel(seen);
-    let regions = &serve.topology.regions;
-    let places = regions
-        .iter()
-        .map(|region| (region.name.clone(), region.place))
-        .collect();
-    tasks.spawn(show(health.clone(), places, clock.clone(), observed));
+    tasks.spawn(follow(health.clone(), serve.topology.clone(), observed));
     tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
         let streams = Streams {
@@ -307,26 +301,6 @@ fn faults(serve: &Serve, levers: FaultLevers) -> Option<Faults> {
         tracing::warn!("faults may be asked for over the API; this is for drills");
     }
     serve.allow_faults.then(|| Faults::new(links, disk, clock))
-}
-
-/// Shows steering the regions as they are observed, for as long as it is polled.
-async fn show(
-    health: Health,
-    places: Vec<(RegionName, Place)>,
-    clock: MachineClock,
-    observed: watch::Sender<Picture>,
-) {
-    let mut seen = health.seen();
-    loop {
-        seen.borrow_and_update();
-        let wall = clock.now().wall;
-        let picture = health.look(|observer| Picture::seen_by(observer, &places, wall));
-        observed.send_replace(picture);
-        if seen.changed().await.is_err() {
-            // Nothing will be seen any more; what was last seen stays.
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 /// Opens what is here; what joins is opened by its [`Lifecycle`].

@@ -16,11 +16,13 @@
 
 mod neighbours;
 mod observing;
+mod pictures;
 mod probe;
 mod setup;
 
 pub(crate) use neighbours::{Neighbours, of_region};
 pub(crate) use observing::Observing;
+pub(crate) use pictures::follow;
 
 use meridian_health::{Input, Observer, RegionHealth, Service};
 use meridian_model::RegionName;
