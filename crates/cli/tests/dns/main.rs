@@ -6,6 +6,7 @@ mod support;
 
 mod abuse;
 mod ask;
+mod lost_region;
 mod newcomer;
 mod programs;
 mod system;
