@@ -55,6 +55,17 @@ impl Client {
         }
     }
 
+    /// The same client where nobody is to stay with what chance gave it: each question, with a `turn`
+    /// of its own, draws again.
+    #[must_use]
+    pub fn drawn_anew(self, resolver: IpAddr, turn: u64) -> Self {
+        Self {
+            key: Key::of_turn(resolver, turn),
+            key_bits: 0,
+            ..self
+        }
+    }
+
     fn area(&self) -> Option<Area> {
         self.located.map(|located| located.area)
     }
