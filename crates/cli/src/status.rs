@@ -38,8 +38,15 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     match format {
         Format::Json => output::json(&lines.iter().map(as_json).collect::<Vec<_>>())?,
         Format::Text => {
-            let rows: Vec<_> = lines.iter().map(as_row).collect();
-            let head = ["region", "state", "api", "conflicts", "log", "behind"];
+            let mut rows: Vec<_> = lines.iter().map(as_row).collect();
+            let mut head = vec!["region", "state", "api", "conflicts", "log", "behind"];
+            let queries: Vec<_> = lines.iter().map(queries).collect();
+            if queries.iter().any(Option::is_some) {
+                head.push("dns queries/s");
+                for (row, queries) in rows.iter_mut().zip(queries) {
+                    row.push(queries.unwrap_or_else(|| "-".to_owned()));
+                }
+            }
             output::line(&table(&head, &rows))?;
             let said = lines.iter().filter_map(|line| line.health.clone());
             let said = said.filter_map(|health| serde_json::from_value(health).ok());
@@ -120,6 +127,13 @@ fn as_json(line: &Line) -> Value {
         "health": line.health,
         "error": line.status.as_ref().err().map(CliError::message),
     })
+}
+
+/// How often the region's name server was asked in the last second, where it has one.
+fn queries(line: &Line) -> Option<String> {
+    let status = line.status.as_ref().ok()?;
+    let queries = status["dns"]["queries_per_second"].as_f64()?;
+    Some(format!("{queries:.0}"))
 }
 
 fn as_row(line: &Line) -> Vec<String> {

@@ -62,6 +62,8 @@ fn clients_find_their_region_and_the_application_there() {
         .unwrap_or_else(|error| panic!("{error}: {}", text(&status)));
     let dns = &status[0]["status"]["dns"];
     assert!(dns["queries"].as_u64().unwrap() >= 10, "{dns}");
+    let status = text(&system.run(&["status"]));
+    assert!(status.contains("dns queries/s"), "{status}");
 
     // The last one there answers still, and its application with it.
     system.kill("eu-west-1");
