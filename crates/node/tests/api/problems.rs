@@ -11,7 +11,7 @@ async fn unknown_paths_are_named() {
         "/v1",
         "/v1/tables/",
         "/v1/tables/t",
-        "/v1/health",
+        "/v1/healthy",
         "/v1/fault",
         "/v1/dead-letter",
         "/v1/tables/t/rows/a/b",

@@ -163,7 +163,7 @@ fn names() -> Vec<Case> {
         ("/v1/tables/nobodys/checksum", 404, "table-not-served"),
         ("/v1/tables/rows/rows/none", 404, "row-not-found"),
         ("/v1/tables/rows", 404, "unknown-path"),
-        ("/v1/health", 404, "unknown-path"),
+        ("/v1/healthy", 404, "unknown-path"),
         ("/", 404, "unknown-path"),
         ("/v1/dead-letters/x", 404, "dead-letter-not-found"),
         ("/v1/dead-letters/%FF", 400, "bad-path"),
