@@ -214,8 +214,8 @@ mod tests {
         let cluster = Cluster::temporary().unwrap();
         let config = cluster.create_database("d").await.unwrap();
         let client = connect(&config, "test").await.unwrap();
-        let schema = "CREATE TABLE t (n int, what text, c char(3), PRIMARY KEY (what, n)); \
-                      INSERT INTO t SELECT g % 10, 'w' || g / 10, NULL FROM generate_series(0, 24) g";
+        let schema = "CREATE TABLE public.t (n int, what text, c char(3), PRIMARY KEY (what, n)); \
+                      INSERT INTO public.t SELECT g % 10, 'w' || g / 10, NULL FROM generate_series(0, 24) g";
         client.batch_execute(schema).await.unwrap();
         let table = table(&client).await;
         let reader = Reader::new(&client, &table).await.unwrap();
