@@ -40,6 +40,9 @@ const MEMTABLE_BYTES_MAX: u64 = 8 * MIB;
 const CACHE_BYTES: u64 = 16 * MIB;
 /// Of closed journals; each is 64 MiB at the least.
 const JOURNALS_BYTES_MAX: u64 = 128 * MIB;
+/// A merge into the first level reads all of it, at most four tables of 64 MiB, and what has been
+/// flushed meanwhile; one further down reads less (lsm-tree 3.1: `compaction::leveled`).
+const MERGE_BYTES_MAX: u64 = 512 * MIB;
 const OPEN_FILES_MAX: usize = 128;
 const WORKER_THREADS: usize = 1;
 const KEYSPACE: &str = "tables";
@@ -91,13 +94,11 @@ impl FjallStore {
         })
     }
 
-    /// What the store takes on disk, in bytes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the directory could not be read.
-    pub fn disk_bytes(&self) -> Result<u64, StoreError> {
-        let space = self.inner.database.disk_space();
-        space.map_err(|error| self.inner.error(error))
+    /// The most that a merge of its tables needs on disk beside what it reads, in bytes: until it is
+    /// done, both are there. A merge that finds no room stops the store.
+    #[must_use]
+    pub fn merge_bytes_max(&self) -> u64 {
+        self.inner.keyspace.disk_space().min(MERGE_BYTES_MAX)
     }
 }
 

@@ -51,6 +51,8 @@ impl Worker {
         if !self.replica.is_settled(now) {
             let reason = "the region has just started and waits for its peers";
             outcome = Err(CaptureError::NotNow(reason.to_owned()));
+        } else if let Some(reason) = self.room.shortage() {
+            outcome = Err(CaptureError::Full(reason));
         }
         for transaction in transactions {
             if outcome.is_err() {

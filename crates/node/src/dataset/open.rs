@@ -1,6 +1,7 @@
 //! Opening a dataset: its directory, its log, its tables, and the thread that runs it.
 
 use super::repair::Repairs;
+use super::room::Room;
 use super::thread::{self, Running, Surroundings};
 use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
 use crate::faults::{DiskLevers, FaultyDisk};
@@ -111,8 +112,8 @@ pub(crate) fn open_asking(
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
-    let mut tables =
-        Tables::open(store, config.limits)?.stopping_at_dead_letters(config.stop_at_dead_letters);
+    let mut tables = Tables::open(store.clone(), config.limits)?
+        .stopping_at_dead_letters(config.stop_at_dead_letters);
     tables.set_strategies(config.strategies);
     let log_at = config.directory.join("log");
     create(&log_at)?;
@@ -139,7 +140,7 @@ pub(crate) fn open_asking(
     };
     let started = thread::start(
         config.name,
-        config.directory,
+        Room::new(config.directory, store),
         Surroundings {
             promises: config.promises,
             is_captured: config.postgres.is_some(),

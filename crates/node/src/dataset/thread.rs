@@ -18,7 +18,6 @@ use meridian_replicate::compare::Mended;
 use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -58,7 +57,7 @@ impl Running {
 
 pub(super) fn start(
     name: String,
-    directory: PathBuf,
+    room: Room,
     surroundings: Surroundings,
     replica: EmbeddedReplica,
     clock: MachineClock,
@@ -92,7 +91,7 @@ pub(super) fn start(
         delays: BTreeMap::new(),
         counts: Counts::default(),
         alarms: Alarms::default(),
-        room: Room::new(directory),
+        room,
         ticked_at: Duration::ZERO,
         status: None,
         replica,
@@ -178,7 +177,7 @@ pub(super) struct Worker {
     delays: BTreeMap<OriginId, Delays>,
     counts: Counts,
     alarms: Alarms,
-    room: Room,
+    pub(super) room: Room,
     ticked_at: Duration,
 }
 
@@ -392,6 +391,7 @@ impl Worker {
 
     fn commit(&mut self, now: Now) {
         let staged = self.replica.staged().len();
+        self.room.take(self.replica.staged_bytes());
         let committed = self.replica.flush(now);
         if let Err(error) = &committed {
             tracing::error!(dataset = self.name, error = %describe(error), "a commit failed");
