@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which questions may be asked.
 pub const QUESTIONS_SINCE: u16 = 2;
+/// The lowest wire version in which [`Question::Steering`] may be asked.
+const STEERING_SINCE: u16 = 3;
 
 /// Stands for the dataset in questions that are about none: no dataset has this name.
 pub const BESIDE_DATASETS: &str = "";
@@ -100,6 +102,15 @@ pub enum Answer {
 }
 
 impl Question {
+    /// The lowest wire version that has it: a peer of an earlier one can't read it.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Steering(_) => STEERING_SINCE,
+            _ => QUESTIONS_SINCE,
+        }
+    }
+
     /// Whether it is one of those that regions compare their rows with.
     #[must_use]
     pub fn is_about_rows(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Questions to a peer about one dataset, beside its stream.
 
 use bytes::Bytes;
-use meridian_model::{Answer, Envelope, Message, QUESTIONS_SINCE, Question, RegionName};
+use meridian_model::{Answer, Envelope, Message, Question, RegionName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub enum AskError {
         /// The peer.
         peer: RegionName,
     },
-    /// The peer runs a release that answers no questions.
-    #[error("region {peer} runs an earlier release, which answers no questions")]
+    /// The peer runs a release that doesn't know the question.
+    #[error("region {peer} runs an earlier release, which can't answer this")]
     TooOld {
         /// The peer.
         peer: RegionName,
@@ -137,7 +137,7 @@ impl Questions {
         let mut state = self.state();
         let unreachable = || AskError::Unreachable { peer: peer.clone() };
         let door = state.doors.get(peer).ok_or_else(unreachable)?;
-        if door.wire_version < QUESTIONS_SINCE {
+        if door.wire_version < question.since() {
             return Err(AskError::TooOld { peer: peer.clone() });
         }
         let id = state.last_id + 1;
@@ -162,7 +162,7 @@ impl Questions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meridian_model::Vector;
+    use meridian_model::{QUESTIONS_SINCE, Vector};
 
     fn peer() -> RegionName {
         RegionName::new("b")
@@ -229,10 +229,11 @@ mod tests {
         };
         assert_eq!(ask(&questions, timeout).await, Err(silent));
         assert!(questions.state().waiting.is_empty());
-        let (questions, _messages) = connected(QUESTIONS_SINCE - 1);
-        assert_eq!(
-            ask(&questions, timeout).await,
-            Err(AskError::TooOld { peer: peer() })
-        );
+        let too_old = Err(AskError::TooOld { peer: peer() });
+        let (older, _messages) = connected(QUESTIONS_SINCE - 1);
+        assert_eq!(ask(&older, timeout).await, too_old);
+        // One that knows questions, and not this one.
+        let later = Question::Steering(Bytes::new());
+        assert_eq!(questions.ask("", &peer(), later, timeout).await, too_old);
     }
 }
