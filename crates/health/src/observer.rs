@@ -362,8 +362,29 @@ impl Observer {
                 }
             }
         }
+        if self.quorum {
+            self.forget_unobserved(now, &counted, outputs);
+        }
         for (of, votes) in counted {
             self.decide(now, of, votes, outputs);
+        }
+    }
+
+    /// What nobody has an opinion of any more is unknown: its only observer is gone, or stopped
+    /// observing it.
+    fn forget_unobserved(
+        &mut self,
+        now: Now,
+        counted: &BTreeMap<(RegionName, Service), Votes>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let verdicts = std::mem::take(&mut self.verdicts);
+        for (of, from) in verdicts {
+            if counted.contains_key(&of) {
+                self.verdicts.insert(of, from);
+            } else if from != Status::Unknown {
+                self.changed(now, of, (from, Status::Unknown), Votes::default(), outputs);
+            }
         }
     }
 
@@ -377,10 +398,19 @@ impl Observer {
         let from = self.verdicts.get(&of).copied().unwrap_or_default();
         let to = votes.verdict(from);
         self.verdicts.insert(of.clone(), to);
-        if from == to {
-            return;
+        if from != to {
+            self.changed(now, of, (from, to), votes, outputs);
         }
-        let (region, service) = of;
+    }
+
+    fn changed(
+        &mut self,
+        now: Now,
+        (region, service): (RegionName, Service),
+        (from, to): (Status, Status),
+        votes: Votes,
+        outputs: &mut Vec<Output>,
+    ) {
         let change = Change {
             at: now.wall,
             maintenance: self.expected_away(&region, service, now.wall),

@@ -223,3 +223,53 @@ fn a_restart_with_an_earlier_clock_is_heard() {
     observer.step(at(5_000), told(3));
     assert!(observer.has_quorum());
 }
+
+/// A service that only its own region observes.
+#[test]
+fn what_nobody_observes_any_more_is_unknown() {
+    let (b, service) = (RegionName::new("b"), Service::Cache);
+    let told = |count, status: Option<Status>| {
+        let mut reports = report_of("b", count);
+        reports.own.opinions = status
+            .map(|status| Opinion {
+                region: b.clone(),
+                service,
+                status,
+                response_ms: None,
+            })
+            .into_iter()
+            .collect();
+        let from = b.clone();
+        Input::Reports { from, reports }
+    };
+    let observer = || {
+        let mut observer = Observer::new(setup(&["a", "b", "c"], Preset::Fast), at(0));
+        observer.step(at(1), told(1, Some(Status::Unhealthy)));
+        let mut heard = report_of("c", 1);
+        heard.own.opinions.clear();
+        let from = RegionName::new("c");
+        let reports = heard;
+        observer.step(at(1), Input::Reports { from, reports });
+        observer
+    };
+    let verdict = |observer: &Observer| observer.region(&b, Micros(0)).verdict[service];
+    let mut stopped = observer();
+    assert_eq!(verdict(&stopped), Some(Status::Unhealthy));
+    let changes = stopped.step(at(2), told(2, None));
+    assert_eq!(verdict(&stopped), None, "it is observed no more");
+    assert!(matches!(
+        &changes[..],
+        [Output::Changed(Change {
+            to: Status::Unknown,
+            ..
+        })]
+    ));
+    let mut silent = observer();
+    for ms in 3..8_000 {
+        let mut reports = report_of("c", ms);
+        reports.own.opinions.clear();
+        let from = RegionName::new("c");
+        silent.step(at(ms), Input::Reports { from, reports });
+    }
+    assert_eq!(verdict(&silent), None, "its observer is gone");
+}
