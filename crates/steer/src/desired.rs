@@ -128,6 +128,18 @@ pub struct Effective {
     pub shares: Vec<f32>,
 }
 
+impl Want {
+    /// The share of clients that it leaves a region; the drain below a share of none, as a drained
+    /// region still serves before one that is down.
+    fn share_percent(self) -> i16 {
+        match self {
+            Self::Drained => -1,
+            Self::Percent(percent) => i16::from(percent.min(100)),
+            Self::AsUsual => 100,
+        }
+    }
+}
+
 impl Desired {
     /// Takes a row over, from here or elsewhere. Whether it was newer.
     pub fn merge(&mut self, wish: Wish) -> bool {
@@ -202,12 +214,12 @@ impl Desired {
             region,
             route: Some(route.name.clone()),
         };
-        // A wish of its own that was taken back is none.
-        let own = self
-            .wish(&subject)
-            .filter(|wish| wish.want != Want::AsUsual);
+        let own = self.wish(&subject);
         subject.route = None;
-        own.or_else(|| self.wish(&subject))
+        // The stricter of both: a share of the route's own doesn't bring clients to a region that is
+        // drained, and a route that is drained there stays so.
+        let wishes = own.into_iter().chain(self.wish(&subject));
+        wishes.min_by_key(|wish| wish.want.share_percent())
     }
 }
 

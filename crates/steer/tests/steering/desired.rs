@@ -200,7 +200,6 @@ fn a_shift_of_one_route_is_for_it_alone() {
     let mut shift = wish("us-east-1", Want::Percent(25), 1);
     shift.subject.route = Some("app".to_owned());
     desired.merge(shift);
-    desired.merge(wish("us-east-1", Want::Drained, 2));
     let taken = |route: &Route| {
         let table = Table::compile(route, &picture, &desired.effective(route, &picture)).unwrap();
         (0..4_000)
@@ -212,7 +211,7 @@ fn a_shift_of_one_route_is_for_it_alone() {
         name: "other".to_owned(),
         ..route()
     };
-    assert_eq!(taken(&other), 0);
+    assert_eq!(taken(&other), 4_000);
 }
 
 #[test]
@@ -283,5 +282,34 @@ proptest! {
         let healthy: RegionSet = (0..3).filter(|region| !down[*region]).collect();
         let left = healthy.without(effective.drained);
         prop_assert_eq!(left.is_empty(), healthy.is_empty());
+    }
+}
+
+/// A share of the route's own doesn't send clients to a region that is drained.
+#[test]
+fn of_a_wish_for_all_routes_and_one_for_the_route_the_stricter_counts() {
+    use Want::{AsUsual, Drained, Percent};
+    for (all, own, drained, share) in [
+        (Drained, Percent(100), true, 1.0),
+        (Drained, Percent(25), true, 1.0),
+        (Percent(50), Drained, true, 1.0),
+        (Percent(50), Percent(25), false, 0.25),
+        (Percent(25), Percent(50), false, 0.25),
+        (Drained, AsUsual, true, 1.0),
+        (AsUsual, Percent(25), false, 0.25),
+        (AsUsual, AsUsual, false, 1.0),
+    ] {
+        let mut of_route = wish("us-east-1", own, 2);
+        of_route.subject.route = Some("app".to_owned());
+        let mut desired = Desired::default();
+        desired.merge(wish("us-east-1", all, 1));
+        desired.merge(of_route);
+        let effective = desired.effective(&route(), &picture(&TRIO));
+        let found = (effective.drained.contains(0), effective.shares[0]);
+        assert_eq!(
+            found,
+            (drained, share),
+            "{all} for all, {own} for the route"
+        );
     }
 }
