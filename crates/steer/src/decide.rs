@@ -28,6 +28,8 @@ pub struct Client {
     pub key: Key,
     /// How many bits of its address the key was made of.
     pub key_bits: u8,
+    /// How many bits of its address are known.
+    pub network_bits: u8,
 }
 
 impl Client {
@@ -46,11 +48,13 @@ impl Client {
                 located: geo.locate(address),
                 key: Key::of_network(address, bits),
                 key_bits: bits,
+                network_bits: bits,
             },
             _ => Self {
                 located: geo.locate(resolver),
                 key: Key::of_turn(resolver, turn),
                 key_bits: 0,
+                network_bits: 0,
             },
         }
     }
@@ -153,7 +157,7 @@ impl Table {
         let by_place = self.uses.latency || self.uses.distance || self.uses.area;
         let place_bits = client
             .located
-            .map_or(client.key_bits, |located| located.prefix_bits);
+            .map_or(client.network_bits, |located| located.prefix_bits);
         let place_bits = if by_place { place_bits } else { 0 };
         if self.uses.key {
             place_bits.max(client.key_bits)

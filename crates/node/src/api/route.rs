@@ -97,6 +97,7 @@ pub(crate) async fn explain(
     let published = steering.now();
     let route = route(&published, name.as_deref())?;
     let located = steering.client(address, bits, key.as_deref());
+    let located = route.recognised(located, address, fastrand::u64(..));
     let explained = route.table.explain(&located);
     let share = |region: &str| {
         let mut regions = published.picture.regions.iter();

@@ -11,8 +11,6 @@ pub(super) struct BySteering {
     steering: Steering,
     /// By region: whether clients can be given an address of it.
     has_address: Vec<bool>,
-    /// By route: whether a network keeps what chance gave it.
-    sticky: Vec<bool>,
     /// Whether the client's network counts where its resolver tells it.
     by_subnet: bool,
 }
@@ -23,7 +21,6 @@ impl BySteering {
         Self {
             steering,
             has_address: regions.map(|region| !region.addresses.is_empty()).collect(),
-            sticky: topology.routes.iter().map(|route| route.sticky).collect(),
             by_subnet: topology.dns.client_subnet,
         }
     }
@@ -45,10 +42,8 @@ impl Steer for BySteering {
         let subnet = client.subnet.filter(|_| self.by_subnet);
         let turn = fastrand::u64(..);
         let geo = self.steering.geo();
-        let mut asks = meridian_steer::Client::behind(geo, client.resolver, subnet, turn);
-        if self.sticky.get(service) == Some(&false) {
-            asks = asks.drawn_anew(client.resolver, turn);
-        }
+        let asks = meridian_steer::Client::behind(geo, client.resolver, subnet, turn);
+        let asks = route.recognised(asks, client.resolver, turn);
         let mut answer = Answer::default();
         route.table.decide(&asks, &mut answer);
         let named = |regions: &[Entry], most: usize, chosen: &mut Chosen| {

@@ -155,9 +155,19 @@ impl Database {
 
 impl Geo for Database {
     fn locate(&self, address: IpAddr) -> Option<Located> {
-        let found = self.reader.lookup(address).ok();
-        let located = found.and_then(|found| self.located(&found));
-        located.or_else(|| self.registries.locate(address))
+        let Ok(found) = self.reader.lookup(address) else {
+            return self.registries.locate(address);
+        };
+        let beside = || {
+            // What the database lacks around the address is no wider than what it has there.
+            let bits = found.network().map_or(0, |network| network.prefix());
+            let located = self.registries.locate(address)?;
+            Some(Located {
+                prefix_bits: located.prefix_bits.max(bits),
+                ..located
+            })
+        };
+        self.located(&found).or_else(beside)
     }
 }
 

@@ -41,9 +41,19 @@ pub struct SteeredRoute {
     pub shares: Vec<f32>,
     /// Decides.
     pub table: Table,
+    sticky: bool,
 }
 
 impl SteeredRoute {
+    /// The client as this route knows it again, if it does. `turn` is another number for each question.
+    #[must_use]
+    pub fn recognised(&self, client: Client, resolver: IpAddr, turn: u64) -> Client {
+        match self.sticky {
+            true => client,
+            false => client.drawn_anew(resolver, turn),
+        }
+    }
+
     /// The share of its clients that a region takes, by its index: what it can, and no more than
     /// somebody wants.
     #[must_use]
@@ -81,6 +91,10 @@ pub(super) struct Configured {
     pub(super) steps: Steps,
     /// From when on a region passes clients on; never without it.
     pub(super) fullness: Option<Fullness>,
+    /// For how long an answer is kept.
+    ttl: Duration,
+    /// Whether a network keeps what chance gave it.
+    sticky: bool,
 }
 
 /// A region of a route, as far as it has a past.
@@ -88,8 +102,8 @@ pub(super) struct Configured {
 struct Past {
     ramp: Ramp,
     spill: Spill,
-    /// The share that its load leaves it.
-    spilled: Option<f32>,
+    /// The share that its load leaves it, and since when.
+    spilled: Option<(f32, Duration)>,
 }
 
 /// What is carried from one publication to the next.
@@ -114,19 +128,26 @@ impl Working {
         self.picture = picture;
     }
 
-    /// Goes on by what the regions are asked for.
+    /// Goes on by what the regions are asked for: one step each time that the last one's share has come
+    /// to be what clients go by. Of a region whose load isn't known nothing is passed on.
     fn weigh(&mut self, routes: &[Configured], loads: &Loads, own: &RegionName, now: Duration) {
         for (index, region) in self.picture.regions.iter().enumerate() {
             let capacity = self.capacities[index];
-            let Some(load) = loads.of(&region.name, own, now).filter(|_| capacity > 0.0) else {
-                continue;
-            };
+            let load = loads.of(&region.name, own, now).filter(|_| capacity > 0.0);
             for (route, configured) in routes.iter().enumerate() {
                 let Some(fullness) = &configured.fullness else {
                     continue;
                 };
                 let past = self.pasts.entry((route, index)).or_default();
-                past.spilled = Some(past.spill.step(load as f32, capacity, fullness));
+                let Some(load) = load else {
+                    (past.spill, past.spilled) = (Spill::default(), None);
+                    continue;
+                };
+                let shown_after = configured.ttl + LOADS_EVERY;
+                if past.spilled.is_none_or(|(_, at)| now >= at + shown_after) {
+                    let share = past.spill.step(load as f32, capacity, fullness);
+                    past.spilled = Some((share, now));
+                }
             }
         }
     }
@@ -170,12 +191,14 @@ impl Working {
         for (region, tier) in tiers.into_iter().enumerate() {
             let past = self.pasts.entry((index, region)).or_default();
             let ramped = past.ramp.step(now, Condition::of(tier), &configured.steps);
-            picture.regions[region].share = ramped.min(past.spilled.unwrap_or(1.0));
+            picture.regions[region].share =
+                ramped.min(past.spilled.map_or(1.0, |(share, _)| share));
         }
         Ok(SteeredRoute {
             table: Table::compile(route, &picture, &effective)?,
             shares: picture.regions.iter().map(|region| region.share).collect(),
             route: route.clone(),
+            sticky: configured.sticky,
             effective,
         })
     }
@@ -208,7 +231,7 @@ impl Steering {
         }
     }
 
-    /// Loads are taken once a second, each after the last one's shares have taken effect.
+    /// Loads are taken once a second.
     fn look_at_loads(&self, now: Duration) {
         let mut loads = self.loads();
         if !loads.is_due(now, LOADS_EVERY) {
@@ -258,6 +281,8 @@ pub(super) fn routes(topology: &Topology) -> Vec<Configured> {
     let routes = topology.routes.iter().map(|route| Configured {
         steps: Steps::from(&route.ramp),
         fullness: Fullness::of(route),
+        ttl: route.ttl.unwrap_or(topology.dns.ttl),
+        sticky: route.sticky,
         route: Route::of(route, topology),
     });
     routes.collect()
@@ -418,16 +443,15 @@ mod tests {
         let full = weigh(&mut world, 2, Some(160));
         assert_eq!(full.share(1), 0.5);
         assert!((to_europe(&full) - 0.5).abs() < 0.07);
-        assert_eq!(
-            weigh(&mut world, 3, None).share(1),
-            0.5,
-            "unknown is as it was"
-        );
-        let better = weigh(&mut world, 4, Some(40)).share(1);
-        assert!(
-            (better - 0.5).abs() < 1e-6 || (better - 0.55).abs() < 1e-6,
-            "{better}"
-        );
-        assert_eq!(weigh(&mut world, 5, Some(10)).share(0), 1.0);
+        // Answers given before are kept for 5 s, so the load is still as high.
+        for second in 3..8 {
+            assert_eq!(weigh(&mut world, second, Some(150)).share(1), 0.5);
+        }
+        assert_eq!(weigh(&mut world, 8, Some(80)).share(1), 0.5);
+        let better = weigh(&mut world, 14, Some(40)).share(1);
+        assert!((better - 0.55).abs() < 1e-6, "{better}");
+        let unknown = weigh(&mut world, 15, None);
+        assert_eq!((unknown.share(0), unknown.share(1)), (1.0, 1.0));
+        assert_eq!(weigh(&mut world, 16, Some(160)).share(1), 0.5);
     }
 }

@@ -32,6 +32,7 @@ pub fn client(address: &str) -> Client {
         located: Registries::default().locate(address),
         key: Key::of_network(address, 24),
         key_bits: 24,
+        network_bits: 24,
     }
 }
 
@@ -41,6 +42,7 @@ pub fn client_number(number: u64) -> Client {
         located: None,
         key: Key::of_bytes(&number.to_le_bytes()),
         key_bits: 32,
+        network_bits: 32,
     }
 }
 
