@@ -288,6 +288,7 @@ pub(super) fn check(
     check_names(regions, faults);
     check_addresses(regions, faults);
     check_client_addresses(regions, faults);
+    check_address_families(regions, faults);
     check_witnesses(regions, faults);
     for region in regions {
         check_protection(region, protection, faults);
@@ -351,6 +352,28 @@ fn check_addresses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
             None => {
                 seen.insert(address, endpoint.at);
             }
+        }
+    }
+}
+
+/// A client that is sent to a region without addresses of the kind it asks for would get none.
+fn check_address_families(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
+    let gives = |region: &&Draft<'_>| !region.addresses.is_empty() && !region.witness;
+    let named = || regions.iter().filter(gives);
+    let kinds: [(&str, fn(&IpAddr) -> bool); 2] =
+        [("IPv4", IpAddr::is_ipv4), ("IPv6", IpAddr::is_ipv6)];
+    for (kind, is_of_kind) in kinds {
+        let has = |region: &&Draft<'_>| region.addresses.iter().any(|it| is_of_kind(&it.value));
+        if !named().any(|region| has(&region)) {
+            continue;
+        }
+        for region in named().filter(|region| !has(region)) {
+            faults.report(
+                region.addresses[0].at,
+                format!("the region has no {kind} address, and others have"),
+                "clients ask for one kind of address, and are sent to any region: give all regions \
+                 with addresses the same kinds",
+            );
         }
     }
 }

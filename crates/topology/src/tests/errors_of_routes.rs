@@ -66,6 +66,16 @@ error: meridian.toml:14:22: "de" is no area and no country
 }
 
 #[test]
+fn regions_have_addresses_of_the_same_kinds_or_none() {
+    let regions = "zone = \"a.test\"\n[[region]]\nname = \"us-east-1\"\naddresses = [\"10.0.0.1\", \"2001:db8::1\"]\n[[region]]\nname = \"eu-west-1\"\naddresses = [\"2001:db8::2\"]\n[[region]]\nname = \"ap-northeast-1\"\n";
+    assert_eq!(
+        errors_of(&format!("{regions}{DATASET}")),
+        r#"error: meridian.toml:7:14: the region has no IPv4 address, and others have
+  hint: clients ask for one kind of address, and are sent to any region: give all regions with addresses the same kinds"#
+    );
+}
+
+#[test]
 fn a_witness_serves_no_clients_and_addresses_are_one_regions() {
     let regions = "zone = \"a.test\"\n[[region]]\nname = \"us-east-1\"\naddresses = [\"10.0.0.1\"]\n[[region]]\nname = \"eu-west-1\"\nwitness = true\naddresses = [\"10.0.0.1\"]\n";
     let route =
