@@ -112,12 +112,18 @@ impl<'a, 'o> Writer<'a, 'o> {
                 by_wildcard,
             } => {
                 self.written.response.authoritative = true;
+                if by_wildcard && asked.is_question() {
+                    self.written.kind = Kind::Endless(zone.apex.octets());
+                }
                 match self.alias(node) {
                     Some(alias) => self.follow(zone, alias, asked, by_wildcard),
                     None => Step::Done(self.records(zone, node, asked, by_wildcard)),
                 }
             }
             Found::Below { zone, cut, node } => {
+                if asked.is_question() {
+                    self.written.kind = Kind::Records(cut.octets());
+                }
                 self.refer(zone, cut.octets(), node, asked);
                 Step::Done(OptRcode::NOERROR)
             }
@@ -202,7 +208,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     /// That something isn't there, and for how long that may be believed (RFC 2308 §2).
     fn deny(&mut self, zone: &'a Zone, asked: Asked<'_>, denied: Denied<'_>) {
         if asked.is_question() {
-            self.written.kind = Kind::Denial(zone.apex.octets());
+            self.written.kind = Kind::Endless(zone.apex.octets());
         }
         let apex = Asked {
             name: zone.apex.octets(),

@@ -30,8 +30,9 @@ pub enum Limited {
 pub enum Kind<'a> {
     /// A name's records.
     Records(&'a [u8]),
-    /// Names of a zone that aren't there, or lack the type: one count, since there is no end of them.
-    Denial(&'a [u8]),
+    /// Names of a zone that aren't there, lack the type, or are made by a wildcard: one count, since
+    /// there is no end of them.
+    Endless(&'a [u8]),
     /// Errors.
     Error,
 }

@@ -209,7 +209,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     let steering = open_steering(&serve, clock.clone())?;
     // From here on it answers, whoever else is there.
     let own = RegionName::new(&serve.region);
-    let name_server = NameServer::start(&serve.topology, &own, &steering).await?;
+    let name_server = NameServer::start(&serve.topology, &own, &steering)?;
     let datasets = open_datasets(&serve, clock.clone(), &levers.disk)?;
     let (wanted, peers) = watch::channel(known.peers(&memberships(datasets.registry())));
     let mut lifecycles = lifecycles(&serve, &datasets, &shelves, &peers);

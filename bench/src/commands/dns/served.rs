@@ -82,6 +82,6 @@ pub async fn serve(options: &ServerOptions) -> Result<bool> {
         cookie_secret: CookieSecret::new(rand::random()),
     };
     let view = Arc::new(arc_swap::ArcSwap::from_pointee(view));
-    let _server = Server::start(&settings, view).await?;
+    let _server = Server::start(&settings, view)?;
     std::future::pending().await
 }

@@ -1,9 +1,12 @@
-//! Sockets: datagrams on threads of their own, streams on the runtime.
+//! Sockets: datagrams on threads of their own, streams on another.
 //!
 //! Datagrams are nearly all of the traffic. Each thread has a socket of its own at the same address
 //! (SO_REUSEPORT: the kernel spreads clients over them), takes as many questions as wait in one call,
 //! answers them and sends all answers in another. Threads share nothing but the [`View`], which they
 //! look at once for each batch.
+//!
+//! Streams have one thread, so that whoever floods them keeps nothing else of the process from its
+//! work.
 
 mod counters;
 mod tcp;
@@ -15,12 +18,14 @@ use crate::cookie::CookieSecret;
 use crate::limit::Limiter;
 use crate::respond::{Moment, Responder, View};
 use arc_swap::ArcSwap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -64,37 +69,38 @@ pub struct Server {
     counters: Vec<Arc<Counters>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    streams: Vec<tokio::task::JoinHandle<()>>,
+    /// Dropped, they end the threads of streams.
+    ends: Vec<oneshot::Sender<Infallible>>,
 }
 
 impl Server {
-    /// Begins to serve. Has to be called on a tokio runtime, which carries the streams.
+    /// Begins to serve.
     ///
     /// # Errors
     ///
     /// [`ServeError`] naming the address.
-    pub async fn start(settings: &Settings, view: SharedView) -> Result<Self, ServeError> {
+    pub fn start(settings: &Settings, view: SharedView) -> Result<Self, ServeError> {
         let mut server = Self {
             addresses: Vec::new(),
             counters: Vec::new(),
             stop: Arc::default(),
             threads: Vec::new(),
-            streams: Vec::new(),
+            ends: Vec::new(),
         };
         for address in &settings.addresses {
-            server.listen(*address, settings, &view).await?;
+            server.listen(*address, settings, &view)?;
         }
         Ok(server)
     }
 
-    async fn listen(
+    fn listen(
         &mut self,
         address: SocketAddr,
         settings: &Settings,
         view: &SharedView,
     ) -> Result<(), ServeError> {
         let failed = |source| ServeError::Listen { address, source };
-        let listener = tcp::bind(address).await.map_err(failed)?;
+        let listener = tcp::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         for _ in 0..settings.threads.max(1) {
             let socket = udp::bind(address).map_err(failed)?;
@@ -108,19 +114,39 @@ impl Server {
                 counters: self.counters(),
                 stop: self.stop.clone(),
             };
-            let thread = std::thread::Builder::new().name("dns".to_owned());
-            let thread = thread
-                .spawn(move || worker.run())
-                .map_err(ServeError::Thread)?;
-            self.threads.push(thread);
+            self.spawn("dns", move || worker.run())?;
         }
         let streams = tcp::Streams::new(
             view.clone(),
             settings.cookie_secret.clone(),
             self.counters(),
         );
-        self.streams.push(tokio::spawn(streams.accept(listener)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(ServeError::Thread)?;
+        let (end, ended) = oneshot::channel::<Infallible>();
+        self.ends.push(end);
+        self.spawn("dns-streams", move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = streams.accept(listener) => {}
+                    _ = ended => {}
+                }
+            });
+        })?;
         self.addresses.push(address);
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn(work).map_err(ServeError::Thread)?;
+        self.threads.push(thread);
         Ok(())
     }
 
@@ -146,9 +172,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for stream in &self.streams {
-            stream.abort();
-        }
+        self.ends.clear();
         for thread in self.threads.drain(..) {
             // A thread that has panicked has said so already.
             let _ = thread.join();

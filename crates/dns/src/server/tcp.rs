@@ -8,13 +8,18 @@ use super::{Clock, Counters, SharedView};
 use crate::cookie::CookieSecret;
 use crate::limit::Limiter;
 use crate::respond::{Responder, Transport};
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, listen, setsockopt, socket,
+};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -28,14 +33,20 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const MESSAGE_MAX: Duration = Duration::from_secs(5);
 
 /// A listener; an address can be taken again at once after a restart.
-pub(super) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
     };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(256)
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    setsockopt(&fd, ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&fd, Ipv6V6Only, &true)?;
+    }
+    nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(256)?)?;
+    Ok(std::net::TcpListener::from(fd))
 }
 
 /// All connections of one listener.
@@ -59,7 +70,14 @@ impl Streams {
         }
     }
 
-    pub(super) async fn accept(self, listener: TcpListener) {
+    pub(super) async fn accept(self, listener: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "DNS takes no connections");
+                return;
+            }
+        };
         loop {
             let room = self.room.clone().acquire_owned().await;
             let (stream, from) = match listener.accept().await {
@@ -110,6 +128,8 @@ impl Streams {
             let length = (answer.len() as u16).to_be_bytes();
             answer.splice(0..0, length);
             timeout(MESSAGE_MAX, stream.write_all(&answer)).await??;
+            // Whoever sends questions without end takes turns with the others.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -5,30 +5,43 @@ use arc_swap::ArcSwap;
 use domain::base::Message;
 use domain::base::iana::Rtype;
 use meridian_dns::CookieSecret;
-use meridian_dns::server::{Server, Settings};
+use meridian_dns::server::{ServeError, Server, Settings};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs a server while the client, which blocks, does its part.
 fn with_server(client: impl FnOnce(SocketAddr, &Server)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let _inside = runtime.enter();
+    let server = listening_on("127.0.0.1:0".parse().unwrap()).unwrap();
+    client(server.addresses()[0], &server);
+}
+
+fn listening_on(address: SocketAddr) -> Result<Server, ServeError> {
     let settings = Settings {
-        addresses: vec!["127.0.0.1:0".parse().unwrap()],
+        addresses: vec![address],
         threads: 2,
         answers_per_second_max: 0,
         limits_loopback: false,
         cookie_secret: CookieSecret::new([3; 16]),
     };
     let shared = Arc::new(ArcSwap::from_pointee(view(false)));
-    let server = runtime.block_on(Server::start(&settings, shared)).unwrap();
-    client(server.addresses()[0], &server);
+    Server::start(&settings, shared)
+}
+
+#[test]
+fn section_6_one_port_is_had_for_both_families() {
+    let [v4, v6] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    if UdpSocket::bind((v6, 0)).is_err() {
+        return; // There is no IPv6 here.
+    }
+    // Somebody else may have the port in the other family.
+    let both = (0..8).any(|_| {
+        let server = listening_on(SocketAddr::new(v4, 0)).unwrap();
+        let port = server.addresses()[0].port();
+        listening_on(SocketAddr::new(v6, port)).is_ok()
+    });
+    assert!(both);
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -86,3 +86,18 @@ fn section_5_2_4_under_a_flood_only_clients_with_our_cookie_are_answered_whole()
         "{unproven:?}"
     );
 }
+
+/// Names without end: those that a wildcard makes, and those of a zone below.
+#[test]
+fn section_5_2_4_other_names_each_time_are_no_way_around_it() {
+    for kind in ["wild", "child"] {
+        let mut asker = Asker::new(view(false));
+        asker.responder = Responder::new(Limiter::new(5, false), CookieSecret::new([1; 16]));
+        let whole = (0..100).filter(|number| {
+            let name = format!("name-{number}.{kind}.meridian.test");
+            let (outcome, _) = asker.raw(&question(&name, Rtype::TXT, None));
+            matches!(outcome, Outcome::Answered(_))
+        });
+        assert_eq!(whole.count(), 5, "{kind}");
+    }
+}

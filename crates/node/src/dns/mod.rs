@@ -54,7 +54,7 @@ impl NameServer {
     ///
     /// # Errors
     /// [`DnsError`].
-    pub async fn start(
+    pub fn start(
         topology: &Topology,
         own: &RegionName,
         steering: &Steering,
@@ -74,7 +74,7 @@ impl NameServer {
         };
         let view = view(topology, own, steering)?;
         let view = SharedView::new(arc_swap::ArcSwap::from_pointee(view));
-        let server = Server::start(&settings, view.clone()).await?;
+        let server = Server::start(&settings, view.clone())?;
         tracing::info!(
             zone = topology.zone,
             addresses = ?server.addresses(),
