@@ -6,9 +6,9 @@ use crate::output::{self, Format};
 use clap::{Args, Subcommand};
 use meridian_node::dns::{DnsError, delegation_signer, generate_key};
 use serde_json::json;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 /// `meridian dns`
@@ -24,7 +24,7 @@ pub enum Verb {
 /// `meridian dns key`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The key is ECDSA P-256 in PKCS #8, as PEM. Every region needs the same file; `dnssec-key-file` under\n[dns] names it. A file that is there is never overwritten.\n\nExample:\n  meridian dns key secrets/zone.key"
+    after_help = "The key is ECDSA P-256 in PKCS #8, as PEM. A directory that isn't there is made. Every region needs the same file; `dnssec-key-file` under\n[dns] names it. A file that is there is never overwritten.\n\nExample:\n  meridian dns key secrets/zone.key"
 )]
 pub struct KeyOptions {
     /// The file to write, readable by its owner only
@@ -55,6 +55,13 @@ fn key(options: &KeyOptions, format: Format) -> CliResult {
         CliError::failure(format!("write {}", path.display())).because(error)
     };
     let text = generate_key().map_err(|error| failed(&error))?;
+    if let Some(directory) = path.parent() {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        made.map_err(|error| failed(&error))?;
+    }
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -148,7 +148,8 @@ impl Reading {
 /// How a route spreads clients, on one line.
 fn route(route: &RouteStatus) -> String {
     let regions = route.regions.iter().map(|region| {
-        let share = if region.share < 1.0 {
+        let is_out = ["down", "drained"].contains(&region.tier.as_str());
+        let share = if region.share < 1.0 && !is_out {
             format!(" {:.0}%", region.share * 100.0)
         } else {
             String::new()

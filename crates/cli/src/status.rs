@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// `meridian status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"health\"}, where status is what\nthe region's /v1/status says and health what its /v1/health does, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
+    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"behind\", \"health\",\n\"error\"}: status is what the region's /v1/status says, behind its place behind each other region,\nhealth what its /v1/health says; error is null unless it doesn't answer, and then these are. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
 )]
 pub struct Options {
     #[command(flatten)]
@@ -124,6 +124,7 @@ fn as_json(line: &Line) -> Value {
         "api": line.api.url(),
         "ready": line.is_ready,
         "status": line.status.as_ref().ok(),
+        "behind": line.reading.as_ref().map(|reading| &reading.peers),
         "health": line.health,
         "error": line.status.as_ref().err().map(CliError::message),
     })

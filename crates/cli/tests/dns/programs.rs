@@ -19,7 +19,7 @@ name = "main"
 engine = "embedded"
 strategy = "last-writer-wins"
 [dns]
-dnssec-key-file = "zone.key"
+dnssec-key-file = "secrets/zone.key"
 [dns.records]
 "@" = ["MX 10 mail.example.com.", "60 TXT \"hello\""]
 www = "CNAME app.global"
@@ -46,7 +46,7 @@ fn is_installed(program: &str) -> bool {
 fn signed(from: u16) -> System {
     let directory = tempfile::tempdir().unwrap();
     let made = meridian(directory.path())
-        .args(["dns", "key", "zone.key"])
+        .args(["dns", "key", "secrets/zone.key"])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", text(&made));
