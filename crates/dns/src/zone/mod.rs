@@ -17,6 +17,8 @@
 mod build;
 mod entry;
 mod index;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use build::{ZoneFault, ZoneSource};
