@@ -326,7 +326,7 @@ mod tests {
         let mut world = World::new();
         world.see(Status::Healthy);
         let weigh = |world: &mut World, seconds: u64, load: Option<u32>| {
-            let of_europe = |region: &RegionName| load.filter(|_| *region == "eu-west-1");
+            let of_europe = |region: &RegionName| load.filter(|_| region.as_str() == "eu-west-1");
             world.publisher.weigh(of_europe);
             world.at(seconds)
         };

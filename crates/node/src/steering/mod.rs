@@ -12,7 +12,8 @@
 //! regions about which nothing is known yet; so answers wait for nobody. It is replaced as a whole:
 //! whoever decides holds one state from beginning to end, and never waits for a lock.
 //!
-//! Locks are taken in this order: `publisher`, then `kept`.
+//! Locks are taken in this order: `loads`, then `publisher`. Nothing that answers or verdicts wait for
+//! is held over a write to disk.
 
 mod exchange;
 mod geo;
@@ -65,7 +66,7 @@ struct Shared {
     origin: OriginId,
     limits: Limits,
     publisher: Mutex<Publisher>,
-    kept: Mutex<Kept>,
+    kept: Kept,
     stages: Mutex<Stages>,
     load: LoadMeter,
     /// What other regions told of their load.
@@ -105,7 +106,7 @@ impl Steering {
         let kept = Kept::open(setup.file)?;
         let mut publisher = Publisher::new(&setup.topology, &setup.own);
         let now = setup.clock.now().elapsed;
-        let published = publisher.publish(kept.ledger.desired(), now)?;
+        let published = publisher.publish(kept.ledger().desired(), now)?;
         Ok(Self(Arc::new(Shared {
             own: setup.own,
             geo: setup.geo,
@@ -113,7 +114,7 @@ impl Steering {
             origin: OriginId(fastrand::u64(1..)),
             limits: Limits::from(&setup.topology.steering),
             publisher: Mutex::new(publisher),
-            kept: Mutex::new(kept),
+            kept,
             stages: Mutex::default(),
             load: LoadMeter::default(),
             loads: Mutex::default(),
@@ -161,12 +162,8 @@ impl Steering {
 
     /// What is wanted, and was lately.
     #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        self.kept().ledger.clone()
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.0.kept.ledger()
     }
 
     fn publisher(&self) -> MutexGuard<'_, Publisher> {

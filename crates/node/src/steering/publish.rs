@@ -43,9 +43,9 @@ impl Steering {
     /// Publishes what answers go by from now on. When time alone will change it next.
     pub(super) fn refresh(&self) -> Option<Duration> {
         let mut publisher = self.publisher();
-        let desired = self.kept().ledger.desired().clone();
+        let ledger = self.0.kept.ledger();
         let now = self.0.clock.now().elapsed;
-        match publisher.publish(&desired, now) {
+        match publisher.publish(ledger.desired(), now) {
             Ok(published) => {
                 let differs = published.differs_from(&self.0.published.load());
                 self.0.published.store(published.into());
