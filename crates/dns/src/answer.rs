@@ -20,6 +20,8 @@ const ANY_DATA: &[u8] = b"\x07RFC8482\x00";
 pub(crate) struct Writer<'a, 'o> {
     view: &'a View,
     query: &'a Query<'a>,
+    /// The question's name in lower case.
+    name: &'a [u8],
     client: Client,
     /// Whether signatures are wanted.
     signs: bool,
@@ -64,26 +66,28 @@ impl<'a, 'o> Writer<'a, 'o> {
     pub(crate) fn new(
         view: &'a View,
         query: &'a Query<'a>,
+        name: &'a [u8],
         client: Client,
         response: Response<'o>,
     ) -> Self {
         Self {
             view,
             query,
+            name,
             client,
             signs: query.edns.as_ref().is_some_and(|edns| edns.dnssec_ok),
             written: Written {
                 response,
                 rcode: OptRcode::NOERROR,
                 scope: 0,
-                kind: Kind::Records(query.name.octets()),
+                kind: Kind::Records(name),
             },
         }
     }
 
     pub(crate) fn write(mut self) -> Written<'a, 'o> {
         let mut step = self.look_up(Asked {
-            name: self.query.name.octets(),
+            name: self.name,
             at: HEADER_OCTETS,
         });
         for _ in 0..CNAMES_MAX {

@@ -13,6 +13,9 @@ use std::str::FromStr;
 /// The octets that a name has at most in wire form (RFC 1035 §2.3.4).
 pub const NAME_OCTETS_MAX: usize = 255;
 
+/// The octets that a label has at most (RFC 1035 §2.3.4).
+pub(crate) const LABEL_OCTETS_MAX: usize = 63;
+
 /// A domain name in wire form, lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(Box<[u8]>);

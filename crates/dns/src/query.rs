@@ -4,13 +4,12 @@
 //! itself an answer: two servers would talk for ever) is dropped. One that breaks the format or asks
 //! for what no authoritative server does gets an error with the reason. The rest is a [`Query`].
 //!
-//! Names are read through [`domain`], which bounds compression pointers; a question whose name is
-//! compressed is refused, since nothing stands before it that it could point to.
+//! A question whose name is compressed is refused, since nothing stands before it that it could point
+//! to. What comes behind the question is read through [`domain`], which bounds compression pointers.
 
-use crate::owner::NAME_OCTETS_MAX;
+use crate::owner::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use domain::base::iana::{Class, Opcode, OptRcode, OptionCode, Rtype};
 use domain::base::message::Message;
-use domain::base::name::ToName;
 use domain::base::opt::{ClientSubnet, Cookie, Opt, UnknownOptData};
 use domain::base::record::ParsedRecord;
 use domain::dep::octseq::Parser;
@@ -25,8 +24,8 @@ pub struct Query<'a> {
     pub header: Header,
     /// The question as it was asked, in the client's upper and lower case, type and class included.
     pub question: &'a [u8],
-    /// The name, lower case.
-    pub name: QueryName,
+    /// The name as it was asked.
+    name: &'a [u8],
     /// The type.
     pub rtype: Rtype,
     /// What the OPT record says; `None` without one.
@@ -140,18 +139,11 @@ impl<'a> Query<'a> {
             return Err(refuse(OptRcode::FORMERR, &[], false));
         }
         let malformed = |question| refuse(OptRcode::FORMERR, question, false);
-        let asked = message
-            .question()
-            .next()
-            .and_then(Result::ok)
-            .ok_or_else(|| malformed(&[]))?;
-        let Some(name) = asked.qname().as_flat_slice() else {
+        let Some((name, rtype, class)) = read_question(&octets[HEADER_OCTETS..]) else {
             return Err(malformed(&[]));
         };
         let end = HEADER_OCTETS + name.len() + 4;
-        let question = octets
-            .get(HEADER_OCTETS..end)
-            .ok_or_else(|| malformed(&[]))?;
+        let question = &octets[HEADER_OCTETS..end];
         let edns = match read_additional(message, end) {
             Ok(edns) => edns,
             Err(Fault::Form { with_opt }) => {
@@ -159,15 +151,15 @@ impl<'a> Query<'a> {
             }
             Err(Fault::Version) => return Err(refuse(OptRcode::BADVERS, question, true)),
         };
-        if !matches!(asked.qclass(), Class::IN | Class::ANY) {
+        if !matches!(class, Class::IN | Class::ANY) {
             return Err(refuse(OptRcode::REFUSED, question, edns.is_some()));
         }
-        if matches!(asked.qtype(), Rtype::AXFR | Rtype::IXFR) {
+        if matches!(rtype, Rtype::AXFR | Rtype::IXFR) {
             return Err(refuse(OptRcode::REFUSED, question, edns.is_some()));
         }
         // Types that live only in messages, and the obsolete ones of mail (RFC 6895 §3.1).
         if matches!(
-            asked.qtype(),
+            rtype,
             Rtype::OPT | Rtype::TSIG | Rtype::TKEY | Rtype::MAILA | Rtype::MAILB
         ) {
             return Err(refuse(OptRcode::FORMERR, question, edns.is_some()));
@@ -175,11 +167,36 @@ impl<'a> Query<'a> {
         Ok(Self {
             header,
             question,
-            name: QueryName::of(name),
-            rtype: asked.qtype(),
+            name,
+            rtype,
             edns,
         })
     }
+
+    /// The name in lower case.
+    #[must_use]
+    pub fn name(&self) -> QueryName {
+        QueryName::of(self.name)
+    }
+}
+
+/// The name, type and class at the beginning of these octets (RFC 1035 §4.1.2).
+fn read_question(octets: &[u8]) -> Option<(&[u8], Rtype, Class)> {
+    let mut length = 0;
+    loop {
+        let label = usize::from(*octets.get(length)?);
+        length += 1 + label;
+        if label > LABEL_OCTETS_MAX || length > NAME_OCTETS_MAX {
+            return None;
+        }
+        if label == 0 {
+            break;
+        }
+    }
+    let (name, rest) = octets.split_at(length);
+    let [t0, t1, c0, c1] = *rest.first_chunk()?;
+    let rtype = Rtype::from_int(u16::from_be_bytes([t0, t1]));
+    Some((name, rtype, Class::from_int(u16::from_be_bytes([c0, c1]))))
 }
 
 impl Header {

@@ -102,11 +102,9 @@ impl Responder {
                 rcode,
                 with_opt,
             }) => {
-                let mut response = Response::new(out, question, usize::MAX);
-                if with_opt {
-                    response.set_options(&Options::default(), rcode);
-                }
-                response.finish(header, rcode);
+                let options = with_opt.then(Options::default);
+                let response = Response::new(out, question, usize::MAX);
+                response.finish(header, rcode, options.as_ref());
                 let limited = match transport {
                     Transport::Udp => self.limiter.count(from, Kind::Error, now.elapsed_ms),
                     Transport::Tcp => Limited::Sent,
@@ -141,8 +139,17 @@ impl Responder {
             resolver: from,
             subnet: subnet.map(|subnet| (subnet.addr(), subnet.source_prefix_len())),
         };
-        let response = Response::new(out, query.question, octets_max);
-        let written = Writer::new(view, query, client, response).write();
+        let mut options = edns.map(|edns| Options {
+            dnssec_ok: edns.dnssec_ok,
+            subnet,
+            cookie: cookie.map(|cookie| self.secret.renew(cookie, from, now.seconds)),
+            nsid: edns.wants_nsid.then_some(&view.nsid),
+        });
+        let opt_octets = options.as_ref().map_or(0, Options::octets);
+        let room = octets_max.saturating_sub(opt_octets);
+        let response = Response::new(out, query.question, room);
+        let name = query.name();
+        let written = Writer::new(view, query, name.octets(), client, response).write();
         let Written {
             mut response,
             mut rcode,
@@ -164,16 +171,10 @@ impl Responder {
                 rcode = OptRcode::BADCOOKIE;
             }
         }
-        if let Some(edns) = edns {
-            let options = Options {
-                dnssec_ok: edns.dnssec_ok,
-                subnet: edns.subnet.map(|subnet| with_scope(&subnet, scope)),
-                cookie: cookie.map(|cookie| self.secret.renew(cookie, from, now.seconds)),
-                nsid: edns.wants_nsid.then_some(&view.nsid),
-            };
-            response.set_options(&options, rcode);
+        if let Some(options) = &mut options {
+            options.subnet = subnet.map(|subnet| with_scope(&subnet, scope));
         }
-        response.finish(query.header, rcode);
+        response.finish(query.header, rcode, options.as_ref());
         match limited {
             Limited::Sent => Outcome::Answered(rcode),
             _ => Outcome::Limited(limited),

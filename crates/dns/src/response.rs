@@ -5,8 +5,7 @@
 
 use crate::query::{HEADER_OCTETS, Header};
 use crate::records::{Records, append_with_owner};
-use domain::base::Message;
-use domain::base::iana::{OptRcode, OptionCode};
+use domain::base::iana::{OptRcode, OptionCode, Rtype};
 use domain::base::opt::{ClientSubnet, ComposeOptData, Cookie};
 
 /// The octets of a datagram that always arrives whole (the DNS flag day 2020's figure, from IPv6's
@@ -16,6 +15,8 @@ pub const UDP_OCTETS_MAX: u16 = 1232;
 const PLAIN_UDP_OCTETS: u16 = 512;
 /// The record's octets without options: root, type, class, TTL, length (RFC 6891 §6.1.2).
 const OPT_OCTETS: usize = 11;
+/// An option's octets before its data: code and length (RFC 6891 §6.1.2).
+const OPTION_HEADER_OCTETS: usize = 4;
 
 /// Where in an answer records stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,37 @@ pub(crate) struct Options<'a> {
     pub(crate) nsid: Option<&'a [u8]>,
 }
 
+impl Options<'_> {
+    /// The octets of the OPT record that says this.
+    pub(crate) fn octets(&self) -> usize {
+        let subnet = self.subnet.as_ref().map(ClientSubnet::compose_len);
+        let cookie = self.cookie.as_ref().map(Cookie::compose_len);
+        let nsid = self.nsid.map(|nsid| nsid.len() as u16);
+        let options = [subnet, cookie, nsid].into_iter().flatten();
+        let lengths = options.map(|length| OPTION_HEADER_OCTETS + usize::from(length));
+        OPT_OCTETS + lengths.sum::<usize>()
+    }
+
+    fn append(&self, to: &mut Vec<u8>, rcode: OptRcode) {
+        to.push(0);
+        to.extend(Rtype::OPT.to_int().to_be_bytes());
+        to.extend(UDP_OCTETS_MAX.to_be_bytes());
+        let dnssec_ok = if self.dnssec_ok { 0x80 } else { 0 };
+        to.extend([rcode.ext(), 0, dnssec_ok, 0]);
+        to.extend(((self.octets() - OPT_OCTETS) as u16).to_be_bytes());
+        if let Some(subnet) = &self.subnet {
+            append_option(to, OptionCode::CLIENT_SUBNET, subnet);
+        }
+        if let Some(cookie) = &self.cookie {
+            append_option(to, OptionCode::COOKIE, cookie);
+        }
+        if let Some(nsid) = self.nsid {
+            append_header(to, OptionCode::NSID, nsid.len() as u16);
+            to.extend_from_slice(nsid);
+        }
+    }
+}
+
 /// One answer being written.
 #[derive(Debug)]
 pub(crate) struct Response<'o> {
@@ -41,15 +73,15 @@ pub(crate) struct Response<'o> {
     /// The end of the question: records begin here.
     records_at: usize,
     counts: [u16; 3],
+    /// Without the OPT record.
     octets_max: usize,
-    opt: Option<Vec<u8>>,
     pub(crate) authoritative: bool,
     truncated: bool,
 }
 
 impl<'o> Response<'o> {
     /// Begins an answer to a question (as asked; empty where it couldn't be read), of at most so many
-    /// octets.
+    /// octets without its OPT record.
     pub(crate) fn new(octets: &'o mut Vec<u8>, question: &[u8], octets_max: usize) -> Self {
         octets.clear();
         octets.resize(HEADER_OCTETS, 0);
@@ -59,7 +91,6 @@ impl<'o> Response<'o> {
             octets,
             counts: [0; 3],
             octets_max,
-            opt: None,
             authoritative: false,
             truncated: false,
         }
@@ -71,29 +102,6 @@ impl<'o> Response<'o> {
             offered.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS_MAX)
         });
         usize::from(offered)
-    }
-
-    /// Gives the answer an OPT record.
-    pub(crate) fn set_options(&mut self, options: &Options<'_>, rcode: OptRcode) {
-        let mut opt = Vec::with_capacity(64);
-        opt.push(0);
-        opt.extend_from_slice(&41_u16.to_be_bytes());
-        opt.extend_from_slice(&UDP_OCTETS_MAX.to_be_bytes());
-        let dnssec_ok = if options.dnssec_ok { 0x80 } else { 0 };
-        opt.extend([rcode.ext(), 0, dnssec_ok, 0, 0, 0]);
-        if let Some(subnet) = options.subnet {
-            append_option(&mut opt, OptionCode::CLIENT_SUBNET, &subnet);
-        }
-        if let Some(cookie) = &options.cookie {
-            append_option(&mut opt, OptionCode::COOKIE, cookie);
-        }
-        if let Some(nsid) = options.nsid {
-            append_header(&mut opt, OptionCode::NSID, nsid.len() as u16);
-            opt.extend_from_slice(nsid);
-        }
-        let length = (opt.len() - OPT_OCTETS) as u16;
-        opt[OPT_OCTETS - 2..OPT_OCTETS].copy_from_slice(&length.to_be_bytes());
-        self.opt = Some(opt);
     }
 
     /// Where the next record will stand.
@@ -120,7 +128,7 @@ impl<'o> Response<'o> {
     /// Appends records that stand with their owners. If they don't fit, they are left out: they only
     /// help.
     pub(crate) fn append_help(&mut self, octets: &[u8], count: u16) {
-        if self.octets.len() + octets.len() + self.opt_octets() <= self.octets_max {
+        if self.octets.len() + octets.len() <= self.octets_max {
             self.octets.extend_from_slice(octets);
             self.grown(Section::Additional, count);
         } else {
@@ -133,10 +141,6 @@ impl<'o> Response<'o> {
         self.counts[section as usize] += count;
     }
 
-    fn opt_octets(&self) -> usize {
-        self.opt.as_ref().map_or(0, Vec::len)
-    }
-
     /// Takes all records out and says that there are some.
     pub(crate) fn truncate(&mut self) {
         self.octets.truncate(self.records_at);
@@ -144,20 +148,17 @@ impl<'o> Response<'o> {
         self.truncated = true;
     }
 
-    /// Ends the answer. If it is too large, its records go: half a set is worse than none (RFC 2181
-    /// §9).
-    pub(crate) fn finish(mut self, header: Header, rcode: OptRcode) {
-        if self.octets.len() + self.opt_octets() > self.octets_max {
+    /// Ends the answer, with an OPT record where there are options. If it is too large, its records go:
+    /// half a set is worse than none (RFC 2181 §9).
+    pub(crate) fn finish(mut self, header: Header, rcode: OptRcode, options: Option<&Options<'_>>) {
+        if self.octets.len() > self.octets_max {
             self.truncate();
         }
-        if let Some(opt) = self.opt.take() {
-            self.octets.extend_from_slice(&opt);
+        if let Some(options) = options {
+            options.append(self.octets, rcode);
             self.counts[Section::Additional as usize] += 1;
         }
-        let has_question = self.records_at > HEADER_OCTETS;
-        let message = Message::from_octets(self.octets.as_mut_slice());
-        let mut message = message.expect("a header was written first");
-        let to = message.header_mut();
+        let mut to = domain::base::Header::new();
         to.set_id(header.id);
         to.set_qr(true);
         to.set_opcode(header.opcode.into());
@@ -166,25 +167,23 @@ impl<'o> Response<'o> {
         to.set_rd(header.recursion_desired);
         to.set_cd(header.checking_disabled);
         to.set_rcode(rcode.rcode());
-        let counts = [
-            u16::from(has_question),
-            self.counts[0],
-            self.counts[1],
-            self.counts[2],
-        ];
-        for (at, count) in counts.into_iter().enumerate() {
-            let at = 4 + 2 * at;
-            self.octets[at..at + 2].copy_from_slice(&count.to_be_bytes());
+        let (head, counts) = self.octets[..HEADER_OCTETS].split_at_mut(4);
+        head.copy_from_slice(to.as_slice());
+        let has_question = u16::from(self.records_at > HEADER_OCTETS);
+        let [answers, authorities, additional] = self.counts;
+        let all = [has_question, answers, authorities, additional];
+        for (to, count) in counts.chunks_exact_mut(2).zip(all) {
+            to.copy_from_slice(&count.to_be_bytes());
         }
     }
 }
 
-fn append_option(opt: &mut Vec<u8>, code: OptionCode, option: &impl ComposeOptData) {
-    append_header(opt, code, option.compose_len());
-    let Ok(()) = option.compose_option(opt);
+fn append_option(to: &mut Vec<u8>, code: OptionCode, option: &impl ComposeOptData) {
+    append_header(to, code, option.compose_len());
+    let Ok(()) = option.compose_option(to);
 }
 
-fn append_header(opt: &mut Vec<u8>, code: OptionCode, length: u16) {
-    opt.extend_from_slice(&code.to_int().to_be_bytes());
-    opt.extend_from_slice(&length.to_be_bytes());
+fn append_header(to: &mut Vec<u8>, code: OptionCode, length: u16) {
+    to.extend(code.to_int().to_be_bytes());
+    to.extend(length.to_be_bytes());
 }

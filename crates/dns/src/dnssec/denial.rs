@@ -1,14 +1,12 @@
 //! Saying with a signature that something isn't there (RFC 9824).
 
-use crate::owner::{NAME_OCTETS_MAX, parent};
+use crate::owner::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX, parent};
 use crate::records::RecordSet;
 use domain::base::iana::Rtype;
 use domain::rdata::dnssec::RtypeBitmap;
 
 /// The pseudo-type that marks a name that doesn't exist (RFC 9824 §2).
 const NXNAME: Rtype = Rtype::from_int(128);
-/// The octets that a label has at most.
-const LABEL_OCTETS_MAX: usize = 63;
 
 /// What is denied.
 pub(crate) enum Denied<'a> {

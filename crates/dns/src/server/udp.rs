@@ -6,8 +6,8 @@ use arc_swap::Cache;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6V6Only, ReceiveTimeout, ReusePort};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrLike, SockaddrStorage,
-    recvmmsg, sendmmsg, setsockopt, socket,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, SockaddrIn6,
+    SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, socket,
 };
 use nix::sys::time::TimeVal;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -16,8 +16,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Questions taken in one call at most.
-const BATCH: usize = 64;
+/// Questions taken in one call at most. Clients wait for a batch as a whole, and its buffers want to
+/// stay in the nearest cache, so more isn't better.
+const BATCH: usize = 16;
 /// The octets of a question that are read; a longer datagram is no question that anybody asks.
 const QUESTION_OCTETS_MAX: usize = 2048;
 /// How often a thread without questions looks whether it should end.
@@ -48,33 +49,61 @@ pub(super) struct Worker {
     pub(super) stop: Arc<AtomicBool>,
 }
 
-/// Answers to be sent, in buffers that are used again.
-struct Answers {
-    octets: Vec<Vec<u8>>,
-    to: Vec<Option<SockaddrStorage>>,
+/// The address of a client, in the form that a socket's family has.
+trait Peer: SockaddrLike + Copy {
+    fn address(&self) -> IpAddr;
+}
+
+impl Peer for SockaddrIn {
+    fn address(&self) -> IpAddr {
+        self.ip().into()
+    }
+}
+
+impl Peer for SockaddrIn6 {
+    fn address(&self) -> IpAddr {
+        self.ip().into()
+    }
+}
+
+/// Questions and answers of one batch, in buffers that are used again.
+struct Batch<S> {
+    questions: Box<[[u8; QUESTION_OCTETS_MAX]; BATCH]>,
+    received: MultiHeaders<S>,
+    answers: [Vec<u8>; BATCH],
+    /// To whom the answers go, as many as there are.
+    to: Vec<Option<S>>,
+    sent: MultiHeaders<S>,
+}
+
+impl<S: Peer> Batch<S> {
+    fn new() -> Self {
+        Self {
+            questions: Box::new([[0; QUESTION_OCTETS_MAX]; BATCH]),
+            received: MultiHeaders::preallocate(BATCH, None),
+            answers: Default::default(),
+            to: Vec::with_capacity(BATCH),
+            sent: MultiHeaders::preallocate(BATCH, None),
+        }
+    }
 }
 
 impl Worker {
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
+        match self.socket.local_addr() {
+            Ok(SocketAddr::V4(_)) => self.serve::<SockaddrIn>(),
+            Ok(SocketAddr::V6(_)) => self.serve::<SockaddrIn6>(),
+            Err(error) => tracing::error!(%error, "DNS has a socket without an address"),
+        }
+    }
+
+    fn serve<S: Peer>(mut self) {
         let clock = Clock::start();
         let mut view = Cache::new(self.view.clone());
-        let mut questions = vec![0; BATCH * QUESTION_OCTETS_MAX];
-        let mut received = MultiHeaders::preallocate(BATCH, None);
-        let mut sent = MultiHeaders::preallocate(BATCH, None);
-        let mut answers = Answers {
-            octets: vec![Vec::new(); BATCH],
-            to: Vec::with_capacity(BATCH),
-        };
+        let mut batch = Batch::<S>::new();
         while !self.stop.load(Ordering::Relaxed) {
-            answers.to.clear();
-            match self.answer(
-                &mut questions,
-                &mut received,
-                view.load(),
-                &clock,
-                &mut answers,
-            ) {
-                Ok(()) => self.send(&mut sent, &answers),
+            match self.answer(&mut batch, view.load(), &clock) {
+                Ok(()) => self.send(&mut batch),
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 // An earlier answer met a closed port; it says nothing about the questions.
                 Err(Errno::ECONNREFUSED) => {}
@@ -87,22 +116,18 @@ impl Worker {
     }
 
     /// Takes what waits, at least one question, and answers it.
-    fn answer(
+    fn answer<S: Peer>(
         &mut self,
-        questions: &mut [u8],
-        headers: &mut MultiHeaders<SockaddrStorage>,
+        batch: &mut Batch<S>,
         view: &View,
         clock: &Clock,
-        answers: &mut Answers,
     ) -> nix::Result<()> {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> = questions
-            .chunks_mut(QUESTION_OCTETS_MAX)
-            .map(|chunk| [IoSliceMut::new(chunk)])
-            .collect();
-        let fd = self.socket.as_raw_fd();
+        batch.to.clear();
+        let questions = batch.questions.each_mut();
+        let mut slices = questions.map(|octets| [IoSliceMut::new(octets)]);
         let messages = recvmmsg(
-            fd,
-            headers,
+            self.socket.as_raw_fd(),
+            &mut batch.received,
             slices.iter_mut(),
             MsgFlags::MSG_WAITFORONE,
             None,
@@ -112,31 +137,29 @@ impl Worker {
             let (Some(from), Some(octets)) = (message.address, message.iovs().next()) else {
                 continue;
             };
-            let Some(address) = ip_of(&from) else {
-                continue;
-            };
-            let out = &mut answers.octets[answers.to.len()];
+            let address = from.address();
+            let out = &mut batch.answers[batch.to.len()];
             let outcome = self
                 .responder
                 .respond(view, octets, address, Transport::Udp, now, out);
             self.counters.count(Transport::Udp, outcome);
             if outcome.is_sent() {
-                answers.to.push(Some(from));
+                batch.to.push(Some(from));
             }
         }
         Ok(())
     }
 
     /// Sends all answers; one that the system refuses is left out, its client asks again.
-    fn send(&self, headers: &mut MultiHeaders<SockaddrStorage>, answers: &Answers) {
+    fn send<S: Peer>(&self, batch: &mut Batch<S>) {
+        let slices = batch.answers.each_ref();
+        let slices = slices.map(|octets| [IoSlice::new(octets)]);
         let mut done = 0;
-        while done < answers.to.len() {
-            let octets = &answers.octets[done..answers.to.len()];
-            let slices: Vec<[IoSlice<'_>; 1]> =
-                octets.iter().map(|octets| [IoSlice::new(octets)]).collect();
-            let to = &answers.to[done..];
+        while done < batch.to.len() {
+            let (slices, to) = (&slices[done..], &batch.to[done..]);
             let fd = self.socket.as_raw_fd();
-            let sent = sendmmsg(fd, headers, slices.iter(), to, [], MsgFlags::empty());
+            let headers = &mut batch.sent;
+            let sent = sendmmsg(fd, headers, slices, to, [], MsgFlags::empty());
             match sent.map(Iterator::count) {
                 Ok(count) if count > 0 => done += count,
                 Err(Errno::EINTR) => {}
@@ -146,13 +169,5 @@ impl Worker {
                 }
             }
         }
-    }
-}
-
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    match address.family()? {
-        AddressFamily::Inet => Some(address.as_sockaddr_in()?.ip().into()),
-        AddressFamily::Inet6 => Some(address.as_sockaddr_in6()?.ip().into()),
-        _ => None,
     }
 }

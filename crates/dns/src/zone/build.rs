@@ -1,13 +1,13 @@
 //! Names out of zones' records, with everything checked that would answer wrongly later.
 
-use super::index::Index;
 use super::{Glue, Names, Particulars, Zone, entry};
 use crate::dnssec::ZoneKey;
-use crate::owner::{Owner, parent, suffixes};
+use crate::owner::{Owner, suffixes};
 use crate::records::{Record, RecordSet, Signature};
 use crate::service::Steered;
 use domain::base::Rtype;
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 
 /// A zone as it is given.
 #[derive(Debug)]
@@ -74,26 +74,6 @@ pub enum ZoneFault {
     SteeredAndMore(Owner),
 }
 
-/// A name's entry while zones are put together.
-#[derive(Default)]
-struct Draft {
-    zone: usize,
-    sets: Vec<RecordSet>,
-    particulars: Option<Box<Particulars>>,
-}
-
-impl Draft {
-    fn particulars(&mut self) -> &mut Particulars {
-        self.particulars.get_or_insert_default()
-    }
-
-    fn cut(&self) -> Option<&Owner> {
-        self.particulars.as_ref()?.cut.as_ref()
-    }
-}
-
-type Drafts = HashMap<Owner, Draft>;
-
 impl Names {
     /// All names of these zones.
     ///
@@ -101,97 +81,158 @@ impl Names {
     ///
     /// Every [`ZoneFault`] that was found.
     pub fn build(mut sources: Vec<ZoneSource>) -> Result<Self, Vec<ZoneFault>> {
-        let mut drafts = Drafts::new();
-        let mut zones: Vec<Zone> = Vec::new();
+        let mut names = Self::default();
         let mut faults = Vec::new();
-        // Parents before children: a child's apex takes the place that its parent has at the cut.
-        sources.sort_by_key(|source| suffixes(source.apex.octets()).count());
+        // Children before parents: what a parent has at and below a child's apex, the child knows
+        // better.
+        sources.sort_by_key(|source| Reverse(suffixes(source.apex.octets()).count()));
         for source in sources {
-            if zones.iter().any(|zone| zone.apex == source.apex) {
+            if names.zones.iter().any(|zone| zone.apex == source.apex) {
                 faults.push(ZoneFault::Twice(source.apex));
                 continue;
             }
-            zones.extend(add(source, zones.len(), &mut drafts, &mut faults));
+            names.add(source, &mut faults);
         }
+        names.entries.shrink_to_fit();
         if faults.is_empty() {
-            Ok(pack(drafts, zones))
+            Ok(names)
         } else {
             Err(faults)
         }
     }
-}
 
-/// Adds a zone's names; its parent's, at and below its apex, make room.
-fn add(
-    source: ZoneSource,
-    number: usize,
-    all: &mut Drafts,
-    faults: &mut Vec<ZoneFault>,
-) -> Option<Zone> {
-    let ZoneSource {
-        apex,
-        records,
-        steered,
-        key,
-    } = source;
-    let sets = Sets::of(&apex, records, faults);
-    let denial = check_apex(&apex, &sets, faults)?;
-    let cuts = cuts_of(&apex, &sets);
-    let mut drafts = Drafts::new();
-    for records in sets.iter() {
-        add_set(records, &cuts, &mut drafts, faults);
-    }
-    for (owner, steered) in steered {
-        if !owner.is_within(&apex) {
-            faults.push(ZoneFault::Outside {
-                owner,
-                apex: apex.clone(),
-            });
-            continue;
+    fn add(&mut self, source: ZoneSource, faults: &mut Vec<ZoneFault>) {
+        let ZoneSource {
+            apex,
+            records,
+            steered,
+            key,
+        } = source;
+        let sets = Sets::of(&apex, records, faults);
+        let Some(denial) = check_apex(&apex, &sets, faults) else {
+            return;
+        };
+        let cuts = cuts_of(&apex, &sets);
+        self.zones.push(Zone {
+            apex: apex.clone(),
+            denial,
+            key,
+        });
+        let mut owners = Vec::new();
+        for of_owner in sets.by_owner() {
+            let owner = &of_owner[0].owner;
+            self.add_owner(of_owner, &sets, &cuts, faults);
+            owners.push(owner.octets());
         }
-        let draft = drafts.entry(owner.clone()).or_default();
-        if !draft.sets.is_empty() || draft.particulars.is_some() {
-            faults.push(ZoneFault::SteeredAndMore(owner));
-            continue;
+        let mut of_steered = Vec::new();
+        for (owner, steered) in steered {
+            if !owner.is_within(&apex) {
+                faults.push(ZoneFault::Outside {
+                    owner,
+                    apex: apex.clone(),
+                });
+            } else if self.has(owner.octets()) {
+                faults.push(ZoneFault::SteeredAndMore(owner));
+            } else {
+                let particulars = Particulars {
+                    steered: Some(steered),
+                    ..Particulars::default()
+                };
+                self.insert(owner.octets(), Some(particulars), &[]);
+                of_steered.push(owner);
+            }
         }
-        draft.particulars().steered = Some(steered);
+        owners.extend(of_steered.iter().map(Owner::octets));
+        self.fill_gaps(&apex, &owners, &cuts);
     }
-    if let Some(key) = &key {
-        let draft = drafts.entry(apex.clone()).or_default();
-        draft.sets.push(key.record_set());
-    }
-    for cut in &cuts {
-        let glue = glue_of(cut, &sets, faults);
-        drafts.entry(cut.clone()).or_default().particulars().glue = Some(glue);
-    }
-    for (owner, draft) in &drafts {
-        let mut sets = draft.sets.iter().map(RecordSet::records);
-        if sets.any(|set| set.rtype == Rtype::CNAME && (set.count > 1 || draft.sets.len() > 1)) {
+
+    /// Adds a name with its records.
+    fn add_owner(
+        &mut self,
+        records: &[Record],
+        all: &Sets,
+        cuts: &HashSet<Owner>,
+        faults: &mut Vec<ZoneFault>,
+    ) {
+        let owner = &records[0].owner;
+        let cut = cut_above(cuts, owner.octets());
+        let of_types = records.chunk_by(|a, b| a.rtype == b.rtype);
+        let mut sets: Vec<_> = of_types
+            .map(|records| set_of(records, cut, faults))
+            .collect();
+        let is_alone = |set: &RecordSet| set.records().count == 1 && sets.len() == 1;
+        let mut aliases = sets
+            .iter()
+            .filter(|set| set.records().rtype == Rtype::CNAME);
+        if !aliases.all(is_alone) {
             faults.push(ZoneFault::CnameAndMore(owner.clone()));
         }
+        let zone = self.zones.last().expect("names are added to a zone");
+        if *owner == zone.apex {
+            sets.extend(zone.key.as_ref().map(ZoneKey::record_set));
+        }
+        let particulars = cut.map(|cut| Particulars {
+            cut: Some(cut.clone()),
+            glue: (cut == owner).then(|| glue_of(cut, all, faults)),
+            steered: None,
+        });
+        self.insert(owner.octets(), particulars, &sets);
     }
-    fill_gaps(&apex, &mut drafts);
-    // What the zone above has at and below its cut, this one knows better.
-    all.retain(|owner, _| !owner.is_within(&apex));
-    all.extend(drafts.into_iter().map(|(owner, draft)| {
-        let zone = number;
-        (owner, Draft { zone, ..draft })
-    }));
-    Some(Zone {
-        apex,
-        denial,
-        key,
-        signatures: Box::default(),
-    })
+
+    /// Adds empty entries for names that only have others below them (RFC 4592 §2.2.2): they are there.
+    fn fill_gaps(&mut self, apex: &Owner, owners: &[&[u8]], cuts: &HashSet<Owner>) {
+        for owner in owners {
+            for name in suffixes(owner).take_while(|name| *name != apex.octets()) {
+                if !self.has(name) {
+                    let cut = cut_above(cuts, name).cloned();
+                    let particulars = cut.is_some().then(|| Particulars {
+                        cut,
+                        ..Particulars::default()
+                    });
+                    self.insert(name, particulars, &[]);
+                }
+            }
+        }
+    }
+
+    /// Whether the zone that was begun last has the name already.
+    fn has(&self, name: &[u8]) -> bool {
+        let node = self.get(name);
+        node.is_some_and(|node| node.entry.zone as usize == self.zones.len() - 1)
+    }
+
+    /// Adds a name to the zone that was begun last, unless it belongs to a zone below.
+    fn insert(&mut self, name: &[u8], particulars: Option<Particulars>, sets: &[RecordSet]) {
+        let zone = self.zones.len() - 1;
+        let (below, of) = self.zones.split_at(zone);
+        if below
+            .iter()
+            .any(|zone| suffixes(name).any(|suffix| suffix == zone.apex.octets()))
+        {
+            return;
+        }
+        let mut signatures = 0;
+        if of[0].key.is_some() {
+            signatures = self.signatures.len() + 1;
+            let places = sets.iter().map(|_| Signature::new());
+            self.signatures.extend(places);
+        }
+        let particulars = particulars.map_or(0, |particulars| {
+            self.particulars.push(particulars);
+            self.particulars.len()
+        });
+        self.index.insert(name, self.entries.len());
+        entry::append(
+            &mut self.entries,
+            name,
+            [zone, particulars, signatures],
+            sets,
+        );
+    }
 }
 
-/// Adds the records of one owner and type.
-fn add_set(
-    records: &[Record],
-    cuts: &HashSet<Owner>,
-    drafts: &mut Drafts,
-    faults: &mut Vec<ZoneFault>,
-) {
+/// The records of one owner and type.
+fn set_of(records: &[Record], cut: Option<&Owner>, faults: &mut Vec<ZoneFault>) -> RecordSet {
     let Record {
         owner,
         rtype,
@@ -207,7 +248,6 @@ fn add_set(
             rtype: *rtype,
         });
     }
-    let cut = cut_above(cuts, owner);
     if let Some(cut) = cut
         && cut != owner
         && !matches!(*rtype, Rtype::A | Rtype::AAAA)
@@ -218,46 +258,7 @@ fn add_set(
         });
     }
     let data = records.iter().map(|record| record.data.clone()).collect();
-    let draft = drafts.entry(owner.clone()).or_default();
-    if let Some(cut) = cut {
-        draft.particulars().cut = Some(cut.clone());
-    }
-    draft.sets.push(RecordSet::new(*rtype, *ttl_seconds, data));
-}
-
-/// Puts all names into one piece of memory.
-fn pack(drafts: Drafts, mut zones: Vec<Zone>) -> Names {
-    let mut index = Index::with_capacity(drafts.len());
-    let mut entries = Vec::new();
-    let mut all_particulars = Vec::new();
-    let mut set_counts = vec![0; zones.len()];
-    for (name, draft) in drafts {
-        let particulars = draft.particulars.map_or(0, |particulars| {
-            all_particulars.push(*particulars);
-            all_particulars.len()
-        });
-        index.insert(name.octets(), entries.len());
-        entry::append(
-            &mut entries,
-            &name,
-            draft.zone,
-            particulars,
-            set_counts[draft.zone],
-            &draft.sets,
-        );
-        set_counts[draft.zone] += draft.sets.len();
-    }
-    for (zone, sets) in zones.iter_mut().zip(set_counts) {
-        if zone.key.is_some() {
-            zone.signatures = (0..sets).map(|_| Signature::new()).collect();
-        }
-    }
-    Names {
-        index,
-        entries: entries.into(),
-        particulars: all_particulars,
-        zones,
-    }
+    RecordSet::new(*rtype, *ttl_seconds, data)
 }
 
 /// A zone's records by owner and type.
@@ -283,8 +284,8 @@ impl Sets {
         (&record.owner, record.rtype.to_int())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[Record]> {
-        self.0.chunk_by(|a, b| Self::key(a) == Self::key(b))
+    fn by_owner(&self) -> impl Iterator<Item = &[Record]> {
+        self.0.chunk_by(|a, b| a.owner == b.owner)
     }
 
     /// The records of an owner and type, if any.
@@ -320,14 +321,14 @@ fn check_apex(apex: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Option<
 
 /// Where child zones begin.
 fn cuts_of(apex: &Owner, sets: &Sets) -> HashSet<Owner> {
-    let servers = sets.iter().map(|records| &records[0]);
-    let cuts = servers.filter(|first| first.rtype == Rtype::NS && first.owner != *apex);
-    cuts.map(|first| first.owner.clone()).collect()
+    let servers = sets.0.iter().filter(|record| record.rtype == Rtype::NS);
+    let cuts = servers.filter(|server| server.owner != *apex);
+    cuts.map(|server| server.owner.clone()).collect()
 }
 
 /// The highest cut at or above a name.
-fn cut_above<'c>(cuts: &'c HashSet<Owner>, owner: &Owner) -> Option<&'c Owner> {
-    let above = suffixes(owner.octets()).filter_map(|name| cuts.get(name));
+fn cut_above<'c>(cuts: &'c HashSet<Owner>, name: &[u8]) -> Option<&'c Owner> {
+    let above = suffixes(name).filter_map(|name| cuts.get(name));
     above.last()
 }
 
@@ -363,25 +364,4 @@ fn glue_of(cut: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Glue {
         }
     }
     glue
-}
-
-/// Empty entries for names that only have others below them (RFC 4592 §2.2.2): they are there.
-fn fill_gaps(apex: &Owner, drafts: &mut Drafts) {
-    let owners: Vec<Owner> = drafts.keys().cloned().collect();
-    for owner in owners {
-        let cut = drafts[&owner].cut().cloned();
-        let mut name = owner.octets();
-        while let Some(above) = parent(name).filter(|_| name != apex.octets()) {
-            if !drafts.contains_key(above) {
-                let above =
-                    Owner::of(&domain::base::Name::from_slice(above).expect("a suffix of a name"));
-                let mut draft = Draft::default();
-                if let Some(cut) = cut.as_ref().filter(|cut| above.is_within(cut)) {
-                    draft.particulars().cut = Some(cut.clone());
-                }
-                drafts.insert(above, draft);
-            }
-            name = above;
-        }
-    }
 }

@@ -5,15 +5,14 @@
 //! | 1 | the name's length |
 //! | as many | the name |
 //! | 4 | its zone's number |
-//! | 4 | the number of its [particulars](super::Particulars), from 1 on; 0 without |
-//! | 4 | the number of its first set in the zone |
+//! | 4 | the number of its [particulars](super::Particulars), from 1 on; 0 for none |
+//! | 4 | the number of its first set's place for a signature, likewise |
 //! | 2 | how many sets it has |
 //!
 //! and for each set, in the order of their types, its type (2), how many records it has (2), their
 //! time to live (4), how many octets they are (4), and the octets. Numbers are in the machine's own
 //! order: entries never leave the process.
 
-use crate::owner::Owner;
 use crate::records::{RecordSet, Records, Signature};
 use domain::base::iana::Rtype;
 
@@ -23,7 +22,7 @@ pub(super) struct Entry<'a> {
     pub(super) name: &'a [u8],
     pub(super) zone: u32,
     pub(super) particulars: u32,
-    first_set: u32,
+    pub(super) signatures: u32,
     set_count: u16,
     sets: Reader<'a>,
 }
@@ -37,19 +36,18 @@ impl<'a> Entry<'a> {
             name: octets.slice(usize::from(length)),
             zone: u32::from_ne_bytes(octets.take()),
             particulars: u32::from_ne_bytes(octets.take()),
-            first_set: u32::from_ne_bytes(octets.take()),
+            signatures: u32::from_ne_bytes(octets.take()),
             set_count: u16::from_ne_bytes(octets.take()),
             sets: octets,
         }
     }
 
-    /// Its sets, each with the place among its zone's signatures that is its own.
+    /// Its sets, with the places for their signatures in the same order.
     pub(super) fn sets(
         &self,
         signatures: &'a [Signature],
     ) -> impl Iterator<Item = Records<'a>> + use<'a> {
         let mut octets = self.sets;
-        let first = self.first_set as usize;
         (0..usize::from(self.set_count)).map(move |number| {
             let rtype = Rtype::from_int(u16::from_ne_bytes(octets.take()));
             let count = u16::from_ne_bytes(octets.take());
@@ -60,26 +58,19 @@ impl<'a> Entry<'a> {
                 ttl_seconds,
                 count,
                 octets: octets.slice(length as usize),
-                signature: signatures.get(first + number),
+                signature: signatures.get(number),
             }
         })
     }
 }
 
-/// Appends the entry of a name.
-pub(super) fn append(
-    to: &mut Vec<u8>,
-    name: &Owner,
-    zone: usize,
-    particulars: usize,
-    first_set: usize,
-    sets: &[RecordSet],
-) {
-    to.push(name.octets().len() as u8);
-    to.extend_from_slice(name.octets());
-    to.extend((zone as u32).to_ne_bytes());
-    to.extend((particulars as u32).to_ne_bytes());
-    to.extend((first_set as u32).to_ne_bytes());
+/// Appends the entry of a name. The numbers are those of its zone, particulars and first signature.
+pub(super) fn append(to: &mut Vec<u8>, name: &[u8], numbers: [usize; 3], sets: &[RecordSet]) {
+    to.push(name.len() as u8);
+    to.extend_from_slice(name);
+    for number in numbers {
+        to.extend((number as u32).to_ne_bytes());
+    }
     to.extend((sets.len() as u16).to_ne_bytes());
     for set in sets.iter().map(RecordSet::records) {
         to.extend(set.rtype.to_int().to_ne_bytes());

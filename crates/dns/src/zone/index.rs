@@ -1,9 +1,9 @@
 //! From a name to where it stands.
 //!
 //! A question for a name that is there touches memory that is far in two places: here, and where the
-//! name stands with everything that belongs to it ([`super::entry`]). A slot therefore has the place
-//! and so much of the name's hash that another name is hardly ever looked at. Slots are taken in turn
-//! from the one that the hash says (linear probing): the next ones are in the same line of the cache.
+//! name stands with everything that belongs to it ([`super::entry`]). A slot therefore has the name's
+//! hash beside the place, so that another name is hardly ever looked at. Slots are taken in turn from
+//! the one that the hash says (linear probing): the next ones are in the same line of the cache.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,13 +11,12 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Debug)]
 pub(super) struct Index {
     /// As many as a power of two, a quarter of them empty at least.
-    slots: Box<[Slot]>,
+    slots: Vec<Slot>,
     length: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// The upper half of the hash; the lower one says where the slot is.
     hash: u32,
     place: u32,
 }
@@ -27,51 +26,49 @@ const EMPTY: Slot = Slot {
     place: u32::MAX,
 };
 
-impl Index {
-    /// With room for so many names.
-    pub(super) fn with_capacity(names: usize) -> Self {
-        let slots = (names + names / 3 + 1).next_power_of_two();
+impl Default for Index {
+    fn default() -> Self {
         Self {
-            slots: vec![EMPTY; slots].into(),
+            slots: vec![EMPTY; 4],
             length: 0,
         }
     }
+}
 
+impl Index {
     /// Adds a name that isn't there yet.
     pub(super) fn insert(&mut self, name: &[u8], place: usize) {
-        assert!(
-            self.length + 1 < self.slots.len(),
-            "there was room for fewer"
-        );
-        let hash = xxh3_64(name);
-        let mut at = self.first(hash);
+        self.length += 1;
+        if self.length * 4 > self.slots.len() * 3 {
+            let larger = vec![EMPTY; self.slots.len() * 2];
+            let slots = std::mem::replace(&mut self.slots, larger);
+            let taken = slots.into_iter().filter(|slot| slot.place != EMPTY.place);
+            taken.for_each(|slot| self.put(slot));
+        }
+        self.put(Slot {
+            hash: hash(name),
+            place: u32::try_from(place).expect("zones are of less than 4 GiB"),
+        });
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let mut at = self.first(slot.hash);
         while self.slots[at].place != EMPTY.place {
             at = self.after(at);
         }
-        let place = u32::try_from(place).expect("zones are of less than 4 GiB");
-        self.slots[at] = Slot {
-            hash: upper(hash),
-            place,
-        };
-        self.length += 1;
+        self.slots[at] = slot;
     }
 
     /// The places at which the name may stand, if it is there: nearly always one.
     pub(super) fn places(&self, name: &[u8]) -> impl Iterator<Item = usize> {
-        let hash = xxh3_64(name);
-        let mut at = self.first(hash);
-        std::iter::from_fn(move || {
-            loop {
-                let slot = self.slots[at];
-                if slot.place == EMPTY.place {
-                    return None;
-                }
-                at = self.after(at);
-                if slot.hash == upper(hash) {
-                    return Some(slot.place as usize);
-                }
-            }
-        })
+        let hash = hash(name);
+        let first = self.first(hash);
+        let slots = std::iter::successors(Some(first), |at| Some(self.after(*at)));
+        slots
+            .map(|at| self.slots[at])
+            .take_while(|slot| slot.place != EMPTY.place)
+            .filter(move |slot| slot.hash == hash)
+            .map(|slot| slot.place as usize)
     }
 
     /// How many names there are.
@@ -79,7 +76,7 @@ impl Index {
         self.length
     }
 
-    fn first(&self, hash: u64) -> usize {
+    fn first(&self, hash: u32) -> usize {
         hash as usize & (self.slots.len() - 1)
     }
 
@@ -88,8 +85,8 @@ impl Index {
     }
 }
 
-fn upper(hash: u64) -> u32 {
-    (hash >> 32) as u32
+fn hash(name: &[u8]) -> u32 {
+    xxh3_64(name) as u32
 }
 
 #[cfg(test)]
@@ -99,7 +96,7 @@ mod tests {
     #[test]
     fn each_name_is_found_where_it_was_put_and_no_other() {
         let name = |number: u32| number.to_be_bytes();
-        let mut index = Index::with_capacity(1000);
+        let mut index = Index::default();
         (0..1000).for_each(|number| index.insert(&name(number), number as usize));
         assert_eq!(index.len(), 1000);
         for number in 0..1000 {
@@ -111,6 +108,6 @@ mod tests {
 
     #[test]
     fn nothing_is_found_where_nothing_is() {
-        assert_eq!(Index::with_capacity(0).places(b"\x00").count(), 0);
+        assert_eq!(Index::default().places(b"\x00").count(), 0);
     }
 }

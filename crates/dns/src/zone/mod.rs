@@ -17,6 +17,8 @@
 mod build;
 mod entry;
 mod index;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use build::{ZoneFault, ZoneSource};
@@ -31,11 +33,13 @@ use entry::Entry;
 use index::Index;
 
 /// All names of all zones.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Names {
     index: Index,
-    entries: Box<[u8]>,
+    entries: Vec<u8>,
     particulars: Vec<Particulars>,
+    /// A place for the signature of each set of signed zones.
+    signatures: Vec<Signature>,
     zones: Vec<Zone>,
 }
 
@@ -49,8 +53,6 @@ pub struct Zone {
     pub denial: RecordSet,
     /// What it is signed with.
     pub key: Option<ZoneKey>,
-    /// A place for the signature of each set; none where it isn't signed.
-    signatures: Box<[Signature]>,
 }
 
 /// What few names have.
@@ -70,6 +72,8 @@ pub struct Node<'a> {
     zone: &'a Zone,
     entry: Entry<'a>,
     particulars: Option<&'a Particulars>,
+    /// Beginning with its first set's; empty where nothing is signed.
+    signatures: &'a [Signature],
 }
 
 /// Addresses of a child zone's servers inside the child (RFC 1034 §4.2.1).
@@ -82,7 +86,7 @@ pub struct Glue {
 impl<'a> Node<'a> {
     /// Its record sets, in the order of their types.
     pub fn sets(&self) -> impl Iterator<Item = Records<'a>> + use<'a> {
-        self.entry.sets(&self.zone.signatures)
+        self.entry.sets(self.signatures)
     }
 
     /// The records of a type.
@@ -166,10 +170,12 @@ impl Names {
         let mut entries = places.map(|place| Entry::read(&self.entries[place..]));
         let entry = entries.find(|entry| entry.name == name)?;
         let particulars = entry.particulars.checked_sub(1);
+        let signatures = entry.signatures.checked_sub(1);
         Some(Node {
             zone: &self.zones[entry.zone as usize],
-            entry,
             particulars: particulars.map(|number| &self.particulars[number as usize]),
+            signatures: signatures.map_or(&[], |number| &self.signatures[number as usize..]),
+            entry,
         })
     }
 
