@@ -126,6 +126,7 @@ pub(crate) fn clients(regions: usize) -> Vec<(Client, Option<Area>)> {
             located,
             key: Key::of_bytes(&number.to_le_bytes()),
             key_bits: 24,
+            network_bits: 24,
         };
         (client, area)
     };
