@@ -5,6 +5,8 @@ mod dns;
 mod http;
 mod postgres;
 mod redis;
+#[cfg(test)]
+mod secured_tests;
 
 use meridian_engine_postgres::server::ServerConfig;
 use meridian_topology::{Address, HttpProbe, Password};
