@@ -150,6 +150,7 @@ fn clients() -> Vec<Client> {
         located: registries.locate(address),
         key: Key::of_network(address, 24),
         key_bits: 24,
+        network_bits: 24,
     };
     addresses().into_iter().map(client).collect()
 }

@@ -56,7 +56,10 @@ fn failures(health: &Value, at: usize, of: usize) -> u64 {
 fn stays_right(system: &System) {
     for (at, name) in NAMES.iter().enumerate() {
         let health = health(system, at);
-        assert!(!verdicts(&health).contains(&"unhealthy"), "{name}: {health}");
+        assert!(
+            !verdicts(&health).contains(&"unhealthy"),
+            "{name}: {health}"
+        );
         assert_eq!(health["has_quorum"], true, "{name}: {health}");
         let route = system.get(at, "/v1/route?client=193.0.6.139").json();
         let regions = route["regions"].as_array().expect("regions");

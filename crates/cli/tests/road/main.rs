@@ -7,6 +7,7 @@ mod acknowledgement;
 mod backup;
 mod bad_input;
 mod consistency;
+mod cuts;
 mod damage;
 mod dying;
 mod faults;

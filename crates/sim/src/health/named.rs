@@ -3,7 +3,7 @@
 use super::faults::Faults;
 use super::patterns::{links, strike};
 use super::world::World;
-use meridian_health::Status;
+use meridian_health::{Service, Status};
 
 fn both_ways(a: usize, b: usize) -> Vec<(usize, usize)> {
     vec![(a, b), (b, a)]
@@ -222,6 +222,7 @@ fn the_history_says_why_and_stays_bounded() {
     let history: Vec<_> = world.observer(0).history().iter().cloned().collect();
     let last = history
         .iter()
+        .filter(|change| change.service == Service::Api)
         .map(|change| format!("{:?}", change.by))
         .collect::<Vec<_>>();
     assert!(

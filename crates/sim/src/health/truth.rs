@@ -113,7 +113,7 @@ impl Truth {
         for observer in (0..self.regions).filter(|observer| self.is_alive(*observer)) {
             self.check_quorum(world, observer);
             let hears = self.hears_a_voter(observer);
-            for region in 0..self.regions {
+            for (region, name) in NAMES.iter().enumerate().take(self.regions) {
                 let changes: Vec<_> = world.changes(observer, region).map(|(_, to)| to).collect();
                 let out = hears && self.is_out(region);
                 let good = match changes[..] {
@@ -123,7 +123,7 @@ impl Truth {
                     _ => false,
                 };
                 if !good {
-                    let (name, faults) = (NAMES[region], &self.faults);
+                    let faults = &self.faults;
                     let what = format!("{name} was {changes:?} in turn, with {faults:?}");
                     world.violate(observer, what);
                 }
@@ -139,11 +139,11 @@ impl Truth {
             if !self.hears_a_voter(observer) {
                 continue;
             }
-            for region in 0..self.regions {
+            for (region, name) in NAMES.iter().enumerate().take(self.regions) {
                 let is_down = world.verdict_of(observer, region, Service::Api) == Status::Unhealthy;
                 let is_out = self.is_out(region);
                 if is_down != is_out && (is_out || !self.is_held(world, region)) {
-                    let (name, faults) = (NAMES[region], &self.faults);
+                    let faults = &self.faults;
                     let is = if is_down { "down" } else { "up" };
                     world.violate(observer, format!("{name} is {is}, with {faults:?}"));
                 }

@@ -427,11 +427,10 @@ impl World {
     /// Everybody says of everybody that it is well, and answers as usual.
     pub(crate) fn expect_well(&mut self) {
         for at in 0..self.regions.len() {
-            for region in 0..self.regions.len() {
+            for (region, name) in NAMES.iter().enumerate().take(self.regions.len()) {
                 for service in [Service::Api, Service::Database] {
                     let verdict = self.verdict_of(at, region, service);
                     if verdict != Status::Healthy {
-                        let name = NAMES[region];
                         self.violate(at, format!("the {service} of {name} is {verdict}"));
                     }
                 }

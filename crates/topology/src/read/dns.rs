@@ -7,6 +7,7 @@ use crate::dns::{Dns, StaticRecord};
 use crate::fault::Faults;
 use crate::name::is_dns_label;
 use std::path::Path;
+use toml::de::DeValue;
 
 /// Beyond this a limit is none.
 const ANSWERS_AT_MOST: u64 = 10_000_000;
@@ -113,6 +114,14 @@ impl Reader<'_, '_, '_, '_> {
                 value: name.get_ref().as_ref(),
                 at: name.span().start,
             };
+            if let Some(whole) = dotted(name.value, value.get_ref()) {
+                self.faults.report(
+                    name.at,
+                    format!("{whole:?} has a dot, so it has to stand in quotes"),
+                    format!("write {whole:?} = …; without quotes TOML makes a table of it"),
+                );
+                continue;
+            }
             self.check_name(&name);
             let texts: Vec<_> = match value.get_ref().as_array() {
                 Some(array) => array.iter().collect(),
@@ -150,6 +159,13 @@ impl Reader<'_, '_, '_, '_> {
             "give names without the zone, or \"@\" for the zone itself",
         );
     }
+}
+
+/// The name that was meant by a key of TOML's with dots: `a.b = …` is a table `a` with the key `b`.
+fn dotted(name: &str, value: &DeValue<'_>) -> Option<String> {
+    let (key, value) = value.as_table()?.iter().next()?;
+    let name = format!("{name}.{}", key.get_ref());
+    Some(dotted(&name, value.get_ref()).unwrap_or(name))
 }
 
 /// Whether it looks like a record of one line; the name server reads it more closely.

@@ -360,10 +360,9 @@ fn check_addresses(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
 fn check_address_families(regions: &[Draft<'_>], faults: &mut Faults<'_>) {
     let gives = |region: &&Draft<'_>| !region.addresses.is_empty() && !region.witness;
     let named = || regions.iter().filter(gives);
-    let kinds: [(&str, fn(&IpAddr) -> bool); 2] =
-        [("IPv4", IpAddr::is_ipv4), ("IPv6", IpAddr::is_ipv6)];
-    for (kind, is_of_kind) in kinds {
-        let has = |region: &&Draft<'_>| region.addresses.iter().any(|it| is_of_kind(&it.value));
+    for (kind, is_v4) in [("IPv4", true), ("IPv6", false)] {
+        let is_of_kind = |address: &At<IpAddr>| address.value.is_ipv4() == is_v4;
+        let has = |region: &&Draft<'_>| region.addresses.iter().any(is_of_kind);
         if !named().any(|region| has(&region)) {
             continue;
         }

@@ -41,6 +41,15 @@ error: meridian.toml:9:30: "www" has what is no record
 }
 
 #[test]
+fn a_record_whose_name_has_a_dot_stands_in_quotes() {
+    assert_eq!(
+        errors_after_base("[dns.records]\n_x._tcp.app = \"SRV 1 2 443 app\"\n"),
+        r#"error: meridian.toml:8:1: "_x._tcp.app" has a dot, so it has to stand in quotes
+  hint: write "_x._tcp.app" = …; without quotes TOML makes a table of it"#
+    );
+}
+
+#[test]
 fn no_region_is_called_global() {
     assert_eq!(
         errors_of_region_name("global"),
