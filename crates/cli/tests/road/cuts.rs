@@ -4,28 +4,11 @@
 //! Of each pair first one direction is cut, then both, then the other: so each region falls in the
 //! other's eyes once, and is held down for as long as the preset says once.
 
+use crate::health::{NAMES, start};
 use crate::system::System;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 3] = ["a", "b", "c"];
 const PAIRS: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 0)];
-
-fn start() -> System {
-    let mut system = System::prepare(&NAMES, "");
-    system
-        .arguments
-        .extend(["--allow-faults", "--health", "default"]);
-    for region in 0..3 {
-        system.start_region(region);
-    }
-    for region in 0..3 {
-        system.wait_ready(region);
-    }
-    system.until("all are well", || {
-        (0..3).all(|at| verdicts(&health(&system, at)) == ["healthy"; 3])
-    });
-    system
-}
 
 fn health(system: &System, at: usize) -> Value {
     system.get(at, "/v1/health?limit=1000").json()

@@ -3,9 +3,10 @@
 use crate::system::System;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 3] = ["a", "b", "c"];
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
-fn start() -> System {
+/// Three regions that are well in each other's eyes.
+pub fn start() -> System {
     let mut system = System::prepare(&NAMES, "");
     system
         .arguments

@@ -179,10 +179,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn http_by_status_and_body() {
-        let address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis ready").await;
-        let good = http(&address);
+    /// Of a server that replies 200 and `is ready`.
+    pub(super) async fn judges_status_and_body(good: HttpProbe) {
         assert_eq!(prober(What::Http(good.clone())).probe().await, Ok(()));
         let ready = HttpProbe {
             body: Some("ready".to_owned()),
@@ -205,6 +203,13 @@ mod tests {
             prober(What::Http(created)).probe().await,
             Err("status 200, and 201 is wanted".to_owned())
         );
+    }
+
+    #[tokio::test]
+    async fn http_by_status_and_body() {
+        let address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis ready").await;
+        let good = http(&address);
+        judges_status_and_body(good).await;
         let broken = answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
         assert_eq!(
             prober(What::Http(http(&broken))).probe().await,

@@ -1,5 +1,6 @@
 //! Probes over TLS, with a password, and of programs that don't end: against real listeners.
 
+use super::tests::judges_status_and_body;
 use super::{Prober, What};
 use meridian_topology::{Address, HttpProbe, Password};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -93,29 +94,7 @@ impl Authority {
 async fn https_by_certificate_status_and_body() {
     let authority = Authority::new();
     let port = authority.serves("localhost", 90 * DAY).await;
-    let good = authority.probe(port);
-    assert_eq!(prober(What::Http(good.clone())).probe().await, Ok(()));
-    let ready = HttpProbe {
-        body: Some("ready".to_owned()),
-        ..good.clone()
-    };
-    assert_eq!(prober(What::Http(ready)).probe().await, Ok(()));
-    let other = HttpProbe {
-        body: Some("fine".to_owned()),
-        ..good.clone()
-    };
-    assert_eq!(
-        prober(What::Http(other)).probe().await,
-        Err("the body does not contain \"fine\"".to_owned())
-    );
-    let created = HttpProbe {
-        statuses: vec![201],
-        ..good
-    };
-    assert_eq!(
-        prober(What::Http(created)).probe().await,
-        Err("status 200, and 201 is wanted".to_owned())
-    );
+    judges_status_and_body(authority.probe(port)).await;
 }
 
 #[tokio::test]
