@@ -10,7 +10,7 @@ use std::fs::File;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::local::run;
 use support::{eventually, free_base, meridian, text};
 use tokio_postgres::Client;
@@ -89,9 +89,12 @@ impl System {
             .stdout(out)
             .spawn();
         self.up = Some(child.unwrap());
-        eventually("all regions serve", PATIENCE, || {
-            (!self.events("serving").is_empty()).then_some(())
-        });
+        let until = Instant::now() + PATIENCE;
+        while self.events("serving").is_empty() {
+            let is_late = Instant::now() >= until;
+            assert!(!is_late, "not all serve:\n{}\n{}", self.said(), self.logs());
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn said(&self) -> String {
@@ -157,7 +160,7 @@ impl System {
     /// Waits until every server answers the same.
     fn agree(&self, sql: &str) -> String {
         let mut last = Vec::new();
-        let until = std::time::Instant::now() + PATIENCE;
+        let until = Instant::now() + PATIENCE;
         loop {
             let answers: Vec<_> = (0..3).map(|region| self.ask(region, sql)).collect();
             if answers.iter().all(|answer| *answer == answers[0]) {
@@ -165,7 +168,7 @@ impl System {
             }
             last.clone_from(&answers);
             assert!(
-                std::time::Instant::now() < until,
+                Instant::now() < until,
                 "they don't agree: {last:?}\n{}",
                 self.logs()
             );

@@ -24,6 +24,7 @@ pub use load::Catalog;
 pub use movement::Movement;
 pub use selection::Selection;
 
+use meridian_model::mutation::{Mutation, active};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,6 +113,20 @@ impl Table {
     #[must_use]
     pub fn is_key(&self, column: usize) -> bool {
         self.key.contains(&column)
+    }
+
+    /// Whether a column merges by difference.
+    #[must_use]
+    pub fn has_counters(&self) -> bool {
+        self.columns.iter().any(|column| column.is_counter)
+    }
+
+    /// Whether a row that shows what it should is as good as written. A counter may show it by chance:
+    /// what somebody added there just now and what a batch is to add are two, and with the rest of the
+    /// batch a reader would see one of them without its other half.
+    #[must_use]
+    pub fn is_told_by_values(&self) -> bool {
+        !self.has_counters() || active(Mutation::SumsTakenForRows)
     }
 }
 

@@ -221,7 +221,7 @@ impl Folded {
         let Some(now) = &self.now else {
             return Ok(Operation::Delete);
         };
-        let has_counters = self.table.columns.iter().any(|column| column.is_counter);
+        let has_counters = self.table.has_counters();
         let per_field = strategy == Strategy::RegisterPerField;
         if self.is_new || !(has_counters || per_field) {
             let document = document::document(&self.table, now);

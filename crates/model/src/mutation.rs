@@ -88,6 +88,8 @@ pub enum Mutation {
     HorizonTooEarly,
     /// A writer that was probed counts as captured as soon as it is found.
     ProbeTrustedAtOnce,
+    /// A counter that is by chance what a batch makes it counts as written.
+    SumsTakenForRows,
 }
 
 #[cfg(feature = "mutations")]

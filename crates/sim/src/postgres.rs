@@ -5,8 +5,8 @@
 //!
 //! What must hold beside what holds for every dataset: nothing is overwritten before capture has seen
 //! it; each transaction of an application is captured once, and nothing that the projection wrote
-//! is; what the slot was told to forget is in the log; in the end every server shows exactly what the
-//! tables show.
+//! is; what the slot was told to forget is in the log; no reader of a server sees half of a transfer
+//! between counters; in the end every server shows exactly what the tables show.
 
 mod agent;
 mod application;
@@ -67,6 +67,7 @@ pub(crate) fn postgres(world: &mut World) -> Result<(), Violation> {
             world.nodes[index].clock_offset = world.random.i64(-5_000_000..5_000_000);
         }
     }
+    world.postgres[0].server.make_purses();
     world.applications_act = true;
     world.plan(Duration::from_millis(1_500), Event::Fault);
     world.run_until(SAFETY, |world| {

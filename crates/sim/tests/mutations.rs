@@ -161,6 +161,11 @@ fn probe_trusted_at_once() {
 }
 
 #[test]
+fn sums_taken_for_rows() {
+    is_caught(Mutation::SumsTakenForRows, Scenario::Postgres);
+}
+
+#[test]
 fn one_observer_decides() {
     is_caught(Mutation::OneObserverDecides, Scenario::Health);
 }

@@ -169,11 +169,25 @@ impl Applier {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
+        let unknown = self.different(rows, table, missing).await?;
+        self.writers(rows, table, &unknown).await
+    }
+
+    /// Those of the rows that aren't already what they should be.
+    async fn different(
+        &mut self,
+        rows: &Rows,
+        table: usize,
+        numbers: Vec<usize>,
+    ) -> Result<Vec<usize>, Refusal> {
+        if !self.tables[table].is_told_by_values() {
+            return Ok(numbers);
+        }
         let width = self.tables[table].columns.len();
         let same = sql::same(&self.tables[table]);
-        let columns = rows.values(&missing, 0..width);
-        let same = self.numbers(&same, &columns, None, &missing).await?;
-        self.writers(rows, table, &without(&missing, &same)).await
+        let columns = rows.values(&numbers, 0..width);
+        let same = self.numbers(&same, &columns, None, &numbers).await?;
+        Ok(without(&numbers, &same))
     }
 
     /// Changes rows that are there in a known state; the others.

@@ -39,6 +39,8 @@ pub struct Projection {
     passed: Lsn,
     /// Before this an earlier life of this process may have written batches.
     started_at: Lsn,
+    /// Nothing says what the server had been given before the first batch, whose capture is awaited.
+    is_given_nothing: bool,
     shown: Option<Tag>,
     last_id: u64,
     /// Very many rows are being written, or are written and wait for the batch that commits them.
@@ -81,6 +83,15 @@ impl Projection {
             machine.parked.park(&parked);
         }
         machine
+    }
+
+    /// Nothing says what the server had been given: all rows that it or the tables show were touched
+    /// instead of those that entries did. A row that neither shows isn't nothing: increments of a
+    /// counter outlive a deletion that had not seen them, and come to light with a local insert that
+    /// hadn't either. So what local transactions write is dirty until a batch is captured, which says
+    /// what those after it had seen.
+    pub fn given_nothing(&mut self) {
+        self.is_given_nothing = true;
     }
 
     /// Entries of the log touched these rows: of other regions, or any after a start or rewind.
@@ -148,6 +159,7 @@ impl Projection {
             if let Some(at) = self.written.iter().position(|written| written.xid == xid)
                 && let Some(written) = self.written.remove(at)
             {
+                self.is_given_nothing = false;
                 deviations = written.asked.deviations();
                 for (row, document) in &deviations {
                     self.changed_locally(row, document.is_some().then_some(xid));
@@ -340,7 +352,7 @@ impl Projection {
             .issued
             .as_ref()
             .is_some_and(|issued| issued.rows.contains(row));
-        let is_early = self.passed < self.started_at;
+        let is_early = self.passed < self.started_at || self.is_given_nothing;
         if is_written || is_issued || is_early || self.large || self.parked.has(row) {
             self.dirty.insert(row.clone());
         }

@@ -395,3 +395,31 @@ fn an_orphan_keeps_its_values_from_others() {
     machine.touched(rows(&[2]));
     assert_eq!(names(&project(&mut machine).1), rows(&[2]));
 }
+
+/// A row that was deleted everywhere may have increments that nobody here has seen, and a local insert
+/// brings them to light.
+#[test]
+fn what_a_server_that_was_given_nothing_says_first_is_written_again() {
+    let mut machine = Projection::new(Lsn(0), []);
+    machine.given_nothing();
+    let inserted = [(name(1), Some("{}".to_owned()))];
+    machine.rows_captured(Xid(5), None, &inserted);
+    machine.transaction_captured(Xid(5), None, Lsn(10));
+    let batch = machine.next_batch().expect("the row is dirty");
+    let id = batch.id;
+    let _ = machine.projected(batch, Position(1), Vector::default(), vec![None]);
+    let outcome = Outcome::Committed {
+        xid: Xid(6),
+        end: Lsn(20),
+        parked: Vec::new(),
+    };
+    machine.outcome(id, outcome);
+    let tag = crate::tag::Tag {
+        position: Position(1),
+        seen: Vector::default(),
+    };
+    machine.transaction_captured(Xid(6), Some(&tag), Lsn(20));
+    machine.rows_captured(Xid(7), None, &inserted);
+    machine.transaction_captured(Xid(7), None, Lsn(30));
+    assert_eq!(machine.dirty_rows(), 0, "what it had seen is known now");
+}

@@ -45,8 +45,10 @@ fn version(number: u64) -> Version {
 
 /// An applier over a connection of its own.
 pub async fn applier(config: &ServerConfig, signed: &Arc<Mutex<Option<Xid>>>) -> Applier {
+    let counters = BTreeMap::from([("public.purses".to_owned(), ["balance".to_owned()].into())]);
     let selection = Selection {
         include: vec!["public.*".to_owned()],
+        counters,
         ..Selection::default()
     };
     let client = server::connect(config, "apply").await.unwrap();

@@ -72,6 +72,37 @@ async fn a_local_row_is_overwritten_once_its_writer_is_captured() {
     assert_eq!(t(&region).await, ["1 x", "3 same"]);
 }
 
+/// A local transfer and another region's take the same from a row: with the other's second row alone a
+/// reader would see half of it.
+#[tokio::test]
+async fn a_counter_that_is_by_chance_what_it_should_be_is_no_known_state() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE TABLE purses (id int PRIMARY KEY, balance bigint)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    let purse = |id, balance| [("id", Some(id)), ("balance", Some(balance))];
+    for key in ["1", "2", "3"] {
+        region.put("purses", key, 1, &purse(key, "10"));
+    }
+    region.settle().await;
+    region
+        .execute(
+            "BEGIN; UPDATE purses SET balance = 8 WHERE id = 1; \
+             UPDATE purses SET balance = 12 WHERE id = 3; COMMIT",
+        )
+        .await;
+    region.put("purses", "1", 2, &purse("1", "8"));
+    region.put("purses", "2", 2, &purse("2", "12"));
+    let found = unsure(region.project().await);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let total = "SELECT sum(balance) FROM purses";
+    assert_eq!(region.rows(total).await, ["30"]);
+    region.capture().await;
+    region.put("purses", "1", 3, &purse("1", "6"));
+    region.put("purses", "3", 3, &purse("3", "12"));
+    region.settle().await;
+    assert_eq!(region.rows(total).await, ["30"]);
+}
+
 #[tokio::test]
 async fn rows_below_the_horizon_may_be_overwritten_frozen_and_rewritten_ones_too() {
     let (_cluster, mut region) = region().await;

@@ -16,6 +16,7 @@ pub(super) async fn look_at_all(
     schema: &Schema,
     projection: &mut Projection,
 ) -> Result<Follower, Trouble> {
+    projection.given_nothing();
     // In this order: what is captured in between is in the log behind the tables' snapshot.
     let View {
         tables, position, ..

@@ -323,6 +323,7 @@ async fn start<'a>(
     let started = position.map(|tag| Follower::start(dataset, tag.position));
     let follower = match (met, started) {
         (Some((position, dirty)), _) => {
+            projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
         }

@@ -175,7 +175,7 @@ impl Schema {
         let Some(table) = self.named(name) else {
             return false;
         };
-        let counts = table.columns.iter().any(|column| column.is_counter);
+        let counts = table.has_counters();
         counts || self.strategy(&table.name) != Strategy::LastWriterWins
     }
 

@@ -114,6 +114,7 @@ impl World {
         let own_until = log.end();
         let followed = held.unwrap_or_else(|| {
             // Nothing says where the server stands: every row is looked at.
+            projection.given_nothing();
             projection.touched(server.names().cloned());
             projection.touched(all_rows(&tables));
             own_until
@@ -303,6 +304,11 @@ impl World {
             Some(Writing::Sent(batch)) => {
                 let applied = server.apply(&batch, agent.reached);
                 let outcome = applied.map_err(|what| self.broken_beside(index, what))?;
+                let in_purses = server.in_purses();
+                if in_purses != 0 {
+                    let what = format!("half of a transfer shows: {in_purses} in all purses");
+                    return Err(self.broken_beside(index, what));
+                }
                 (batch.id, outcome)
             }
             Some(Writing::Holds(id, rows)) => (id, server.hold(&rows)),

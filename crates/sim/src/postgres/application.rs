@@ -1,6 +1,6 @@
 //! Applications: transactions of a few rows that begin, hold locks for a while, and end in any order.
 
-use super::server::{ACCOUNTS, NOTES, Server, Write, name};
+use super::server::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, Server, Write, name};
 use crate::world::{Event, World};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn statement(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
         in_savepoint,
     };
     let id = random.u32(0..IDS);
-    match random.u32(0..10) {
+    match random.u32(0..12) {
         0..4 => vec![write(NOTES, id, Some(random.u32(..).to_string()))],
         4 => vec![write(NOTES, id, None)],
         5 => {
@@ -68,14 +68,24 @@ fn statement(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
             }
         }
         6..9 => {
-            let account = server.values(&name(ACCOUNTS, id));
-            let balance = account.and_then(|values| values[1].as_ref()?.parse::<i64>().ok());
-            let balance = match balance {
+            let balance = match server.balance(&name(ACCOUNTS, id)) {
                 Some(balance) => balance + random.i64(-20..20),
                 None => 0,
             };
             vec![write(ACCOUNTS, id, Some(balance.to_string()))]
         }
-        _ => vec![write(ACCOUNTS, id, None)],
+        9 => vec![write(ACCOUNTS, id, None)],
+        _ => {
+            let (from, to) = (random.u32(0..PURSES_COUNT), random.u32(0..PURSES_COUNT));
+            let amount = random.i64(1..4);
+            let balance = |id: u32| server.balance(&name(PURSES, id));
+            match (balance(from), balance(to)) {
+                (Some(less), Some(more)) if from != to => vec![
+                    write(PURSES, from, Some((less - amount).to_string())),
+                    write(PURSES, to, Some((more + amount).to_string())),
+                ],
+                _ => Vec::new(),
+            }
+        }
     }
 }
