@@ -292,14 +292,21 @@ impl Conductor<'_> {
             .times
             .paused_until
             .is_some_and(|until| Instant::now() < until);
-        let is_behind = self.follower.position() < self.dataset.log().end();
+        // What the log has and the tables don't show yet is told when they do.
+        let shown = self.dataset.shown_to();
+        let shown = shown.unwrap_or_else(|| self.dataset.log().end());
+        let is_behind = self.follower.position() < shown;
         // A transaction that is told in part is not in the tables yet.
         if self.large.is_some() || is_paused || !(is_behind || self.has_dirty()) {
             return Ok(None);
         }
         // Before the view, which then has all that comes of them.
         let gone = self.dataset.membership();
-        let Some((snapshot, seen)) = self.dataset.view().await else {
+        let view = match self.dataset.view_at_once() {
+            Some(view) => Some(view),
+            None => self.dataset.view().await,
+        };
+        let Some((snapshot, seen)) = view else {
             return Ok(None);
         };
         let position = snapshot.position().map_err(unreadable)?;
