@@ -6,10 +6,11 @@
 //! set-aside/NAME-ORIGIN    what an evicted incarnation left
 //! ```
 
+use crate::durable;
 use meridian_model::OriginId;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The mark beside a dataset that joins.
@@ -52,12 +53,7 @@ impl Places {
         if let Some(parent) = self.mark.parent() {
             fs::create_dir_all(parent)?;
         }
-        let beside = self.mark.with_extension("joining.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&joining)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.mark)?;
-        sync(self.mark.parent())
+        durable::replace(&self.mark, &serde_json::to_vec(&joining)?)
     }
 
     /// Sets the evicted incarnation's directory aside, unless that was done before. Nobody may have
@@ -73,21 +69,14 @@ impl Places {
         }
         fs::create_dir_all(&self.set_aside)?;
         fs::rename(&self.directory, &target)?;
-        sync(Some(&self.set_aside))?;
-        sync(self.directory.parent())
+        durable::sync_name(&target)?;
+        durable::sync_name(&self.directory)
     }
 
     /// It has joined.
     pub(crate) fn end(&self) -> io::Result<()> {
-        match fs::remove_file(&self.mark) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync(self.mark.parent()),
-        }
+        durable::unmark(&self.mark)
     }
-}
-
-fn sync(directory: Option<&Path>) -> io::Result<()> {
-    directory.map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! that it is let in to be told so.
 
 use crate::dataset::Membership;
+use crate::durable;
 use crate::links::{PeerAddress, Peers};
 use crate::region::Wan;
 use meridian_model::{RegionAddress, RegionName};
@@ -95,9 +96,7 @@ impl Known {
         named.insert(region.clone(), address.clone());
         let Some(file) = &self.0.file else { return };
         let text = serde_json::to_vec_pretty(&*named).expect("addresses are plain JSON");
-        let beside = file.with_extension("new");
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file));
-        if let Err(error) = written {
+        if let Err(error) = durable::replace(file, text.as_ref()) {
             tracing::warn!(%error, file = %file.display(), "cannot remember where regions are");
         }
     }

@@ -8,6 +8,7 @@ pub mod health;
 
 mod arrival;
 mod aside;
+mod durable;
 mod joining;
 mod keeper;
 mod known;

@@ -216,8 +216,17 @@ impl Applier {
             .map_err(ApplyError::server("roll back"))
     }
 
+    /// Whether locks are held from [`Applier::hold`], and nothing written under them yet.
+    #[must_use]
+    pub fn holds_locks(&self) -> bool {
+        self.is_holding && !self.has_large
+    }
+
     /// Gives up locks that are held.
-    pub(super) async fn release(&mut self) -> Result<(), ApplyError> {
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server.
+    pub async fn release(&mut self) -> Result<(), ApplyError> {
         if self.is_holding {
             self.roll_back().await?;
         }

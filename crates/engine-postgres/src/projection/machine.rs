@@ -451,7 +451,9 @@ impl Projection {
         self.in_vain = (self.in_vain + weight).min(HOLD_ALL_FROM);
     }
 
-    fn let_go(&mut self) {
+    /// The locks that batches asked for are held no more: the next batch asks for them anew, where
+    /// rows are still hard to come by.
+    pub fn let_go(&mut self) {
         self.held.clear();
         self.holds = 0;
     }

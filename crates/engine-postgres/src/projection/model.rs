@@ -45,6 +45,8 @@ pub(super) enum Step {
     Hear,
     /// A snapshot is taken for the horizon.
     Horizon,
+    /// Locks that are held are given up.
+    Release,
     /// The agent dies.
     Crash,
     /// The server rewrites a row: `VACUUM FREEZE`, `ALTER TABLE`.
@@ -136,6 +138,7 @@ impl World {
             Step::Write { loses_connection } => self.write(*loses_connection),
             Step::Hear => self.hear(),
             Step::Horizon => self.horizon(),
+            Step::Release => self.release(),
             Step::Crash => self.crash(),
             Step::Rewrite(key) => self.rewrite(*key),
         }
@@ -473,6 +476,14 @@ impl World {
         self.own_until = self.log.len();
         (self.issued, self.heard, self.holding) = (None, None, None);
         self.held.clear();
+    }
+
+    fn release(&mut self) {
+        let is_idle = self.issued.is_none() && self.heard.is_none() && self.holding.is_none();
+        if is_idle && !self.held.is_empty() {
+            self.held.clear();
+            self.machine.let_go();
+        }
     }
 
     fn rewrite(&mut self, key: Key) {

@@ -23,6 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => prop::bool::weighted(0.1).prop_map(|loses_connection| Step::Write { loses_connection }),
         5 => Just(Step::Hear),
         1 => Just(Step::Horizon),
+        1 => Just(Step::Release),
         1 => Just(Step::Crash),
         1 => key.prop_map(Step::Rewrite),
     ]
@@ -268,6 +269,9 @@ fn after_much_in_vain_all_rows_are_locked_first_and_those_that_come_meanwhile() 
     // With that the locks are gone.
     let (found, read_at) = (vec![(name(5), Some(Xid(9)))], Lsn(0));
     machine.outcome(batch.id, Outcome::Unsure { found, read_at });
+    hold(&mut machine, &[1, 2, 3, 4, 5]);
+    // Or are given up, when capture is long in coming.
+    machine.let_go();
     hold(&mut machine, &[1, 2, 3, 4, 5]);
     let (id, _) = project(&mut machine);
     let (xid, end, parked) = (Xid(10), Lsn(0), vec![]);

@@ -1,6 +1,7 @@
 //! A shelf on disk: the transactions of one evicted incarnation, and what became of each.
 
 use crate::dataset::LogDisk;
+use crate::durable;
 use meridian_log::{LogError, Reader};
 use meridian_model::{
     Body, Entry, Hlc, Operation, OriginId, Position, Sequence, Transaction, Version,
@@ -165,10 +166,7 @@ impl Shelf {
         let file = writer
             .into_inner()
             .map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&beside, &path).map_err(failed)?;
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(failed)?;
+        durable::put(&file, &beside, &path).map_err(failed)?;
         let shelf = Self::open(directory, dataset, origin)?;
         for decision in decisions {
             shelf.decide(decision)?;
@@ -273,10 +271,10 @@ impl Shelf {
             let mut file = options.create(true).append(true).open(&self.decisions_at)?;
             file.write_all(&line)?;
             file.sync_all()?;
-            match self.decisions_at.parent() {
-                Some(directory) if is_new => File::open(directory)?.sync_all(),
-                _ => Ok(()),
+            if is_new {
+                durable::sync_name(&self.decisions_at)?;
             }
+            Ok(())
         };
         append().map_err(|source| unusable(&self.decisions_at, source))?;
         states.insert(decision.sequence, decision.state);

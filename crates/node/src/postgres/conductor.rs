@@ -47,6 +47,9 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// Locks that wait for capture are given up after this: it may be long in telling of a transaction,
+/// and applications wait for these rows.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 /// After a stop, it works if nothing has stopped it again for so long.
 const PROOF: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -104,6 +107,8 @@ pub(super) struct Times {
     /// Nothing is projected before this: something was in the way.
     paused_until: Option<Instant>,
     pause: Duration,
+    /// When the first of the locks was had that are held.
+    held: Option<Instant>,
 }
 
 impl Times {
@@ -117,6 +122,7 @@ impl Times {
             retried_parked: now,
             paused_until: None,
             pause: PAUSE_MIN,
+            held: None,
         }
     }
 }
@@ -359,6 +365,9 @@ impl Conductor<'_> {
         landed: Result<Landed, ApplyError>,
     ) -> Result<(), Trouble> {
         let id = writing.take().map(|(id, _)| id).unwrap_or_default();
+        if !applier.holds_locks() {
+            self.times.held = None;
+        }
         self.applier = Some(applier);
         self.times.paused_until = None;
         let outcome = match landed? {
@@ -434,9 +443,28 @@ impl Conductor<'_> {
         }
         self.confirm();
         self.answer();
+        self.release(now).await?;
         if now.duration_since(self.times.retried_parked) >= RETRY_PARKED_EVERY {
             self.times.retried_parked = now;
             self.projection.retry_parked();
+        }
+        Ok(())
+    }
+
+    /// Gives up locks that have been held for too long.
+    async fn release(&mut self, now: Instant) -> Result<(), Trouble> {
+        let Some(applier) = &mut self.applier else {
+            return Ok(());
+        };
+        if !applier.holds_locks() {
+            self.times.held = None;
+            return Ok(());
+        }
+        let since = *self.times.held.get_or_insert(now);
+        if now.duration_since(since) >= HOLD_MAX {
+            applier.release().await?;
+            self.projection.let_go();
+            self.times.held = None;
         }
         Ok(())
     }

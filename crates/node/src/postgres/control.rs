@@ -2,9 +2,9 @@
 
 use super::trouble::Trouble;
 use super::unwritable;
+use crate::durable;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -81,12 +81,9 @@ impl Control {
         let done = match said {
             None => return path.try_exists().map_err(|error| unwritable(&error)),
             Some(true) => fs::create_dir_all(directory)
-                .and_then(|()| fs::File::create(&path)?.sync_all())
+                .and_then(|()| durable::mark(&path))
                 .map(|()| true),
-            Some(false) => match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-                _ => Ok(false),
-            },
+            Some(false) => durable::unmark(&path).map(|()| false),
         };
         done.map_err(|error| unwritable(&error))
     }

@@ -4,6 +4,7 @@ use super::PostgresConfig;
 use super::mark::{self, Agreement, Mark, Noted};
 use super::trouble::Trouble;
 use super::unwritable;
+use crate::durable;
 use meridian_engine_postgres::capture::ServerPlace;
 use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
@@ -121,11 +122,7 @@ impl Break {
     pub(super) fn remember(&self, directory: &Path) -> Result<(), Trouble> {
         let path = directory.join(FILE);
         let bytes = serde_json::to_vec(self).expect("texts are JSON");
-        let beside = path.with_extension("new");
-        let written = fs::write(&beside, bytes)
-            .and_then(|()| fs::File::open(&beside)?.sync_all())
-            .and_then(|()| fs::rename(&beside, &path));
-        written.map_err(|error| unwritable(&error))
+        durable::replace(&path, &bytes).map_err(|error| unwritable(&error))
     }
 
     /// Whether there is one for which rows were not compared to the end yet.

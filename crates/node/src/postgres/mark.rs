@@ -9,9 +9,9 @@
 //! A server whose mark is before the one noted went back, even where its WAL has passed what was
 //! captured already; one whose mark is behind it has a data directory that went back.
 
-use super::refill::sync_directory;
 use super::trouble::Trouble;
 use super::unwritable;
+use crate::durable;
 use meridian_engine_postgres::apply::{LET_IN_SUFFIX, MARK_SUFFIX};
 use meridian_engine_postgres::{Lsn, Xid};
 use meridian_model::{OriginId, Position};
@@ -274,13 +274,8 @@ impl Marks {
 
     fn note(&mut self, noted: Noted) -> Result<(), Trouble> {
         let bytes = serde_json::to_vec(&noted).expect("numbers are JSON");
-        let beside = self.path.with_extension("new");
         // The server must never have a mark that a power cut here makes unknown again.
-        let written = fs::write(&beside, bytes)
-            .and_then(|()| fs::File::open(&beside)?.sync_all())
-            .and_then(|()| fs::rename(&beside, &self.path))
-            .and_then(|()| sync_directory(&self.path));
-        written.map_err(|error| unwritable(&error))?;
+        durable::replace(&self.path, &bytes).map_err(|error| unwritable(&error))?;
         self.noted = noted;
         Ok(())
     }

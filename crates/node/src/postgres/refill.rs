@@ -7,8 +7,7 @@
 
 use super::trouble::Trouble;
 use super::unwritable;
-use std::fs;
-use std::io::ErrorKind;
+use crate::durable;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "refill";
@@ -39,9 +38,7 @@ impl Refill {
         if self.is_due {
             return Ok(());
         }
-        let made = fs::File::create(&self.path).and_then(|file| file.sync_all());
-        made.and_then(|()| sync_directory(&self.path))
-            .map_err(|error| unwritable(&error))?;
+        durable::mark(&self.path).map_err(|error| unwritable(&error))?;
         self.is_due = true;
         Ok(())
     }
@@ -51,24 +48,14 @@ impl Refill {
     /// # Errors
     /// [`Trouble`] when that can't be kept.
     pub(super) fn end(&mut self) -> Result<(), Trouble> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unwritable(&error)),
-            _ => self.is_due = false,
-        }
+        durable::unmark(&self.path).map_err(|error| unwritable(&error))?;
+        self.is_due = false;
         Ok(())
     }
 
     /// Whether there are such rows.
     pub(super) fn is_due(&self) -> bool {
         self.is_due
-    }
-}
-
-/// Makes a file's name as durable as the file.
-pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(directory) => fs::File::open(directory)?.sync_all(),
-        None => Ok(()),
     }
 }
 

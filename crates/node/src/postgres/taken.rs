@@ -3,6 +3,7 @@
 use super::schema::Schema;
 use super::trouble::Trouble;
 use super::unwritable;
+use crate::durable;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
@@ -72,9 +73,5 @@ fn read(path: &Path) -> Result<BTreeSet<String>, Trouble> {
 
 fn write(path: &Path, tables: &BTreeSet<String>) -> Result<(), Trouble> {
     let bytes = serde_json::to_vec(tables).expect("texts are JSON");
-    let beside = path.with_extension("new");
-    let written = fs::write(&beside, bytes)
-        .and_then(|()| fs::File::open(&beside)?.sync_all())
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error| unwritable(&error))
+    durable::replace(path, &bytes).map_err(|error| unwritable(&error))
 }

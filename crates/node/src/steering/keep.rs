@@ -9,10 +9,11 @@
 //! moved to `desired.damaged` and begun anew: the other regions hold the same, and a region without
 //! a word to them serves as if nothing were wanted rather than not at all.
 
+use crate::durable;
 use meridian_model::DecodeError;
 use meridian_steer::Ledger;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -91,7 +92,8 @@ impl Kept {
     /// Takes another ledger in the place of this one, once it is durable.
     pub(super) fn replace(&mut self, ledger: Ledger) -> Result<(), KeepError> {
         if let Some(path) = &self.file {
-            write(path, &ledger.encode()).map_err(|source| KeepError::Write {
+            let bytes = encode(&ledger.encode());
+            durable::replace(path, &bytes).map_err(|source| KeepError::Write {
                 path: path.clone(),
                 source,
             })?;
@@ -144,19 +146,13 @@ fn decode(bytes: &[u8]) -> Result<Ledger, Damage> {
     Ok(Ledger::decode(rows)?)
 }
 
-fn write(path: &Path, rows: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&[FORMAT])?;
-    file.write_all(&xxh3_64(rows).to_le_bytes())?;
-    file.write_all(rows)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
+fn encode(rows: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + rows.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(&xxh3_64(rows).to_le_bytes());
+    bytes.extend_from_slice(rows);
+    bytes
 }
 
 #[cfg(test)]

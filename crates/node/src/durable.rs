@@ -1,0 +1,78 @@
+//! Files that a crash leaves as they were before a change or as they are after it.
+//!
+//! A file's content is durable once the file is synced, its name once its directory is.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// Gives a file other bytes: written beside it (`.new` in the place of its extension), synced, and put
+/// in its place.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    put(&file, &beside, path)
+}
+
+/// Puts a file that has been written `beside` in the place of `path`.
+pub(crate) fn put(file: &File, beside: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    fs::rename(beside, path)?;
+    sync_name(path)
+}
+
+/// Makes an empty file, which says something by being there.
+pub(crate) fn mark(path: &Path) -> io::Result<()> {
+    File::create(path)?.sync_all()?;
+    sync_name(path)
+}
+
+/// Removes such a file, if it is there.
+pub(crate) fn unmark(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_name(path),
+    }
+}
+
+/// Makes a file's name durable, or that it is gone.
+pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file.json");
+        replace(&path, b"before").unwrap();
+        replace(&path, b"after").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"after");
+        let beside = directory.path().join("file.new");
+        assert!(!beside.exists());
+        // What can't be written beside it changes nothing.
+        fs::create_dir(&beside).unwrap();
+        assert!(replace(&path, b"never").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_mark_is_there_until_it_is_taken_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mark");
+        unmark(&path).unwrap();
+        mark(&path).unwrap();
+        mark(&path).unwrap();
+        assert!(path.exists());
+        unmark(&path).unwrap();
+        assert!(!path.exists());
+    }
+}
