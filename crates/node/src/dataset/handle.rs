@@ -562,21 +562,21 @@ impl DatasetHandle {
         answer.await.ok()
     }
 
-    /// Takes transactions that an engine committed. They are durable here when this returns `Ok`;
-    /// otherwise none is, or the thread has ended and a restart shows.
-    ///
-    /// # Errors
-    /// [`CaptureError`].
-    pub(crate) async fn capture(
+    /// Takes transactions that an engine committed, in the order of the calls: each is on its way when
+    /// this returns. They are durable here when the future says `Ok`; otherwise none is, or the thread
+    /// has ended and a restart shows.
+    pub(crate) fn capture(
         &self,
         transactions: Vec<CapturedTransaction>,
-    ) -> Result<(), CaptureError> {
-        let captured = self.request(|reply| Input::Capture {
+    ) -> impl Future<Output = Result<(), CaptureError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        // Where the thread has ended, so has the reply.
+        self.send(Input::Capture {
             transactions,
             reply,
         });
         let ended = || CaptureError::Ended("the dataset has ended".to_owned());
-        captured.await.unwrap_or_else(|| Err(ended()))
+        async move { answer.await.unwrap_or_else(|_| Err(ended())) }
     }
 
     /// What was captured last, and what its engine had seen by then.
