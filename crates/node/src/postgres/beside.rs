@@ -42,6 +42,7 @@ impl Conductor<'_> {
     pub(super) async fn noted(&mut self, reached: Lsn) -> Result<(), Trouble> {
         self.takes_again().await?;
         self.confirm_up_to(reached);
+        self.write_mark(reached);
         Ok(())
     }
 
@@ -53,16 +54,22 @@ impl Conductor<'_> {
         }
         let who = (self.reading.system(), self.dataset.origin());
         self.marks.observe(found, settled, who);
-        if self.reading.is_noted()
-            && self.noting.is_none()
-            && let Some(writing) = self.marks.due(self.reading.reached())
-        {
-            let (session, name) = (self.session.clone(), self.config.dataset.clone());
-            self.marking = Some(Box::pin(async move {
-                writing.carry_out(session.client(), &name).await
-            }));
+        if self.reading.is_noted() && self.noting.is_none() {
+            self.write_mark(self.reading.reached());
         }
         Ok(())
+    }
+
+    /// Begins to write the mark that waits, where the log has all that the server had been given up to
+    /// here in the WAL, and capture has passed the mark by then.
+    fn write_mark(&mut self, reached: Lsn) {
+        let Some(writing) = self.marks.due(reached) else {
+            return;
+        };
+        let (session, name) = (self.session.clone(), self.config.dataset.clone());
+        self.marking = Some(Box::pin(async move {
+            writing.carry_out(session.client(), &name).await
+        }));
     }
 }
 
