@@ -75,6 +75,8 @@ enum Command {
     SteerDecision(steer_decision::Options),
     /// DNS queries a second, Meridian, gdnsd and Knot
     Dns(dns::Options),
+    /// Nanoseconds to answer a DNS question, without sockets
+    DnsAnswer(dns::answer::Options),
     /// Serves names, for `dns`
     #[command(hide = true)]
     DnsServer(dns::served::ServerOptions),
@@ -127,6 +129,7 @@ async fn dispatch(arguments: &Arguments) -> Result<bool> {
         Command::PostgresCost(options) => postgres_cost::run(common, options).await,
         Command::SteerDecision(options) => steer_decision::run(common, options),
         Command::Dns(options) => dns::run(common, options).await,
+        Command::DnsAnswer(options) => dns::answer::run(common, options),
         Command::DnsServer(options) => dns::served::serve(options).await,
     }
 }

@@ -3,7 +3,7 @@
 use crate::dnssec::{Denied, ZoneKey, deny};
 use crate::limit::Kind;
 use crate::query::{HEADER_OCTETS, Query};
-use crate::records::{FIXED_OCTETS, RecordSet};
+use crate::records::{FIXED_OCTETS, RecordSet, Records};
 use crate::respond::View;
 use crate::response::{Response, Section};
 use crate::service::{Answers, Client};
@@ -140,7 +140,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     }
 
     /// The CNAME to follow, unless it is itself what was asked for.
-    fn alias(&self, node: &'a Node) -> Option<&'a RecordSet> {
+    fn alias(&self, node: Node<'a>) -> Option<Records<'a>> {
         match self.query.rtype {
             Rtype::CNAME | Rtype::ANY => None,
             _ => node.set(Rtype::CNAME),
@@ -150,7 +150,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     fn follow(
         &mut self,
         zone: &Zone,
-        alias: &RecordSet,
+        alias: Records<'_>,
         asked: Asked<'_>,
         by_wildcard: bool,
     ) -> Step {
@@ -164,26 +164,30 @@ impl<'a, 'o> Writer<'a, 'o> {
     fn records(
         &mut self,
         zone: &'a Zone,
-        node: &Node,
+        node: Node<'_>,
         asked: Asked<'_>,
         by_wildcard: bool,
     ) -> OptRcode {
         let rtype = self.query.rtype;
         if rtype == Rtype::ANY && node.types().next().is_some() {
             let any = RecordSet::new(Rtype::HINFO, ANY_TTL_SECONDS, vec![ANY_DATA.to_vec()]);
-            self.set(zone, Section::Answer, &any, asked, false);
+            self.set(zone, Section::Answer, any.records(), asked, false);
             return OptRcode::NOERROR;
         }
         if let Some(set) = node.set(rtype) {
             self.set(zone, Section::Answer, set, asked, !by_wildcard);
             return OptRcode::NOERROR;
         }
-        if let Some(steered) = &node.steered {
+        if let Some(steered) = node.steered() {
             let (answers, scope) = steered.answer(rtype, &self.client, &*self.view.steer);
             self.written.scope = self.written.scope.max(scope);
             match &answers {
-                Answers::Compiled(set) => self.set(zone, Section::Answer, set, asked, !by_wildcard),
-                Answers::Together(set) => self.set(zone, Section::Answer, set, asked, false),
+                Answers::Compiled(set) => {
+                    self.set(zone, Section::Answer, *set, asked, !by_wildcard)
+                }
+                Answers::Together(set) => {
+                    self.set(zone, Section::Answer, set.records(), asked, false);
+                }
                 Answers::Nothing => {}
             }
             if !matches!(answers, Answers::Nothing) {
@@ -204,15 +208,15 @@ impl<'a, 'o> Writer<'a, 'o> {
             name: zone.apex.octets(),
             at: asked.ancestor_at(zone.apex.octets()),
         };
-        self.set(zone, Section::Authority, &zone.denial, apex, true);
+        self.set(zone, Section::Authority, zone.denial.records(), apex, true);
         if self.key(zone).is_some() {
-            let nsec = deny(asked.name, zone.denial.ttl_seconds(), denied);
-            self.set(zone, Section::Authority, &nsec, asked, false);
+            let nsec = deny(asked.name, zone.denial.records().ttl_seconds, denied);
+            self.set(zone, Section::Authority, nsec.records(), asked, false);
         }
     }
 
     /// To the servers of a zone below (RFC 1034 §4.2.1).
-    fn refer(&mut self, zone: &Zone, cut: &[u8], node: &Node, asked: Asked<'_>) {
+    fn refer(&mut self, zone: &Zone, cut: &[u8], node: Node<'_>, asked: Asked<'_>) {
         let below = Asked {
             name: cut,
             at: asked.ancestor_at(cut),
@@ -226,31 +230,37 @@ impl<'a, 'o> Writer<'a, 'o> {
         } else if self.key(zone).is_some() {
             let nsec = deny(
                 cut,
-                zone.denial.ttl_seconds(),
+                zone.denial.records().ttl_seconds,
                 Denied::Types(&mut [Rtype::NS].into_iter()),
             );
-            self.set(zone, Section::Authority, &nsec, below, false);
+            self.set(zone, Section::Authority, nsec.records(), below, false);
         }
-        if let Some(glue) = &node.glue {
+        if let Some(glue) = node.glue() {
             self.written.response.append_help(&glue.octets, glue.count);
         }
     }
 
     /// Appends a set and, where it is wanted, its signature; `is_own` where the set is always this
     /// name's, so that the signature can be kept with it.
-    fn set(&mut self, zone: &Zone, section: Section, set: &RecordSet, of: Asked<'_>, is_own: bool) {
-        self.written.response.append(section, set, of.at);
-        let Some(key) = self.key(zone) else { return };
-        if is_own {
-            let signature = set.signature(|set| key.sign(of.name, set));
-            self.written
-                .response
-                .append_record(section, signature, of.at);
-        } else {
-            let signature = key.sign(of.name, set);
-            self.written
-                .response
-                .append_record(section, &signature, of.at);
+    fn set(
+        &mut self,
+        zone: &Zone,
+        section: Section,
+        set: Records<'_>,
+        of: Asked<'_>,
+        is_own: bool,
+    ) {
+        let response = &mut self.written.response;
+        response.append(section, set, of.at);
+        let Some(key) = zone.key.as_ref().filter(|_| self.signs) else {
+            return;
+        };
+        match set.signature.filter(|_| is_own) {
+            Some(kept) => {
+                let signature = kept.get_or_init(|| key.sign(of.name, set).into());
+                response.append_record(section, signature, of.at);
+            }
+            None => response.append_record(section, &key.sign(of.name, set), of.at),
         }
     }
 

@@ -29,7 +29,7 @@ pub mod zone;
 pub use cookie::CookieSecret;
 pub use limit::{Limited, Limiter};
 pub use owner::{NAME_OCTETS_MAX, Owner, OwnerError};
-pub use records::{Record, RecordSet};
+pub use records::{Record, RecordSet, Records};
 pub use respond::{Moment, Outcome, Responder, Transport, View};
 pub use response::UDP_OCTETS_MAX;
 pub use service::{Answers, CHOSEN_MAX, Chosen, Client, Steer, Steered};

@@ -3,7 +3,7 @@
 //! Compiling is done when a zone is built, never when it is asked: an answer of many records is one
 //! copy. Each record begins with a pointer to offset 12, where the question's name stands, since that
 //! is the owner of nearly everything that is answered; where it isn't, the two octets of the pointer
-//! are put right in the copy ([`RecordSet::write`]). Names inside the data are not compressed (SRV's
+//! are put right in the copy ([`append_with_owner`]). Names inside the data are not compressed (SRV's
 //! may not be, RFC 2782; for others it saves little). Data is in canonical form and order (RFC 4034
 //! §6.2, §6.3), so what is signed is what is sent.
 
@@ -50,7 +50,31 @@ fn address_data(address: IpAddr) -> (Rtype, Vec<u8>) {
     }
 }
 
-/// All records of one name and type.
+/// Where the record that signs a set is kept, as octets likewise, once it was wanted.
+pub(crate) type Signature = OnceLock<Box<[u8]>>;
+
+/// All records of one name and type, wherever they are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// The type of all.
+    pub rtype: Rtype,
+    /// The time to live of all (RFC 2181 §5.2: one for a set).
+    pub ttl_seconds: u32,
+    /// How many there are.
+    pub count: u16,
+    /// The octets as they stand in an answer whose question names the owner.
+    pub octets: &'a [u8],
+    pub(crate) signature: Option<&'a Signature>,
+}
+
+impl<'a> Records<'a> {
+    /// The records' data, in order.
+    pub fn data(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        records(self.octets).map(|record| &record[FIXED_OCTETS..])
+    }
+}
+
+/// All records of one name and type, by themselves.
 #[derive(Debug)]
 pub struct RecordSet {
     rtype: Rtype,
@@ -58,8 +82,7 @@ pub struct RecordSet {
     /// How many records these octets are, and the octets themselves.
     count: u16,
     octets: Box<[u8]>,
-    /// The record that signs the set, as octets likewise; made when it is first wanted.
-    signature: OnceLock<Box<[u8]>>,
+    signature: Signature,
 }
 
 impl RecordSet {
@@ -89,38 +112,16 @@ impl RecordSet {
         Self::new(rtype, ttl_seconds, data.collect())
     }
 
-    /// The type of all.
+    /// The records.
     #[must_use]
-    pub fn rtype(&self) -> Rtype {
-        self.rtype
-    }
-
-    /// The time to live of all (RFC 2181 §5.2: one for a set).
-    #[must_use]
-    pub fn ttl_seconds(&self) -> u32 {
-        self.ttl_seconds
-    }
-
-    /// How many records it has.
-    #[must_use]
-    pub fn count(&self) -> u16 {
-        self.count
-    }
-
-    /// The records' data, in order.
-    pub fn data(&self) -> impl Iterator<Item = &[u8]> {
-        records(&self.octets).map(|record| &record[FIXED_OCTETS..])
-    }
-
-    /// The octets as they stand in an answer whose question names the owner.
-    #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
-    }
-
-    /// The signature's record, which `sign` makes where there is none yet.
-    pub(crate) fn signature(&self, sign: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
-        self.signature.get_or_init(|| sign(self).into())
+    pub fn records(&self) -> Records<'_> {
+        Records {
+            rtype: self.rtype,
+            ttl_seconds: self.ttl_seconds,
+            count: self.count,
+            octets: &self.octets,
+            signature: Some(&self.signature),
+        }
     }
 }
 
@@ -167,19 +168,20 @@ mod tests {
         let addresses =
             ["10.0.0.2", "10.0.0.1", "::1", "10.0.0.2"].map(|text| text.parse().unwrap());
         let set = RecordSet::of_addresses(Rtype::A, 5, &addresses);
-        assert_eq!(set.count(), 2);
+        let records = set.records();
+        assert_eq!(records.count, 2);
         assert_eq!(
-            set.data().collect::<Vec<_>>(),
+            records.data().collect::<Vec<_>>(),
             [[10, 0, 0, 1], [10, 0, 0, 2]]
         );
-        assert_eq!(set.octets()[..2], POINTER_TO_QUESTION);
+        assert_eq!(records.octets[..2], POINTER_TO_QUESTION);
     }
 
     #[test]
     fn another_owner_is_named_in_every_record() {
         let set = RecordSet::new(Rtype::A, 5, vec![vec![1; 4], vec![2; 4]]);
         let mut copy = Vec::new();
-        append_with_owner(&mut copy, set.octets(), 0x123);
+        append_with_owner(&mut copy, set.records().octets, 0x123);
         let owners: Vec<&[u8]> = records(&copy).map(|record| &record[..2]).collect();
         assert_eq!(owners, [[0xc1, 0x23], [0xc1, 0x23]]);
     }

@@ -4,7 +4,7 @@
 //! from the beginning, so that an answer which grows too large can always say so.
 
 use crate::query::{HEADER_OCTETS, Header};
-use crate::records::{RecordSet, append_with_owner};
+use crate::records::{Records, append_with_owner};
 use domain::base::Message;
 use domain::base::iana::{OptRcode, OptionCode};
 use domain::base::opt::{ClientSubnet, ComposeOptData, Cookie};
@@ -102,13 +102,13 @@ impl<'o> Response<'o> {
     }
 
     /// Appends records whose owner's name stands at this offset.
-    pub(crate) fn append(&mut self, section: Section, set: &RecordSet, owner_at: usize) {
+    pub(crate) fn append(&mut self, section: Section, set: Records<'_>, owner_at: usize) {
         if owner_at == HEADER_OCTETS {
-            self.octets.extend_from_slice(set.octets());
+            self.octets.extend_from_slice(set.octets);
         } else {
-            append_with_owner(self.octets, set.octets(), owner_at);
+            append_with_owner(self.octets, set.octets, owner_at);
         }
-        self.grown(section, set.count());
+        self.grown(section, set.count);
     }
 
     /// Appends one record that was compiled for the question's name.

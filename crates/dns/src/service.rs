@@ -3,7 +3,7 @@
 //! Which regions a client is sent to is decided elsewhere ([`Steer`]); here its answer becomes
 //! records. Each region's addresses are compiled once, so an answer that names one region is a copy.
 
-use crate::records::RecordSet;
+use crate::records::{RecordSet, Records};
 use domain::base::iana::Rtype;
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -75,7 +75,7 @@ pub enum Answers<'a> {
     /// None of this type.
     Nothing,
     /// One region's, compiled before.
-    Compiled(&'a RecordSet),
+    Compiled(Records<'a>),
     /// Those of several.
     Together(RecordSet),
 }
@@ -100,7 +100,7 @@ impl Steered {
 
     /// The types that some region has addresses of.
     pub fn types(&self) -> impl Iterator<Item = Rtype> {
-        let any = |sets: &[RecordSet]| sets.iter().any(|set| set.count() > 0);
+        let any = |sets: &[RecordSet]| sets.iter().any(|set| set.records().count > 0);
         let types = [(Rtype::A, any(&self.v4)), (Rtype::AAAA, any(&self.v6))];
         types
             .into_iter()
@@ -118,16 +118,14 @@ impl Steered {
         let scope = steer.steer(self.service, client, &mut chosen);
         let mut of_type = chosen
             .regions()
-            .filter_map(|region| sets.get(region))
-            .filter(|set| set.count() > 0);
+            .filter_map(|region| Some(sets.get(region)?.records()))
+            .filter(|set| set.count > 0);
         let answers = match (of_type.next(), of_type.next()) {
             (None, _) => Answers::Nothing,
             (Some(one), None) => Answers::Compiled(one),
             (Some(one), Some(two)) => {
-                let data = [one, two]
-                    .into_iter()
-                    .chain(of_type)
-                    .flat_map(RecordSet::data);
+                let sets = [one, two].into_iter().chain(of_type);
+                let data = sets.flat_map(|set| set.data());
                 let data = data.map(<[u8]>::to_vec).collect();
                 Answers::Together(RecordSet::new(rtype, self.ttl_seconds, data))
             }

@@ -9,6 +9,7 @@
 //! On a machine with few cores dnsperf and whatever else runs take their part of them. What a query
 //! costs the server's processor is therefore reported beside the rate: it is the steadier figure.
 
+pub mod answer;
 mod load;
 mod report;
 pub mod served;

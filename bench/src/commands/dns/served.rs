@@ -45,13 +45,12 @@ impl Steer for Nearest {
     }
 }
 
-/// Serves until the process is ended.
-pub async fn serve(options: &ServerOptions) -> Result<bool> {
+/// What is served: the plain records of a zone file, and the steered name.
+pub fn view(zone_file: &str) -> Result<View> {
     let apex = Owner::parse(ZONE)?;
-    let text = std::fs::read_to_string(&options.zone_file).context("read the zone file")?;
     let addresses = REGIONS.map(|(_, address)| vec![IpAddr::V4(address)]);
     let names = Names::build(vec![ZoneSource {
-        records: parse_records(&apex, &text)?,
+        records: parse_records(&apex, zone_file)?,
         steered: vec![(
             apex.child(STEERED)?,
             Steered::new(0, STEERED_TTL_SECONDS, &addresses),
@@ -60,14 +59,21 @@ pub async fn serve(options: &ServerOptions) -> Result<bool> {
         key: None,
     }]);
     let names = names.map_err(|faults| anyhow::anyhow!("the zone has faults: {faults:?}"))?;
-    let view = View {
+    Ok(View {
         names,
         steer: Arc::new(Nearest {
             table: table()?,
             places: Registries::default(),
         }),
         nsid: (*b"bench").into(),
-    };
+    })
+}
+
+/// Serves until the process is ended.
+pub async fn serve(options: &ServerOptions) -> Result<bool> {
+    let text = std::fs::read_to_string(&options.zone_file).context("read the zone file")?;
+    let view = view(&text)?;
+    drop(text);
     let settings = Settings {
         addresses: vec![options.address],
         threads: options.threads,

@@ -1,7 +1,7 @@
 //! A zone's key: the public half as records, the private half as signatures.
 
 use crate::owner::{Owner, parent, suffixes};
-use crate::records::{RecordSet, append_record};
+use crate::records::{RecordSet, Records, append_record};
 use domain::base::iana::{Class, Rtype};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
@@ -142,11 +142,11 @@ impl ZoneKey {
 
     /// The record that signs a set, as it stands behind it in an answer whose question names its
     /// owner.
-    pub(crate) fn sign(&self, owner: &[u8], set: &RecordSet) -> Vec<u8> {
+    pub(crate) fn sign(&self, owner: &[u8], set: Records<'_>) -> Vec<u8> {
         let mut data = Vec::with_capacity(18 + self.apex.octets().len() + 64);
-        data.extend_from_slice(&set.rtype().to_int().to_be_bytes());
+        data.extend_from_slice(&set.rtype.to_int().to_be_bytes());
         data.extend([ALGORITHM, labels(owner)]);
-        data.extend_from_slice(&set.ttl_seconds().to_be_bytes());
+        data.extend_from_slice(&set.ttl_seconds.to_be_bytes());
         data.extend_from_slice(&self.validity.expiration.to_be_bytes());
         data.extend_from_slice(&self.validity.inception.to_be_bytes());
         data.extend_from_slice(&self.tag.to_be_bytes());
@@ -155,9 +155,9 @@ impl ZoneKey {
         let mut signed = data.clone();
         for one in set.data() {
             signed.extend_from_slice(owner);
-            signed.extend_from_slice(&set.rtype().to_int().to_be_bytes());
+            signed.extend_from_slice(&set.rtype.to_int().to_be_bytes());
             signed.extend_from_slice(&Class::IN.to_int().to_be_bytes());
-            signed.extend_from_slice(&set.ttl_seconds().to_be_bytes());
+            signed.extend_from_slice(&set.ttl_seconds.to_be_bytes());
             signed.extend_from_slice(&(one.len() as u16).to_be_bytes());
             signed.extend_from_slice(one);
         }
@@ -167,7 +167,7 @@ impl ZoneKey {
             .expect("the system has randomness, as it had when the key was read");
         data.extend_from_slice(signature.as_ref());
         let mut record = Vec::new();
-        append_record(&mut record, Rtype::RRSIG, set.ttl_seconds(), &data);
+        append_record(&mut record, Rtype::RRSIG, set.ttl_seconds, &data);
         record
     }
 }

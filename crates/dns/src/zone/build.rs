@@ -1,12 +1,13 @@
 //! Names out of zones' records, with everything checked that would answer wrongly later.
 
-use super::{Glue, Names, Node, Zone};
+use super::index::Index;
+use super::{Glue, Names, Particulars, Zone, entry};
 use crate::dnssec::ZoneKey;
 use crate::owner::{Owner, parent, suffixes};
-use crate::records::{Record, RecordSet};
+use crate::records::{Record, RecordSet, Signature};
 use crate::service::Steered;
 use domain::base::Rtype;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 /// A zone as it is given.
 #[derive(Debug)]
@@ -73,7 +74,25 @@ pub enum ZoneFault {
     SteeredAndMore(Owner),
 }
 
-type Sets = BTreeMap<(Owner, u16), Vec<Record>>;
+/// A name's entry while zones are put together.
+#[derive(Default)]
+struct Draft {
+    zone: usize,
+    sets: Vec<RecordSet>,
+    particulars: Option<Box<Particulars>>,
+}
+
+impl Draft {
+    fn particulars(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
+    }
+
+    fn cut(&self) -> Option<&Owner> {
+        self.particulars.as_ref()?.cut.as_ref()
+    }
+}
+
+type Drafts = HashMap<Owner, Draft>;
 
 impl Names {
     /// All names of these zones.
@@ -81,135 +100,208 @@ impl Names {
     /// # Errors
     ///
     /// Every [`ZoneFault`] that was found.
-    pub fn build(sources: Vec<ZoneSource>) -> Result<Self, Vec<ZoneFault>> {
-        let mut names = Self::default();
+    pub fn build(mut sources: Vec<ZoneSource>) -> Result<Self, Vec<ZoneFault>> {
+        let mut drafts = Drafts::new();
+        let mut zones: Vec<Zone> = Vec::new();
         let mut faults = Vec::new();
-        // Parents before children: a child's apex takes the node that its parent has at the cut.
-        let mut sources = sources;
+        // Parents before children: a child's apex takes the place that its parent has at the cut.
         sources.sort_by_key(|source| suffixes(source.apex.octets()).count());
         for source in sources {
-            if names.zones.iter().any(|zone| zone.apex == source.apex) {
+            if zones.iter().any(|zone| zone.apex == source.apex) {
                 faults.push(ZoneFault::Twice(source.apex));
                 continue;
             }
-            names.add(source, &mut faults);
+            zones.extend(add(source, zones.len(), &mut drafts, &mut faults));
         }
         if faults.is_empty() {
-            Ok(names)
+            Ok(pack(drafts, zones))
         } else {
             Err(faults)
         }
     }
-
-    fn add(&mut self, source: ZoneSource, faults: &mut Vec<ZoneFault>) {
-        let ZoneSource {
-            apex,
-            records,
-            steered,
-            key,
-        } = source;
-        let sets = in_sets(&apex, records, faults);
-        let Some(denial) = check_apex(&apex, &sets, faults) else {
-            return;
-        };
-        let mut nodes: HashMap<Owner, Node> = HashMap::new();
-        let cuts = cuts_of(&apex, &sets);
-        let zone = self.zones.len();
-        for ((owner, rtype), records) in &sets {
-            let rtype = Rtype::from_int(*rtype);
-            if records
-                .iter()
-                .any(|record| record.ttl_seconds != records[0].ttl_seconds)
-            {
-                faults.push(ZoneFault::TimesToLive {
-                    owner: owner.clone(),
-                    rtype,
-                });
-            }
-            let cut = cut_above(&cuts, owner);
-            if let Some(cut) = &cut
-                && cut != owner
-                && !matches!(rtype, Rtype::A | Rtype::AAAA)
-            {
-                faults.push(ZoneFault::BelowCut {
-                    owner: owner.clone(),
-                    cut: cut.clone(),
-                });
-            }
-            let data = records.iter().map(|record| record.data.clone()).collect();
-            let node = nodes.entry(owner.clone()).or_default();
-            node.cut = cut;
-            node.sets
-                .push(RecordSet::new(rtype, records[0].ttl_seconds, data));
-        }
-        for (owner, steered) in steered {
-            if !owner.is_within(&apex) {
-                faults.push(ZoneFault::Outside {
-                    owner,
-                    apex: apex.clone(),
-                });
-                continue;
-            }
-            let node = nodes.entry(owner.clone()).or_default();
-            if !node.sets.is_empty() || node.steered.is_some() {
-                faults.push(ZoneFault::SteeredAndMore(owner));
-                continue;
-            }
-            node.steered = Some(steered.into());
-        }
-        if let Some(key) = &key {
-            let node = nodes.entry(apex.clone()).or_default();
-            node.sets.push(key.record_set());
-        }
-        for cut in &cuts {
-            let glue = glue_of(cut, &sets, faults);
-            nodes.entry(cut.clone()).or_default().glue = Some(glue.into());
-        }
-        for (owner, node) in &nodes {
-            if node
-                .set(Rtype::CNAME)
-                .is_some_and(|set| set.count() > 1 || node.sets.len() > 1)
-            {
-                faults.push(ZoneFault::CnameAndMore(owner.clone()));
-            }
-        }
-        fill_gaps(&apex, &mut nodes);
-        // What the zone above has at and below its cut, this one knows better.
-        self.nodes.retain(|owner, _| !owner.is_within(&apex));
-        for (owner, mut node) in nodes {
-            node.zone = zone;
-            self.nodes.insert(owner, node);
-        }
-        self.zones.push(Zone { apex, denial, key });
-    }
 }
 
-/// The records by owner and type.
-fn in_sets(apex: &Owner, records: Vec<Record>, faults: &mut Vec<ZoneFault>) -> Sets {
-    let mut sets = Sets::new();
-    for record in records {
-        if !record.owner.is_within(apex) {
+/// Adds a zone's names; its parent's, at and below its apex, make room.
+fn add(
+    source: ZoneSource,
+    number: usize,
+    all: &mut Drafts,
+    faults: &mut Vec<ZoneFault>,
+) -> Option<Zone> {
+    let ZoneSource {
+        apex,
+        records,
+        steered,
+        key,
+    } = source;
+    let sets = Sets::of(&apex, records, faults);
+    let denial = check_apex(&apex, &sets, faults)?;
+    let cuts = cuts_of(&apex, &sets);
+    let mut drafts = Drafts::new();
+    for records in sets.iter() {
+        add_set(records, &cuts, &mut drafts, faults);
+    }
+    for (owner, steered) in steered {
+        if !owner.is_within(&apex) {
             faults.push(ZoneFault::Outside {
-                owner: record.owner,
+                owner,
                 apex: apex.clone(),
             });
             continue;
         }
-        let at = (record.owner.clone(), record.rtype.to_int());
-        sets.entry(at).or_default().push(record);
+        let draft = drafts.entry(owner.clone()).or_default();
+        if !draft.sets.is_empty() || draft.particulars.is_some() {
+            faults.push(ZoneFault::SteeredAndMore(owner));
+            continue;
+        }
+        draft.particulars().steered = Some(steered);
     }
-    sets
+    if let Some(key) = &key {
+        let draft = drafts.entry(apex.clone()).or_default();
+        draft.sets.push(key.record_set());
+    }
+    for cut in &cuts {
+        let glue = glue_of(cut, &sets, faults);
+        drafts.entry(cut.clone()).or_default().particulars().glue = Some(glue);
+    }
+    for (owner, draft) in &drafts {
+        let mut sets = draft.sets.iter().map(RecordSet::records);
+        if sets.any(|set| set.rtype == Rtype::CNAME && (set.count > 1 || draft.sets.len() > 1)) {
+            faults.push(ZoneFault::CnameAndMore(owner.clone()));
+        }
+    }
+    fill_gaps(&apex, &mut drafts);
+    // What the zone above has at and below its cut, this one knows better.
+    all.retain(|owner, _| !owner.is_within(&apex));
+    all.extend(drafts.into_iter().map(|(owner, draft)| {
+        let zone = number;
+        (owner, Draft { zone, ..draft })
+    }));
+    Some(Zone {
+        apex,
+        denial,
+        key,
+        signatures: Box::default(),
+    })
+}
+
+/// Adds the records of one owner and type.
+fn add_set(
+    records: &[Record],
+    cuts: &HashSet<Owner>,
+    drafts: &mut Drafts,
+    faults: &mut Vec<ZoneFault>,
+) {
+    let Record {
+        owner,
+        rtype,
+        ttl_seconds,
+        ..
+    } = &records[0];
+    if records
+        .iter()
+        .any(|record| record.ttl_seconds != *ttl_seconds)
+    {
+        faults.push(ZoneFault::TimesToLive {
+            owner: owner.clone(),
+            rtype: *rtype,
+        });
+    }
+    let cut = cut_above(cuts, owner);
+    if let Some(cut) = cut
+        && cut != owner
+        && !matches!(*rtype, Rtype::A | Rtype::AAAA)
+    {
+        faults.push(ZoneFault::BelowCut {
+            owner: owner.clone(),
+            cut: cut.clone(),
+        });
+    }
+    let data = records.iter().map(|record| record.data.clone()).collect();
+    let draft = drafts.entry(owner.clone()).or_default();
+    if let Some(cut) = cut {
+        draft.particulars().cut = Some(cut.clone());
+    }
+    draft.sets.push(RecordSet::new(*rtype, *ttl_seconds, data));
+}
+
+/// Puts all names into one piece of memory.
+fn pack(drafts: Drafts, mut zones: Vec<Zone>) -> Names {
+    let mut index = Index::with_capacity(drafts.len());
+    let mut entries = Vec::new();
+    let mut all_particulars = Vec::new();
+    let mut set_counts = vec![0; zones.len()];
+    for (name, draft) in drafts {
+        let particulars = draft.particulars.map_or(0, |particulars| {
+            all_particulars.push(*particulars);
+            all_particulars.len()
+        });
+        index.insert(name.octets(), entries.len());
+        entry::append(
+            &mut entries,
+            &name,
+            draft.zone,
+            particulars,
+            set_counts[draft.zone],
+            &draft.sets,
+        );
+        set_counts[draft.zone] += draft.sets.len();
+    }
+    for (zone, sets) in zones.iter_mut().zip(set_counts) {
+        if zone.key.is_some() {
+            zone.signatures = (0..sets).map(|_| Signature::new()).collect();
+        }
+    }
+    Names {
+        index,
+        entries: entries.into(),
+        particulars: all_particulars,
+        zones,
+    }
+}
+
+/// A zone's records by owner and type.
+struct Sets(Vec<Record>);
+
+impl Sets {
+    fn of(apex: &Owner, mut records: Vec<Record>, faults: &mut Vec<ZoneFault>) -> Self {
+        records.retain(|record| {
+            let is_within = record.owner.is_within(apex);
+            if !is_within {
+                faults.push(ZoneFault::Outside {
+                    owner: record.owner.clone(),
+                    apex: apex.clone(),
+                });
+            }
+            is_within
+        });
+        records.sort_by(|a, b| Self::key(a).cmp(&Self::key(b)));
+        Self(records)
+    }
+
+    fn key(record: &Record) -> (&Owner, u16) {
+        (&record.owner, record.rtype.to_int())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[Record]> {
+        self.0.chunk_by(|a, b| Self::key(a) == Self::key(b))
+    }
+
+    /// The records of an owner and type, if any.
+    fn get(&self, owner: &Owner, rtype: Rtype) -> &[Record] {
+        let key = (owner, rtype.to_int());
+        let from = self.0.partition_point(|record| Self::key(record) < key);
+        let behind = &self.0[from..];
+        &behind[..behind.partition_point(|record| Self::key(record) == key)]
+    }
 }
 
 /// The SOA for denials, if the apex has what it needs.
 fn check_apex(apex: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Option<RecordSet> {
-    if !sets.contains_key(&(apex.clone(), Rtype::NS.to_int())) {
+    if sets.get(apex, Rtype::NS).is_empty() {
         faults.push(ZoneFault::NameServer(apex.clone()));
     }
-    let soa = sets
-        .get(&(apex.clone(), Rtype::SOA.to_int()))
-        .map(Vec::as_slice);
-    let Some([soa]) = soa else {
+    let [soa] = sets.get(apex, Rtype::SOA) else {
         faults.push(ZoneFault::Soa(apex.clone()));
         return None;
     };
@@ -227,36 +319,29 @@ fn check_apex(apex: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Option<
 }
 
 /// Where child zones begin.
-fn cuts_of(apex: &Owner, sets: &Sets) -> Vec<Owner> {
-    let servers = sets
-        .keys()
-        .filter(|(_, rtype)| *rtype == Rtype::NS.to_int());
-    let cuts = servers
-        .map(|(owner, _)| owner)
-        .filter(|owner| *owner != apex);
-    cuts.cloned().collect()
+fn cuts_of(apex: &Owner, sets: &Sets) -> HashSet<Owner> {
+    let servers = sets.iter().map(|records| &records[0]);
+    let cuts = servers.filter(|first| first.rtype == Rtype::NS && first.owner != *apex);
+    cuts.map(|first| first.owner.clone()).collect()
 }
 
 /// The highest cut at or above a name.
-fn cut_above(cuts: &[Owner], owner: &Owner) -> Option<Owner> {
-    let above = cuts.iter().filter(|cut| owner.is_within(cut));
-    above.min_by_key(|cut| cut.octets().len()).cloned()
+fn cut_above<'c>(cuts: &'c HashSet<Owner>, owner: &Owner) -> Option<&'c Owner> {
+    let above = suffixes(owner.octets()).filter_map(|name| cuts.get(name));
+    above.last()
 }
 
 /// The addresses of a cut's servers that lie inside it.
 fn glue_of(cut: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Glue {
     let mut glue = Glue::default();
-    for record in &sets[&(cut.clone(), Rtype::NS.to_int())] {
+    for record in sets.get(cut, Rtype::NS) {
         let server =
             Owner::of(&domain::base::Name::from_slice(&record.data).expect("NS names a name"));
         if !server.is_within(cut) {
             continue;
         }
-        let types = [Rtype::A, Rtype::AAAA].map(|rtype| rtype.to_int());
-        let of = types
-            .iter()
-            .filter_map(|rtype| sets.get(&(server.clone(), *rtype)));
-        let addresses: Vec<&Record> = of.flatten().collect();
+        let of = [Rtype::A, Rtype::AAAA].map(|rtype| sets.get(&server, rtype));
+        let addresses = of.concat();
         if addresses.is_empty() {
             faults.push(ZoneFault::NoGlue {
                 server,
@@ -280,24 +365,21 @@ fn glue_of(cut: &Owner, sets: &Sets, faults: &mut Vec<ZoneFault>) -> Glue {
     glue
 }
 
-/// Empty nodes for names that only have others below them (RFC 4592 §2.2.2): they are there.
-fn fill_gaps(apex: &Owner, nodes: &mut HashMap<Owner, Node>) {
-    let owners: Vec<Owner> = nodes.keys().cloned().collect();
+/// Empty entries for names that only have others below them (RFC 4592 §2.2.2): they are there.
+fn fill_gaps(apex: &Owner, drafts: &mut Drafts) {
+    let owners: Vec<Owner> = drafts.keys().cloned().collect();
     for owner in owners {
-        let cut = nodes[&owner].cut.clone();
+        let cut = drafts[&owner].cut().cloned();
         let mut name = owner.octets();
         while let Some(above) = parent(name).filter(|_| name != apex.octets()) {
-            if !nodes.contains_key(above) {
+            if !drafts.contains_key(above) {
                 let above =
                     Owner::of(&domain::base::Name::from_slice(above).expect("a suffix of a name"));
-                let cut = cut.clone().filter(|cut| above.is_within(cut));
-                nodes.insert(
-                    above,
-                    Node {
-                        cut,
-                        ..Node::default()
-                    },
-                );
+                let mut draft = Draft::default();
+                if let Some(cut) = cut.as_ref().filter(|cut| above.is_within(cut)) {
+                    draft.particulars().cut = Some(cut.clone());
+                }
+                drafts.insert(above, draft);
             }
             name = above;
         }

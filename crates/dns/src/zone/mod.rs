@@ -1,17 +1,22 @@
 //! The names that are served, and finding one.
 //!
-//! All zones are in one map from name to node, so a name that is there costs one look; one that is
-//! not costs one for each of its ancestors up to the closest that is there (RFC 4592 §3.3.1's closest
-//! encloser), which tells the zone, whether a cut stands above it, and whether a wildcard beside it
-//! answers.
+//! All zones are in one index from names to entries, so a name that is there costs one look; one that
+//! is not costs one for each of its ancestors up to the closest that is there (RFC 4592 §3.3.1's
+//! closest encloser), which tells the zone, whether a cut stands above it, and whether a wildcard
+//! beside it answers.
+//!
+//! All entries are in one piece of memory, each name with its records right behind it. That is small,
+//! one allocation, and a look-up waits for memory as rarely as can be.
 //!
 //! Invariants, which [`build`](Names::build) holds or says where they don't:
-//! - every name between a record's owner and its zone's apex has a node, if an empty one;
+//! - every name between a record's owner and its zone's apex has an entry, if an empty one;
 //! - a zone has one SOA and at least one NS record at its apex;
 //! - where there is a CNAME there is nothing else, and no cut has data below it but addresses;
 //! - all records of a set have one time to live (RFC 2181 §5.2).
 
 mod build;
+mod entry;
+mod index;
 mod text;
 
 pub use build::{ZoneFault, ZoneSource};
@@ -19,16 +24,18 @@ pub use text::{TextFault, parse_records};
 
 use crate::dnssec::ZoneKey;
 use crate::owner::{Owner, suffixes};
-use crate::records::RecordSet;
+use crate::records::{RecordSet, Records, Signature};
 use crate::service::Steered;
 use domain::base::iana::Rtype;
-use std::collections::HashMap;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use entry::Entry;
+use index::Index;
 
 /// All names of all zones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
-    nodes: HashMap<Owner, Node, Xxh3DefaultBuilder>,
+    index: Index,
+    entries: Box<[u8]>,
+    particulars: Vec<Particulars>,
     zones: Vec<Zone>,
 }
 
@@ -42,21 +49,27 @@ pub struct Zone {
     pub denial: RecordSet,
     /// What it is signed with.
     pub key: Option<ZoneKey>,
+    /// A place for the signature of each set; none where it isn't signed.
+    signatures: Box<[Signature]>,
 }
 
-/// What a name has. The map is as long as its entries are, and a question touches it in one place: what
-/// few names have is kept elsewhere.
+/// What few names have.
 #[derive(Debug, Default)]
-pub struct Node {
-    zone: usize,
-    /// The cut that this name is at or below; its answers are referrals.
+struct Particulars {
+    /// The cut that the name is at or below; its answers are referrals.
     cut: Option<Owner>,
-    /// Record sets, in the order of their types.
-    pub(crate) sets: Vec<RecordSet>,
-    /// A name whose addresses depend on who asks.
-    pub(crate) steered: Option<Box<Steered>>,
+    /// Addresses that depend on who asks.
+    steered: Option<Steered>,
     /// The glue of a cut: records with owners written out.
-    pub(crate) glue: Option<Box<Glue>>,
+    glue: Option<Glue>,
+}
+
+/// What a name has.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    zone: &'a Zone,
+    entry: Entry<'a>,
+    particulars: Option<&'a Particulars>,
 }
 
 /// Addresses of a child zone's servers inside the child (RFC 1034 §4.2.1).
@@ -66,17 +79,36 @@ pub struct Glue {
     pub(crate) count: u16,
 }
 
-impl Node {
+impl<'a> Node<'a> {
+    /// Its record sets, in the order of their types.
+    pub fn sets(&self) -> impl Iterator<Item = Records<'a>> + use<'a> {
+        self.entry.sets(&self.zone.signatures)
+    }
+
     /// The records of a type.
     #[must_use]
-    pub fn set(&self, rtype: Rtype) -> Option<&RecordSet> {
-        self.sets.iter().find(|set| set.rtype() == rtype)
+    pub fn set(&self, rtype: Rtype) -> Option<Records<'a>> {
+        self.sets().find(|set| set.rtype == rtype)
     }
 
     /// The types that the name has.
-    pub fn types(&self) -> impl Iterator<Item = Rtype> {
-        let steered = self.steered.iter().flat_map(|steered| steered.types());
-        self.sets.iter().map(RecordSet::rtype).chain(steered)
+    pub fn types(&self) -> impl Iterator<Item = Rtype> + use<'a> {
+        let steered = self.steered().into_iter().flat_map(Steered::types);
+        self.sets().map(|set| set.rtype).chain(steered)
+    }
+
+    /// The addresses that depend on who asks.
+    pub(crate) fn steered(&self) -> Option<&'a Steered> {
+        self.particulars?.steered.as_ref()
+    }
+
+    /// The addresses of servers, for a name at which another zone begins.
+    pub(crate) fn glue(&self) -> Option<&'a Glue> {
+        self.particulars?.glue.as_ref()
+    }
+
+    fn cut(&self) -> Option<&'a Owner> {
+        self.particulars?.cut.as_ref()
     }
 }
 
@@ -88,7 +120,7 @@ pub enum Found<'a> {
         /// Its zone.
         zone: &'a Zone,
         /// What it has.
-        node: &'a Node,
+        node: Node<'a>,
         /// Whether a wildcard stands for it.
         by_wildcard: bool,
     },
@@ -99,7 +131,7 @@ pub enum Found<'a> {
         /// The name at which it does.
         cut: &'a Owner,
         /// That name's node.
-        node: &'a Node,
+        node: Node<'a>,
     },
     /// No such name in this zone.
     Absent {
@@ -114,30 +146,40 @@ impl Names {
     /// What there is of a name, given as octets in lower case.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Found<'_> {
-        if let Some(node) = self.nodes.get(name) {
+        if let Some(node) = self.get(name) {
             return self.at(node, false);
         }
         let Some((encloser, node)) = self.closest_encloser(name) else {
             return Found::Elsewhere;
         };
-        if node.cut.is_some() {
+        if node.cut().is_some() {
             return self.at(node, false);
         }
-        match self.nodes.get(&wildcard_of(encloser)[..]) {
+        match self.get(&wildcard_of(encloser)) {
             Some(wildcard) => self.at(wildcard, true),
-            None => Found::Absent {
-                zone: &self.zones[node.zone],
-            },
+            None => Found::Absent { zone: node.zone },
         }
     }
 
-    fn closest_encloser<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], &Node)> {
-        suffixes(name).find_map(|suffix| Some((suffix, self.nodes.get(suffix)?)))
+    fn get(&self, name: &[u8]) -> Option<Node<'_>> {
+        let places = self.index.places(name);
+        let mut entries = places.map(|place| Entry::read(&self.entries[place..]));
+        let entry = entries.find(|entry| entry.name == name)?;
+        let particulars = entry.particulars.checked_sub(1);
+        Some(Node {
+            zone: &self.zones[entry.zone as usize],
+            entry,
+            particulars: particulars.map(|number| &self.particulars[number as usize]),
+        })
     }
 
-    fn at<'a>(&'a self, node: &'a Node, by_wildcard: bool) -> Found<'a> {
-        let zone = &self.zones[node.zone];
-        match &node.cut {
+    fn closest_encloser<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], Node<'_>)> {
+        suffixes(name).find_map(|suffix| Some((suffix, self.get(suffix)?)))
+    }
+
+    fn at<'a>(&'a self, node: Node<'a>, by_wildcard: bool) -> Found<'a> {
+        let zone = node.zone;
+        match node.cut() {
             None => Found::Here {
                 zone,
                 node,
@@ -146,7 +188,7 @@ impl Names {
             Some(cut) => Found::Below {
                 zone,
                 cut,
-                node: &self.nodes[cut],
+                node: self.get(cut.octets()).expect("a cut has an entry"),
             },
         }
     }
@@ -154,10 +196,10 @@ impl Names {
     /// The node of a name at which another zone begins, as the zone above it has it: the type DS is
     /// asked there (RFC 4035 §3.1.4.1).
     #[must_use]
-    pub fn cut(&self, name: &[u8]) -> Option<(&Zone, &Node)> {
-        let node = self.nodes.get(name)?;
-        let at_cut = node.cut.as_ref().is_some_and(|cut| cut.octets() == name);
-        at_cut.then(|| (&self.zones[node.zone], node))
+    pub fn cut(&self, name: &[u8]) -> Option<(&Zone, Node<'_>)> {
+        let node = self.get(name)?;
+        let at_cut = node.cut().is_some_and(|cut| cut.octets() == name);
+        at_cut.then_some((node.zone, node))
     }
 
     /// The zones that are served.
@@ -169,13 +211,13 @@ impl Names {
     /// How many names there are, empty ones between others included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.index.len()
     }
 
     /// Whether nothing is served.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.index.len() == 0
     }
 }
 

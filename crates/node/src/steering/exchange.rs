@@ -4,7 +4,7 @@
 //! A question carries what the asker's ledger comes to and its newest changes; the answer carries all
 //! of the other's where the two differ. Who is no member is neither asked nor answered.
 
-use super::Steering;
+use super::{KeepError, Steering};
 use crate::dataset::Questions;
 use crate::links::Peers;
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl Steering {
 
     fn tell(&self, telling: Telling) -> Told {
         let load = self.loads().own();
-        self.kept().ledger.tell(telling, load)
+        self.0.kept.ledger().tell(telling, load)
     }
 
     /// Takes over what a peer told: what is new is durable before anything follows from it. `None`
@@ -76,7 +76,7 @@ impl Steering {
         let now = self.0.clock.now().elapsed;
         self.loads().told(now, peer, told.load_per_second);
         if told.wishes.is_empty() {
-            let agrees = self.kept().ledger.agrees(&told);
+            let agrees = self.0.kept.ledger().agrees(&told);
             let is_new = false;
             return Some(Heard { is_new, agrees });
         }
@@ -86,17 +86,14 @@ impl Steering {
     }
 
     fn take(&self, peer: &RegionName, told: Told) -> Option<Heard> {
-        let mut kept = self.kept();
-        let mut ledger = kept.ledger.clone();
-        let heard = ledger.hear(told);
+        let heard = self.0.kept.change(|ledger| Ok(ledger.hear(told)));
+        let heard = heard.inspect_err(|error: &KeepError| {
+            tracing::error!(error = %crate::dataset::describe(error), "a change is not taken over");
+        });
+        let heard = heard.ok()?;
         if !heard.is_new {
             return Some(heard);
         }
-        if let Err(error) = kept.replace(ledger) {
-            tracing::error!(error = %crate::dataset::describe(&error), "a change is not taken over");
-            return None;
-        }
-        drop(kept);
         tracing::info!(%peer, "what is wanted of the regions has changed elsewhere");
         self.0.news.send_modify(|count| *count += 1);
         self.refresh();

@@ -10,11 +10,13 @@
 //! a word to them serves as if nothing were wanted rather than not at all.
 
 use crate::durable;
+use arc_swap::ArcSwap;
 use meridian_model::DecodeError;
 use meridian_steer::Ledger;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The file's name in the region's data directory.
@@ -62,11 +64,12 @@ impl KeepError {
     }
 }
 
-/// A ledger and the file that has it.
+/// A ledger and the file that has it. Whoever reads it never waits for the disk.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) ledger: Ledger,
-    file: Option<PathBuf>,
+    ledger: ArcSwap<Ledger>,
+    /// Held by whoever changes it.
+    file: Mutex<Option<PathBuf>>,
 }
 
 /// Why a file's bytes are no ledger.
@@ -86,20 +89,39 @@ impl Kept {
             Some(path) => read(path)?,
             None => Ledger::default(),
         };
-        Ok(Self { ledger, file })
+        Ok(Self {
+            ledger: ArcSwap::from_pointee(ledger),
+            file: Mutex::new(file),
+        })
     }
 
-    /// Takes another ledger in the place of this one, once it is durable.
-    pub(super) fn replace(&mut self, ledger: Ledger) -> Result<(), KeepError> {
-        if let Some(path) = &self.file {
-            let bytes = encode(&ledger.encode());
-            durable::replace(path, &bytes).map_err(|source| KeepError::Write {
+    /// The ledger as it is durable.
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.load_full()
+    }
+
+    /// Changes the ledger, one change after the other. It is durable before anybody sees it; after an
+    /// error it is as it was. Blocks for as long as a sync takes, and as those before wait for theirs.
+    pub(super) fn change<T, E: From<KeepError>>(
+        &self,
+        change: impl FnOnce(&mut Ledger) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.ledger();
+        let mut ledger = Ledger::clone(&before);
+        let outcome = change(&mut ledger)?;
+        if ledger == *before {
+            return Ok(outcome);
+        }
+        if let Some(path) = &*file {
+            let written = durable::replace(path, &encode(&ledger.encode()));
+            written.map_err(|source| KeepError::Write {
                 path: path.clone(),
                 source,
             })?;
         }
-        self.ledger = ledger;
-        Ok(())
+        self.ledger.store(Arc::new(ledger));
+        Ok(outcome)
     }
 }
 
@@ -176,10 +198,16 @@ mod tests {
         ledger
     }
 
+    fn put(kept: &Kept) -> Result<(), KeepError> {
+        kept.change(|kept| {
+            *kept = ledger();
+            Ok(())
+        })
+    }
+
     fn written(directory: &Path) -> PathBuf {
         let path = directory.join(FILE);
-        let mut kept = Kept::open(Some(path.clone())).unwrap();
-        kept.replace(ledger()).unwrap();
+        put(&Kept::open(Some(path.clone())).unwrap()).unwrap();
         path
     }
 
@@ -187,7 +215,7 @@ mod tests {
     fn what_was_kept_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = written(directory.path());
-        assert_eq!(Kept::open(Some(path)).unwrap().ledger, ledger());
+        assert_eq!(Kept::open(Some(path)).unwrap().ledger().as_ref(), &ledger());
     }
 
     #[test]
@@ -200,17 +228,17 @@ mod tests {
             bad[at] ^= 4;
             fs::write(&path, &bad).unwrap();
             let kept = Kept::open(Some(path.clone())).unwrap();
-            assert_eq!(kept.ledger, Ledger::default(), "byte {at}");
+            assert_eq!(*kept.ledger(), Ledger::default(), "byte {at}");
             assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bad);
             assert!(!path.exists());
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();
         assert_eq!(
-            Kept::open(Some(path.clone())).unwrap().ledger,
+            *Kept::open(Some(path.clone())).unwrap().ledger(),
             Ledger::default()
         );
         fs::write(&path, "").unwrap();
-        assert_eq!(Kept::open(Some(path)).unwrap().ledger, Ledger::default());
+        assert_eq!(*Kept::open(Some(path)).unwrap().ledger(), Ledger::default());
     }
 
     #[test]
@@ -229,11 +257,32 @@ mod tests {
     }
 
     #[test]
+    fn whoever_reads_does_not_wait_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let beside = path.with_extension("new");
+        // Whoever opens this to write waits for somebody who reads.
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &beside, kind, mode, 0).unwrap();
+        let kept = Kept::open(Some(path)).unwrap();
+        std::thread::scope(|scope| {
+            let changing = scope.spawn(|| put(&kept));
+            while kept.file.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            assert_eq!(*kept.ledger(), Ledger::default());
+            assert!(!changing.is_finished());
+            drop(fs::File::open(&beside).unwrap());
+            assert!(changing.join().unwrap().is_err(), "a pipe can't be synced");
+        });
+    }
+
+    #[test]
     fn what_cannot_be_written_is_not_taken() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gone").join(FILE);
-        let mut kept = Kept::open(Some(path)).unwrap();
-        assert!(kept.replace(ledger()).is_err());
-        assert_eq!(kept.ledger, Ledger::default());
+        let kept = Kept::open(Some(path)).unwrap();
+        assert!(put(&kept).is_err());
+        assert_eq!(*kept.ledger(), Ledger::default());
     }
 }

@@ -12,7 +12,8 @@
 //! regions about which nothing is known yet; so answers wait for nobody. It is replaced as a whole:
 //! whoever decides holds one state from beginning to end, and never waits for a lock.
 //!
-//! Locks are taken in this order: `working`, then `kept`.
+//! Locks are taken in this order: `loads`, then `working`. Nothing that answers or verdicts wait for is
+//! held over a write to disk.
 
 mod exchange;
 mod geo;
@@ -68,7 +69,7 @@ struct Shared {
     origin: OriginId,
     limits: Limits,
     working: Mutex<Working>,
-    kept: Mutex<Kept>,
+    kept: Kept,
     stages: Mutex<Stages>,
     load: LoadMeter,
     /// What other regions told of their load.
@@ -110,7 +111,7 @@ impl Steering {
         let picture = unseen(&setup.topology, &setup.own);
         let mut working = Working::new(picture, publish::capacities(&setup.topology));
         let now = setup.clock.now().elapsed;
-        let published = working.publish(&routes, kept.ledger.desired(), now)?;
+        let published = working.publish(&routes, kept.ledger().desired(), now)?;
         Ok(Self(Arc::new(Shared {
             own: setup.own,
             routes,
@@ -119,7 +120,7 @@ impl Steering {
             origin: OriginId(fastrand::u64(1..)),
             limits: Limits::from(&setup.topology.steering),
             working: Mutex::new(working),
-            kept: Mutex::new(kept),
+            kept,
             stages: Mutex::default(),
             load: LoadMeter::default(),
             loads: Mutex::default(),
@@ -167,12 +168,8 @@ impl Steering {
 
     /// What is wanted, and was lately.
     #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        self.kept().ledger.clone()
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.0.kept.ledger()
     }
 
     fn working(&self) -> MutexGuard<'_, Working> {

@@ -222,9 +222,9 @@ impl Steering {
     /// Publishes what answers go by from now on. When time alone will change it next.
     pub(super) fn refresh(&self) -> Option<Duration> {
         let mut working = self.working();
-        let desired = self.kept().ledger.desired().clone();
+        let ledger = self.0.kept.ledger();
         let now = self.0.clock.now().elapsed;
-        match working.publish(&self.0.routes, &desired, now) {
+        match working.publish(&self.0.routes, ledger.desired(), now) {
             Ok(published) => {
                 let differs = published.differs_from(&self.0.published.load());
                 self.0.published.store(published.into());

@@ -60,11 +60,9 @@ impl Steering {
     /// Stages changes.
     pub(crate) fn stage(&self, wants: &[(Subject, Want)], who: &str, why: &str) -> Staged {
         let mut stage = Stage::default();
-        {
-            let kept = self.kept();
-            for (subject, want) in wants {
-                stage.want(kept.ledger.desired(), subject.clone(), *want);
-            }
+        let ledger = self.ledger();
+        for (subject, want) in wants {
+            stage.want(ledger.desired(), subject.clone(), *want);
         }
         let staged = Staged {
             id: format!("{:08x}", fastrand::u32(..)),
@@ -97,8 +95,8 @@ impl Steering {
     /// What a stage would make different, and why it can't be applied as things stand.
     pub(crate) fn preview(&self, stage: &Stage) -> (Vec<Difference>, Option<Refused>) {
         let published = self.now();
-        let kept = self.kept();
-        let desired = kept.ledger.desired();
+        let ledger = self.ledger();
+        let desired = ledger.desired();
         let routes = self.routes();
         let checked = stage.check(desired, &published.picture, &routes, self.0.limits, false);
         (stage.diff(desired), checked.err())
@@ -113,18 +111,16 @@ impl Steering {
         why: &str,
         force: bool,
     ) -> Result<Applied, ApplyError> {
-        let published = self.now();
-        let mut kept = self.kept();
-        let desired = kept.ledger.desired();
         let routes = self.routes();
-        let checked = stage.check(desired, &published.picture, &routes, self.0.limits, force)?;
-        let now = self.0.clock.now().wall;
-        let version = kept.ledger.next_version(now, self.0.origin)?;
-        let wishes = checked.apply(version, now, who, why);
-        let mut ledger = kept.ledger.clone();
-        ledger.merge(wishes.clone());
-        kept.replace(ledger)?;
-        drop(kept);
+        let (version, wishes) = self.0.kept.change(|ledger| {
+            let (desired, picture) = (ledger.desired(), &self.now().picture);
+            let checked = stage.check(desired, picture, &routes, self.0.limits, force)?;
+            let now = self.0.clock.now().wall;
+            let version = ledger.next_version(now, self.0.origin)?;
+            let wishes = checked.apply(version, now, who, why);
+            ledger.merge(wishes.clone());
+            Ok::<_, ApplyError>((version, wishes))
+        })?;
         tracing::info!(%version, who, why, "what is wanted of the regions has changed");
         self.0.news.send_modify(|count| *count += 1);
         self.refresh();
@@ -138,9 +134,9 @@ impl Steering {
 
     /// What takes back what still stands of a change; `None` where no such change is remembered.
     pub(crate) fn undoing(&self, change: Version) -> Option<Stage> {
-        let kept = self.kept();
-        let changes = kept.ledger.changes();
+        let ledger = self.ledger();
+        let changes = ledger.changes();
         changes.iter().find(|known| known.version == change)?;
-        Some(Stage::undoing(kept.ledger.desired(), change))
+        Some(Stage::undoing(ledger.desired(), change))
     }
 }
