@@ -102,6 +102,14 @@ pub enum Violation {
     /// The regions did not come to agree in time.
     #[error("not converged: {0}")]
     NotConverged(String),
+    /// A verdict, or an answer to a client, that the rules of health and steering don't allow.
+    #[error("{region}: {what}")]
+    Misjudged {
+        /// Where.
+        region: String,
+        /// What was said, and of whom.
+        what: String,
+    },
     /// A region could not go on.
     #[error("{region}: {what}")]
     Broken {

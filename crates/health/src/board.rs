@@ -83,7 +83,9 @@ impl Weight {
     ) -> Self {
         if may_vote {
             Self::Full
-        } else if voted_at.is_some_and(|at| now < at + cadence.vote_expiry()) {
+        } else if voted_at.is_some_and(|at| now < at + cadence.vote_expiry())
+            && !active(Mutation::NoFading)
+        {
             Self::Fading
         } else {
             Self::None
@@ -95,7 +97,7 @@ impl Weight {
         match self {
             Self::Full => Some(opinion),
             Self::Fading => Some(Status::Unknown),
-            Self::None => None,
+            Self::None => active(Mutation::SilenceSpeaksForService).then_some(Status::Healthy),
         }
     }
 }

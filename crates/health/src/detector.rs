@@ -14,6 +14,7 @@
 
 use crate::hold_down::HoldDown;
 use crate::{Cadence, Status};
+use meridian_model::mutation::{Mutation, active};
 use std::time::Duration;
 
 /// How many samples the difference between healthy and degraded looks at.
@@ -47,6 +48,12 @@ impl Detector {
         self.failures_in_a_row
     }
 
+    /// Successes since the last failure.
+    #[must_use]
+    pub fn successes_in_a_row(&self) -> u32 {
+        self.successes_in_a_row
+    }
+
     /// Until when it stays unhealthy, whatever it answers.
     #[must_use]
     pub fn held_until(&self) -> Option<Duration> {
@@ -70,14 +77,27 @@ impl Detector {
         };
     }
 
+    /// A right answer to a probe that was counted as a failure when its time was over, after so many
+    /// successes in a row: it turns out not to have ended them. Without this, what always answers late
+    /// could never rise.
+    pub fn late(&mut self, now: Duration, successes_before: u32, cadence: &Cadence) {
+        self.successes_in_a_row = self.successes_in_a_row.saturating_add(successes_before);
+        self.success(now, true, cadence);
+    }
+
     /// No answer in time, or a wrong one.
     pub fn failure(&mut self, now: Duration, cadence: &Cadence, maintenance: bool) {
         self.successes_in_a_row = 0;
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.remember(true);
+        let failures_to_fall = if active(Mutation::NoHysteresis) {
+            1
+        } else {
+            cadence.failures_to_fall
+        };
         self.status = match self.status {
             Status::Unhealthy => Status::Unhealthy,
-            _ if self.failures_in_a_row >= cadence.failures_to_fall => {
+            _ if self.failures_in_a_row >= failures_to_fall => {
                 self.hold.fall(now, cadence, maintenance);
                 Status::Unhealthy
             }

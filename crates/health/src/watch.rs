@@ -41,7 +41,14 @@ pub enum Answer {
 struct Open {
     id: ProbeId,
     started: Duration,
-    overdue: bool,
+    overdue: Option<Overdue>,
+}
+
+/// A probe's time was over, and it was counted as a failure.
+#[derive(Clone, Copy)]
+struct Overdue {
+    /// The row of successes that this ended, for the time being.
+    successes_before: u32,
 }
 
 /// A target and all that is known of it here.
@@ -80,7 +87,7 @@ impl Watch {
 
     /// When it has to be looked after next.
     pub(crate) fn due(&self, cadence: &Cadence) -> Duration {
-        let waiting = self.open.iter().find(|probe| !probe.overdue);
+        let waiting = self.open.iter().find(|probe| probe.overdue.is_none());
         let overdue = waiting.map_or(Duration::MAX, |probe| probe.started + cadence.timeout);
         self.next.min(overdue)
     }
@@ -96,10 +103,12 @@ impl Watch {
 
     fn count_overdue(&mut self, now: Now, cadence: &Cadence, maintenance: bool) {
         for probe in &mut self.open {
-            if probe.overdue || now.elapsed < probe.started + cadence.timeout {
+            if probe.overdue.is_some() || now.elapsed < probe.started + cadence.timeout {
                 continue;
             }
-            probe.overdue = true;
+            probe.overdue = Some(Overdue {
+                successes_before: self.detector.successes_in_a_row(),
+            });
             self.tally.failure(probe.id);
             self.checked = Some(now.wall);
             self.reason = format!("no answer within {} ms", cadence.timeout.as_millis());
@@ -124,7 +133,7 @@ impl Watch {
         self.open.push_back(Open {
             id,
             started: now,
-            overdue: false,
+            overdue: None,
         });
     }
 
@@ -143,7 +152,7 @@ impl Watch {
         let Some(probe) = self.open.remove(place) else {
             return false;
         };
-        if probe.overdue && active(Mutation::LateAnswersDropped) {
+        if probe.overdue.is_some() && active(Mutation::LateAnswersDropped) {
             return true;
         }
         self.checked = Some(now.wall);
@@ -153,11 +162,18 @@ impl Watch {
                 self.alarmed = false;
                 self.took = Some(took);
                 self.tally.success(id, took);
-                self.detector
-                    .success(now.elapsed, took > cadence.timeout, cadence);
+                match probe.overdue {
+                    Some(Overdue { successes_before }) => {
+                        self.detector.late(now.elapsed, successes_before, cadence);
+                    }
+                    None => {
+                        let slow = took > cadence.timeout;
+                        self.detector.success(now.elapsed, slow, cadence);
+                    }
+                }
             }
             // It was counted when its time was over.
-            Answer::Wrong(_) if probe.overdue => {}
+            Answer::Wrong(_) if probe.overdue.is_some() => {}
             Answer::Wrong(reason) => {
                 self.tally.failure(id);
                 self.reason = reason;
@@ -197,17 +213,17 @@ mod tests {
         Watch::new(target, Duration::ZERO)
     }
 
-    /// Runs for so long, answering each probe after `latency_ms`; returns when it was unhealthy first.
+    /// Runs, answering each probe after `latency_ms`; returns when it was unhealthy first.
     fn run(
         watch: &mut Watch,
         preset: Preset,
-        until_ms: u64,
+        during_ms: std::ops::Range<u64>,
         latency_ms: Option<u64>,
     ) -> Option<u64> {
         let cadence = preset.cadence();
         let mut answers = VecDeque::new();
         let mut fell = None;
-        for ms in (0..until_ms).step_by(10) {
+        for ms in during_ms.step_by(10) {
             while answers.front().is_some_and(|(due, _)| *due <= ms) {
                 let (_, id) = answers.pop_front().unwrap();
                 watch.answer(id, Answer::Right, at(ms), &cadence, false);
@@ -229,20 +245,37 @@ mod tests {
     #[test]
     fn silence_is_noticed_after_three_intervals_and_a_limit() {
         // Probes at 0, 500 and 1000; the last one's limit is 350.
-        assert_eq!(run(&mut watch(), Preset::Fast, 5_000, None), Some(1_350));
-        assert_eq!(run(&mut watch(), Preset::Default, 5_000, None), Some(2_750));
+        assert_eq!(run(&mut watch(), Preset::Fast, 0..5_000, None), Some(1_350));
+        assert_eq!(
+            run(&mut watch(), Preset::Default, 0..5_000, None),
+            Some(2_750)
+        );
     }
 
     #[test]
     fn a_slow_service_is_degraded_and_never_unhealthy() {
         for latency_ms in [400, 600, 900, 1_200] {
             let mut slow = watch();
-            assert_eq!(run(&mut slow, Preset::Fast, 20_000, Some(latency_ms)), None);
+            assert_eq!(
+                run(&mut slow, Preset::Fast, 0..20_000, Some(latency_ms)),
+                None
+            );
             assert_eq!(slow.status(), Status::Degraded, "{latency_ms}");
         }
         let mut quick = watch();
-        run(&mut quick, Preset::Fast, 20_000, Some(300));
+        run(&mut quick, Preset::Fast, 0..20_000, Some(300));
         assert_eq!(quick.status(), Status::Healthy);
+    }
+
+    #[test]
+    fn a_slow_service_that_fell_comes_back_and_is_degraded() {
+        for latency_ms in [400, 600, 900, 1_200, 1_700] {
+            let mut slow = watch();
+            run(&mut slow, Preset::Fast, 0..2_000, None);
+            assert_eq!(slow.status(), Status::Unhealthy);
+            run(&mut slow, Preset::Fast, 2_000..20_000, Some(latency_ms));
+            assert_eq!(slow.status(), Status::Degraded, "{latency_ms}");
+        }
     }
 
     #[test]

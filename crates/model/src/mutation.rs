@@ -70,6 +70,20 @@ pub enum Mutation {
     NoHoldDown,
     /// Reports reach only those to whom the observer itself can speak.
     ReportsNotRelayed,
+    /// Observers that have fallen silent count as votes for whatever they observed.
+    SilenceSpeaksForService,
+    /// Who loses the vote is forgotten at once, instead of counting as one who doesn't know.
+    NoFading,
+    /// One failure is enough to fall.
+    NoHysteresis,
+    /// A region that comes back takes all of its clients at once.
+    NoRamp,
+    /// Regions that are down are left out of answers, whatever else is left.
+    AnswersWithoutTheDown,
+    /// Without a quorum a region answers with peers that it can't reach itself.
+    UnreachedPeersAnswered,
+    /// A drained region is answered like any other.
+    DrainsIgnored,
     /// The horizon counts as captured as soon as it is read.
     HorizonTooEarly,
     /// A writer that was probed counts as captured as soon as it is found.

@@ -15,7 +15,7 @@ use crate::lifecycle::Lifecycle;
 use crate::links::{self, Nudges, Peers, Streams, Supervisor};
 use crate::postgres::PostgresConfig;
 use crate::registry::{DatasetState, Registry};
-use crate::steering::{self, GeoError, Steering, SteeringError, SteeringSetup, unseen};
+use crate::steering::{self, GeoError, Steering, SteeringError, SteeringSetup};
 use meridian_engine_kv::{Limits, Strategies};
 use meridian_engine_postgres::catalog::Selection;
 use meridian_link::certs::IdentityError;
@@ -25,6 +25,7 @@ use meridian_link::{
 };
 use meridian_model::{BESIDE_DATASETS, RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
+use meridian_steer::Picture;
 use meridian_topology::{
     Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
 };
@@ -253,7 +254,7 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
             name_server.run().await;
         }
     });
-    let seen = unseen(&serve.topology, &RegionName::new(&serve.region));
+    let seen = Picture::unseen(&serve.topology, &RegionName::new(&serve.region));
     let (observed, pictures) = watch::channel(seen);
     tasks.spawn(follow(health.clone(), serve.topology.clone(), observed));
     tasks.spawn(steering.clone().run(pictures));

@@ -13,12 +13,15 @@
 //! way; a region that is gone for good; regions that join, leave, are evicted and come back; records
 //! of one region's tables that change, vanish or come back behind its back, and are mended from the
 //! others; PostgreSQL servers beside the regions, with applications that write to them.
+//!
+//! The scenario `health` has a world of its own ([`health`]), of observers and steering.
 
 mod calm;
 mod changing;
 mod chaos;
 mod damage;
 mod gate;
+mod health;
 mod joining;
 mod ledger;
 mod letters;

@@ -36,6 +36,9 @@ pub enum Scenario {
     Witness,
     /// Regions come and go while clients count on acknowledgements and strong reads.
     Changing,
+    /// What regions say of each other and answer their clients while links and regions fail: a pattern
+    /// of three regions, then five regions under anything.
+    Health,
     /// A PostgreSQL server beside each region, to which applications write while servers, regions and
     /// links fail.
     Postgres,
@@ -43,7 +46,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -56,6 +59,7 @@ impl Scenario {
         Self::Witness,
         Self::Changing,
         Self::Postgres,
+        Self::Health,
     ];
 
     /// The scenario's name.
@@ -74,6 +78,7 @@ impl Scenario {
             Self::Witness => "witness",
             Self::Changing => "changing",
             Self::Postgres => "postgres",
+            Self::Health => "health",
         }
     }
 
@@ -97,7 +102,7 @@ pub struct Report {
     pub conflicts: u64,
     /// Of the acknowledged ones, how many waited for other regions and were confirmed by them.
     pub confirmed: usize,
-    /// Strong reads and reads of sessions that were answered.
+    /// Strong reads, reads of sessions and clients to be steered that were answered.
     pub answered: u64,
     /// Rows mended, in all regions.
     pub mended: u64,
@@ -164,6 +169,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Witness => crate::witness::witness(&mut world),
         Scenario::Changing => crate::changing::changing(&mut world, level),
         Scenario::Postgres => crate::postgres::postgres(&mut world),
+        Scenario::Health => return health(seed),
     };
     let report = |conflicts| Report {
         acknowledged: world.ledger.acknowledged_count(),
@@ -179,6 +185,26 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
             scenario,
             seed,
             at: world.time,
+            violation,
+        })),
+    }
+}
+
+fn health(seed: u64) -> Result<Report, Box<Failure>> {
+    let outcome = crate::health::health(seed);
+    match outcome.result {
+        Ok(()) => Ok(Report {
+            acknowledged: 0,
+            events: outcome.events,
+            conflicts: 0,
+            confirmed: 0,
+            answered: outcome.answered,
+            mended: 0,
+        }),
+        Err(violation) => Err(Box::new(Failure {
+            scenario: Scenario::Health,
+            seed,
+            at: outcome.at,
             violation,
         })),
     }

@@ -159,3 +159,73 @@ fn horizon_too_early() {
 fn probe_trusted_at_once() {
     is_caught(Mutation::ProbeTrustedAtOnce, Scenario::Postgres);
 }
+
+#[test]
+fn one_observer_decides() {
+    is_caught(Mutation::OneObserverDecides, Scenario::Health);
+}
+
+#[test]
+fn observers_cut_off_vote() {
+    is_caught(Mutation::ObserversCutOffVote, Scenario::Health);
+}
+
+#[test]
+fn verdict_without_majority() {
+    is_caught(Mutation::VerdictWithoutMajority, Scenario::Health);
+}
+
+#[test]
+fn reports_kept_for_ever() {
+    is_caught(Mutation::ReportsKeptForEver, Scenario::Health);
+}
+
+#[test]
+fn late_answers_dropped() {
+    is_caught(Mutation::LateAnswersDropped, Scenario::Health);
+}
+
+#[test]
+fn no_hold_down() {
+    is_caught(Mutation::NoHoldDown, Scenario::Health);
+}
+
+#[test]
+fn reports_not_relayed() {
+    is_caught(Mutation::ReportsNotRelayed, Scenario::Health);
+}
+
+#[test]
+fn silence_speaks_for_service() {
+    is_caught(Mutation::SilenceSpeaksForService, Scenario::Health);
+}
+
+#[test]
+fn no_fading() {
+    is_caught(Mutation::NoFading, Scenario::Health);
+}
+
+#[test]
+fn no_hysteresis() {
+    is_caught(Mutation::NoHysteresis, Scenario::Health);
+}
+
+#[test]
+fn no_ramp() {
+    is_caught(Mutation::NoRamp, Scenario::Health);
+}
+
+#[test]
+fn answers_without_the_down() {
+    is_caught(Mutation::AnswersWithoutTheDown, Scenario::Health);
+}
+
+#[test]
+fn unreached_peers_answered() {
+    is_caught(Mutation::UnreachedPeersAnswered, Scenario::Health);
+}
+
+#[test]
+fn drains_ignored() {
+    is_caught(Mutation::DrainsIgnored, Scenario::Health);
+}

@@ -103,6 +103,17 @@ fn servers_of_postgresql_show_what_the_tables_do() {
     assert!(conflicts > 1_000, "only {conflicts} conflicts");
 }
 
+/// Each pattern of three regions and more runs of five are among the scenario's own tests.
+#[test]
+fn verdicts_and_answers_stay_right() {
+    let mut answered = 0;
+    for seed in 0..100 {
+        let report = run(Scenario::Health, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        answered += report.answered;
+    }
+    assert!(answered > 100_000, "only {answered} clients were answered");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {

@@ -16,6 +16,7 @@ use crate::place::{Geo, Located};
 use crate::set::RegionSet;
 use crate::table::{Branch, Node, Table};
 use crate::tier::Tier;
+use meridian_model::mutation::{Mutation, active};
 use meridian_topology::{Area, By, Clients, Country, REGIONS_MAX};
 use std::net::IpAddr;
 
@@ -110,7 +111,9 @@ impl Table {
         let mut classes = [0u32; CLASSES];
         for (place, (region, _)) in walk.order[..walk.length].iter().enumerate() {
             let index = usize::from(*region);
-            if allowed.contains(index) {
+            let is_kept =
+                !active(Mutation::AnswersWithoutTheDown) || self.regions[index].tier != Tier::Down;
+            if allowed.contains(index) && is_kept {
                 let region = &self.regions[index];
                 let passed = region.takes < u64::MAX && client.key.luck(region.salt) > region.takes;
                 classes[region.tier as usize * 2 + usize::from(passed)] |= 1 << place;

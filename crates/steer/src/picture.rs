@@ -2,7 +2,7 @@
 
 use meridian_health::{Needs, Observer, PerService, RegionHealth, Service, Status};
 use meridian_model::{Micros, RegionName};
-use meridian_topology::{Place, round_trip};
+use meridian_topology::{Place, Topology, round_trip};
 
 /// The regions as one of them sees them. Rebuilt when something changes, never while a client waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,26 @@ impl RegionPicture {
 }
 
 impl Picture {
+    /// The regions of a topology before anybody has looked at them.
+    #[must_use]
+    pub fn unseen(topology: &Topology, own: &RegionName) -> Self {
+        let unseen = RegionHealth {
+            verdict: PerService::default(),
+            seen: PerService::default(),
+            maintenance: false,
+        };
+        let regions = topology.regions.iter().map(|region| RegionPicture {
+            health: unseen.clone(),
+            ..RegionPicture::healthy(region.name.as_str(), region.place)
+        });
+        let mut names = topology.regions.iter().map(|region| &region.name);
+        Self {
+            own: names.position(|name| name == own).unwrap_or(0),
+            regions: regions.collect(),
+            has_quorum: true,
+        }
+    }
+
     /// The regions as an observer has them, each taking all of its clients. What the `api` services
     /// took to answer each other counts as the round trip. An observer whose own region is not among
     /// them, a witness, asks for the first one.

@@ -11,6 +11,7 @@
 //! and forth while a region comes back.
 
 use crate::tier::Tier;
+use meridian_model::mutation::{Mutation, active};
 use std::time::Duration;
 
 /// The steps.
@@ -97,6 +98,7 @@ impl Ramp {
     /// Which share the region takes.
     pub fn share(&mut self, steps: &Steps) -> f32 {
         let step = match self.0 {
+            _ if active(Mutation::NoRamp) => return 1.0,
             Standing::Back => return 1.0,
             // While it is out nobody is sent there first; the share is that of its return.
             Standing::Out => 0,

@@ -9,6 +9,7 @@ use crate::set::RegionSet;
 use crate::tier::Tier;
 use meridian_health::{Service, Status};
 use meridian_model::RegionName;
+use meridian_model::mutation::{Mutation, active};
 use meridian_topology::{By, Choice, Clients, Policy, To};
 
 /// A route and a picture, compiled. Answers by [`Table::decide`](crate::Table::decide).
@@ -126,13 +127,17 @@ impl Table {
 
 fn is_left_out(route: &Route, picture: &Picture, region: usize) -> bool {
     let (status, _) = picture.status(region, &route.needs);
-    !picture.has_quorum && region != picture.own && status == Status::Unhealthy
+    !picture.has_quorum
+        && region != picture.own
+        && status == Status::Unhealthy
+        && !active(Mutation::UnreachedPeersAnswered)
 }
 
 fn compiled(route: &Route, picture: &Picture, effective: &Effective, index: usize) -> Compiled {
     let region = &picture.regions[index];
     let (status, blamed) = picture.status(index, &route.needs);
-    let is_drained = effective.drained.contains(index) || region.health.maintenance;
+    let is_drained = (effective.drained.contains(index) || region.health.maintenance)
+        && !active(Mutation::DrainsIgnored);
     let is_first = !picture.has_quorum && index == picture.own;
     let wanted = effective.shares.get(index).copied().unwrap_or(1.0);
     let share = f64::from(region.share.min(wanted).clamp(0.0, 1.0));

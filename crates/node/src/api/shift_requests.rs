@@ -2,9 +2,8 @@
 
 use super::problem::{Kind, Problem};
 use super::route::unknown_route;
-use crate::steering::Published;
 use meridian_model::RegionName;
-use meridian_steer::{Subject, Want};
+use meridian_steer::{Published, Subject, Want};
 use meridian_topology::nearest;
 use serde::Deserialize;
 use std::collections::BTreeSet;

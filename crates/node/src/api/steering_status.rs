@@ -1,8 +1,7 @@
 //! How clients are spread over the regions, in short.
 
 use super::state::ApiState;
-use crate::steering::SteeredRoute;
-use meridian_steer::Picture;
+use meridian_steer::{Picture, SteeredRoute};
 use serde::Serialize;
 use utoipa::ToSchema;
 

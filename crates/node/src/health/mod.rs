@@ -24,7 +24,7 @@ pub(crate) use neighbours::{Neighbours, of_region};
 pub(crate) use observing::Observing;
 pub(crate) use pictures::follow;
 
-use meridian_health::{Input, Observer, RegionHealth, Service};
+use meridian_health::{Input, Observer, RegionHealth};
 use meridian_model::RegionName;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,14 +84,6 @@ impl Health {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
-    }
-
-    /// A passive alarm: real requests to a region's service fail. It is probed at once.
-    pub fn alarm(&self, region: &RegionName, service: Service) {
-        self.tell(Input::Alarm {
-            region: region.clone(),
-            service,
-        });
     }
 
     /// Tells the observer something. One that has ended hears nothing any more.

@@ -12,8 +12,8 @@
 //! regions about which nothing is known yet; so answers wait for nobody. It is replaced as a whole:
 //! whoever decides holds one state from beginning to end, and never waits for a lock.
 //!
-//! Locks are taken in this order: `loads`, then `working`. Nothing that answers or verdicts wait for is
-//! held over a write to disk.
+//! Locks are taken in this order: `loads`, then `publisher`. Nothing that answers or verdicts wait for
+//! is held over a write to disk.
 
 mod exchange;
 mod geo;
@@ -28,15 +28,13 @@ pub use geo::{GeoError, open_geo};
 pub(crate) use keep::FILE;
 pub use keep::KeepError;
 pub use load::LoadMeter;
-pub use publish::{Published, SteeredRoute};
 pub(crate) use stages::{Applied, ApplyError, Staged};
 
 use crate::dataset::MachineClock;
 use keep::Kept;
 use meridian_model::{OriginId, RegionName};
-use meridian_steer::{Geo, Ledger, Limits, Picture, RegionPicture, RouteError};
+use meridian_steer::{Geo, Ledger, Limits, Published, Publisher, RouteError};
 use meridian_topology::Topology;
-use publish::{Configured, Working};
 use stages::Stages;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,13 +60,12 @@ pub struct Steering(Arc<Shared>);
 
 struct Shared {
     own: RegionName,
-    routes: Vec<Configured>,
     geo: Arc<dyn Geo>,
     clock: MachineClock,
     /// Makes this process's versions its own.
     origin: OriginId,
     limits: Limits,
-    working: Mutex<Working>,
+    publisher: Mutex<Publisher>,
     kept: Kept,
     stages: Mutex<Stages>,
     load: LoadMeter,
@@ -107,19 +104,16 @@ impl Steering {
     /// [`SteeringError`]. A damaged file is none: it is set aside, and the other regions know.
     pub fn open(setup: SteeringSetup) -> Result<Self, SteeringError> {
         let kept = Kept::open(setup.file)?;
-        let routes = publish::routes(&setup.topology);
-        let picture = unseen(&setup.topology, &setup.own);
-        let mut working = Working::new(picture, publish::capacities(&setup.topology));
+        let mut publisher = Publisher::new(&setup.topology, &setup.own);
         let now = setup.clock.now().elapsed;
-        let published = working.publish(&routes, kept.ledger().desired(), now)?;
+        let published = publisher.publish(kept.ledger().desired(), now)?;
         Ok(Self(Arc::new(Shared {
             own: setup.own,
-            routes,
             geo: setup.geo,
             clock: setup.clock,
             origin: OriginId(fastrand::u64(1..)),
             limits: Limits::from(&setup.topology.steering),
-            working: Mutex::new(working),
+            publisher: Mutex::new(publisher),
             kept,
             stages: Mutex::default(),
             load: LoadMeter::default(),
@@ -172,9 +166,9 @@ impl Steering {
         self.0.kept.ledger()
     }
 
-    fn working(&self) -> MutexGuard<'_, Working> {
-        let working = &self.0.working;
-        working.lock().unwrap_or_else(PoisonError::into_inner)
+    fn publisher(&self) -> MutexGuard<'_, Publisher> {
+        let publisher = &self.0.publisher;
+        publisher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stages(&self) -> MutexGuard<'_, Stages> {
@@ -183,28 +177,5 @@ impl Steering {
 
     fn loads(&self) -> MutexGuard<'_, load::Loads> {
         self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The regions before anybody has looked at them.
-#[must_use]
-pub fn unseen(topology: &Topology, own: &RegionName) -> Picture {
-    let regions = topology.regions.iter().map(|region| {
-        let healthy = RegionPicture::healthy(region.name.as_str(), region.place);
-        RegionPicture {
-            health: meridian_health::RegionHealth {
-                verdict: meridian_health::PerService::default(),
-                seen: meridian_health::PerService::default(),
-                maintenance: false,
-            },
-            ..healthy
-        }
-    });
-    let regions: Vec<_> = regions.collect();
-    let index = regions.iter().position(|region| region.name == *own);
-    Picture {
-        own: index.unwrap_or(0),
-        regions,
-        has_quorum: true,
     }
 }

@@ -128,8 +128,9 @@ impl Steering {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let routes = self.0.routes.iter();
-        routes.map(|configured| configured.route.clone()).collect()
+        let published = self.now();
+        let routes = published.routes.iter();
+        routes.map(|steered| steered.route.clone()).collect()
     }
 
     /// What takes back what still stands of a change; `None` where no such change is remembered.

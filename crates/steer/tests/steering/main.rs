@@ -9,4 +9,3 @@ mod explained;
 mod ledger;
 mod policies;
 mod support;
-mod wired;
