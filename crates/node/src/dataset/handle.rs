@@ -275,7 +275,7 @@ pub struct DatasetHandle {
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
     /// What the tables show; `None` while they don't follow the log.
-    pub(super) shown: watch::Receiver<Option<Shown>>,
+    pub(super) shown: Arc<watch::Receiver<Option<Shown>>>,
     pub(super) questions: Questions,
     pub(super) promises: Arc<Promises>,
     pub(super) is_captured: bool,

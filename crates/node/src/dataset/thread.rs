@@ -110,7 +110,7 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
-        shown,
+        shown: Arc::new(shown),
         questions,
         membership,
         promises: Arc::new(promises),
