@@ -1,11 +1,12 @@
 //! Writing a batch into the server, in one transaction.
 //!
 //! ```text
-//!  BEGIN · the tag · rows that leave (children first) · rows that come or change (parents first) ·
+//!  BEGIN · rows that leave (children first) · rows that come or change (parents first) · the tag ·
 //!  deferred constraints · meridian.parked, meridian.position · COMMIT
 //! ```
 //!
-//! Each statement takes a few thousand rows as arrays of texts. A row changes only where its `xmin`
+//! The first statements go with `BEGIN`, and all from the tag on with `COMMIT`: a batch of few rows costs
+//! two turns on the network. Each statement takes a few thousand rows as arrays of texts. A row changes only where its `xmin`
 //! is the known writer's or below the horizon; one that didn't is looked at: if it is already what it
 //! should be, and has no counters, that is as good; else the transaction is rolled back, the writer found is reported and,
 //! *after* that was read, a WAL position ([`Outcome::Unsure`]).
@@ -316,18 +317,18 @@ impl Applier {
             position: projected.position,
             seen: projected.seen.clone(),
         };
-        let (xid, mark) = self.begin_tagged(&tag).await?;
+        let id = self.begin_with_id().await?;
         let tried = self
             .attempt_rows(projected, rows, needs_plan, refused)
             .await;
         // It was answered before all that followed, and failed the transaction if it failed.
-        mark.answered().await?;
+        let xid = error::xid(id.answered().await?.get(0))?;
         let plan = match tried? {
             Ok(plan) => plan,
             Err(tried) => return Ok(tried),
         };
         let parked = plan.parked(rows);
-        let end = self.commit(&tag, projected, &parked).await?;
+        let end = self.commit((xid, &tag), projected, &parked).await?;
         Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
     }
 

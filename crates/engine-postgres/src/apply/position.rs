@@ -3,9 +3,9 @@
 use super::armor::Armor;
 use super::error::{ApplyError, Refusal};
 use super::{Applier, session};
-use crate::Lsn;
 use crate::projection::{Parked, Projected};
 use crate::tag::Tag;
+use crate::{Lsn, Xid};
 use meridian_model::{Position, RowName};
 use std::borrow::Cow;
 use tokio_postgres::Client;
@@ -18,6 +18,7 @@ pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.positi
 pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
     (dataset text, \"table\" text, key text, parked jsonb, PRIMARY KEY (dataset, \"table\", key))";
 
+const MARK: &str = "SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text";
 const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
     VALUES ($1, $2, ($3::text)::jsonb) \
     ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen";
@@ -110,27 +111,33 @@ fn parsed<T: serde::de::DeserializeOwned>(
 }
 
 impl Applier {
-    /// Checks what was deferred, writes how far the server is, and commits; a WAL position after
-    /// that. All of it is sent together: where one statement fails, `COMMIT` rolls back.
+    /// Marks the transaction as ours, checks what was deferred, writes how far the server is, and
+    /// commits; a WAL position after that. All of it is sent together: where one statement fails,
+    /// `COMMIT` rolls back.
     pub(super) async fn commit(
         &mut self,
-        tag: &Tag,
+        (xid, tag): (Xid, &Tag),
         projected: &Projected,
         parked: &[Parked],
     ) -> Result<Lsn, Refusal> {
         self.record_parked(projected, parked).await?;
+        let mark = self.prepared(MARK).await?;
         let write = self.prepared(WRITE).await?;
         let read = self.prepared(session::WAL_POSITION).await?;
         let position = tag.position.0.cast_signed();
         let seen = json(&tag.seen);
         let params: [&(dyn ToSql + Sync); 3] = [&self.dataset, &position, &seen];
-        let (checked, written, committed, read) = tokio::join!(
+        let bytes = (self.sign)(xid, tag);
+        let sign: [&(dyn ToSql + Sync); 1] = [&bytes];
+        let (marked, checked, written, committed, read) = tokio::join!(
             biased;
+            self.client.query_one(&mark, &sign),
             self.client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE"),
             self.client.execute(&write, &params),
             self.client.batch_execute("COMMIT"),
             self.client.query_one(&read, &[]),
         );
+        marked?;
         checked?;
         written?;
         committed?;

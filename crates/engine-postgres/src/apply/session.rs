@@ -2,19 +2,19 @@
 
 use super::error::{ApplyError, Refusal, xid};
 use super::{Applier, sql};
+use crate::Lsn;
 use crate::projection::Outcome;
-use crate::tag::Tag;
-use crate::{Lsn, Xid};
 use meridian_model::RowName;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
 /// plan is made twice, and each goes through the key's index whatever the table's size was when it
 /// was made; commits aren't waited for, since what a crash of the server loses is found by
-/// the position in it; a lock is given up before the server looks for deadlocks.
+/// the position in it; a lock is given up before the server looks for deadlocks; what would be written
+/// outside of a transaction that began as ours is refused.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
 SET search_path = '';
@@ -28,7 +28,7 @@ SET xmloption = 'content';
 SET row_security = off;
 SET statement_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;
-SET default_transaction_read_only = off;
+SET default_transaction_read_only = on;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
@@ -141,7 +141,7 @@ pub(super) struct Underway {
     answer: Option<Answer>,
 }
 
-type Answer = Result<(), tokio_postgres::Error>;
+type Answer = Result<Row, tokio_postgres::Error>;
 
 impl Underway {
     /// Sends it.
@@ -183,34 +183,28 @@ impl Applier {
         Ok(())
     }
 
-    /// Begins a transaction and marks it as ours; its id, and what will be answered to the mark. That
-    /// comes first of all, so that capture knows from the beginning, and isn't waited for: what is
-    /// sent next goes with it.
-    pub(super) async fn begin_tagged(&mut self, tag: &Tag) -> Result<(Xid, Underway), Refusal> {
+    /// Begins a transaction, unless one is open that holds locks, and asks for its id. That isn't waited
+    /// for: what is sent next goes with it, and fails if it has failed.
+    pub(super) async fn begin_with_id(&mut self) -> Result<Underway, Refusal> {
         let id = self
             .prepared("SELECT pg_current_xact_id()::xid::text")
             .await?;
-        let message = self
-            .prepared("SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text")
-            .await?;
-        let row = if std::mem::take(&mut self.is_holding) {
-            self.client.query_one(&id, &[]).await?
-        } else {
-            let begin = begin(&self.dataset, self.lock_wait);
-            // Sent together: a batch costs few turns on the network.
+        let is_begun = std::mem::take(&mut self.is_holding);
+        let begin = (!is_begun).then(|| begin(&self.dataset, self.lock_wait));
+        let client = Arc::clone(&self.client);
+        let beginning = async move {
+            let Some(begin) = begin else {
+                return client.query_one(&id, &[]).await;
+            };
             let (begun, row) = tokio::join!(
                 biased;
-                self.client.batch_execute(&begin),
-                self.client.query_one(&id, &[]),
+                client.batch_execute(&begin),
+                client.query_one(&id, &[]),
             );
             begun?;
-            row?
+            row
         };
-        let id = xid(row.get(0))?;
-        let bytes = (self.sign)(id, tag);
-        let client = Arc::clone(&self.client);
-        let marking = async move { client.query_one(&message, &[&bytes]).await.map(drop) };
-        Ok((id, Underway::send(marking).await))
+        Ok(Underway::send(beginning).await)
     }
 
     pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {

@@ -129,6 +129,15 @@ pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>
 /// One state of the tables, and all that it has applied, no more and no less.
 pub(crate) type ExactView = (Snapshot<<FjallStore as Store>::View>, Vector);
 
+/// What the tables show between two rounds.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    /// Up to where they follow the log.
+    pub(super) position: Position,
+    /// All that they have applied.
+    pub(super) applied: Arc<Vector>,
+}
+
 /// Why a client's transaction was not executed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
@@ -265,6 +274,8 @@ pub struct DatasetHandle {
     pub(super) log: Reader<LogDisk>,
     pub(super) applied: watch::Receiver<Arc<Vector>>,
     pub(super) status: Arc<Mutex<DatasetStatus>>,
+    /// What the tables show; `None` while they don't follow the log.
+    pub(super) shown: Arc<watch::Receiver<Option<Shown>>>,
     pub(super) questions: Questions,
     pub(super) promises: Arc<Promises>,
     pub(super) is_captured: bool,
@@ -551,21 +562,21 @@ impl DatasetHandle {
         answer.await.ok()
     }
 
-    /// Takes transactions that an engine committed. They are durable here when this returns `Ok`;
-    /// otherwise none is, or the thread has ended and a restart shows.
-    ///
-    /// # Errors
-    /// [`CaptureError`].
-    pub(crate) async fn capture(
+    /// Takes transactions that an engine committed, in the order of the calls: each is on its way when
+    /// this returns. They are durable here when the future says `Ok`; otherwise none is, or the thread
+    /// has ended and a restart shows.
+    pub(crate) fn capture(
         &self,
         transactions: Vec<CapturedTransaction>,
-    ) -> Result<(), CaptureError> {
-        let captured = self.request(|reply| Input::Capture {
+    ) -> impl Future<Output = Result<(), CaptureError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        // Where the thread has ended, so has the reply.
+        self.send(Input::Capture {
             transactions,
             reply,
         });
         let ended = || CaptureError::Ended("the dataset has ended".to_owned());
-        captured.await.unwrap_or_else(|| Err(ended()))
+        async move { answer.await.unwrap_or_else(|_| Err(ended())) }
     }
 
     /// What was captured last, and what its engine had seen by then.
@@ -576,6 +587,21 @@ impl DatasetHandle {
     /// One state of the tables with all that it has applied; `None` while they don't follow the log.
     pub(crate) async fn view(&self) -> Option<ExactView> {
         self.request(|reply| Input::View { reply }).await?
+    }
+
+    /// The same without waiting for the thread, which may be busy with a round; `None` also where the
+    /// tables move on at this moment.
+    pub(crate) fn view_at_once(&self) -> Option<ExactView> {
+        // First: a snapshot that stands elsewhere in the log is of a round that isn't told yet.
+        let shown = self.shown.borrow().clone()?;
+        let snapshot = self.tables.snapshot();
+        let is_of_these = snapshot.position().ok() == Some(shown.position);
+        is_of_these.then(|| (snapshot, Vector::clone(&shown.applied)))
+    }
+
+    /// Up to where the tables follow the log; `None` while they don't.
+    pub(crate) fn shown_to(&self) -> Option<Position> {
+        self.shown.borrow().as_ref().map(|shown| shown.position)
     }
 
     /// The state of the row that stops the tables, and all that the log holds.

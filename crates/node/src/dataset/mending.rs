@@ -1,10 +1,10 @@
 //! The thread's part in repair: exact views of the tables, and rows taken over into them.
 
-use super::handle::ExactView;
+use super::handle::{ExactView, Shown};
 use super::thread::Worker;
 use meridian_model::{RowName, Vector};
-use meridian_replicate::Now;
 use meridian_replicate::compare::{Mended, Mending};
+use meridian_replicate::{Engine, Now};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -78,9 +78,19 @@ impl Worker {
             while self.replica.is_catching_up() && self.clock.now().elapsed < until {
                 self.replica.catch_up(now);
             }
+            self.publish_shown();
             self.publish_applied();
         }
         self.repairs.waits_for(self.replica.blocked_by());
+    }
+
+    /// Tells what the tables show, for those who must not wait for this thread.
+    pub(super) fn publish_shown(&mut self) {
+        let shown = self.replica.follows().then(|| Shown {
+            position: self.replica.engine().position(),
+            applied: Arc::new(self.replica.applied()),
+        });
+        self.publish_shown.send_replace(shown);
     }
 
     /// Tells readers what is applied, and streams that there is more in the log.

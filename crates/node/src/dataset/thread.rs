@@ -3,7 +3,7 @@
 use super::alarms::Alarms;
 use super::capturing::Captures;
 use super::handle::{
-    DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Written,
+    DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Shown, Written,
 };
 use super::postman::Postman;
 use super::repair::Repairs;
@@ -71,11 +71,13 @@ pub(super) fn start(
     } = surroundings;
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
+    let (publish_shown, shown) = watch::channel(None);
     let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
     let mut worker = Worker {
         name: name.clone(),
         clock: clock.clone(),
         publish,
+        publish_shown,
         publish_membership,
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
@@ -98,6 +100,7 @@ pub(super) fn start(
     };
     let status = Arc::new(Mutex::new(worker.describe(clock.now())));
     worker.status = Some(status.clone());
+    worker.publish_shown();
     let epitaph = Epitaph(status.clone());
     let handle = DatasetHandle {
         name: name.as_str().into(),
@@ -107,6 +110,7 @@ pub(super) fn start(
         log: worker.replica.reader(),
         applied,
         status,
+        shown: Arc::new(shown),
         questions,
         membership,
         promises: Arc::new(promises),
@@ -159,6 +163,8 @@ pub(super) struct Worker {
     pub(super) replica: EmbeddedReplica,
     pub(super) clock: MachineClock,
     pub(super) publish: watch::Sender<Arc<Vector>>,
+    /// Told before `publish`, and before anybody hears what became of a round.
+    pub(super) publish_shown: watch::Sender<Option<Shown>>,
     publish_membership: watch::Sender<Arc<Membership>>,
     status: Option<Arc<Mutex<DatasetStatus>>>,
     outboxes: BTreeMap<RegionName, async_mpsc::UnboundedSender<Bytes>>,
@@ -393,6 +399,9 @@ impl Worker {
         let staged = self.replica.staged().len();
         self.room.take(self.replica.staged_bytes());
         let committed = self.replica.flush(now);
+        if staged > 0 || committed.is_err() {
+            self.publish_shown();
+        }
         if let Err(error) = &committed {
             tracing::error!(dataset = self.name, error = %describe(error), "a commit failed");
         } else if staged > 0 {

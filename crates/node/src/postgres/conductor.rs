@@ -14,13 +14,14 @@
 
 use super::PostgresConfig;
 use super::aside::RowsAside;
+use super::beside::{Marking, Noting, UnderWay, coming, logged};
 use super::captured::{Before, Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
 use super::lag::Lag;
-use super::large::Large;
+use super::large::{Large, whole_tables};
 use super::many::Landed;
-use super::mark::{self, Marks};
+use super::mark::Marks;
 use super::parking::{Parking, conflict};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -28,6 +29,7 @@ use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
+use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
@@ -52,6 +54,8 @@ const TRANSACTIONS_MAX: usize = 512;
 const HOLD_MAX: Duration = Duration::from_secs(1);
 /// After a stop, it works if nothing has stopped it again for so long.
 const PROOF: Duration = Duration::from_secs(1);
+/// A server that has gone silent is not waited for any longer.
+const MARK_PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -61,7 +65,7 @@ pub(super) type Writing =
 
 /// A look at how the server stands, under way, with the log's position up to which it showed
 /// everything before.
-type Looking = Pin<Box<dyn Future<Output = Result<(Standing, Position), Trouble>> + Send>>;
+type Looking = UnderWay<Result<(Standing, Position), Trouble>>;
 
 /// One server's connections and what is known while they stand.
 pub(super) struct Conductor<'a> {
@@ -79,6 +83,8 @@ pub(super) struct Conductor<'a> {
     pub(super) projection: Projection,
     pub(super) reading: Reading,
     pub(super) marks: Marks,
+    pub(super) marking: Option<Marking>,
+    pub(super) noting: Option<Noting>,
     pub(super) refill: Refill,
     pub(super) times: Times,
     /// A transaction that is told part by part, if one is.
@@ -130,10 +136,15 @@ impl Times {
 impl Conductor<'_> {
     /// Captures and projects until something fails.
     pub(super) async fn run(mut self) -> Trouble {
-        match self.conduct().await {
+        let trouble = match self.conduct().await {
             Err(trouble) => trouble,
             Ok(never) => match never {},
+        };
+        // One that came into the server after the next start has looked for it would be a riddle.
+        if let Some(marking) = self.marking.take() {
+            let _ = tokio::time::timeout(MARK_PATIENCE, marking).await;
         }
+        trouble
     }
 
     /// It works. Where it stood still before, that takes some proof: what stopped it may come again
@@ -180,11 +191,16 @@ impl Conductor<'_> {
                 changed = applied.changed() => {
                     changed.map_err(|_| Trouble::passing("the dataset has ended"))?;
                 }
-                looked = seen(&mut looking) => {
+                looked = coming(&mut looking) => {
                     looking = None;
                     let (standing, settled) = looked?;
-                    self.stands(standing, settled).await?;
+                    self.stands(standing, settled)?;
                 }
+                written = coming(&mut self.marking) => {
+                    self.marking = None;
+                    self.marks.written(&written?);
+                }
+                noted = logged(&mut self.noting) => self.noted(noted?).await?,
                 _ = ticks.tick() => {
                     self.tick().await?;
                     if looking.is_none() {
@@ -224,7 +240,7 @@ impl Conductor<'_> {
                 // What it empties is all that came before it.
                 self.log(std::mem::take(&mut transactions)).await?;
                 before = Before::Emptied(Emptied {
-                    tables: self.whole_tables().await?,
+                    tables: whole_tables(self.dataset).await?,
                     statements,
                 });
             }
@@ -268,6 +284,11 @@ impl Conductor<'_> {
             return Ok(());
         }
         self.dataset.capture(transactions).await?;
+        self.takes_again().await
+    }
+
+    /// The log has taken something.
+    pub(super) async fn takes_again(&mut self) -> Result<(), Trouble> {
         self.times.noted = Instant::now();
         if self.status.now().state == PostgresState::Waiting {
             self.works().await?;
@@ -277,10 +298,13 @@ impl Conductor<'_> {
 
     /// The server may forget what is durable here, and the log what the server has on disk.
     pub(super) fn confirm(&mut self) {
-        if !self.reading.is_noted() {
-            return;
+        if self.reading.is_noted() && self.noting.is_none() {
+            self.confirm_up_to(self.reading.reached());
         }
-        self.capture.confirm(self.reading.reached());
+    }
+
+    pub(super) fn confirm_up_to(&mut self, reached: Lsn) {
+        self.capture.confirm(reached);
         if !self.projection.awaits_large() {
             self.many_shown = None;
         }
@@ -298,14 +322,21 @@ impl Conductor<'_> {
             .times
             .paused_until
             .is_some_and(|until| Instant::now() < until);
-        let is_behind = self.follower.position() < self.dataset.log().end();
+        // What the log has and the tables don't show yet is told when they do.
+        let shown = self.dataset.shown_to();
+        let shown = shown.unwrap_or_else(|| self.dataset.log().end());
+        let is_behind = self.follower.position() < shown;
         // A transaction that is told in part is not in the tables yet.
         if self.large.is_some() || is_paused || !(is_behind || self.has_dirty()) {
             return Ok(None);
         }
         // Before the view, which then has all that comes of them.
         let gone = self.dataset.membership();
-        let Some((snapshot, seen)) = self.dataset.view().await else {
+        let view = match self.dataset.view_at_once() {
+            Some(view) => Some(view),
+            None => self.dataset.view().await,
+        };
+        let Some((snapshot, seen)) = view else {
             return Ok(None);
         };
         let position = snapshot.position().map_err(unreadable)?;
@@ -428,11 +459,10 @@ impl Conductor<'_> {
             self.works().await?;
         }
         // A note within a large transaction would end it.
-        let may_note = self.large.is_none() && !self.reading.is_noted();
+        let is_noted = self.reading.is_noted() || self.noting.is_some();
+        let may_note = self.large.is_none() && !is_noted;
         if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
-            let note = self.reading.note();
-            self.log(vec![note]).await?;
-            self.confirm();
+            self.note();
         }
         self.confirm();
         self.answer();
@@ -496,32 +526,16 @@ impl Conductor<'_> {
         }))
     }
 
-    async fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
+    fn stands(&mut self, standing: Standing, settled: Position) -> Result<(), Trouble> {
         let Standing { found, wal } = standing;
         self.projection.horizon_candidate(found.oldest, found.lsn);
-        self.mark(found, settled).await?;
+        self.mark(found, settled)?;
         self.describe(wal);
         Ok(())
     }
 
-    /// Marks in the server how far it is captured.
-    async fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
-        if self.refill.is_due() {
-            // What is written now is not what the log says from any place on.
-            return self.refilled();
-        }
-        let who = (self.reading.system(), self.dataset.origin());
-        self.marks.observe(found, settled, who);
-        if self.reading.is_noted() {
-            let (client, name) = (self.session.client(), &self.config.dataset);
-            let reached = self.reading.reached();
-            self.marks.write(client, name, reached).await?;
-        }
-        Ok(())
-    }
-
     /// Notes that the server has all that was to be given, once it has been captured.
-    fn refilled(&mut self) -> Result<(), Trouble> {
+    pub(super) fn refilled(&mut self) -> Result<(), Trouble> {
         let is_over = !self.has_dirty()
             && !self.projection.is_writing()
             && self.projection.uncaptured_batches() == 0;
@@ -556,14 +570,6 @@ impl Conductor<'_> {
             status.position = shown.unwrap_or(status.position);
             status.forged_tags = self.capture.forged();
         });
-    }
-}
-
-/// How the server stands; never comes where nobody looks.
-async fn seen(looking: &mut Option<Looking>) -> Result<(Standing, Position), Trouble> {
-    match looking {
-        Some(looking) => looking.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@
 use super::captured::{Before, Telling, spool};
 use super::conductor::Conductor;
 use super::trouble::Trouble;
-use crate::dataset::TablesSnapshot;
+use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::{CapturedTransaction, SpooledChunks};
 use std::iter::Peekable;
 use std::time::{Duration, Instant};
@@ -70,18 +70,18 @@ impl Conductor<'_> {
         self.relieve()?;
         self.log(part.into_iter().collect()).await
     }
+}
 
-    /// The tables with all that the log has.
-    pub(super) async fn whole_tables(&self) -> Result<TablesSnapshot, Trouble> {
-        let until = Instant::now() + TABLES_PATIENCE;
-        while Instant::now() < until {
-            if let Some((tables, _)) = self.dataset.view().await {
-                return Ok(tables);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// The tables with all that the log has.
+pub(super) async fn whole_tables(dataset: &DatasetHandle) -> Result<TablesSnapshot, Trouble> {
+    let until = Instant::now() + TABLES_PATIENCE;
+    while Instant::now() < until {
+        if let Some((tables, _)) = dataset.view().await {
+            return Ok(tables);
         }
-        Err(Trouble::passing(
-            "the dataset's tables don't follow its log",
-        ))
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Err(Trouble::passing(
+        "the dataset's tables don't follow its log",
+    ))
 }

@@ -146,6 +146,36 @@ pub(super) struct Marks {
     base: Option<(Xid, Position)>,
     /// Waits until capture has passed it.
     pending: Option<Mark>,
+    /// On its way into the server.
+    writing: Option<Mark>,
+}
+
+/// A mark on its way into the server, with what the directory says of it before and after.
+#[derive(Debug)]
+pub(super) struct Writing {
+    path: PathBuf,
+    mark: Mark,
+    before: Noted,
+    after: Noted,
+}
+
+impl Writing {
+    /// Writes it. That takes some syncs of the disk, and nothing waits for it.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it can't be written.
+    pub(super) async fn carry_out(self, client: &Client, dataset: &str) -> Result<Self, Trouble> {
+        self.note(self.before).await?;
+        write(client, dataset, &self.mark).await?;
+        self.note(self.after).await?;
+        Ok(self)
+    }
+
+    async fn note(&self, noted: Noted) -> Result<(), Trouble> {
+        let path = self.path.clone();
+        let written = tokio::task::spawn_blocking(move || note(&path, noted)).await;
+        written.map_err(|_| Trouble::passing("the node is shutting down"))?
+    }
 }
 
 /// What is read of a server at once.
@@ -178,6 +208,7 @@ impl Marks {
             last: None,
             base: None,
             pending: None,
+            writing: None,
         })
     }
 
@@ -205,7 +236,9 @@ impl Marks {
     /// From where on the log is needed.
     pub(super) fn needs(&self) -> Option<Position> {
         let base = self.base.map(|(_, from)| from);
-        let marks = [self.last, self.pending].into_iter().flatten();
+        let marks = [self.last, self.pending, self.writing]
+            .into_iter()
+            .flatten();
         marks.map(|mark| mark.from).chain(base).min()
     }
 
@@ -222,7 +255,8 @@ impl Marks {
             return;
         };
         // One that was under way at the base may have ended before.
-        if self.pending.is_some() || reading.oldest.precedes(from_xid) {
+        let is_under_way = self.pending.is_some() || self.writing.is_some();
+        if is_under_way || reading.oldest.precedes(from_xid) {
             return;
         }
         self.base = Some((reading.next, settled));
@@ -243,42 +277,47 @@ impl Marks {
         });
     }
 
-    /// Writes the mark that waits, if capture has passed it.
-    ///
-    /// # Errors
-    /// [`Trouble`] when it can't be written.
-    pub(super) async fn write(
-        &mut self,
-        client: &Client,
-        dataset: &str,
-        reached: Lsn,
-    ) -> Result<(), Trouble> {
-        let Some(mark) = self.pending.take_if(|mark| mark.lsn <= reached) else {
-            return Ok(());
-        };
+    /// The mark that waits, if capture has passed it, to be written. It is on its way until
+    /// [`Marks::written`].
+    pub(super) fn due(&mut self, reached: Lsn) -> Option<Writing> {
+        let mark = self.pending.take_if(|mark| mark.lsn <= reached)?;
+        self.writing = Some(mark);
         let (number, needs) = (mark.number, Some((mark.origin, mark.from)));
-        self.note(Noted {
-            number,
-            is_written: false,
-            // It may be the one before that the server has in the end.
-            needs: self.noted.needs.or(needs),
-        })?;
-        write(client, dataset, &mark).await?;
-        self.last = Some(mark);
-        self.note(Noted {
-            number,
-            is_written: true,
-            needs,
+        Some(Writing {
+            path: self.path.clone(),
+            mark,
+            before: Noted {
+                number,
+                is_written: false,
+                // It may be the one before that the server has in the end.
+                needs: self.noted.needs.or(needs),
+            },
+            after: Noted {
+                number,
+                is_written: true,
+                needs,
+            },
         })
     }
 
+    /// The server has it.
+    pub(super) fn written(&mut self, writing: &Writing) {
+        self.writing = None;
+        self.last = Some(writing.mark);
+        self.noted = writing.after;
+    }
+
     fn note(&mut self, noted: Noted) -> Result<(), Trouble> {
-        let bytes = serde_json::to_vec(&noted).expect("numbers are JSON");
-        // The server must never have a mark that a power cut here makes unknown again.
-        durable::replace(&self.path, &bytes).map_err(|error| unwritable(&error))?;
+        note(&self.path, noted)?;
         self.noted = noted;
         Ok(())
     }
+}
+
+fn note(path: &Path, noted: Noted) -> Result<(), Trouble> {
+    let bytes = serde_json::to_vec(&noted).expect("numbers are JSON");
+    // The server must never have a mark that a power cut here makes unknown again.
+    durable::replace(path, &bytes).map_err(|error| unwritable(&error))
 }
 
 #[cfg(test)]
@@ -328,6 +367,25 @@ mod tests {
         assert_eq!(marks.pending, None, "that was the mark");
         marks.observe(reading(12, 12, 140), Position(5), WHO);
         assert!(marks.pending.is_some());
+    }
+
+    #[test]
+    fn a_mark_on_its_way_counts_and_no_other_is_made() {
+        let (mut marks, _directory) = marks();
+        marks.observe(reading(10, 10, 100), Position(5), WHO);
+        marks.observe(reading(12, 12, 120), Position(6), WHO);
+        assert!(marks.due(Lsn(119)).is_none(), "capture has yet to pass it");
+        let writing = marks.due(Lsn(120)).unwrap();
+        assert_eq!((writing.before.number, writing.after.number), (1, 1));
+        marks.observe(reading(20, 20, 200), Position(9), WHO);
+        assert!(marks.pending.is_none() && marks.due(Lsn(300)).is_none());
+        assert_eq!(marks.needs(), Some(Position(5)));
+        marks.written(&writing);
+        assert_eq!(marks.noted(), writing.after);
+        marks.observe(reading(21, 21, 210), Position(9), WHO);
+        assert_eq!(marks.due(Lsn(300)).unwrap().mark.number, 2);
+        // The server has the one before until it has this one.
+        assert_eq!(marks.needs(), Some(Position(5)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod aside;
 mod attach;
+mod beside;
 mod captured;
 mod checks;
 mod compare;
@@ -355,6 +356,8 @@ async fn start<'a>(
         projection,
         reading: Reading::resume(place.identity, at, seen),
         marks,
+        marking: None,
+        noting: None,
         refill,
         times: Times::now(),
         large: None,
