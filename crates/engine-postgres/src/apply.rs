@@ -5,10 +5,11 @@
 //!  deferred constraints · meridian.parked, meridian.position · COMMIT
 //! ```
 //!
-//! The first statements go with `BEGIN`, and all from the tag on with `COMMIT`: a batch of few rows costs
-//! two turns on the network. Each statement takes a few thousand rows as arrays of texts. A row changes only where its `xmin`
-//! is the known writer's or below the horizon; one that didn't is looked at: if it is already what it
-//! should be, and has no counters, that is as good; else the transaction is rolled back, the writer found is reported and,
+//! The first statements go with `BEGIN`, and all from the tag on with `COMMIT`: a batch of few rows
+//! costs two turns on the network. Each statement takes a few thousand rows as arrays of texts. A row
+//! changes only where its `xmin` is the known writer's or below the horizon; one that didn't is looked
+//! at: if it is already what it should be, and has no counters, that is as good; else the transaction
+//! is rolled back, the writer found is reported and,
 //! *after* that was read, a WAL position ([`Outcome::Unsure`]).
 //!
 //! # Constraints that regions violate only together
