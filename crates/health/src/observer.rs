@@ -42,7 +42,8 @@ pub enum Input {
         /// What it came back with.
         answer: Answer,
     },
-    /// A passive alarm: real traffic to the service fails. A node raises it where the link has fallen silent.
+    /// A passive alarm: real traffic to the service fails. A node raises it where the link has fallen
+    /// silent.
     Alarm {
         /// The region.
         region: RegionName,
