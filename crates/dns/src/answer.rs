@@ -2,7 +2,7 @@
 
 use crate::dnssec::{Denied, ZoneKey, deny};
 use crate::limit::Kind;
-use crate::query::{HEADER_OCTETS, Query};
+use crate::query::{Edns, HEADER_OCTETS, Query};
 use crate::records::{FIXED_OCTETS, RecordSet, Records};
 use crate::respond::View;
 use crate::response::{Response, Section};
@@ -119,7 +119,7 @@ impl<'a, 'o> Writer<'a, 'o> {
                 if by_wildcard && asked.is_question() {
                     self.written.kind = Kind::Endless(zone.apex.octets());
                 }
-                match self.alias(node) {
+                match self.alias(zone, node) {
                     Some(alias) => self.follow(zone, alias, asked, by_wildcard),
                     None => Step::Done(self.records(zone, node, asked, by_wildcard)),
                 }
@@ -133,12 +133,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             }
             Found::Absent { zone } => {
                 self.written.response.authoritative = true;
-                self.deny(zone, asked, Denied::Name);
-                // RFC 9824 §3.1: where it is signed, a name that isn't there is one without types.
-                Step::Done(match self.key(zone) {
-                    Some(_) => OptRcode::NOERROR,
-                    None => OptRcode::NXDOMAIN,
-                })
+                Step::Done(self.absent(zone, asked))
             }
             // Where a CNAME leads out of what is served, the resolver goes on.
             Found::Elsewhere if !asked.is_question() => Step::Done(OptRcode::NOERROR),
@@ -150,9 +145,11 @@ impl<'a, 'o> Writer<'a, 'o> {
     }
 
     /// The CNAME to follow, unless it is itself what was asked for.
-    fn alias(&self, node: Node<'a>) -> Option<Records<'a>> {
+    fn alias(&self, zone: &Zone, node: Node<'a>) -> Option<Records<'a>> {
         match self.query.rtype {
             Rtype::CNAME | Rtype::ANY => None,
+            // RFC 4034 §4: the two types that stand beside a CNAME.
+            Rtype::NSEC | Rtype::RRSIG if zone.key.is_some() => None,
             _ => node.set(Rtype::CNAME),
         }
     }
@@ -204,9 +201,52 @@ impl<'a, 'o> Writer<'a, 'o> {
                 return OptRcode::NOERROR;
             }
         }
+        if self.proves(zone) {
+            let types = Denied::Types(&mut node.types());
+            self.prove(zone, asked, types);
+            return OptRcode::NOERROR;
+        }
         let mut others = node.types().filter(|there| *there != rtype);
         self.deny(zone, asked, Denied::Types(&mut others));
         OptRcode::NOERROR
+    }
+
+    /// What becomes of a name that isn't there (RFC 9824 §3.1: where it is signed, it is one without
+    /// types; §5.1: with its own code nevertheless, for who understands that).
+    fn absent(&mut self, zone: &'a Zone, asked: Asked<'_>) -> OptRcode {
+        if self.signs && self.proves(zone) {
+            self.prove(zone, asked, Denied::Name);
+            return OptRcode::NOERROR;
+        }
+        self.deny(zone, asked, Denied::Name);
+        let knows = |edns: &Edns| edns.compact_ok;
+        match self.key(zone) {
+            Some(_) if !self.query.edns.as_ref().is_some_and(knows) => OptRcode::NOERROR,
+            _ => OptRcode::NXDOMAIN,
+        }
+    }
+
+    /// Whether one of the two types was asked for that every name of a signed zone has, by what a
+    /// denial says.
+    fn proves(&self, zone: &Zone) -> bool {
+        zone.key.is_some() && matches!(self.query.rtype, Rtype::NSEC | Rtype::RRSIG)
+    }
+
+    /// The record that would deny other types, asked for by itself, or what signs it.
+    fn prove(&mut self, zone: &'a Zone, asked: Asked<'_>, denied: Denied<'_>) {
+        if asked.is_question() {
+            self.written.kind = Kind::Endless(zone.apex.octets());
+        }
+        let nsec = deny(asked.name, zone.denial.records().ttl_seconds, denied);
+        match (self.query.rtype, &zone.key) {
+            (Rtype::RRSIG, Some(key)) => {
+                // Like ANY (RFC 8482): some of them will do, and these there always are.
+                let signature = key.sign(asked.name, nsec.records());
+                let response = &mut self.written.response;
+                response.append_record(Section::Answer, &signature, asked.at);
+            }
+            _ => self.set(zone, Section::Answer, nsec.records(), asked, false),
+        }
     }
 
     /// That something isn't there, and for how long that may be believed (RFC 2308 §2).

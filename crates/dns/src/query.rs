@@ -8,7 +8,7 @@
 //! to. What comes behind the question is read through [`domain`], which bounds compression pointers.
 
 use crate::owner::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
-use domain::base::iana::{Class, Opcode, OptRcode, OptionCode, Rtype};
+use domain::base::iana::{Class, ExtendedErrorCode, Opcode, OptRcode, OptionCode, Rtype};
 use domain::base::message::Message;
 use domain::base::opt::{ClientSubnet, Cookie, Opt, UnknownOptData};
 use domain::base::record::ParsedRecord;
@@ -85,6 +85,9 @@ pub struct Edns {
     pub udp_octets_max: u16,
     /// Whether signatures are wanted (the DO bit, RFC 3225).
     pub dnssec_ok: bool,
+    /// Whether a missing name may have its own code beside a denial that says that it is there without
+    /// types (the CO bit, RFC 9824 §5.1).
+    pub compact_ok: bool,
     /// The network of the client behind a resolver (RFC 7871).
     pub subnet: Option<ClientSubnet>,
     /// The client's cookie and, after the first exchange, ours (RFC 7873).
@@ -109,6 +112,8 @@ pub enum Rejected<'a> {
         rcode: OptRcode,
         /// Whether the query had an OPT record.
         with_opt: bool,
+        /// What the code leaves open (RFC 8914).
+        error: Option<ExtendedErrorCode>,
     },
 }
 
@@ -129,6 +134,7 @@ impl<'a> Query<'a> {
             question,
             rcode,
             with_opt,
+            error: None,
         };
         if message.header().opcode() != Opcode::QUERY {
             return Err(refuse(OptRcode::NOTIMP, &[], false));
@@ -157,12 +163,14 @@ impl<'a> Query<'a> {
         if matches!(rtype, Rtype::AXFR | Rtype::IXFR) {
             return Err(refuse(OptRcode::REFUSED, question, edns.is_some()));
         }
-        // Types that live only in messages, and the obsolete ones of mail (RFC 6895 §3.1).
-        if matches!(
-            rtype,
-            Rtype::OPT | Rtype::TSIG | Rtype::TKEY | Rtype::MAILA | Rtype::MAILB
-        ) {
-            return Err(refuse(OptRcode::FORMERR, question, edns.is_some()));
+        if is_never_asked(rtype) {
+            return Err(Rejected::Refused {
+                header,
+                question,
+                rcode: OptRcode::FORMERR,
+                with_opt: edns.is_some(),
+                error: Some(ExtendedErrorCode::INVALID_QUERY_TYPE),
+            });
         }
         Ok(Self {
             header,
@@ -178,6 +186,15 @@ impl<'a> Query<'a> {
     pub fn name(&self) -> QueryName {
         QueryName::of(self.name)
     }
+}
+
+/// Types that live only in messages, the obsolete ones of mail (RFC 6895 §3.1), and the one that is
+/// nowhere but among the types of a missing name (RFC 9824 §3.5).
+fn is_never_asked(rtype: Rtype) -> bool {
+    matches!(
+        rtype,
+        Rtype::OPT | Rtype::TSIG | Rtype::TKEY | Rtype::MAILA | Rtype::MAILB | Rtype::NXNAME
+    )
 }
 
 /// The name, type and class at the beginning of these octets (RFC 1035 §4.1.2).
@@ -244,6 +261,7 @@ fn read_additional(message: &Message<[u8]>, from: usize) -> Result<Option<Edns>,
         let mut read = Edns {
             udp_octets_max: record.class().to_int(),
             dnssec_ok: ttl & 0x8000 != 0,
+            compact_ok: ttl & 0x4000 != 0,
             subnet: None,
             cookie: None,
             wants_nsid: false,

@@ -101,8 +101,12 @@ impl Responder {
                 question,
                 rcode,
                 with_opt,
+                error,
             }) => {
-                let options = with_opt.then(Options::default);
+                let options = with_opt.then(|| Options {
+                    error,
+                    ..Options::default()
+                });
                 let response = Response::new(out, question, usize::MAX);
                 response.finish(header, rcode, options.as_ref());
                 let limited = match transport {
@@ -141,9 +145,11 @@ impl Responder {
         };
         let mut options = edns.map(|edns| Options {
             dnssec_ok: edns.dnssec_ok,
+            compact_ok: edns.dnssec_ok && edns.compact_ok,
             subnet,
             cookie: cookie.map(|cookie| self.secret.renew(cookie, from, now.seconds)),
             nsid: edns.wants_nsid.then_some(&view.nsid),
+            error: None,
         });
         let opt_octets = options.as_ref().map_or(0, Options::octets);
         let room = octets_max.saturating_sub(opt_octets);

@@ -5,7 +5,7 @@
 
 use crate::query::{HEADER_OCTETS, Header};
 use crate::records::{Records, append_with_owner};
-use domain::base::iana::{OptRcode, OptionCode, Rtype};
+use domain::base::iana::{ExtendedErrorCode, OptRcode, OptionCode, Rtype};
 use domain::base::opt::{ClientSubnet, ComposeOptData, Cookie};
 
 /// The octets of a datagram that always arrives whole (the DNS flag day 2020's figure, from IPv6's
@@ -17,6 +17,8 @@ const PLAIN_UDP_OCTETS: u16 = 512;
 const OPT_OCTETS: usize = 11;
 /// An option's octets before its data: code and length (RFC 6891 §6.1.2).
 const OPTION_HEADER_OCTETS: usize = 4;
+/// The data of an extended error that has no text (RFC 8914 §2).
+const ERROR_OCTETS: u16 = 2;
 
 /// Where in an answer records stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +32,11 @@ pub(crate) enum Section {
 #[derive(Debug, Default)]
 pub(crate) struct Options<'a> {
     pub(crate) dnssec_ok: bool,
+    pub(crate) compact_ok: bool,
     pub(crate) subnet: Option<ClientSubnet>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) nsid: Option<&'a [u8]>,
+    pub(crate) error: Option<ExtendedErrorCode>,
 }
 
 impl Options<'_> {
@@ -41,7 +45,8 @@ impl Options<'_> {
         let subnet = self.subnet.as_ref().map(ClientSubnet::compose_len);
         let cookie = self.cookie.as_ref().map(Cookie::compose_len);
         let nsid = self.nsid.map(|nsid| nsid.len() as u16);
-        let options = [subnet, cookie, nsid].into_iter().flatten();
+        let error = self.error.map(|_| ERROR_OCTETS);
+        let options = [subnet, cookie, nsid, error].into_iter().flatten();
         let lengths = options.map(|length| OPTION_HEADER_OCTETS + usize::from(length));
         OPT_OCTETS + lengths.sum::<usize>()
     }
@@ -50,8 +55,8 @@ impl Options<'_> {
         to.push(0);
         to.extend(Rtype::OPT.to_int().to_be_bytes());
         to.extend(UDP_OCTETS_MAX.to_be_bytes());
-        let dnssec_ok = if self.dnssec_ok { 0x80 } else { 0 };
-        to.extend([rcode.ext(), 0, dnssec_ok, 0]);
+        let flags = u8::from(self.dnssec_ok) << 7 | u8::from(self.compact_ok) << 6;
+        to.extend([rcode.ext(), 0, flags, 0]);
         to.extend(((self.octets() - OPT_OCTETS) as u16).to_be_bytes());
         if let Some(subnet) = &self.subnet {
             append_option(to, OptionCode::CLIENT_SUBNET, subnet);
@@ -62,6 +67,10 @@ impl Options<'_> {
         if let Some(nsid) = self.nsid {
             append_header(to, OptionCode::NSID, nsid.len() as u16);
             to.extend_from_slice(nsid);
+        }
+        if let Some(error) = self.error {
+            append_header(to, OptionCode::EXTENDED_ERROR, ERROR_OCTETS);
+            to.extend(error.to_int().to_be_bytes());
         }
     }
 }

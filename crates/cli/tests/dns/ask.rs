@@ -9,6 +9,7 @@ pub const A: u16 = 1;
 pub const NS: u16 = 2;
 pub const SOA: u16 = 6;
 pub const TXT: u16 = 16;
+pub const NSEC: u16 = 47;
 pub const ANY: u16 = 255;
 
 /// A question's message.

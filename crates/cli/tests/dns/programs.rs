@@ -2,7 +2,7 @@
 //! isn't installed its test says so and ends.
 
 use super::PATIENCE;
-use super::ask::{A, Client, TXT, ask, question};
+use super::ask::{A, Client, NSEC, TXT, ask, question};
 use super::support::{eventually, free_base, meridian, text};
 use super::system::System;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -183,6 +183,10 @@ fn unbound_believes_what_is_signed_and_nothing_else() {
         // What isn't there is denied with a signature too.
         ("app.global.meridian.test", TXT),
         ("nothing.meridian.test", A),
+        // The denial's own record, of names that are there, that are an alias, and that aren't there.
+        ("app.global.meridian.test", NSEC),
+        ("www.meridian.test", NSEC),
+        ("nothing.meridian.test", NSEC),
     ] {
         let answer = asked(name, rtype);
         assert!(answer.is_authentic, "{name} {rtype}: {answer:?}");

@@ -5,9 +5,6 @@ use crate::records::RecordSet;
 use domain::base::iana::Rtype;
 use domain::rdata::dnssec::RtypeBitmap;
 
-/// The pseudo-type that marks a name that doesn't exist (RFC 9824 §2).
-const NXNAME: Rtype = Rtype::from_int(128);
-
 /// What is denied.
 pub(crate) enum Denied<'a> {
     /// The name itself.
@@ -25,7 +22,7 @@ pub(crate) fn deny(name: &[u8], ttl_seconds: u32, denied: Denied<'_>) -> RecordS
     add(Rtype::RRSIG);
     add(Rtype::NSEC);
     match denied {
-        Denied::Name => add(NXNAME),
+        Denied::Name => add(Rtype::NXNAME),
         Denied::Types(there) => there.for_each(add),
     }
     let mut data = next(name);

@@ -5,6 +5,9 @@
 //! it. What isn't there is denied by a record made for the question (compact denial, RFC 9824): the
 //! name that was asked for is said to exist without the type, so no other name is told, and no chain
 //! of names has to be kept. A wildcard's records are signed as the asked name's own.
+//!
+//! Such a record says that the name has the types NSEC and RRSIG, so these can be asked for too: the
+//! first is answered with that very record, the second with what signs it.
 
 mod denial;
 mod key;

@@ -54,6 +54,9 @@ fn well_formed() -> impl Strategy<Value = Vec<u8>> {
         Rtype::SOA,
         Rtype::DS,
         Rtype::DNSKEY,
+        Rtype::NSEC,
+        Rtype::RRSIG,
+        Rtype::NXNAME,
         Rtype::ANY,
         Rtype::AXFR,
     ]);

@@ -14,3 +14,4 @@ mod rfc7871;
 mod rfc7873;
 mod rfc8482;
 mod rfc9619;
+mod rfc9824;
