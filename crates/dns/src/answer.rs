@@ -1,7 +1,7 @@
 //! What a name's answer consists of (RFC 1034 §4.3.2).
 
 use crate::dnssec::{Denied, ZoneKey, deny};
-use crate::limit::Kind;
+use crate::limit::{Account, Kind, Limited};
 use crate::query::{Edns, HEADER_OCTETS, Query};
 use crate::records::{FIXED_OCTETS, RecordSet, Records};
 use crate::respond::View;
@@ -25,17 +25,22 @@ pub(crate) struct Writer<'a, 'o> {
     client: Client,
     /// Whether signatures are wanted.
     signs: bool,
-    written: Written<'a, 'o>,
+    account: Account<'a>,
+    /// As what the answer is counted.
+    kind: Kind<'a>,
+    /// What becomes of it, once it has been counted.
+    limited: Option<Limited>,
+    written: Written<'o>,
 }
 
 /// What was found.
-pub(crate) struct Written<'a, 'o> {
+pub(crate) struct Written<'o> {
     pub(crate) response: Response<'o>,
     pub(crate) rcode: OptRcode,
     /// How many bits of the client's network decided.
     pub(crate) scope: u8,
-    /// As what the answer is counted.
-    pub(crate) kind: Kind<'a>,
+    /// What becomes of it. One that isn't sent whole has no records.
+    pub(crate) limited: Limited,
 }
 
 /// A name that is looked up, and where in the answer it stands.
@@ -69,6 +74,7 @@ impl<'a, 'o> Writer<'a, 'o> {
         name: &'a [u8],
         client: Client,
         response: Response<'o>,
+        account: Account<'a>,
     ) -> Self {
         Self {
             view,
@@ -76,29 +82,50 @@ impl<'a, 'o> Writer<'a, 'o> {
             name,
             client,
             signs: query.edns.as_ref().is_some_and(|edns| edns.dnssec_ok),
+            account,
+            kind: Kind::Records(name),
+            limited: None,
             written: Written {
                 response,
                 rcode: OptRcode::NOERROR,
                 scope: 0,
-                kind: Kind::Records(name),
+                limited: Limited::Sent,
             },
         }
     }
 
-    pub(crate) fn write(mut self) -> Written<'a, 'o> {
+    pub(crate) fn write(mut self) -> Written<'o> {
         let mut step = self.look_up(Asked {
             name: self.name,
             at: HEADER_OCTETS,
         });
         for _ in 0..CNAMES_MAX {
             let Step::Follow(name, at) = &step else { break };
+            if self.is_kept_back() {
+                break;
+            }
             step = self.look_up(Asked { name, at: *at });
         }
         // A longer chain is a loop, most likely; what was found of it is the answer.
         if let Step::Done(rcode) = step {
             self.written.rcode = rcode;
         }
+        self.written.limited = self.count();
         self.written
+    }
+
+    /// What becomes of the answer. It is counted before its first record is written, when it is known
+    /// of which kind it is: signing costs far more than everything else, and a flood
+    /// shall not have it.
+    fn count(&mut self) -> Limited {
+        *self
+            .limited
+            .get_or_insert_with(|| self.account.count(self.kind))
+    }
+
+    /// Whether nothing is to be written, since the answer isn't sent whole.
+    fn is_kept_back(&mut self) -> bool {
+        self.count() != Limited::Sent
     }
 
     fn look_up(&mut self, asked: Asked<'_>) -> Step {
@@ -117,7 +144,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             } => {
                 self.written.response.authoritative = true;
                 if by_wildcard && asked.is_question() {
-                    self.written.kind = Kind::Endless(zone.apex.octets());
+                    self.kind = Kind::Endless(zone.apex.octets());
                 }
                 match self.alias(zone, node) {
                     Some(alias) => self.follow(zone, alias, asked, by_wildcard),
@@ -126,7 +153,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             }
             Found::Below { zone, cut, node } => {
                 if asked.is_question() {
-                    self.written.kind = Kind::Records(cut.octets());
+                    self.kind = Kind::Records(cut.octets());
                 }
                 self.refer(zone, cut.octets(), node, asked);
                 Step::Done(OptRcode::NOERROR)
@@ -138,7 +165,7 @@ impl<'a, 'o> Writer<'a, 'o> {
             // Where a CNAME leads out of what is served, the resolver goes on.
             Found::Elsewhere if !asked.is_question() => Step::Done(OptRcode::NOERROR),
             Found::Elsewhere => {
-                self.written.kind = Kind::Error;
+                self.kind = Kind::Error;
                 Step::Done(OptRcode::REFUSED)
             }
         }
@@ -235,7 +262,10 @@ impl<'a, 'o> Writer<'a, 'o> {
     /// The record that would deny other types, asked for by itself, or what signs it.
     fn prove(&mut self, zone: &'a Zone, asked: Asked<'_>, denied: Denied<'_>) {
         if asked.is_question() {
-            self.written.kind = Kind::Endless(zone.apex.octets());
+            self.kind = Kind::Endless(zone.apex.octets());
+        }
+        if self.is_kept_back() {
+            return;
         }
         let nsec = deny(asked.name, zone.denial.records().ttl_seconds, denied);
         match (self.query.rtype, &zone.key) {
@@ -252,7 +282,10 @@ impl<'a, 'o> Writer<'a, 'o> {
     /// That something isn't there, and for how long that may be believed (RFC 2308 §2).
     fn deny(&mut self, zone: &'a Zone, asked: Asked<'_>, denied: Denied<'_>) {
         if asked.is_question() {
-            self.written.kind = Kind::Endless(zone.apex.octets());
+            self.kind = Kind::Endless(zone.apex.octets());
+        }
+        if self.is_kept_back() {
+            return;
         }
         let apex = Asked {
             name: zone.apex.octets(),
@@ -267,6 +300,9 @@ impl<'a, 'o> Writer<'a, 'o> {
 
     /// To the servers of a zone below (RFC 1034 §4.2.1).
     fn refer(&mut self, zone: &Zone, cut: &[u8], node: Node<'_>, asked: Asked<'_>) {
+        if self.is_kept_back() {
+            return;
+        }
         let below = Asked {
             name: cut,
             at: asked.ancestor_at(cut),
@@ -300,6 +336,9 @@ impl<'a, 'o> Writer<'a, 'o> {
         of: Asked<'_>,
         is_own: bool,
     ) {
+        if self.is_kept_back() {
+            return;
+        }
         let response = &mut self.written.response;
         response.append(section, set, of.at);
         let Some(key) = zone.key.as_ref().filter(|_| self.signs) else {

@@ -103,6 +103,39 @@ impl Limiter {
     }
 }
 
+/// To whom an answer goes. It is asked once for each answer, as soon as it is known of which kind that
+/// is: what is kept back is neither copied nor signed.
+pub(crate) struct Account<'l> {
+    limiter: Option<&'l mut Limiter>,
+    to: IpAddr,
+    now_ms: u32,
+}
+
+impl<'l> Account<'l> {
+    /// Of a client that is counted.
+    pub(crate) fn of(limiter: &'l mut Limiter, to: IpAddr, now_ms: u32) -> Self {
+        Self {
+            limiter: Some(limiter),
+            to,
+            now_ms,
+        }
+    }
+
+    /// The same client, if it may be forged; else all answers are sent.
+    pub(crate) fn unless(mut self, trusted: bool) -> Self {
+        self.limiter = self.limiter.filter(|_| !trusted);
+        self
+    }
+
+    /// What becomes of an answer of this kind.
+    pub(crate) fn count(&mut self, kind: Kind<'_>) -> Limited {
+        match &mut self.limiter {
+            Some(limiter) => limiter.count(self.to, kind, self.now_ms),
+            None => Limited::Sent,
+        }
+    }
+}
+
 /// The network whose hosts count as one.
 fn network(address: IpAddr) -> u128 {
     match address.to_canonical() {

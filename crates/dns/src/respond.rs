@@ -11,7 +11,7 @@
 
 use crate::answer::{Writer, Written};
 use crate::cookie::{CookieSecret, Shown};
-use crate::limit::{Kind, Limited, Limiter};
+use crate::limit::{Account, Kind, Limited, Limiter};
 use crate::query::{Query, Rejected};
 use crate::response::{Options, Response};
 use crate::service::{Client, Steer};
@@ -155,18 +155,15 @@ impl Responder {
         let room = octets_max.saturating_sub(opt_octets);
         let response = Response::new(out, query.question, room);
         let name = query.name();
-        let written = Writer::new(view, query, name.octets(), client, response).write();
+        let trusted = transport == Transport::Tcp || matches!(shown, Some(Shown::Ours));
+        let account = Account::of(&mut self.limiter, from, now.elapsed_ms).unless(trusted);
+        let writer = Writer::new(view, query, name.octets(), client, response, account);
         let Written {
             mut response,
             mut rcode,
             scope,
-            kind,
-        } = written;
-        let trusted = transport == Transport::Tcp || matches!(shown, Some(Shown::Ours));
-        let limited = match trusted {
-            true => Limited::Sent,
-            false => self.limiter.count(from, kind, now.elapsed_ms),
-        };
+            limited,
+        } = writer.write();
         if limited == Limited::Dropped {
             return Outcome::Limited(limited);
         }

@@ -2,6 +2,7 @@
 
 mod any;
 mod ask;
+mod limits;
 mod rfc1034;
 mod rfc1035;
 mod rfc2181;
