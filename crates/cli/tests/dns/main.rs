@@ -6,6 +6,7 @@ mod support;
 
 mod abuse;
 mod ask;
+mod flood;
 mod lost_region;
 mod newcomer;
 mod programs;

@@ -1,0 +1,230 @@
+//! A flood of connections to one region's name server: the region's other work goes on, so nobody takes
+//! it for dead, and datagrams are answered as before.
+
+use super::PATIENCE;
+use super::ask::{A, ask, question};
+use super::programs::directory_with_key;
+use super::support::eventually;
+use super::system::{System, http};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const TOPOLOGY: &str = r#"
+zone = "meridian.test"
+[[region]]
+name = "us-east-1"
+[[region]]
+name = "eu-west-1"
+[[region]]
+name = "ap-northeast-1"
+[[dataset]]
+name = "main"
+engine = "embedded"
+strategy = "last-writer-wins"
+[dns]
+dnssec-key-file = "secrets/zone.key"
+"#;
+const NAME: &str = "app.global.meridian.test";
+const FLOODED: &str = "us-east-1";
+
+/// Connections that ask without pause; with the slow ones as many as one address may have, and more.
+const BUSY: usize = 24;
+/// Connections that are opened and then say or read too little.
+const SLOW: usize = 300;
+/// Questions that a busy connection sends at once.
+const AT_ONCE: usize = 16;
+/// Probes of the flooded region that are waited for. Three without an answer would make it unhealthy.
+const PROBES: usize = 6;
+
+/// A question over a connection whose answer has to be signed for it alone: for a name that isn't there.
+fn dear_question(number: usize) -> Vec<u8> {
+    let mut octets = question(&format!("name-{number}.meridian.test"), A, None);
+    // The OPT record's flags: signatures are wanted.
+    let flags = octets.len() - 4;
+    octets[flags] |= 0x80;
+    let length = u16::try_from(octets.len()).unwrap();
+    [&length.to_be_bytes()[..], &octets].concat()
+}
+
+fn connect(server: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, Duration::from_secs(1)).ok()?;
+    let limit = Some(Duration::from_secs(1));
+    stream.set_read_timeout(limit).unwrap();
+    stream.set_write_timeout(limit).unwrap();
+    Some(stream)
+}
+
+/// Clients that mean no good, until it is dropped.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn begin(server: SocketAddr) -> Self {
+        let mut flood = Self {
+            stop: Arc::default(),
+            answers: Arc::default(),
+            threads: Vec::new(),
+        };
+        for number in 0..BUSY {
+            let (stop, answers) = (flood.stop.clone(), flood.answers.clone());
+            let busy = move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // A connection that is lost is followed by another.
+                    let _ = connect(server).map(|stream| ask_on(stream, number, &stop, &answers));
+                    thread::sleep(Duration::from_millis(5));
+                }
+            };
+            flood.threads.push(thread::spawn(busy));
+        }
+        let stop = flood.stop.clone();
+        let slow = thread::spawn(move || open_slowly(server, &stop));
+        flood.threads.push(slow);
+        flood
+    }
+
+    /// Signed answers that were taken so far.
+    fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks without pause.
+fn ask_on(
+    mut stream: TcpStream,
+    number: usize,
+    stop: &AtomicBool,
+    answers: &AtomicU64,
+) -> std::io::Result<()> {
+    let questions = dear_question(number).repeat(AT_ONCE);
+    let mut answer = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        stream.write_all(&questions)?;
+        for _ in 0..AT_ONCE {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            answer.resize(usize::from(u16::from_be_bytes(length)), 0);
+            stream.read_exact(&mut answer)?;
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// Opens connections, each of which then sends nothing, a part of a question, or questions whose
+/// answers it doesn't read; and holds them, whether the server still does or not.
+fn open_slowly(server: SocketAddr, stop: &AtomicBool) {
+    let mut held = Vec::new();
+    for number in 0..SLOW {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let Some(mut stream) = connect(server) else {
+            continue;
+        };
+        let questions = dear_question(number).repeat(AT_ONCE);
+        let sent = match number % 3 {
+            0 => 0,
+            1 => 1 + number % 30,
+            _ => questions.len(),
+        };
+        let _ = stream.write_all(&questions[..sent]);
+        held.push(stream);
+        thread::sleep(Duration::from_millis(5));
+    }
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a region says of the health of all.
+fn health(api: SocketAddr) -> Value {
+    let (status, body) = http(api, "GET", "/v1/health").expect("the API answers");
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// The verdict about the flooded region's API.
+fn verdict(health: &Value) -> &str {
+    let regions = health["regions"].as_array().unwrap();
+    let region = regions.iter().find(|region| region["region"] == FLOODED);
+    let services = region.unwrap()["services"].as_array().unwrap();
+    let api = services.iter().find(|service| service["service"] == "api");
+    api.map_or("unknown", |api| api["verdict"].as_str().unwrap())
+}
+
+/// When the flooded region's API was probed last.
+fn last_probe(health: &Value) -> Option<String> {
+    let records = health["records"].as_array().unwrap();
+    let id = format!("/{FLOODED}/api");
+    let of_api = |record: &&Value| {
+        record["healthCheckId"]
+            .as_str()
+            .is_some_and(|it| it.ends_with(&id))
+    };
+    let record = records.iter().find(of_api)?;
+    record["lastChecked"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn connections_by_the_hundred_keep_a_region_from_nothing() {
+    let system = System::start_in(directory_with_key(), 28_400, Some(TOPOLOGY), &[]);
+    let server = system.dns(0);
+    let observers = [system.api(1), system.api(2)];
+    for observer in observers {
+        eventually("the API is found healthy", PATIENCE, || {
+            (verdict(&health(observer)) == "healthy").then_some(())
+        });
+    }
+
+    let flood = Flood::begin(server);
+    let mut probes = [BTreeSet::new(), BTreeSet::new()];
+    let mut datagrams = 0;
+    let until = Instant::now() + PATIENCE;
+    while probes.iter().any(|seen| seen.len() < PROBES) {
+        assert!(Instant::now() < until, "not probed any more: {probes:?}");
+        assert_eq!(ask(server, NAME, A, None).count, 1);
+        datagrams += 1;
+        for (observer, seen) in observers.into_iter().zip(&mut probes) {
+            let health = health(observer);
+            // Slow it may be where the machine is.
+            assert!(
+                matches!(verdict(&health), "healthy" | "degraded"),
+                "{health:#}"
+            );
+            seen.extend(last_probe(&health));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // Its own API answers too, and nobody ever thought otherwise.
+    for api in [system.api(0), observers[0], observers[1]] {
+        let health = health(api);
+        let changes = health["history"].as_array().unwrap();
+        let fell = changes.iter().find(|change| {
+            change["region"] == FLOODED && change["service"] == "api" && change["to"] == "unhealthy"
+        });
+        assert_eq!(fell, None);
+    }
+    // It was a flood.
+    let signed = flood.answers();
+    drop(flood);
+    assert!(signed > 500, "{signed} signed answers");
+    assert!(datagrams > PROBES, "{datagrams} datagrams");
+}
