@@ -8,7 +8,7 @@ use super::support::eventually;
 use super::system::{System, http};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,22 +29,31 @@ engine = "embedded"
 strategy = "last-writer-wins"
 [dns]
 dnssec-key-file = "secrets/zone.key"
+[dns.records]
+"*.a" = "CNAME x.b"
+"*.b" = "CNAME x.c"
+"*.c" = "CNAME x.d"
+"*.d" = "CNAME x.e"
+"*.e" = "CNAME x.f"
+"*.f" = "CNAME x.g"
+"*.g" = "TXT \"the end\""
 "#;
 const NAME: &str = "app.global.meridian.test";
 const FLOODED: &str = "us-east-1";
 
 /// Connections that ask without pause; with the slow ones as many as one address may have, and more.
-const BUSY: usize = 24;
+const BUSY: usize = 40;
 /// Connections that are opened and then say or read too little.
 const SLOW: usize = 300;
-/// Questions that a busy connection sends at once.
-const AT_ONCE: usize = 16;
+/// Questions that a connection sends at once, so that the server never waits for one.
+const AT_ONCE: usize = 400;
 /// Probes of the flooded region that are waited for. Three without an answer would make it unhealthy.
 const PROBES: usize = 6;
 
-/// A question over a connection whose answer has to be signed for it alone: for a name that isn't there.
+/// A question over a connection whose answer takes eight signatures, made for it alone: names that are
+/// made by wildcards, one after the other, of which the last lacks the type.
 fn dear_question(number: usize) -> Vec<u8> {
-    let mut octets = question(&format!("name-{number}.meridian.test"), A, None);
+    let mut octets = question(&format!("name-{number}.a.meridian.test"), A, None);
     // The OPT record's flags: signatures are wanted.
     let flags = octets.len() - 4;
     octets[flags] |= 0x80;
@@ -108,24 +117,27 @@ impl Drop for Flood {
 
 /// Asks without pause.
 fn ask_on(
-    mut stream: TcpStream,
+    stream: TcpStream,
     number: usize,
     stop: &AtomicBool,
     answers: &AtomicU64,
 ) -> std::io::Result<()> {
     let questions = dear_question(number).repeat(AT_ONCE);
     let mut answer = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        stream.write_all(&questions)?;
+    let mut received = BufReader::with_capacity(1 << 16, &stream);
+    loop {
+        (&stream).write_all(&questions)?;
         for _ in 0..AT_ONCE {
             let mut length = [0; 2];
-            stream.read_exact(&mut length)?;
+            received.read_exact(&mut length)?;
             answer.resize(usize::from(u16::from_be_bytes(length)), 0);
-            stream.read_exact(&mut answer)?;
+            received.read_exact(&mut answer)?;
             answers.fetch_add(1, Ordering::Relaxed);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
         }
     }
-    Ok(())
 }
 
 /// Opens connections, each of which then sends nothing, a part of a question, or questions whose
@@ -183,6 +195,30 @@ fn last_probe(health: &Value) -> Option<String> {
     record["lastChecked"].as_str().map(str::to_owned)
 }
 
+/// What a process's threads have taken of the processor since it began, in ticks: the thread of streams,
+/// and all others.
+fn processor_time(process: i32) -> (u64, u64) {
+    let (mut streams, mut others) = (0, 0);
+    for thread in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+        // One that has ended meanwhile has no file any more.
+        let Ok(stat) = std::fs::read_to_string(thread.unwrap().path().join("stat")) else {
+            continue;
+        };
+        let (name, fields) = stat.rsplit_once(") ").unwrap();
+        // proc_pid_stat(5): utime and stime are the 14th and 15th field, of which two stand before.
+        let fields: Vec<_> = fields.split(' ').collect();
+        let ticks: u64 = fields[11..=12]
+            .iter()
+            .map(|field| field.parse::<u64>().unwrap())
+            .sum();
+        match name.ends_with("(dns-streams") {
+            true => streams += ticks,
+            false => others += ticks,
+        }
+    }
+    (streams, others)
+}
+
 #[test]
 fn connections_by_the_hundred_keep_a_region_from_nothing() {
     let system = System::start_in(directory_with_key(), 28_400, Some(TOPOLOGY), &[]);
@@ -194,6 +230,8 @@ fn connections_by_the_hundred_keep_a_region_from_nothing() {
         });
     }
 
+    let process = system.process(FLOODED);
+    let before = processor_time(process);
     let flood = Flood::begin(server);
     let mut probes = [BTreeSet::new(), BTreeSet::new()];
     let mut datagrams = 0;
@@ -222,6 +260,13 @@ fn connections_by_the_hundred_keep_a_region_from_nothing() {
         });
         assert_eq!(fell, None);
     }
+    // Its work was one thread's, and none of those that have the region's other work.
+    let after = processor_time(process);
+    let (streams, others) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        streams > others,
+        "ticks: {streams} of streams, {others} of others"
+    );
     // It was a flood.
     let signed = flood.answers();
     drop(flood);

@@ -90,12 +90,17 @@ impl System {
         (address, self.base + 3).into()
     }
 
-    /// Kills a region's process, as a crash would.
-    pub fn kill(&self, region: &str) {
+    /// The number of a region's process.
+    pub fn process(&self, region: &str) -> i32 {
         let started = self.events("started");
         let last = started.iter().rfind(|event| event["region"] == region);
         let id = last.unwrap()["process_id"].as_i64().unwrap();
-        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        i32::try_from(id).unwrap()
+    }
+
+    /// Kills a region's process, as a crash would.
+    pub fn kill(&self, region: &str) {
+        let pid = Pid::from_raw(self.process(region)).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
     }
 
