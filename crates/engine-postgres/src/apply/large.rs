@@ -12,7 +12,8 @@
 
 use super::error::{ApplyError, Refusal, xid};
 use super::plan::Plan;
-use super::rows::{self, Rows};
+use super::rows::Rows;
+use super::write::without;
 use super::{Applier, session, sql};
 use crate::projection::{DirtyRow, Projected};
 use crate::{Lsn, Xid};
@@ -23,11 +24,12 @@ pub type Chunk = Vec<(RowName, Option<String>)>;
 
 /// Where very many rows come from. It is gone through table by table, any number of times.
 pub trait Source: Send {
-    /// The next rows of this table, some thousands; none after the last, and it begins anew then.
+    /// The next rows of this table, some thousands: those that the tables show, or those that they
+    /// don't. None after the last, and it begins anew then.
     ///
     /// # Errors
     /// What can't be read, in words.
-    fn next(&mut self, table: &str) -> Result<Chunk, String>;
+    fn next(&mut self, table: &str, comes: bool) -> Result<Chunk, String>;
 }
 
 /// What became of very many rows.
@@ -168,19 +170,15 @@ impl Applier {
         account: &mut Account,
     ) -> Result<(), Stopped> {
         let name = self.tables[table].name.to_string();
+        let mut are_there = false;
         loop {
-            let chunk = source.next(&name).map_err(Stopped::Unreadable)?;
+            let chunk = source.next(&name, comes).map_err(Stopped::Unreadable)?;
             if chunk.is_empty() {
                 return Ok(());
             }
-            let chunk = chunk.into_iter().filter(|(_, row)| row.is_some() == comes);
-            let chunk: Vec<_> = chunk.collect();
-            if chunk.is_empty() {
-                continue;
-            }
             let projected = projected(chunk, horizon, known);
             let rows = Rows::of(&projected, &self.tables)?;
-            let rows = match self.busy(&rows, table).await? {
+            let rows = match self.busy(&rows, table, &mut are_there).await? {
                 busy if busy.is_empty() => rows,
                 busy => {
                     let is_free = |number: &usize| !busy.contains(number);
@@ -216,23 +214,35 @@ impl Applier {
     }
 
     /// Locks the rows that are there, without waiting; the numbers of those that somebody else holds.
-    async fn busy(&mut self, rows: &Rows, table: usize) -> Result<Vec<usize>, Refusal> {
-        let numbers: Vec<usize> = (0..rows.len()).collect();
-        let keys = rows.keys(&numbers);
-        let mut is_free = vec![true; rows.len()];
-        let found = self.prepared(&sql::found(&self.tables[table])).await?;
-        for row in self.client.query(&found, &rows::params(&keys)).await? {
-            is_free[rows::ordinal(&row)] = false;
-        }
-        if is_free.iter().all(|is_free| *is_free) {
-            return Ok(Vec::new());
-        }
+    /// Where none was there before, it is asked first whether any is.
+    async fn busy(
+        &mut self,
+        rows: &Rows,
+        table: usize,
+        are_there: &mut bool,
+    ) -> Result<Vec<usize>, Refusal> {
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let found = sql::found(&self.tables[table]);
         let lock = sql::lock_free(&self.tables[table]);
-        let lock = self.prepared(&lock).await?;
-        for row in self.client.query(&lock, &rows::params(&keys)).await? {
-            is_free[rows::ordinal(&row)] = true;
+        if *are_there {
+            let locked = self.numbers(&lock, &rows.keys(&all), None, &all).await?;
+            let others = without(&all, &locked);
+            if others.is_empty() {
+                return Ok(others);
+            }
+            let keys = rows.keys(&others);
+            let held = self.numbers(&found, &keys, None, &others).await?;
+            return Ok(held.into_iter().collect());
         }
-        Ok(numbers.into_iter().filter(|it| !is_free[*it]).collect())
+        let there = self.numbers(&found, &rows.keys(&all), None, &all).await?;
+        let there: Vec<usize> = there.into_iter().collect();
+        if there.is_empty() {
+            return Ok(there);
+        }
+        *are_there = true;
+        let keys = rows.keys(&there);
+        let locked = self.numbers(&lock, &keys, None, &there).await?;
+        Ok(without(&there, &locked))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::document::{self, DocumentError, Values};
 use crate::projection::Projected;
 use meridian_model::{RowName, Version};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 use tokio_postgres::types::ToSql;
 
 /// A row and what it is to be.
@@ -26,7 +27,8 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Rows {
     rows: Vec<Row>,
-    by_name: HashMap<RowName, usize>,
+    /// Made when it is asked for: most batches need no plan.
+    by_name: OnceLock<HashMap<RowName, usize>>,
     by_table: BTreeMap<usize, Vec<usize>>,
 }
 
@@ -60,14 +62,9 @@ impl Rows {
                 version: projected.versions.get(number).copied().flatten(),
             });
         }
-        let by_name = rows
-            .iter()
-            .enumerate()
-            .map(|(number, row)| (row.name.clone(), number))
-            .collect();
         Ok(Self {
             rows,
-            by_name,
+            by_name: OnceLock::new(),
             by_table,
         })
     }
@@ -81,7 +78,12 @@ impl Rows {
     }
 
     pub(super) fn number(&self, name: &RowName) -> Option<usize> {
-        self.by_name.get(name).copied()
+        let by_name = self.by_name.get_or_init(|| {
+            let rows = self.rows.iter().enumerate();
+            rows.map(|(number, row)| (row.name.clone(), number))
+                .collect()
+        });
+        by_name.get(name).copied()
     }
 
     /// The numbers of a table's rows.

@@ -303,7 +303,7 @@ impl Applier {
     }
 
     /// The rows whose ordinals a statement returns.
-    async fn numbers(
+    pub(super) async fn numbers(
         &mut self,
         text: &str,
         columns: &Columns<'_>,
@@ -324,7 +324,7 @@ impl Applier {
     }
 }
 
-fn without(numbers: &[usize], done: &BTreeSet<usize>) -> Vec<usize> {
+pub(super) fn without(numbers: &[usize], done: &BTreeSet<usize>) -> Vec<usize> {
     numbers
         .iter()
         .copied()

@@ -1,9 +1,13 @@
 //! Writers of rows whose work capture has told, beside those below the horizon.
+//!
+//! Rows are told apart by a digest of their names. Two with the same digest share an entry, which does
+//! no harm: whatever row the server shows of a writer that is remembered, capture has told of it.
 
 use crate::{Lsn, Xid};
 use meridian_model::RowName;
 use meridian_model::mutation::{Mutation, active};
 use std::collections::{HashMap, VecDeque};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// No writer is before this one but the frozen: the horizon where none is known.
 pub(super) const NO_HORIZON: Xid = Xid(2);
@@ -14,15 +18,26 @@ const KNOWN_MAX: usize = 200_000;
 /// Writers that are captured.
 #[derive(Debug)]
 pub(super) struct Known {
-    writers: HashMap<RowName, (Xid, u64)>,
+    writers: HashMap<Digest, (Xid, u64)>,
     /// In the order of remembering, with entries that were replaced since.
-    order: VecDeque<(RowName, u64)>,
+    order: VecDeque<(Digest, u64)>,
     remembered: u64,
     horizon: Xid,
     candidate: Option<(Xid, Lsn)>,
     /// A transaction that wrote very many rows: all of them, for one entry.
     large: Option<Xid>,
     capacity: usize,
+}
+
+/// A row's name, short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Digest(u64);
+
+impl Digest {
+    fn of(row: &RowName) -> Self {
+        let table = xxh3_64(row.table.as_bytes());
+        Self(xxh3_64_with_seed(row.key.as_bytes(), table))
+    }
 }
 
 impl Default for Known {
@@ -49,7 +64,10 @@ impl Known {
     }
 
     pub(super) fn get(&self, row: &RowName) -> Option<Xid> {
-        self.writers.get(row).map(|(xid, _)| *xid).or(self.large)
+        self.writers
+            .get(&Digest::of(row))
+            .map(|(xid, _)| *xid)
+            .or(self.large)
     }
 
     pub(super) fn horizon(&self) -> Xid {
@@ -66,9 +84,10 @@ impl Known {
     }
 
     pub(super) fn remember(&mut self, row: &RowName, xid: Xid) {
+        let row = Digest::of(row);
         self.remembered += 1;
-        self.writers.insert(row.clone(), (xid, self.remembered));
-        self.order.push_back((row.clone(), self.remembered));
+        self.writers.insert(row, (xid, self.remembered));
+        self.order.push_back((row, self.remembered));
         self.shrink();
     }
 
@@ -83,7 +102,7 @@ impl Known {
     }
 
     pub(super) fn forget(&mut self, row: &RowName) {
-        self.writers.remove(row);
+        self.writers.remove(&Digest::of(row));
     }
 
     /// A snapshot's `xmin`, and a WAL position read after that snapshot. Only one is waited for at a

@@ -58,7 +58,7 @@ pub(super) struct Issued {
     is_hold: bool,
     asked: Option<Asked>,
     /// What has come or gone since: a row that the batch parks may have waited for it in vain.
-    stirred: BTreeSet<RowName>,
+    stirred: Vec<RowName>,
 }
 
 /// Writers that are as good as captured once capture has passed a position.
@@ -226,7 +226,7 @@ impl Projection {
             rows,
             is_hold,
             asked: None,
-            stirred: BTreeSet::new(),
+            stirred: Vec::new(),
         });
         Some(batch)
     }
@@ -418,7 +418,7 @@ impl Projection {
     pub(super) fn stir(&mut self, row: &RowName) {
         self.dirty.extend(self.parked.waiting_for(row).cloned());
         if let Some(issued) = &mut self.issued {
-            issued.stirred.insert(row.clone());
+            issued.stirred.push(row.clone());
         }
     }
 

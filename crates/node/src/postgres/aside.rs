@@ -197,7 +197,7 @@ impl Reading {
 }
 
 impl Source for Rest {
-    fn next(&mut self, table: &str) -> Result<Chunk, String> {
+    fn next(&mut self, table: &str, comes: bool) -> Result<Chunk, String> {
         let Some(reading) = self.tables.get_mut(table) else {
             return Ok(Chunk::new());
         };
@@ -211,8 +211,10 @@ impl Source for Rest {
             let shown = self.shown.get(table, &key);
             let shown = shown.map_err(|error| describe(&error))?;
             let document = shown.map(|row| row.document);
-            bytes += document.as_ref().map_or(0, String::len);
-            chunk.insert(key, document);
+            if document.is_some() == comes {
+                bytes += document.as_ref().map_or(0, String::len);
+                chunk.insert(key, document);
+            }
         }
         if chunk.is_empty() {
             reading.begin_anew();
