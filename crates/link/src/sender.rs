@@ -182,7 +182,10 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
 
     async fn write_all_queued(&mut self) -> Result<(), ConnectionError> {
         while let Some(first) = self.next().await {
-            if let Queued::Message { due, .. } = &first {
+            // A timer counts in whole milliseconds: what is due would wait for the next of them.
+            if let Queued::Message { due, .. } = &first
+                && *due > Instant::now()
+            {
                 sleep_until(*due).await;
             }
             let batch = self.gather(first)?;
@@ -260,5 +263,32 @@ async fn within<T>(
     match timeout(stalled, work).await {
         Ok(done) => done.map_err(ConnectionError::writing),
         Err(_) => Err(ConnectionError::WriteStalled { stalled }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_delay_that_was_asked_for_is_waited_for() {
+        // Between two of a timer's milliseconds.
+        tokio::time::advance(Duration::from_micros(500)).await;
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let control = LinkControl::default();
+        let limits = Limits::default();
+        let mut sender = Sender::spawn(ours, &limits, control.clone(), Failure::new());
+        let mut arrives = async |delay: Duration| {
+            let before = Instant::now();
+            control.set_delay(delay);
+            sender.send(Bytes::from_static(b"x")).await.unwrap();
+            sender.flush().await.unwrap();
+            theirs.read_u8().await.unwrap();
+            before.elapsed()
+        };
+        assert_eq!(arrives(Duration::ZERO).await, Duration::ZERO);
+        let delay = Duration::from_millis(40);
+        assert!(arrives(delay).await >= delay);
     }
 }
