@@ -111,17 +111,29 @@ pub async fn digests(client: &Client) -> Result<Vec<Digest>> {
         )
     };
     let tables = TABLES.into_iter().chain([BOOKINGS]);
-    let query: Vec<_> = tables.clone().map(one).collect();
+    let query: Vec<_> = tables.map(one).collect();
     let rows = client
         .query(&query.join(" UNION ALL "), &[])
         .await
         .context("make checksums")?;
-    let digest = |(row, (table, _)): (&Row, (&'static str, _))| Digest {
-        table,
-        rows: row.get(1),
-        md5: row.get(2),
+    let found = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2)));
+    by_name(&found.collect::<Vec<_>>())
+}
+
+/// The digests in the order of the tables, found by their names: a UNION ALL gives them in any order,
+/// and does so where its parts run in parallel.
+fn by_name(found: &[(String, i64, String)]) -> Result<Vec<Digest>> {
+    let tables = TABLES.into_iter().chain([BOOKINGS]);
+    let digest = |(table, _)| {
+        let of_table = found.iter().find(|(name, ..)| name == table);
+        let (_, rows, md5) = of_table.with_context(|| format!("no checksum of {table}"))?;
+        Ok(Digest {
+            table,
+            rows: *rows,
+            md5: md5.clone(),
+        })
     };
-    Ok(rows.iter().zip(tables).map(digest).collect())
+    tables.map(digest).collect()
 }
 
 /// The checksum of all that no client touches.
@@ -237,4 +249,28 @@ pub async fn parked(client: &Client) -> Result<Vec<ParkedRow>> {
         key: row.get(1),
     };
     Ok(rows.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_its_table_s_in_whatever_order_the_server_gives_them() {
+        let tables = TABLES.into_iter().chain([BOOKINGS]);
+        let mut found: Vec<_> = tables
+            .map(|(table, _)| (table.to_owned(), 1, format!("md5 of {table}")))
+            .collect();
+        found.reverse();
+        let digests = by_name(&found).unwrap();
+        let tables = TABLES.into_iter().chain([BOOKINGS]);
+        for (digest, (table, _)) in digests.iter().zip(tables) {
+            assert_eq!(digest.table, table);
+            assert_eq!(digest.md5, format!("md5 of {table}"));
+        }
+
+        found.pop();
+        let error = by_name(&found).unwrap_err();
+        assert_eq!(error.to_string(), format!("no checksum of {}", TABLES[0].0));
+    }
 }
