@@ -44,16 +44,36 @@ fn a_server_that_dies_is_started_again_and_tables_made_under_way_replicate() {
     system.all_say(made, &format!("{} meanwhile again", REGIONS.join(" ")));
     assert!(system.events("died").is_empty(), "no region died with it");
 
+    // It keeps its rows in embedded tables, and there are none.
+    let starting = system.events("starting");
+    for region in starting[0]["regions"].as_array().unwrap() {
+        assert_eq!(region["app"], serde_json::json!([]), "{region}");
+    }
+
     the_first_steps_are_as_the_readme_says(&system);
+    the_same_directory_is_refused_without_postgres(system);
+}
+
+fn the_same_directory_is_refused_without_postgres(mut system: Local) {
+    system.stop();
+    let base = free_base(21_000).to_string();
+    let output = system.output(&["up", "--base-port", &base]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let said = text(&output);
+    assert!(
+        said.contains("has dataset main with its rows in PostgreSQL servers"),
+        "{said}"
+    );
+    assert!(said.contains("hint: start it with --postgres"), "{said}");
 }
 
 /// The commands of the README's block on PostgreSQL, as they stand there but for ports and paths.
 fn the_first_steps_are_as_the_readme_says(system: &Local) {
     let directory = system.directory.path();
-    std::os::unix::fs::symlink("data", directory.join(".meridian")).unwrap();
+    std::os::unix::fs::symlink("data", directory.join(".meridian-postgres")).unwrap();
     let readme = include_str!("../../../README.md");
     let (_, after) = readme
-        .split_once("`cargo run --release -- up --postgres`")
+        .split_once("`cargo run --release -- up --postgres --data-dir .meridian-postgres`")
         .unwrap();
     let block = after.split("```").nth(1).unwrap().trim();
     let steps: Vec<&str> = block.lines().collect();

@@ -144,7 +144,7 @@ impl App {
             Ok(reply) if reply.status.is_success() => {
                 serde_json::from_slice(&reply.body).unwrap_or(Value::Null)
             }
-            Ok(reply) if reply.status == StatusCode::NOT_FOUND => json!({}),
+            Ok(reply) if has_no_row(&reply) => json!({}),
             Ok(reply) => return self.reply(reply.status, reply.body),
             Err(error) => return self.unavailable(&error),
         };
@@ -177,6 +177,12 @@ impl App {
         }
         reply
     }
+}
+
+/// Whether the table is there and the row isn't; where the table isn't, nothing can be counted.
+fn has_no_row(reply: &Reply) -> bool {
+    let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    reply.status == StatusCode::NOT_FOUND && problem["type"] == "/problems/row-not-found"
 }
 
 fn text(value: &Value) -> Bytes {
@@ -255,6 +261,31 @@ mod tests {
         let (_, said) = ask(api, Method::PUT, "/notes/a%2Fb%20c", "{\"n\":1}").await;
         assert_eq!(said["asked"], "PUT /v1/tables/notes/rows/a%2Fb%20c");
         assert_eq!(said["body"], json!({ "n": 1 }));
+    }
+
+    /// A region's API that finds nothing, for this reason.
+    async fn without(kind: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let problem =
+            move || async move { (StatusCode::NOT_FOUND, text(&json!({ "type": kind }))) };
+        let router = Router::new().fallback(problem);
+        tokio::spawn(axum::serve(listener, router).into_future());
+        address
+    }
+
+    #[tokio::test]
+    async fn only_where_the_table_is_there_nobody_has_visited() {
+        let api = without("/problems/row-not-found").await;
+        let (status, page) = ask(api, Method::GET, "/", "").await;
+        assert_eq!((status, &page["visits"]), (StatusCode::OK, &json!({})));
+
+        let api = without("/problems/table-not-served").await;
+        for method in [Method::GET, Method::POST] {
+            let (status, page) = ask(api, method, "/", "").await;
+            assert_eq!(status, StatusCode::NOT_FOUND);
+            assert_eq!(page["type"], "/problems/table-not-served");
+        }
     }
 
     #[tokio::test]

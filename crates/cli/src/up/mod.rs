@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 /// `meridian up`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Region i (from 0) has its API at 127.0.0.1, port N + 10 i, its link on the port after, and on the\nnext its name server for the topology's zone. The sample application runs in each, on the port after\nthat and, on Linux, at the region's own address 127.0.1.(i+1), port N + 3: app.global.ZONE leads to it.\nWithout --config: us-east-1, eu-west-1, ap-northeast-1, zone meridian.test and one dataset that takes\nevery table.\n\nOn a terminal it shows how the regions stand until q or Ctrl-C. Elsewhere it prints a line for each\nevent and a summary every 10 s; with --output json each is a JSON object.\n\nExample:\n  meridian up --base-port 8000 --wan real"
+    after_help = "Region i (from 0) has its API at 127.0.0.1, port N + 10 i, its link on the port after, and on the\nnext its name server for the topology's zone. The sample application runs in each, on the port after\nthat and, on Linux, at the region's own address 127.0.1.(i+1), port N + 3: app.global.ZONE leads to it.\nWith --postgres there is none: it keeps its rows in embedded tables. A data directory stays on the\nengine on which it began.\nWithout --config: us-east-1, eu-west-1, ap-northeast-1, zone meridian.test and one dataset that takes\nevery table.\n\nOn a terminal it shows how the regions stand until q or Ctrl-C. Elsewhere it prints a line for each\nevent and a summary every 10 s; with --output json each is a JSON object.\n\nExample:\n  meridian up --base-port 8000 --wan real"
 )]
 pub struct Options {
     /// The topology file; its addresses and certificates are replaced by ones on this machine

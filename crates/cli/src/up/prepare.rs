@@ -8,6 +8,7 @@ use super::servers::{self, Servers};
 use crate::config::load;
 use crate::error::{CliError, CliResult};
 use crate::system::{System, SystemRegion, replace};
+use meridian_node::dataset::is_on_postgres;
 use meridian_topology::{Address, Region, Tls, Topology};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 const CERTIFICATES: &str = "certs";
 /// The service that the sample application is.
 const APP: &str = "app";
+/// What the sample application keeps, over the API.
+const APP_TABLES: [&str; 2] = ["visits", "notes"];
 /// How far behind a region's first port the sample application is.
 const APP_PORT: u16 = 3;
 
@@ -68,6 +71,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         certificates.join("{region}.key.pem"),
     ));
     let mut topology = roster.apply(&given, options.base_port)?;
+    check_engines(&topology, &data_dir, options)?;
     check_ports(&topology, options.base_port)?;
     let servers = options
         .postgres
@@ -136,7 +140,13 @@ pub fn describe(
 /// own address on a port that is the same for all, so that a client can follow a DNS answer. Nowhere
 /// where it would find no tables, or no name leads to it.
 fn app_addresses(region: &Region, topology: &Topology, base_port: u16) -> Vec<SocketAddr> {
-    let is_wanted = topology.routes.iter().any(|route| route.name == APP);
+    // Rows of tables on PostgreSQL are written in the servers, not over the API.
+    let has_table = |table: &&str| {
+        let dataset = topology.dataset_of_table(table);
+        dataset.is_some_and(|dataset| dataset.postgres().is_none())
+    };
+    let is_wanted =
+        topology.routes.iter().any(|route| route.name == APP) && APP_TABLES.iter().all(has_table);
     let Some(api) = region.api.as_ref().filter(|_| is_wanted && !region.witness) else {
         return Vec::new();
     };
@@ -174,6 +184,43 @@ fn take_lock(data_dir: &Path, given: &Path) -> CliResult<File> {
         .hint("`meridian status` shows it; for a second system give --data-dir and --base-port")
     })?;
     Ok(file)
+}
+
+/// Whether every dataset that has begun here is on the engine on which it began. On the other one its
+/// rows would be out of reach, and it must not come to that.
+fn check_engines(topology: &Topology, data_dir: &Path, options: &Options) -> CliResult {
+    for (region, dataset) in topology
+        .regions
+        .iter()
+        .flat_map(|region| topology.datasets.iter().map(move |it| (region, it)))
+    {
+        let own = data_dir.join(region.name.as_str());
+        let was = is_on_postgres(&own, dataset.name.as_str());
+        let is = dataset.postgres().is_some();
+        if was.is_none_or(|was| was == is) {
+            continue;
+        }
+        let (was, is) = if is {
+            ("embedded tables", "PostgreSQL servers")
+        } else {
+            ("PostgreSQL servers", "embedded tables")
+        };
+        let as_before = match (&options.config, options.postgres) {
+            (Some(_), _) => "give the dataset the engine that it had",
+            (None, true) => "start it without --postgres, as before",
+            (None, false) => "start it with --postgres, as before",
+        };
+        return Err(CliError::usage(format!(
+            "the data directory {} has dataset {} with its rows in {was}, and this would put it on {is}, \
+             where none of them is",
+            options.data_dir.display(),
+            dataset.name,
+        ))
+        .hint(format!(
+            "{as_before}; for a new system give another directory with --data-dir DIR"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether every region can listen. The ports are free again when this returns, so another process
@@ -284,5 +331,29 @@ mod tests {
         );
         drop(first);
         assert!(prepare(&options).is_ok());
+    }
+
+    #[test]
+    fn a_directory_whose_dataset_is_on_another_engine_is_refused_both_ways() {
+        for was_on_postgres in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let dataset = directory.path().join("eu-west-1/datasets/main");
+            fs::create_dir_all(dataset.join("tables")).unwrap();
+            if was_on_postgres {
+                File::create(dataset.join("postgres")).unwrap();
+            }
+            let mut options = options(directory.path(), free_base());
+            options.postgres = !was_on_postgres;
+            let Err(error) = prepare(&options) else {
+                panic!("the dataset changed its engine");
+            };
+            assert_eq!(error.exit(), Exit::Usage);
+            let text = error.to_string();
+            assert!(text.contains("has dataset main with its rows in"), "{text}");
+            assert!(text.contains("--data-dir DIR"), "{text}");
+            // It was refused before anything was made.
+            assert!(!directory.path().join("postgres").exists(), "{text}");
+            assert!(!directory.path().join("meridian.toml").exists(), "{text}");
+        }
     }
 }

@@ -689,6 +689,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_directory_of_another_engine_is_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("tables")).unwrap();
+        std::fs::write(directory.path().join("postgres"), "").unwrap();
+        let opened = open(config(directory.path()), MachineClock::start());
+        let error = opened.err().expect("it is refused").to_string();
+        assert!(
+            error.contains("holds the rows of PostgreSQL servers"),
+            "{error}"
+        );
+    }
+
     #[tokio::test]
     async fn who_waits_for_what_was_lost_with_a_region_hears_of_its_cut_at_once() {
         let directory = tempfile::tempdir().unwrap();

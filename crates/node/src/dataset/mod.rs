@@ -38,6 +38,7 @@ pub use handle::{DatasetHandle, DatasetStatus, ExecuteError, Membership, PeerRep
 pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
+pub use role::is_on_postgres;
 pub use thread::Running;
 
 /// One state of a dataset's tables.

@@ -75,6 +75,14 @@ pub enum OpenDatasetError {
         /// Whether it is a witness's.
         was_witness: bool,
     },
+    /// The directory is of embedded tables and the topology says PostgreSQL, or the other way round.
+    #[error("{} {}", path.display(), engine(*was_on_postgres))]
+    Engine {
+        /// The directory.
+        path: PathBuf,
+        /// Whether its rows are a PostgreSQL server's.
+        was_on_postgres: bool,
+    },
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
@@ -88,6 +96,16 @@ fn role(was_witness: bool) -> &'static str {
     } else {
         "was begun by a region that holds tables, and the topology says that it is a witness: take \
          `witness` out again, or remove the region and let it join anew with an empty directory"
+    }
+}
+
+fn engine(was_on_postgres: bool) -> &'static str {
+    if was_on_postgres {
+        "holds the rows of PostgreSQL servers, and the topology puts the dataset on the embedded \
+         tables: put `engine = \"postgres\"` back, or give the embedded dataset another name"
+    } else {
+        "holds embedded tables, and the topology puts the dataset on PostgreSQL, where nobody would \
+         find them: put `engine = \"embedded\"` back, or give the dataset on PostgreSQL another name"
     }
 }
 
