@@ -1,9 +1,10 @@
 //! Which region or regions a verb talks to: those that `meridian up` runs, or those at given URLs.
 
 use crate::client::{Address, Api, Reply, read_token};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
+use serde::Deserialize;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +83,7 @@ impl Target {
     ) -> CliResult<Vec<Api>> {
         let addresses = match self.data_dir() {
             Some(data_dir) => self.of_system(&System::read(&data_dir)?, is_meant)?,
-            None => self.of_urls()?,
+            None => self.of_region(self.of_urls()?)?,
         };
         addresses
             .into_iter()
@@ -92,11 +93,11 @@ impl Target {
 
     /// The one region asked for, or the first.
     pub fn one(&self) -> CliResult<Api> {
-        if self.api.len() > 1 {
+        if self.api.len() > 1 && self.region.is_none() {
             return Err(CliError::usage(
                 "this verb talks to one region, and --api is given several times",
             )
-            .hint("give one --api URL"));
+            .hint("say which one with --region NAME, or give one --api URL"));
         }
         let first = self.all()?.into_iter().next();
         first.ok_or_else(|| CliError::failure("the system has no regions"))
@@ -131,6 +132,35 @@ impl Target {
         Ok(found)
     }
 
+    /// Of several URLs, those at which the region listens that is asked for: each is asked which one
+    /// it is.
+    fn of_region(&self, given: Vec<Address>) -> CliResult<Vec<Address>> {
+        let Some(region) = self.region.as_ref().filter(|_| given.len() > 1) else {
+            return Ok(given);
+        };
+        let (mut found, mut others, mut is_silent) = (Vec::new(), Vec::new(), false);
+        for address in given {
+            match who_is(&address) {
+                Ok(name) if name == *region => found.push(address),
+                Ok(name) => others.push(format!("{} is region {name}", address.url)),
+                Err(error) => {
+                    is_silent = true;
+                    others.push(error.message().to_owned());
+                }
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let exit = if is_silent {
+            Exit::Unreachable
+        } else {
+            Exit::Usage
+        };
+        let message = format!("region {region} answers at none of the URLs given");
+        Err(CliError::new(exit, message).hint(others.join("; ")))
+    }
+
     fn of_urls(&self) -> CliResult<Vec<Address>> {
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let authority_pem = self
@@ -150,5 +180,70 @@ impl Target {
             authority_pem: authority_pem.clone(),
         };
         Ok(self.api.iter().map(address).collect())
+    }
+}
+
+/// The name of the region at a URL. With https another one than is expected there fails by its
+/// certificate.
+fn who_is(address: &Address) -> CliResult<String> {
+    /// The part of how a region stands that says which it is.
+    #[derive(Deserialize)]
+    struct Status {
+        region: String,
+    }
+    let api = Api::new(address.clone(), GLANCE_PATIENCE)?;
+    let status: Status = api.get("/v1/status")?.json()?;
+    Ok(status.region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// The URL of a region that says its name to whoever asks.
+    fn region(name: &'static str) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut octet = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut octet).unwrap() == 1 {
+                    head.push(octet[0]);
+                }
+                let body = format!("{{\"region\": \"{name}\"}}");
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn of_several_urls_the_one_of_the_region_asked_for_is_meant() {
+        let (first, second) = (region("a"), region("b"));
+        let target = |name: Option<&str>| Target {
+            api: vec![first.clone(), second.clone()],
+            region: name.map(str::to_owned),
+            ..Target::default()
+        };
+        let all = target(None).all().unwrap();
+        assert_eq!(all.len(), 2);
+        assert!(target(None).one().is_err());
+        for (name, url) in [("a", &first), ("b", &second)] {
+            let one = target(Some(name)).one().unwrap();
+            assert_eq!((one.url(), one.name()), (url.as_str(), name));
+        }
+        let error = target(Some("c")).one().unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains(&format!("{first} is region a")), "{hint}");
     }
 }
