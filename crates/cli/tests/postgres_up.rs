@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::process::Command;
 use support::local::{Local, PATIENCE, REGIONS};
 use support::{eventually, free_base, meridian, text};
@@ -56,8 +57,10 @@ fn a_server_that_dies_is_started_again_and_tables_made_under_way_replicate() {
 
 fn the_same_directory_is_refused_without_postgres(mut system: Local) {
     system.stop();
-    let base = free_base(21_000).to_string();
-    let output = system.output(&["up", "--base-port", &base]);
+    let base = free_base(21_000);
+    // Whatever it says, it can't start.
+    let _held = TcpListener::bind(("127.0.0.1", base)).unwrap();
+    let output = system.output(&["up", "--base-port", &base.to_string()]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let said = text(&output);
     assert!(
