@@ -12,6 +12,7 @@ use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
 use super::control::Side;
+use super::detached;
 use super::evidence::{Evidence, Surroundings};
 use super::history::Break;
 use super::judge::{Kind, Verdict};
@@ -123,6 +124,7 @@ impl Meeting<'_> {
             refill.begin()?;
         }
         Break::forget(directory)?;
+        detached::met(directory)?;
         Ok(met)
     }
 
