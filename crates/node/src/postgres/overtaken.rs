@@ -111,7 +111,7 @@ fn winner(tables: &TablesSnapshot, row: &RowName) -> Result<Option<ConflictingWr
 /// `None` where both wrote the same.
 fn conflict(row: RowName, winner: ConflictingWrite, loser: ConflictingWrite) -> Option<Conflict> {
     let kind = ConflictKind::of(winner.document.as_deref(), loser.document.as_deref());
-    (winner.document != loser.document).then(|| Conflict {
+    (winner.document != loser.document).then_some(Conflict {
         table: row.table,
         key: row.key,
         kind,
