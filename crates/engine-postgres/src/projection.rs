@@ -198,7 +198,7 @@ impl fmt::Display for Hindrance {
             } => write!(f, "{constraint} needs a row of {table:?} that isn't there"),
             Self::Incomplete { column } => write!(
                 f,
-                "it was deleted while its counters changed elsewhere, so it has no {column}"
+                "it was deleted while it changed elsewhere, so it has no {column}"
             ),
             Self::Refused { reason } => write!(f, "the server refuses it: {reason}"),
         }

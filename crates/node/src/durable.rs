@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 /// Gives a file other bytes: written beside it (`.new` in the place of its extension), synced, and put
@@ -20,6 +21,21 @@ pub(crate) fn put(file: &File, beside: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(beside, path)?;
     sync_name(path)
+}
+
+/// Makes a region's data directory, for its user alone: it has every row. One that is there stays as it
+/// is.
+///
+/// # Errors
+/// When it can't be made.
+pub fn make_data_dir(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 /// Makes an empty file, which says something by being there.
@@ -48,6 +64,7 @@ pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_file_is_replaced_whole_or_left_alone() {
@@ -62,6 +79,22 @@ mod tests {
         fs::create_dir(&beside).unwrap();
         assert!(replace(&path, b"never").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_data_directory_is_for_its_user_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data").join("eu-west-1");
+        make_data_dir(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        // Somebody else's choice stands.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        make_data_dir(&path).unwrap();
+        assert_eq!(mode(&path), 0o750);
+        let file = directory.path().join("file");
+        mark(&file).unwrap();
+        assert!(make_data_dir(&file).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod registry;
 pub mod steering;
 
 pub use aside::{ShelfError, Shelves};
+pub use durable::make_data_dir;
 pub use joining::Progress;
 pub use known::Known;
 pub use meridian_model::{WIRE_VERSION_MAX, WIRE_VERSION_MIN};

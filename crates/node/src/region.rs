@@ -7,6 +7,7 @@ use crate::dataset::{
     ClockOffset, DatasetConfig, DatasetHandle, MachineClock, Membership, RepairConfig,
 };
 use crate::dns::{DnsError, NameServer};
+use crate::durable::make_data_dir;
 use crate::faults::{DiskLevers, Faults};
 use crate::health::{Neighbours, Observing, follow};
 use crate::keeper::Keeper;
@@ -594,7 +595,7 @@ fn lock(data_dir: &Path) -> Result<File, ServeError> {
         path: data_dir.to_owned(),
         source,
     };
-    std::fs::create_dir_all(data_dir).map_err(unusable)?;
+    make_data_dir(data_dir).map_err(unusable)?;
     let file = File::create(data_dir.join("lock")).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

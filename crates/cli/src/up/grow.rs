@@ -5,7 +5,7 @@ use super::Options;
 use super::certificates;
 use super::event::Event;
 use super::poll::{poll, watch_members};
-use super::prepare::{describe, make_data_dir, write_topology};
+use super::prepare::{describe, make_region_dir, write_topology};
 use super::region::Keeper;
 use super::roster::Roster;
 use super::servers::{self, Servers};
@@ -129,7 +129,7 @@ impl Fleet {
             let added = topology.region(&member.region);
             let described = added.map(|it| describe(it, &topology, &self.data_dir, self.base_port));
             if let Some(region) = described {
-                make_data_dir(&region.data_dir)?;
+                make_region_dir(&region.data_dir)?;
                 admitted.push(region);
             }
             self.roster.save()?;

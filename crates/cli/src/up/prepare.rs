@@ -90,7 +90,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         next: roster.next(options.base_port),
     };
     for region in &system.regions {
-        make_data_dir(&region.data_dir)?;
+        make_region_dir(&region.data_dir)?;
     }
     Ok(Prepared {
         system,
@@ -164,9 +164,13 @@ fn no_data_dir(path: &Path, error: &io::Error) -> CliError {
         .hint("name another with --data-dir DIR")
 }
 
-/// Makes a region's directory.
-pub fn make_data_dir(path: &Path) -> CliResult {
+fn make_data_dir(path: &Path) -> CliResult {
     fs::create_dir_all(path).map_err(|error| no_data_dir(path, &error))
+}
+
+/// Makes a region's directory.
+pub fn make_region_dir(path: &Path) -> CliResult {
+    meridian_node::make_data_dir(path).map_err(|error| no_data_dir(path, &error))
 }
 
 fn take_lock(data_dir: &Path, given: &Path) -> CliResult<File> {

@@ -1,7 +1,9 @@
 //! A server that is put back to what it was before.
 
+use crate::support::eventually;
 use crate::system::System;
 use meridian_engine_postgres::local::{Cluster, Stop};
+use serde_json::{Value, json};
 
 #[test]
 fn a_server_restored_from_a_copy_of_its_files_is_brought_up_to_date() {
@@ -59,6 +61,93 @@ fn a_server_restored_from_a_base_backup_whose_wal_has_grown_again_is_told_by_its
     system.all_have("1=lost 2=b");
     let postgres = system.stands(0, "it runs", |postgres| postgres["state"] == "running");
     assert_eq!(postgres["met"]["rows_to_write"], 1, "{postgres}");
+}
+
+#[test]
+fn what_a_restored_server_writes_over_unseen_is_listed_as_a_conflict() {
+    let mut system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
+    system.all_have("1=a");
+    system.settles(0);
+    let backup = system.base_backup(0);
+    // What a sequence gives, and gives again after it went back.
+    system.sql(0, "INSERT INTO public.items VALUES (65, 'first')");
+    system.sql(0, "INSERT INTO public.items VALUES (97, 'same')");
+    system.sql(1, "INSERT INTO public.items VALUES (34, 'there')");
+    system.all_have("1=a 34=there 65=first 97=same");
+    system.settles(0);
+    system.kill_server(0);
+    let mut elsewhere =
+        crate::system::server_on(backup.path(), crate::support::free_base(24_000), &[]);
+    crate::support::local::run(async {
+        let client = elsewhere.connect("shop", "clerk").await.unwrap();
+        let again = "INSERT INTO public.items VALUES (34, 'here'), (65, 'second'), (97, 'same'), (129, 'new')";
+        client.batch_execute(again).await.unwrap();
+    });
+    elsewhere.stop(Stop::Fast);
+    drop(elsewhere);
+    let port = system.clusters[0].port();
+    let cluster = system.server_on(backup, port, &[]);
+    system.replace(0, cluster);
+    system.all_have("1=a 34=here 65=second 97=same 129=new");
+    // The other region's row is listed by what the write had seen, the own one for what it is.
+    lists(
+        &system,
+        &[("34", "there", "here"), ("65", "first", "second")],
+    );
+}
+
+#[test]
+fn what_a_restored_server_writes_over_before_it_is_given_its_rows_is_listed_too() {
+    let mut system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
+    system.all_have("1=a");
+    system.settles(0);
+    let backup = system.base_backup(0);
+    system.sql(0, "INSERT INTO public.items VALUES (65, 'first')");
+    system.all_have("1=a 65=first");
+    system.settles(0);
+    system.down();
+    system.kill_server(0);
+    let port = system.clusters[0].port();
+    let cluster = system.server_on(backup, port, &[]);
+    system.replace(0, cluster);
+    crate::support::local::run(async {
+        let client = system.clusters[0].connect("shop", "clerk").await.unwrap();
+        // It can be read, but not written by others.
+        let lock = "BEGIN; LOCK TABLE public.items IN SHARE ROW EXCLUSIVE MODE";
+        client.batch_execute(lock).await.unwrap();
+        system.up();
+        system.stands(0, "rows were compared", |postgres| {
+            postgres["state"] == "running" && postgres["met"]["rows_to_write"] == 1
+        });
+        let again = "INSERT INTO public.items VALUES (65, 'second'); COMMIT";
+        client.batch_execute(again).await.unwrap();
+    });
+    system.all_have("1=a 65=second");
+    lists(&system, &[("65", "first", "second")]);
+}
+
+/// Waits until the first region lists these conflicts and no others: key, what gave way, what stands.
+fn lists(system: &System, expected: &[(&str, &str, &str)]) {
+    let side = |key: &str, what: &str| json!({"id": key, "what": what});
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(key, loser, winner)| (side(key, loser), side(key, winner)))
+        .collect();
+    let arguments = ["conflicts", "--data-dir", "data", "--output", "json"];
+    let region = ["--region", crate::system::REGIONS[0]];
+    eventually("both sides are listed", crate::system::PATIENCE, || {
+        let output = system.meridian(&[&arguments[..], &region[..]].concat());
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let sides = |conflict: &Value| {
+            let events = &conflict["conflictingEvents"];
+            (events[0]["data"].clone(), events[1]["data"].clone())
+        };
+        let mut found: Vec<_> = said["conflicts"].as_array()?.iter().map(sides).collect();
+        found.sort_by_key(|sides| sides.0.to_string());
+        (found == expected).then_some(())
+    });
 }
 
 #[test]

@@ -47,6 +47,24 @@ fn call(method: &str, url: &str, headers: &[(&str, &str)]) -> (u16, Value) {
 }
 
 #[test]
+fn a_server_that_is_detached_and_attached_again_has_not_deleted_what_it_never_showed() {
+    let system = rivals();
+    let row = parked_everywhere(&system, "unique");
+    let loser = row["key"].as_str().unwrap();
+    let winner = if loser == "1" { "2" } else { "1" };
+    let detach = system.meridian(&["postgres", "detach", "--region", REGIONS[1]]);
+    assert!(detach.status.success(), "{}", text(&detach));
+    system.prepare();
+    let attach = system.meridian(&["postgres", "attach", "--region", REGIONS[1]]);
+    assert!(attach.status.success(), "{}", text(&attach));
+    let again = parked_everywhere(&system, "unique");
+    assert_eq!(again["key"], loser);
+    for region in 0..REGIONS.len() {
+        system.wait_for(region, ALL, &format!("{winner} ada@example.com"));
+    }
+}
+
+#[test]
 fn a_row_whose_unique_value_another_has_is_shown_with_it_and_decided_about() {
     let system = rivals();
     let row = parked_everywhere(&system, "unique");

@@ -22,6 +22,10 @@ impl ApplyError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self.source.trouble() {
+            crate::server::Trouble::Permission if is_about_roles(&self.finding.check) => Some(
+                "let a superuser run the SQL about the role; then run this again as the tables' owner (--user), \
+                 who is to own the rest",
+            ),
             crate::server::Trouble::Permission => Some(
                 "run it as the tables' owner with --user, or give the printed SQL to somebody who may",
             ),
@@ -31,6 +35,11 @@ impl ApplyError {
             _ => self.source.hint(),
         }
     }
+}
+
+/// Whether the SQL is one that an owner of tables mostly may not run.
+fn is_about_roles(check: &str) -> bool {
+    matches!(check, "role" | "replication")
 }
 
 /// Runs what is [`Status::Sql`], each finding's statements in a transaction of their own, in order.

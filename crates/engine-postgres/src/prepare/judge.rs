@@ -39,7 +39,7 @@ pub fn findings(survey: &Survey, plan: &Plan, floors: &Floors) -> Vec<Finding> {
     }
     let tables = replicable(survey, plan);
     for facts in &tables {
-        found.extend(sequence::check(facts, plan, floors));
+        found.extend(sequence::check(facts, survey, plan, floors));
     }
     found.extend(objects::check(survey, plan, &tables));
     found

@@ -24,7 +24,11 @@ pub(super) fn check(survey: &Survey, plan: &Plan) -> Vec<Finding> {
                 "there is no such role",
                 [format!("CREATE ROLE {sql_role} LOGIN"), replicate],
             )
-            .hint(format!("give it a password: \\password {role}")),
+            .hint(format!(
+                "a superuser makes it (from version 16 on also a role that has CREATEROLE and \
+                 REPLICATION) and gives it a password, \\password {role}; the rest is for the tables' \
+                 owner, who is to own it"
+            )),
         ];
     };
     let mut found = Vec::new();

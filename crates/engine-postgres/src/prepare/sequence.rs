@@ -4,6 +4,9 @@
 //! gives 3, 35, 67, … It begins above all that any region is known to have given out, and above the
 //! greatest value in the column, so that rows from before don't collide either. Restarted, by
 //! `TRUNCATE … RESTART IDENTITY` say, it begins with the first value of its remainder.
+//!
+//! A server that is restored from a backup has its sequences as they were then, and is given the newer
+//! rows again: what its column has of its own remainder it would give once more, and is set behind that.
 
 use super::finding::Finding;
 use super::judge::Plan;
@@ -94,21 +97,68 @@ pub(super) fn remainder(sequence: &Sequence) -> Option<i64> {
         .flatten()
 }
 
+/// What the sequence gives next; `None` where it can't be seen.
+pub(super) fn next_value(sequence: &Sequence) -> Option<i64> {
+    let given = if sequence.is_called {
+        sequence.increment
+    } else {
+        0
+    };
+    Some(sequence.value?.saturating_add(given))
+}
+
 /// The first value of this remainder that the sequence may give.
 fn restarts_with(sequence: &Sequence, remainder: i64) -> i64 {
     let least = sequence.minimum.max(1);
     least + (remainder - least).rem_euclid(SLOTS)
 }
 
-pub(super) fn check(facts: &TableFacts, plan: &Plan, floors: &Floors) -> Vec<Finding> {
+pub(super) fn check(
+    facts: &TableFacts,
+    survey: &Survey,
+    plan: &Plan,
+    floors: &Floors,
+) -> Vec<Finding> {
     facts
         .sequences
         .iter()
-        .map(|sequence| check_one(facts, sequence, plan, floors))
+        .map(|sequence| {
+            let ahead = survey.ahead.get(&slot(facts, sequence)).copied();
+            check_one((facts, sequence), ahead, plan, floors)
+        })
         .collect()
 }
 
-fn check_one(facts: &TableFacts, sequence: &Sequence, plan: &Plan, floors: &Floors) -> Finding {
+/// A sequence that would give values again, up to `stored`, which rows have already.
+fn behind(sequence: &Sequence, stored: i64, restart: Option<String>) -> Finding {
+    let name = &sequence.name;
+    let reason = format!(
+        "it would give values again that the column has, up to {stored}, as after a restore: \
+         inserts fail with duplicate keys"
+    );
+    if stored.saturating_add(SLOTS) > sequence.maximum {
+        return Finding::refused("sequence", name, reason)
+            .hint("above them it has no value left: make it and its column bigint");
+    }
+    let sql = name.sql();
+    let literal = sql.replace('\'', "''");
+    let statements = [
+        // From here to the commit nobody takes a value.
+        Some(format!("ALTER SEQUENCE {sql} INCREMENT BY {SLOTS}")),
+        restart,
+        Some(format!(
+            "SELECT pg_catalog.setval('{literal}', greatest(last_value, {stored}) + {SLOTS}, false) FROM {sql}"
+        )),
+    ];
+    Finding::sql("sequence", name, reason, statements.into_iter().flatten())
+}
+
+fn check_one(
+    (facts, sequence): (&TableFacts, &Sequence),
+    ahead: Option<i64>,
+    plan: &Plan,
+    floors: &Floors,
+) -> Finding {
     let name = &sequence.name;
     if sequence.value.is_none() {
         return Finding::refused("sequence", name, "its value can't be seen")
@@ -126,7 +176,11 @@ fn check_one(facts: &TableFacts, sequence: &Sequence, plan: &Plan, floors: &Floo
     let restarts_with = restarts_with(sequence, own.unwrap_or(i64::from(plan.place)));
     let restart = format!("ALTER SEQUENCE {} START WITH {restarts_with}", name.sql());
     if let Some(remainder) = own {
-        if sequence.start.rem_euclid(SLOTS) != remainder {
+        let starts_elsewhere = sequence.start.rem_euclid(SLOTS) != remainder;
+        if let Some(stored) = ahead {
+            return behind(sequence, stored, starts_elsewhere.then_some(restart));
+        }
+        if starts_elsewhere {
             let reason = "restarted, by TRUNCATE … RESTART IDENTITY say, it would give other regions' values";
             return Finding::sql("sequence", name, reason, [restart]);
         }

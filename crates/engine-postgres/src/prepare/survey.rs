@@ -2,6 +2,7 @@
 
 use super::judge::Plan;
 use super::role::RDS_REPLICATION;
+use super::sequence::{SLOTS as STEP, next_value, remainder};
 use crate::catalog::{Catalog, History, Privileges, Sequence, TableFacts, TableName, quoted};
 use crate::names;
 use crate::server::ServerError;
@@ -46,6 +47,9 @@ pub struct Survey {
     /// By table and column, the greatest value in a column that takes from a sequence and begins
     /// the primary key.
     pub greatest: BTreeMap<(String, String), i64>,
+    /// By table and column, the greatest value in the column that its sequence is still to give,
+    /// where it has some.
+    pub ahead: BTreeMap<(String, String), i64>,
 }
 
 /// A replication slot.
@@ -193,6 +197,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
         own: own(client, &plan.role).await?,
         catalog: Catalog::default(),
         greatest: BTreeMap::new(),
+        ahead: BTreeMap::new(),
         publication: None,
         history: History::load(client).await?,
     };
@@ -200,6 +205,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
         publication(client, &names::of_dataset(&plan.dataset), survey.version).await?;
     let catalog = Catalog::load(client, &plan.selection).await?;
     survey.greatest = greatest(client, &catalog).await?;
+    survey.ahead = ahead(client, &catalog).await?;
     survey.catalog = as_role(client, catalog, &plan.role).await?;
     Ok(survey)
 }
@@ -318,14 +324,56 @@ async fn greatest(
     Ok(greatest)
 }
 
+/// Only where a unique index answers, which is where a value that comes twice is refused.
+async fn ahead(
+    client: &Client,
+    catalog: &Catalog,
+) -> Result<BTreeMap<(String, String), i64>, ServerError> {
+    let mut ahead = BTreeMap::new();
+    for facts in catalog.tables() {
+        for sequence in &facts.sequences {
+            let coming = next_value(sequence).zip(remainder(sequence));
+            let Some((next, remainder)) = coming else {
+                continue;
+            };
+            let may_look = facts.privileges.select && facts.privileges.schema;
+            if !may_look || !leads_unique(facts, sequence) {
+                continue;
+            }
+            let column = quoted(&sequence.column);
+            let statement = format!(
+                "SELECT pg_catalog.max({column})::pg_catalog.int8 FROM {} WHERE {column} >= {next} \
+                 AND (({column}::pg_catalog.int8 % {STEP}) + {STEP}) % {STEP} = {remainder}",
+                facts.table.name.sql()
+            );
+            let value: Option<i64> = client.query_one(&statement, &[]).await?.get(0);
+            if let Some(value) = value {
+                let slot = (facts.table.name.to_string(), sequence.column.clone());
+                ahead.insert(slot, value);
+            }
+        }
+    }
+    Ok(ahead)
+}
+
+fn leads_unique(facts: &TableFacts, sequence: &Sequence) -> bool {
+    let mut uniques = facts.table.unique.iter();
+    let leads = |first: Option<&usize>| {
+        first.is_some_and(|first| facts.table.columns[*first].name == sequence.column)
+    };
+    let is_whole = facts
+        .column(&sequence.column)
+        .is_some_and(|column| WHOLE.contains(&column.base_type.as_str()));
+    let leads_one = leads_key(facts, sequence) || uniques.any(|it| leads(it.columns.first()));
+    is_whole && leads_one
+}
+
+const WHOLE: [&str; 3] = ["bigint", "integer", "smallint"];
+
 fn leads_key(facts: &TableFacts, sequence: &Sequence) -> bool {
     facts.table.key.first().is_some_and(|first| {
         let column = &facts.table.columns[*first];
-        column.name == sequence.column
-            && matches!(
-                facts.columns[*first].base_type.as_str(),
-                "bigint" | "integer" | "smallint"
-            )
+        column.name == sequence.column && WHOLE.contains(&facts.columns[*first].base_type.as_str())
     })
 }
 

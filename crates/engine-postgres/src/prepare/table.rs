@@ -94,9 +94,13 @@ fn key_of(facts: &TableFacts) -> Vec<Finding> {
             Finding::refused(
                 "primary key",
                 &table.name,
-                "it has none: a row of one region couldn't be found again in another",
+                "it has no primary key: a row of one region couldn't be found again in another",
             )
-            .hint("add one, or exclude the table")
+            .hint(
+                "add one, or exclude the table; where servers have copies of the same rows already, add \
+                 it in one and load the others from there: made in each, every copy would get a key of \
+                 its own, and all regions all copies",
+            )
             .with([format!(
                 "ALTER TABLE {} ADD COLUMN meridian_id uuid PRIMARY KEY DEFAULT gen_random_uuid()",
                 table.name.sql()

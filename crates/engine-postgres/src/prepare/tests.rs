@@ -342,6 +342,56 @@ async fn sequences_of_regions_give_different_values() {
     assert_eq!(refused(&compared, "public.t_id_seq").len(), 1);
 }
 
+#[tokio::test]
+async fn a_sequence_that_went_back_behind_its_column_is_set_above_it() {
+    let cluster = Cluster::temporary().unwrap();
+    let client = database(&cluster, "shop").await;
+    let tables = "CREATE TABLE public.t (id serial PRIMARY KEY, note text); \
+                  CREATE TABLE public.u (id int PRIMARY KEY, number bigserial UNIQUE, free serial)";
+    client.batch_execute(tables).await.unwrap();
+    let plan = plan(1);
+    apply(&client, &found(&client, &plan).await).await.unwrap();
+    let of = |found: &[Finding], subject: &str| {
+        let mut found = found.iter();
+        let one = found.find(|it| it.check == "sequence" && it.subject == subject);
+        one.unwrap().clone()
+    };
+    // Other regions' values, however great, are not in its way.
+    let given = "INSERT INTO public.t VALUES (33, 'own'), (6402, 'other'); SELECT setval('public.t_id_seq', 33)";
+    client.batch_execute(given).await.unwrap();
+    let before = found(&client, &plan).await;
+    assert_eq!(of(&before, "public.t_id_seq").status, Status::Ok);
+
+    // It was given rows from after the backup.
+    let back = "INSERT INTO public.t VALUES (65, 'own'), (129, 'own'); \
+                INSERT INTO public.u VALUES (1, 97, 97)";
+    client.batch_execute(back).await.unwrap();
+    let after = found(&client, &plan).await;
+    let behind = of(&after, "public.t_id_seq");
+    assert_eq!(behind.status, Status::Sql, "{behind:?}");
+    assert!(behind.reason.contains("up to 129"), "{behind:?}");
+    let other = of(&after, "public.u_number_seq");
+    assert_eq!(other.status, Status::Sql, "unique too: {other:?}");
+    let free = of(&after, "public.u_free_seq");
+    assert_eq!(free.status, Status::Ok, "not unique: {free:?}");
+
+    apply(&client, &after).await.unwrap();
+    let insert = "INSERT INTO public.t (note) VALUES ('new') RETURNING id";
+    let id: i32 = client.query_one(insert, &[]).await.unwrap().get(0);
+    assert_eq!(id, 161);
+    let insert = "INSERT INTO public.u VALUES (2) RETURNING number";
+    let number: i64 = client.query_one(insert, &[]).await.unwrap().get(0);
+    assert_eq!(number, 129);
+    let settled = found(&client, &plan).await;
+    assert_eq!(of(&settled, "public.t_id_seq").status, Status::Ok);
+
+    // There is nothing above.
+    let last = "INSERT INTO public.t VALUES (2147483617, 'last')";
+    client.batch_execute(last).await.unwrap();
+    let full = found(&client, &plan).await;
+    assert_eq!(refused(&full, "public.t_id_seq").len(), 1);
+}
+
 async fn surveyed(clients: &BTreeMap<String, Client>) -> BTreeMap<String, Survey> {
     let mut surveys = BTreeMap::new();
     for (region, client) in clients {

@@ -124,9 +124,9 @@ impl ServerError {
             Trouble::Tls => Some(
                 "name the authority of the server's certificate with root-certificates, or use sslmode=disable on a network you trust",
             ),
-            Trouble::Authentication => {
-                Some("see user and password, and the server's pg_hba.conf for this machine")
-            }
+            Trouble::Authentication => Some(
+                "see user and password, and the server's pg_hba.conf for this machine; a role that isn't there yet is made by `meridian postgres prepare --apply` with --user",
+            ),
             Trouble::NoDatabase => Some("create the database, or correct its name in the URL"),
             Trouble::Permission => Some(
                 "`meridian postgres prepare` prints the grants that the role needs; the tables' owner runs them",

@@ -1,6 +1,7 @@
 //! From what the slot tells to what goes into the log.
 
 use super::compare::unreadable;
+use super::overtaken::{Blind, Ungiven};
 use super::schema::Schema;
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, TablesSnapshot};
@@ -28,6 +29,10 @@ pub(super) struct Reading {
     seen: Vector,
     /// Whether the log has that, or will with what was read last.
     is_noted: bool,
+    /// What it went back behind and has not been given again by then.
+    ungiven: Ungiven,
+    /// Rows that it wrote nevertheless, since somebody asked.
+    blind: Vec<Blind>,
 }
 
 impl Reading {
@@ -40,7 +45,24 @@ impl Reading {
             reached: if at.is_last { Lsn(at.end) } else { Lsn(0) },
             seen,
             is_noted: true,
+            ungiven: Ungiven::default(),
+            blind: Vec::new(),
         }
+    }
+
+    /// The server went back behind these rows, and is to be given them.
+    pub(super) fn without(self, ungiven: Ungiven) -> Self {
+        Self { ungiven, ..self }
+    }
+
+    /// The server has been given all rows.
+    pub(super) fn refilled(&mut self) {
+        self.ungiven.clear();
+    }
+
+    /// The rows that were written without having been given, among what was read since the last time.
+    pub(super) fn blind(&mut self) -> Vec<Blind> {
+        std::mem::take(&mut self.blind)
     }
 
     /// Which server it is.
@@ -127,6 +149,12 @@ impl Reading {
         telling.earlier.note(&fold);
         let reads = tag.is_some() || matches!(telling.before, Before::Shown(_));
         let rows = touched(&fold, schema, reads);
+        for (row, _) in &rows {
+            if self.ungiven.remove(row) && !reads {
+                let (row, seen) = (row.clone(), self.seen.clone());
+                self.blind.push(Blind { row, seen });
+            }
+        }
         match &telling.before {
             Before::Shown(tables) => {
                 let rows = rows.into_iter().map(|(row, document)| {

@@ -22,6 +22,7 @@ use super::lag::Lag;
 use super::large::{Large, whole_tables};
 use super::many::Landed;
 use super::mark::Marks;
+use super::overtaken::Overtaken;
 use super::parking::{Parking, conflict};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -98,6 +99,7 @@ pub(super) struct Conductor<'a> {
     /// Very many rows are to be planned together, in memory.
     pub(super) is_planning_many: bool,
     pub(super) parking: Parking,
+    pub(super) overtaken: Overtaken,
     pub(super) capture_lag: Lag,
     pub(super) write_lag: Lag,
 }
@@ -283,7 +285,16 @@ impl Conductor<'_> {
         if transactions.is_empty() {
             return Ok(());
         }
+        let blind = self.reading.blind();
+        if !blind.is_empty() {
+            let tables = self.dataset.tables().snapshot();
+            for blind in blind {
+                let before = (self.dataset.origin(), &tables);
+                self.overtaken.expect(before, blind)?;
+            }
+        }
         self.dataset.capture(transactions).await?;
+        self.overtaken.list(self.dataset)?;
         self.takes_again().await
     }
 
@@ -539,10 +550,11 @@ impl Conductor<'_> {
         let is_over = !self.has_dirty()
             && !self.projection.is_writing()
             && self.projection.uncaptured_batches() == 0;
-        match is_over {
-            true => self.refill.end(),
-            false => Ok(()),
+        if !is_over {
+            return Ok(());
         }
+        self.reading.refilled();
+        self.refill.end()
     }
 
     fn describe(&mut self, wal: WalStanding) {

@@ -1,14 +1,29 @@
 //! A dataset that is detached from its server: nothing is captured or written, and no slot holds WAL.
+//!
+//! Nothing of Meridian's need stay in the server. So the rows that a constraint keeps out of it, which
+//! it lists itself, are noted in the data directory: when the two meet again these aren't rows that
+//! somebody deleted there.
 
 use super::PostgresConfig;
 use super::meet::drop_slot;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
+use super::unwritable;
 use crate::dataset::{DatasetHandle, Input};
+use crate::durable;
+use meridian_engine_postgres::apply::parked;
 use meridian_engine_postgres::server::connect;
+use meridian_model::RowName;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
+use tokio_postgres::Client;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// Where the rows are noted.
+const FILE: &str = "kept-out.json";
 
 /// Stays detached until something else is asked for.
 pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, status: &SharedStatus) {
@@ -43,6 +58,7 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
 
 async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
     let client = connect(&config.server, "detach").await?;
+    note_kept_out(&client, config).await?;
     drop_slot(&client, &config.slot).await?;
     let query = "SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
     let left: i64 = client.query_one(query, &[&config.slot]).await?.try_get(0)?;
@@ -50,4 +66,35 @@ async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
         return Err(Trouble::passing("somebody reads it"));
     }
     Ok(())
+}
+
+/// Notes the rows that a constraint keeps out of the server, if it says so still.
+async fn note_kept_out(client: &Client, config: &PostgresConfig) -> Result<(), Trouble> {
+    let rows = parked(client, &config.dataset).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: BTreeSet<RowName> = rows.into_iter().map(|parked| parked.row).collect();
+    let bytes = serde_json::to_vec(&rows).expect("names are JSON");
+    durable::replace(&config.directory.join(FILE), &bytes).map_err(|error| unwritable(&error))
+}
+
+/// The rows that were kept out of the server when it was detached.
+///
+/// # Errors
+/// [`Trouble`] when the file can't be read.
+pub(super) fn kept_out(directory: &Path) -> Result<BTreeSet<RowName>, Trouble> {
+    match fs::read(directory.join(FILE)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unwritable(&error.into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(unwritable(&error)),
+    }
+}
+
+/// The two have met again.
+///
+/// # Errors
+/// [`Trouble`] when the file can't be removed.
+pub(super) fn met(directory: &Path) -> Result<(), Trouble> {
+    durable::unmark(&directory.join(FILE)).map_err(|error| unwritable(&error))
 }

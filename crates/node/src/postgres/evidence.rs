@@ -3,6 +3,7 @@
 use super::PostgresConfig;
 use super::attach::View;
 use super::compare::digest_of;
+use super::detached;
 use super::history::{Break, Standing};
 use super::judge::{Basis, States, Writers};
 use super::mark::Mark;
@@ -242,7 +243,9 @@ impl Surroundings<'_> {
 
     async fn parked(&self, client: &Client) -> Result<BTreeSet<RowName>, Trouble> {
         let parked = meridian_engine_postgres::apply::parked(client, &self.config.dataset).await?;
-        Ok(parked.into_iter().map(|parked| parked.row).collect())
+        let mut rows = detached::kept_out(&self.config.directory)?;
+        rows.extend(parked.into_iter().map(|parked| parked.row));
+        Ok(rows)
     }
 }
 

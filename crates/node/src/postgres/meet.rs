@@ -12,6 +12,7 @@ use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
 use super::control::Side;
+use super::detached;
 use super::evidence::{Evidence, Surroundings};
 use super::history::Break;
 use super::judge::{Kind, Verdict};
@@ -123,6 +124,7 @@ impl Meeting<'_> {
             refill.begin()?;
         }
         Break::forget(directory)?;
+        detached::met(directory)?;
         Ok(met)
     }
 
@@ -210,6 +212,7 @@ impl Meeting<'_> {
         side: Option<Side>,
     ) -> Result<Met, Trouble> {
         let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
+        let given = seen.clone();
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
         for table in self.schema.parents_first() {
@@ -221,7 +224,12 @@ impl Meeting<'_> {
                         Action::Write => dirty.push(judged.row),
                         Action::Take => {
                             taken += 1;
-                            taking.take(judged.row, judged.document).await?;
+                            let last = last_write(&view.tables, &judged.row)?;
+                            let there = (judged.row, judged.document);
+                            match last.is_some_and(|last| !given.has_seen(last)) {
+                                true => taking.take_blind(&view.tables, there).await?,
+                                false => taking.take(there.0, there.1).await?,
+                            }
                         }
                     }
                 }

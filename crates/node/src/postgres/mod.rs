@@ -23,6 +23,7 @@ mod many;
 mod mark;
 mod meet;
 mod newcomers;
+mod overtaken;
 mod parking;
 mod parting;
 mod refill;
@@ -61,6 +62,7 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
+use overtaken::{Overtaken, Ungiven};
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
@@ -322,8 +324,10 @@ async fn start<'a>(
     // Whatever kept them out may be mended since.
     projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
+    let mut ungiven = Ungiven::default();
     let follower = match (met, started) {
         (Some((position, dirty)), _) => {
+            ungiven = Ungiven::of(&dirty);
             projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
@@ -354,7 +358,7 @@ async fn start<'a>(
         began_at: follower.position(),
         follower,
         projection,
-        reading: Reading::resume(place.identity, at, seen),
+        reading: Reading::resume(place.identity, at, seen).without(ungiven),
         marks,
         marking: None,
         noting: None,
@@ -366,6 +370,7 @@ async fn start<'a>(
         many_shown: None,
         is_planning_many: false,
         parking,
+        overtaken: Overtaken::default(),
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })

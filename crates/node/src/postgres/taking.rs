@@ -1,7 +1,8 @@
 //! Rows on their way from the server into the log, other than through the slot.
 
+use super::overtaken::{Blind, Overtaken};
 use super::trouble::Trouble;
-use crate::dataset::{CapturedTransaction, DatasetHandle};
+use crate::dataset::{CapturedTransaction, DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
 
@@ -29,6 +30,7 @@ pub(super) struct Taking<'a> {
     /// Whether the parts are told apart, so that taking over can be seen to be unfinished.
     is_first: bool,
     rows: Vec<(RowName, Option<String>)>,
+    overtaken: Overtaken,
 }
 
 impl<'a> Taking<'a> {
@@ -50,6 +52,7 @@ impl<'a> Taking<'a> {
             seen,
             is_first: true,
             rows: Vec::new(),
+            overtaken: Overtaken::default(),
         }
     }
 
@@ -61,6 +64,7 @@ impl<'a> Taking<'a> {
             seen: seen.clone(),
             is_first: false,
             rows: Vec::new(),
+            overtaken: Overtaken::default(),
         }
     }
 
@@ -78,6 +82,21 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
+    /// The server shows this row so, and had not been given what `tables` show of it.
+    pub(super) async fn take_blind(
+        &mut self,
+        tables: &TablesSnapshot,
+        (row, document): (RowName, Option<String>),
+    ) -> Result<(), Trouble> {
+        let blind = Blind {
+            row: row.clone(),
+            seen: self.seen.clone(),
+        };
+        let before = (self.dataset.origin(), tables);
+        self.overtaken.expect(before, blind)?;
+        self.take(row, document).await
+    }
+
     async fn put(&mut self, rows: Vec<(RowName, Option<String>)>) -> Result<(), Trouble> {
         let changes = rows.into_iter().map(|(row, document)| Change {
             table: row.table,
@@ -93,6 +112,7 @@ impl<'a> Taking<'a> {
             changes: changes.collect(),
         };
         self.dataset.capture(vec![transaction]).await?;
+        self.overtaken.list(self.dataset)?;
         self.at.part += u32::from(self.is_first);
         Ok(())
     }

@@ -5,6 +5,7 @@ use meridian_engine_postgres::apply::ApplyError;
 use meridian_engine_postgres::capture::CaptureError;
 use meridian_engine_postgres::changes::ChangesError;
 use meridian_engine_postgres::server::ServerError;
+use tokio_postgres::error::SqlState;
 
 /// Why capture and projection ended.
 #[derive(Debug)]
@@ -22,6 +23,9 @@ pub(super) struct Trouble {
 
 const FULL: &str = "the server keeps its WAL meanwhile: bring the region back that is away, evict \
                     it, or raise `log-bytes-max`";
+
+const UNPREPARED: &str =
+    "`meridian postgres prepare --apply` makes what Meridian keeps in the database";
 
 impl Trouble {
     /// Somebody has to decide.
@@ -55,9 +59,15 @@ impl Trouble {
 
 impl From<ServerError> for Trouble {
     fn from(error: ServerError) -> Self {
+        let is_gone = error.code() == Some(&SqlState::UNDEFINED_TABLE);
+        let reason = describe(&error);
+        let hint = match error.hint() {
+            _ if is_gone && reason.contains("\"meridian.") => Some(UNPREPARED),
+            hint => hint,
+        };
         Self {
-            reason: describe(&error),
-            hint: error.hint().map(str::to_owned),
+            reason,
+            hint: hint.map(str::to_owned),
             is_transient: error.is_transient(),
             is_full: false,
             is_question: false,

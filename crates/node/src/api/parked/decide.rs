@@ -22,9 +22,11 @@ use axum::response::Response;
 use meridian_engine_kv::{
     Action, Precondition, PreconditionKind, Request as Transaction, RowOperation, RowView, Tags,
 };
+use meridian_engine_postgres::projection::Hindrance;
 use meridian_model::RowName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -121,9 +123,13 @@ pub(crate) async fn edit(
     let text = documents::text(std::mem::take(&mut write.body))?;
     let ParkedEdit { set } = documents::object(&text)?;
     let key = dataset.postgres().parked().key_of(&row);
+    let key = key.unwrap_or_default();
+    let lacks = match hindrance(dataset, &row) {
+        Ok(Hindrance::Incomplete { column }) => Some(column),
+        _ => None,
+    };
     let action = move |now: &RowView| {
-        let is_key = |column: &str| key.as_ref().is_some_and(|key| key.contains_key(column));
-        let document = edited(&now.document, set, is_key)?;
+        let document = edited(&now.document, set, &key, lacks.as_deref())?;
         Ok(Action::Put { document })
     };
     let wanted = if_match(incoming.headers())?;
@@ -212,11 +218,13 @@ async fn decide(
     })
 }
 
-/// A document with other values in some of its columns.
+/// A document with other values in some of its columns. One that is all that was left of a deleted row
+/// lacks a column, which may be set, and its key.
 fn edited(
     document: &str,
     set: Map<String, Value>,
-    is_key: impl Fn(&str) -> bool,
+    key: &BTreeMap<String, String>,
+    lacks: Option<&str>,
 ) -> Result<String, Problem> {
     let unreadable = |error: serde_json::Error| Problem::new(Kind::Internal, error.to_string());
     let mut columns: Map<String, Value> = serde_json::from_str(document).map_err(unreadable)?;
@@ -224,22 +232,49 @@ fn edited(
         let problem = Problem::new(Kind::BadBody, "set names no column");
         return Err(problem.hint("to have the row tried as it is, POST to …/retry"));
     }
+    if let Some(lacks) = lacks.filter(|lacks| !set.contains_key(*lacks)) {
+        let detail = format!("the row has no {lacks}, and stays parked without");
+        let hint = format!("set column {lacks} too");
+        return Err(Problem::new(Kind::BadBody, detail).hint(hint));
+    }
     for (column, value) in set {
-        if is_key(&column) {
+        if key.contains_key(&column) {
             let detail = format!("column {column:?} is of the key, which names the row");
             let hint = "drop the row, and insert one with another key by SQL";
             return Err(Problem::new(Kind::BadBody, detail).hint(hint));
         }
-        let Some(before) = columns.get(&column) else {
-            let known: Vec<&str> = columns.keys().map(String::as_str).collect();
-            let detail = format!("the row has no column {column:?}");
-            let hint = format!("its columns are {}", known.join(", "));
-            return Err(Problem::new(Kind::BadBody, detail).hint(hint));
+        let value = match columns.get(&column) {
+            Some(before) => value_of(before, value),
+            None if lacks == Some(&*column) => new_value(value),
+            None => {
+                let known = columns.keys().map(String::as_str).chain(lacks);
+                let known: Vec<&str> = known.collect();
+                let detail = format!("the row has no column {column:?}");
+                let hint = format!("its columns are {}", known.join(", "));
+                return Err(Problem::new(Kind::BadBody, detail).hint(hint));
+            }
         };
-        let value = value_of(before, value);
         columns.insert(column, value);
     }
+    if lacks.is_some() {
+        for (column, text) in key {
+            let own = || Value::String(text.clone());
+            columns.entry(column.clone()).or_insert_with(own);
+        }
+    }
     Ok(Value::Object(columns).to_string())
+}
+
+/// A value of a column that the document doesn't have: whole numbers may be a counter's.
+fn new_value(value: Value) -> Value {
+    match value {
+        Value::Null | Value::Number(_) => value,
+        Value::String(text) => match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => Value::from(number),
+            _ => Value::String(text),
+        },
+        other => Value::String(other.to_string()),
+    }
 }
 
 /// A value as it stands in a document: a text, or a number where it was one (a counter).
@@ -260,12 +295,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn key() -> BTreeMap<String, String> {
+        BTreeMap::from([("id".to_owned(), "7".to_owned())])
+    }
+
     fn edit(set: Value) -> Result<Value, Problem> {
         let document = r#"{"id":"7","email":"a@b","n":5,"flag":"t"}"#;
         let Value::Object(set) = set else {
             panic!("an object");
         };
-        let text = edited(document, set, |column| column == "id")?;
+        let text = edited(document, set, &key(), None)?;
         Ok(serde_json::from_str(&text).unwrap())
     }
 
@@ -283,6 +322,26 @@ mod tests {
     #[test]
     fn what_is_no_column_or_the_key_is_refused() {
         for bad in [json!({}), json!({"id": "8"}), json!({"nmae": "x"})] {
+            assert_eq!(edit(bad).unwrap_err().kind(), Kind::BadBody);
+        }
+    }
+
+    #[test]
+    fn what_was_left_of_a_deleted_row_takes_the_column_that_it_lacks() {
+        let left = r#"{"name":"still here"}"#;
+        let edit = |set: Value| {
+            let Value::Object(set) = set else {
+                panic!("an object");
+            };
+            let text = edited(left, set, &key(), Some("balance"))?;
+            Ok::<Value, Problem>(serde_json::from_str(&text).unwrap())
+        };
+        let whole = edit(json!({"balance": "7"})).unwrap();
+        assert_eq!(
+            whole,
+            json!({"id": "7", "name": "still here", "balance": 7})
+        );
+        for bad in [json!({"name": "back"}), json!({"balance": 7, "other": 1})] {
             assert_eq!(edit(bad).unwrap_err().kind(), Kind::BadBody);
         }
     }

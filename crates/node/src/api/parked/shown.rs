@@ -19,7 +19,7 @@ pub(crate) struct ParkedRow {
     #[schema(inline)]
     row: RowOfServer,
     /// `unique`: a newer row has its values in a unique index. `foreign-key`: the row that it refers
-    /// to isn't there. `incomplete`: it was deleted while its counters changed elsewhere. `refused`: the
+    /// to isn't there. `incomplete`: it was deleted while it changed elsewhere. `refused`: the
     /// server takes it in no company.
     reason: &'static str,
     /// The unique index or foreign key.
