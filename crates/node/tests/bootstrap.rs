@@ -18,11 +18,11 @@ use meridian_topology::{Promises, Topology};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -273,13 +273,17 @@ async fn it_begins_with_a_copy_and_gets_the_rest_by_the_stream() {
     let link = system.link().await;
     // Given up in the middle: what is there is no dataset.
     let candidates = ["c", "a"].map(RegionName::new).to_vec();
-    let has_some = AtomicBool::new(false);
+    // With its first rows, before it can ask for the rest.
+    let has_some = Notify::new();
     let note = |progress: BootstrapProgress| {
-        has_some.fetch_or(progress.records > 0, Ordering::Relaxed);
+        if progress.records > 0 {
+            has_some.notify_one();
+        }
     };
     tokio::select! {
+        biased;
+        () = has_some.notified() => {}
         done = bootstrap(&config, &link, candidates.clone(), note) => panic!("ended: {done:?}"),
-        () = system.until(async || has_some.load(Ordering::Relaxed)) => {}
     }
     // Written after that view, and under the second one.
     system.write(vec![counted.clone(), put(7, "other ")]).await;
