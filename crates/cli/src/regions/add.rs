@@ -10,9 +10,11 @@ use clap::Args;
 use meridian_topology::{Address as Endpoint, Location, check_region_name, well_known};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is asked again while another change is under way.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// `meridian regions add`
 #[derive(Debug, Args)]
@@ -127,7 +129,18 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 
 pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
     let asked = options.target.one()?;
-    post(&asked, "/v1/regions", &json!({ "name": options.name }))?;
+    let body = json!({ "name": options.name }).to_string();
+    let until = options.waiting.until();
+    loop {
+        let reply = asked.send("POST", "/v1/regions", body.as_bytes())?;
+        // Mostly the eviction itself, of which not every member has heard yet.
+        let is_busy = reply.problem() == "/problems/membership-busy";
+        if !is_busy || Instant::now() >= until {
+            reply.success()?;
+            break;
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
     let change = Change {
         done: format!("region {} has joined again", options.name),
         region: &options.name,

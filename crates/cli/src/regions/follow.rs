@@ -23,6 +23,14 @@ pub struct Waiting {
     timeout: u64,
 }
 
+impl Waiting {
+    /// Until when it may wait for what is in its way.
+    pub fn until(&self) -> Instant {
+        let patience = if self.no_wait { 0 } else { self.timeout };
+        Instant::now() + Duration::from_secs(patience)
+    }
+}
+
 /// A change that is under way.
 pub struct Change<'a> {
     /// In words, for the end: `region eu-west-1 has joined`.
