@@ -58,8 +58,9 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
 
 async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
     let client = connect(&config.server, "detach").await?;
-    note_kept_out(&client, config).await?;
     drop_slot(&client, &config.slot).await?;
+    // After the slot, which must not hold WAL because these can't be read.
+    note_kept_out(&client, config).await?;
     let query = "SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
     let left: i64 = client.query_one(query, &[&config.slot]).await?.try_get(0)?;
     if left > 0 {
