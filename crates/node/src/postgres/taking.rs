@@ -3,24 +3,12 @@
 use super::overtaken::{Blind, Overtaken};
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle, TablesSnapshot};
+use meridian_engine_postgres::meeting::TAKING_OVER;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
 
 /// Rows of one transaction while a server's rows are taken over.
 const ROWS_MAX: usize = 500;
-
-/// What marks transactions that take over rows: no transaction of a server has so many parts.
-const TAKING_OVER: u32 = 1 << 31;
-
-/// Whether the rows that were there are taken over in part only.
-pub(super) fn is_unfinished(at: CapturedAt) -> bool {
-    !at.is_last && at.part >= TAKING_OVER
-}
-
-/// Whether rows that were there are taken over with this, instead of a transaction of the server.
-pub(super) fn is_taking(at: CapturedAt) -> bool {
-    at.part >= TAKING_OVER
-}
 
 /// Takes rows over: transactions of this region that say what the server has.
 pub(super) struct Taking<'a> {
