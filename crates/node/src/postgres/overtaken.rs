@@ -11,7 +11,8 @@ use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_kv::TablesError;
 use meridian_model::{
-    Conflict, ConflictKind, ConflictingWrite, Micros, OriginId, RowDigest, RowName, Strategy, Vector,
+    Conflict, ConflictKind, ConflictingWrite, Micros, OriginId, RowDigest, RowName, Strategy,
+    Vector,
 };
 use std::collections::HashSet;
 
