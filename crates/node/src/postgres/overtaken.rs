@@ -11,35 +11,29 @@ use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_kv::TablesError;
 use meridian_model::{
-    Conflict, ConflictKind, ConflictingWrite, Micros, OriginId, RowName, Strategy, Vector,
+    Conflict, ConflictKind, ConflictingWrite, Micros, OriginId, RowDigest, RowName, Strategy,
+    Vector,
 };
 use std::collections::HashSet;
 
-/// Rows that a server went back behind and has not been given again, as digests of their names.
+/// Rows that a server went back behind and has not been given again. Of two with the same digest one may
+/// be told as a conflict that is none, or not told at all.
 #[derive(Debug, Default)]
-pub(super) struct Ungiven(HashSet<u64>);
+pub(super) struct Ungiven(HashSet<RowDigest>);
 
 impl Ungiven {
     pub(super) fn of(rows: &[RowName]) -> Self {
-        Self(rows.iter().map(digest).collect())
+        Self(rows.iter().map(RowName::digest).collect())
     }
 
     /// Takes a row out: the server has been given it, or has overtaken it. Says whether it was in.
     pub(super) fn remove(&mut self, row: &RowName) -> bool {
-        !self.0.is_empty() && self.0.remove(&digest(row))
+        !self.0.is_empty() && self.0.remove(&row.digest())
     }
 
     pub(super) fn clear(&mut self) {
         self.0 = HashSet::new();
     }
-}
-
-fn digest(row: &RowName) -> u64 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(row.table.as_bytes());
-    hasher.update(&[0]);
-    hasher.update(row.key.as_bytes());
-    hasher.digest()
 }
 
 /// A row that the server wrote without having what the tables show of it.
