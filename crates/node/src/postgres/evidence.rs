@@ -75,7 +75,7 @@ impl Surroundings<'_> {
     /// The tables must have all that the server had been given.
     fn must_have_been_heard(&self, facts: &Facts<'_>, given: &Vector) -> Result<(), Trouble> {
         let members = self.dataset.status().members;
-        let origins = members.iter().map(|(_, origin)| *origin);
+        let origins = members.values().copied();
         let Some(unheard) = facts.unheard(given, origins) else {
             return Ok(());
         };
