@@ -60,6 +60,18 @@ fn the_side_that_is_chosen_stands_where_rows_differ() {
             " 3=only here"
         };
         system.all_have(&format!("1=same 2={expected}{other}"));
+        let (here, there) = (Some("here"), Some("there"));
+        let gave_way = match side {
+            "server" => vec![("2", here, there), ("3", Some("only here"), None)],
+            _ => vec![
+                ("2", there, here),
+                ("3", None, Some("only here")),
+                ("4", Some("only there"), None),
+            ],
+        };
+        for region in 0..2 {
+            system.lists(region, &gave_way);
+        }
     }
 }
 
@@ -172,6 +184,9 @@ fn what_was_written_while_a_table_was_out_of_the_publication_is_found() {
             said.status.success().then_some(())
         });
         system.all_have(all);
+    }
+    for region in 0..2 {
+        system.lists(region, &[("2", Some("v"), None), ("3", None, Some("v"))]);
     }
     system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 4");
     system.all_have("1=changed 3=v 4=after 5=came");

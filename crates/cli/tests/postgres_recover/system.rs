@@ -4,7 +4,7 @@ use crate::support::local::run;
 use crate::support::{eventually, free_base, meridian, text};
 use meridian_engine_postgres::local::{Cluster, Settings, Stop};
 use meridian_engine_postgres::server::{ServerConfig, connect};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
@@ -202,6 +202,45 @@ impl System {
         });
     }
 
+    /// Waits until a region lists these conflicts and no others: key, what gave way, what stands.
+    pub fn lists(&self, region: usize, expected: &[(&str, Option<&str>, Option<&str>)]) {
+        let side = |key: &str, what: &Option<&str>| match what {
+            Some(what) => json!({"id": key, "what": what}),
+            None => Value::Null,
+        };
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(key, loser, winner)| {
+                let row = format!("public.items/{key}");
+                (json!(row), side(key, loser), side(key, winner))
+            })
+            .collect();
+        let arguments = ["conflicts", "--data-dir", "data", "--output", "json"];
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            let output = self.meridian(&[&arguments[..], &["--region", REGIONS[region]]].concat());
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let all = said["conflicts"].as_array().cloned().unwrap_or_default();
+            let mut found: Vec<_> = all.iter().map(sides).collect();
+            found.sort_by_key(|(row, ..)| row.to_string());
+            if found == expected {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < until,
+                "{found:#?}\n{expected:#?}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Kills all regions as a power cut would; the servers go on.
+    pub fn kill(&mut self) {
+        let mut up = self.up.take().unwrap();
+        up.kill().unwrap();
+        up.wait().unwrap();
+    }
+
     pub fn attach(&self, region: usize, more: &[&str]) -> Output {
         let arguments = ["postgres", "attach", "--data-dir", "data", "--region"];
         let mut all = arguments.to_vec();
@@ -289,6 +328,19 @@ pub fn server_on(home: &Path, port: u16, parameters: &[(&str, &str)]) -> Cluster
         let mut cluster = Cluster::create(home, port, settings()).unwrap();
         cluster.start().is_ok().then_some(cluster)
     })
+}
+
+/// The row of a conflict, what gave way, and what stands.
+fn sides(conflict: &Value) -> (Value, Value, Value) {
+    let events = conflict["conflictingEvents"].as_array().unwrap();
+    let stands = |event: &Value| event["eventId"] == conflict["resolvedEvent"];
+    let winner = events.iter().position(stands).unwrap();
+    let data = |place: usize| events[place]["data"].clone();
+    (
+        conflict["aggregateId"].clone(),
+        data(1 - winner),
+        data(winner),
+    )
 }
 
 pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
