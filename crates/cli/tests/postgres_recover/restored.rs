@@ -137,6 +137,17 @@ fn what_a_restored_server_writes_over_before_it_is_given_its_rows_is_listed_too(
 fn what_a_restored_server_writes_over_is_listed_though_the_region_is_killed_before_it_has_its_rows()
 {
     let mut system = System::start(2);
+    // Where it is asked for, the region itself can write nothing.
+    let keep_out = "CREATE FUNCTION public.keep_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('application_name') = 'meridian apply'
+                AND current_setting('test.keep_out', true) = 'on' THEN
+                RAISE 'not now' USING ERRCODE = 'lock_not_available';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON public.items
+            FOR EACH ROW EXECUTE FUNCTION public.keep_out()";
+    system.root_sql(0, keep_out).unwrap();
     system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
     system.all_have("1=a");
     system.settles(0);
@@ -148,32 +159,22 @@ fn what_a_restored_server_writes_over_is_listed_though_the_region_is_killed_befo
     system.down();
     system.kill_server(0);
     let port = system.clusters[0].port();
-    let cluster = system.server_on(backup, port, &[]);
+    let cluster = system.server_on(backup, port, &[("test.keep_out", "on")]);
     system.replace(0, cluster);
-    // The region itself can write nothing.
-    let keep_out = "CREATE FUNCTION public.keep_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF current_setting('application_name') = 'meridian apply' THEN
-                RAISE 'not now' USING ERRCODE = 'lock_not_available';
-            END IF;
-            RETURN NEW;
-        END $$;
-        CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON public.items
-            FOR EACH ROW EXECUTE FUNCTION public.keep_out()";
-    system.root_sql(0, keep_out).unwrap();
     system.up();
     system.stands(0, "rows were compared", |postgres| {
         postgres["state"] == "running" && postgres["met"]["rows_to_write"] == 3
     });
     system.sql(0, "INSERT INTO public.items VALUES (65, 'second')");
     system.lists(0, &[("65", Some("first"), Some("second"))]);
-    system.kill();
+    system.kill(0);
     // Of the first row the application has seen what stands, of the other one it hasn't.
     let more = "UPDATE public.items SET what = 'third' WHERE id = 65; \
                 INSERT INTO public.items VALUES (67, 'second too')";
     system.sql(0, more);
     let let_in = "DROP TRIGGER keep_out ON public.items; DROP FUNCTION public.keep_out";
     system.root_sql(0, let_in).unwrap();
-    system.up();
+    system.revive();
     system.all_have("1=a 65=third 66=lost 67=second too");
     for region in 0..2 {
         system.lists(

@@ -234,11 +234,29 @@ impl System {
         }
     }
 
-    /// Kills all regions as a power cut would; the servers go on.
-    pub fn kill(&mut self) {
-        let mut up = self.up.take().unwrap();
-        up.kill().unwrap();
-        up.wait().unwrap();
+    /// Kills a region as a power cut would. Nobody starts it again until it is revived.
+    pub fn kill(&self, region: usize) {
+        let said = fs::read_to_string(self.path().join("out.txt")).unwrap();
+        let events = said
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let started = events.filter(|event: &Value| {
+            event["event"] == "started" && event["region"] == REGIONS[region]
+        });
+        let process = started.last().unwrap()["process_id"].as_i64().unwrap();
+        self.signal_up(rustix::process::Signal::STOP);
+        let pid = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Lets a region be started again that was killed.
+    pub fn revive(&self) {
+        self.signal_up(rustix::process::Signal::CONT);
+    }
+
+    fn signal_up(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.up.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub fn attach(&self, region: usize, more: &[&str]) -> Output {
