@@ -1,12 +1,13 @@
 //! `meridian postgres attach`: joins a region and its server, and says which side is right where
 //! nothing else tells.
 
+use super::side::Side;
 use super::standing::{number, standings, until};
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, thousands};
 use crate::target::Target;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -25,24 +26,6 @@ pub struct Options {
     take: Option<Side>,
     #[command(flatten)]
     target: Target,
-}
-
-/// Which side is right.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Side {
-    /// The region's server
-    Server,
-    /// The other regions
-    Regions,
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Regions => "regions",
-        }
-    }
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {

@@ -274,16 +274,15 @@ impl System {
         self.clusters[region].stop(Stop::Immediate);
     }
 
-    /// A server on a copy of a data directory, at this port.
-    pub fn server_on(&mut self, data: TempDir, port: u16, parameters: &[(&str, &str)]) -> Cluster {
-        let cluster = server_on(data.path(), port, parameters);
-        self.homes.push(data);
-        cluster
+    /// Starts a server on another data directory in the place of a region's.
+    pub fn comes_back_on(&mut self, region: usize, data: TempDir) {
+        self.comes_back_with(region, data, &[]);
     }
 
-    /// Puts a server in the place of a region's.
-    pub fn replace(&mut self, region: usize, cluster: Cluster) {
-        assert_eq!(cluster.port(), self.clusters[region].port());
+    /// The same with parameters of its own.
+    pub fn comes_back_with(&mut self, region: usize, data: TempDir, parameters: &[(&str, &str)]) {
+        let cluster = server_on(data.path(), self.clusters[region].port(), parameters);
+        self.homes.push(data);
         self.clusters[region] = cluster;
     }
 
@@ -361,6 +360,21 @@ fn sides(conflict: &Value) -> (Value, Value, Value) {
     )
 }
 
+/// What happens to a server on a data directory while no region finds it.
+pub fn elsewhere(data: &TempDir, happens: impl FnOnce(&Cluster)) {
+    let mut cluster = server_on(data.path(), free_base(24_000), &[]);
+    happens(&cluster);
+    cluster.stop(Stop::Fast);
+}
+
+/// Statements of an application.
+pub fn application(cluster: &Cluster, sql: &str) {
+    run(async {
+        let client = cluster.connect("shop", "clerk").await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+    });
+}
+
 pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
     run(async {
         let client = connect(server, "test").await.ok()?;
@@ -369,7 +383,8 @@ pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
     })
 }
 
-fn home() -> TempDir {
+/// A directory that a server can be started in.
+pub fn home() -> TempDir {
     let home = tempfile::Builder::new()
         .prefix("meridian-postgres-")
         .tempdir();

@@ -1,7 +1,7 @@
 //! A dataset and a server meet: for the first time, or after capture lost its thread.
 //!
 //! A new slot comes with a snapshot of the database as of where its stream begins. The rows in it are
-//! compared with the dataset's tables, and each that differs is [judged](super::judge): what is older is
+//! compared with the dataset's tables, and each that differs is [judged](meridian_engine_postgres::meeting): what is older is
 //! written again, what was written here unseen becomes a transaction of this region. Where nothing
 //! tells, nothing is written on either side until somebody has chosen one
 //! (`meridian postgres attach --take`); the slot is given up then, so that no WAL waits for it.
@@ -13,10 +13,9 @@ use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
 use super::control::Side;
 use super::detached;
-use super::evidence::{Evidence, Surroundings};
-use super::history::Break;
-use super::judge::{Kind, Verdict};
-use super::mark::{self, Mark};
+use super::evidence::Surroundings;
+use super::history;
+use super::mark;
 use super::refill::Refill;
 use super::schema::Schema;
 use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
@@ -26,6 +25,9 @@ use super::trouble::Trouble;
 use super::ungiven::Ungiven;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::create_slot;
+use meridian_engine_postgres::meeting::history::Break;
+use meridian_engine_postgres::meeting::mark::Mark;
+use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
@@ -62,13 +64,6 @@ pub(super) struct Met {
     pub(super) mark: Option<Mark>,
 }
 
-/// What is done about a row that differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Write,
-    Take,
-}
-
 /// What was found in all.
 #[derive(Debug, Default)]
 struct Tally {
@@ -95,7 +90,7 @@ impl Meeting<'_> {
         let directory = &self.config.directory;
         if let Some(broken) = &self.broken {
             // A slot that stands after a crash in between must not pass for the one that was lost.
-            broken.remember(directory)?;
+            history::remember(directory, broken)?;
         }
         let client = connect(&self.config.server, "attach").await?;
         let slot = create_slot(&self.config.server, &self.config.slot).await?;
@@ -128,7 +123,7 @@ impl Meeting<'_> {
             refill.begin()?;
             met.ungiven.add(&met.dirty)?;
         }
-        Break::forget(directory)?;
+        history::forget(directory)?;
         detached::met(directory)?;
         Ok(met)
     }
@@ -166,18 +161,14 @@ impl Meeting<'_> {
     }
 
     fn kind(&self, table: &str, evidence: &Evidence) -> Kind {
-        Kind {
-            merges: self.schema.merges(table),
-            is_rewritten: evidence.rewritten.contains(table),
-            is_new: !self.taken.is_empty() && !self.taken.has(table),
-            is_parked: false,
-        }
+        let is_new = !self.taken.is_empty() && !self.taken.has(table);
+        evidence.kind(table, self.schema.merges(table), is_new)
     }
 
     /// Which side is right where nothing tells; `None` where there is no such row.
     fn side(&self, tally: &Tally, evidence: &Evidence) -> Result<Option<Side>, Trouble> {
         let mut open = tally.unknown.clone();
-        if evidence.may_have_been_written || tally.local > 0 {
+        if evidence.asks(tally.local > 0) {
             for (table, lacking) in &tally.lacking {
                 let both = open.entry(table.clone()).or_default();
                 both.add(table, lacking);
@@ -216,7 +207,7 @@ impl Meeting<'_> {
         tally: &Tally,
         side: Option<Side>,
     ) -> Result<Met, Trouble> {
-        let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
+        let seen = evidence.given_within(&view.applied);
         let given = seen.clone();
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
@@ -232,7 +223,7 @@ impl Meeting<'_> {
                     } = judged;
                     let is_asked =
                         side.is_some() && matches!(verdict, Verdict::Unknown | Verdict::Lacking);
-                    match action(verdict, side) {
+                    match Action::of(verdict, side == Some(Side::Server)) {
                         Action::Write => {
                             if is_asked {
                                 taking.give_up(row.clone(), document).await?;
@@ -251,7 +242,11 @@ impl Meeting<'_> {
                 }
             }
         }
-        if !evidence.is_same_log {
+        if !self
+            .broken
+            .as_ref()
+            .is_some_and(|broken| broken.is_same_log)
+        {
             // What it says is of another log.
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
@@ -277,18 +272,8 @@ impl Meeting<'_> {
             position: view.position,
             dirty,
             ungiven: Ungiven::none(&self.config.directory),
-            mark: evidence.mark.filter(|_| evidence.is_same_log),
+            mark: evidence.mark,
         })
-    }
-}
-
-fn action(verdict: Verdict, side: Option<Side>) -> Action {
-    match (verdict, side) {
-        (Verdict::Older, _) => Action::Write,
-        (Verdict::Local, _) => Action::Take,
-        // Only where somebody wrote meanwhile was a side asked for.
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Server)) => Action::Take,
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Regions) | None) => Action::Write,
     }
 }
 
@@ -303,22 +288,15 @@ fn judge(
     for row in chunk.only_there.into_iter().chain(chunk.different) {
         let last = last_write(&view.tables, &row.name)?;
         let writer = (row.writer, row.digest);
-        let is_parked = evidence.parked.contains(&row.name);
-        let kind = Kind { is_parked, ..kind };
         judged.push(Judged {
-            verdict: evidence.basis.of_row(kind, &row.name, writer, last),
+            verdict: evidence.of_row(kind, &row.name, writer, last),
             row: row.name,
             document: Some(row.document),
         });
     }
     for row in chunk.only_here {
         let last = last_write(&view.tables, &row)?;
-        let verdict = match evidence.basis.of_lack(kind, last) {
-            _ if evidence.parked.contains(&row) => Verdict::Older,
-            // A table that is empty as a whole may have been emptied to be filled again.
-            Verdict::Local if !has_rows => Verdict::Unknown,
-            verdict => verdict,
-        };
+        let verdict = evidence.of_lack(kind, &row, last, has_rows);
         judged.push(Judged {
             row,
             document: None,
@@ -340,13 +318,6 @@ fn count(all: &mut BTreeMap<String, Differing>, row: RowName) {
     if table.keys.len() < KEYS_MAX {
         table.keys.push(row.key);
     }
-}
-
-/// What no region has any more, nobody could wait for.
-fn within(given: Vector, view: &View) -> Vector {
-    let readings = given.iter();
-    let readings = readings.map(|(origin, hlc)| (origin, hlc.min(view.applied.get(origin))));
-    readings.collect()
 }
 
 /// Drops the slot, unless somebody reads it.
