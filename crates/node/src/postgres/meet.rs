@@ -22,6 +22,7 @@ use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
+use super::ungiven::Ungiven;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::create_slot;
 use meridian_engine_postgres::meeting::history::Break;
@@ -59,6 +60,8 @@ pub(super) struct Met {
     pub(super) position: Position,
     /// The rows to be written.
     pub(super) dirty: Vec<RowName>,
+    /// Those that it has yet to be given: the same, until they are.
+    pub(super) ungiven: Ungiven,
     /// The server's mark, where it is worth something here.
     pub(super) mark: Option<Mark>,
 }
@@ -120,10 +123,14 @@ impl Meeting<'_> {
             }
             _ => refill.begin()?,
         }
-        let met = self
+        let mut met = self
             .settle(&client, place, (&view, &evidence), &tally, side)
             .await?;
         client.batch_execute("COMMIT").await?;
+        met.ungiven.clear()?;
+        if !met.dirty.is_empty() {
+            met.ungiven.add(&met.dirty)?;
+        }
         history::forget(directory)?;
         detached::met(directory)?;
         Ok(met)
@@ -217,15 +224,26 @@ impl Meeting<'_> {
             let mut comparison = Comparison::new(client, table, &view.tables);
             while let Some(chunk) = comparison.next().await? {
                 for judged in judge(chunk, kind, evidence, view, comparison.has_rows())? {
-                    match Action::of(judged.verdict, side == Some(Side::Server)) {
-                        Action::Write => dirty.push(judged.row),
+                    let Judged {
+                        row,
+                        document,
+                        verdict,
+                    } = judged;
+                    let is_asked =
+                        side.is_some() && matches!(verdict, Verdict::Unknown | Verdict::Lacking);
+                    match Action::of(verdict, side == Some(Side::Server)) {
+                        Action::Write => {
+                            if is_asked {
+                                taking.give_up(row.clone(), document).await?;
+                            }
+                            dirty.push(row);
+                        }
                         Action::Take => {
                             taken += 1;
-                            let last = last_write(&view.tables, &judged.row)?;
-                            let there = (judged.row, judged.document);
-                            match last.is_some_and(|last| !given.has_seen(last)) {
-                                true => taking.take_blind(&view.tables, there).await?,
-                                false => taking.take(there.0, there.1).await?,
+                            let last = last_write(&view.tables, &row)?;
+                            match is_asked || last.is_some_and(|last| !given.has_seen(last)) {
+                                true => taking.take_blind(row, document).await?,
+                                false => taking.take(row, document).await?,
                             }
                         }
                     }
@@ -261,6 +279,7 @@ impl Meeting<'_> {
             seen,
             position: view.position,
             dirty,
+            ungiven: Ungiven::none(&self.config.directory),
             mark: evidence.mark,
         })
     }

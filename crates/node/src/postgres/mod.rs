@@ -22,7 +22,6 @@ mod many;
 mod mark;
 mod meet;
 mod newcomers;
-mod overtaken;
 mod parking;
 mod refill;
 mod returned;
@@ -34,6 +33,7 @@ mod taken;
 mod taking;
 mod touched;
 mod trouble;
+mod ungiven;
 
 pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
 pub use control::Side;
@@ -41,7 +41,7 @@ pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
-use crate::dataset::DatasetHandle;
+use crate::dataset::{CaptureError as TakeError, DatasetHandle};
 use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
@@ -63,7 +63,6 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
-use overtaken::{Overtaken, Ungiven};
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
@@ -75,9 +74,12 @@ use std::time::Duration;
 use taken::Taken;
 use tokio_postgres::Client;
 use trouble::Trouble;
+use ungiven::Ungiven;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether the dataset takes writes already, after a start.
+const SETTLED_EVERY: Duration = Duration::from_millis(20);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
 
@@ -242,6 +244,7 @@ async fn start<'a>(
     dataset: &'a DatasetHandle,
     status: &'a SharedStatus,
 ) -> Result<Conductor<'a>, Trouble> {
+    must_be_whole(dataset, status).await?;
     let client = connect(&config.server, "session").await?;
     let schema = Schema::load(&client, config).await?;
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
@@ -271,8 +274,12 @@ async fn start<'a>(
                 status,
                 taken: &taken,
             };
-            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             adopt(config, &mut marks, standing.mark)?;
+            if let Some(writing) = marks.renewed() {
+                let (directory, server) = (config.directory.clone(), (&client, &*config.dataset));
+                marks.written(&mark::carry_out(writing, directory, server).await?);
+            }
+            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             // There was nothing to choose.
             status.control().decided();
             (at, seen, None)
@@ -289,7 +296,11 @@ async fn start<'a>(
             };
             let met = meeting.hold(&mut refill).await?;
             adopt(config, &mut marks, met.mark)?;
-            (met.at, met.seen, Some((met.position, met.dirty)))
+            (
+                met.at,
+                met.seen,
+                Some((met.position, met.dirty, met.ungiven)),
+            )
         }
     };
     taken.note(&schema)?;
@@ -314,10 +325,10 @@ async fn start<'a>(
     // Whatever kept them out may be mended since.
     projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
-    let mut ungiven = Ungiven::default();
+    let mut ungiven = Ungiven::none(&config.directory);
     let follower = match (met, started) {
-        (Some((position, dirty)), _) => {
-            ungiven = Ungiven::of(&dirty);
+        (Some((position, dirty, all)), _) => {
+            ungiven = all;
             projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
@@ -325,7 +336,12 @@ async fn start<'a>(
         (None, Some(Ok(follower))) if !refill.is_due() => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => {
+            if refill.is_due() {
+                ungiven = Ungiven::read(&config.directory, at)?;
+            }
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
+            // What is the same on both sides has been given.
+            ungiven.keep_only(projection.dirty())?;
             if projection.dirty_rows() > 0 {
                 refill.begin()?;
             }
@@ -334,6 +350,7 @@ async fn start<'a>(
     };
     if !lacking.is_empty() {
         refill.begin()?;
+        ungiven.add(&lacking)?;
         projection.touched(lacking);
     }
     let capture = captures(config, at, &key).await?;
@@ -348,7 +365,7 @@ async fn start<'a>(
         began_at: follower.position(),
         follower,
         projection,
-        reading: Reading::resume(place.identity, at, seen).without(ungiven),
+        reading: Reading::resume(place.identity, (at, seen), ungiven),
         marks,
         marking: None,
         noting: None,
@@ -360,10 +377,27 @@ async fn start<'a>(
         many_shown: None,
         is_planning_many: false,
         parking,
-        overtaken: Overtaken::default(),
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
+}
+
+/// Waits until the other regions have said whether this one's log is whole, or can't. Where it isn't, what
+/// the tables show is older than what the server has been given: neither may tell the other anything.
+async fn must_be_whole(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
+    let stood = loop {
+        let stood = dataset.status();
+        if stood.settled {
+            break stood;
+        }
+        tokio::time::sleep(SETTLED_EVERY).await;
+    };
+    let Some(reason) = stood.stopped else {
+        return Ok(());
+    };
+    // A side that is chosen now isn't what was asked about.
+    status.control().decided();
+    Err(TakeError::Stopped(format!("the dataset is stopped: {reason}")).into())
 }
 
 /// Goes on from the mark that the server has.

@@ -71,12 +71,15 @@ impl Newcomers<'_> {
         }
         let mut taking = Taking::again(self.dataset, at, seen);
         for (open, fate) in open.into_iter().zip(fates) {
+            let (row, document) = (open.row, open.there.map(|(document, _)| document));
             match (fate, side) {
-                (Fate::Take, _) | (Fate::Ask, Some(Side::Server)) => {
-                    let document = open.there.map(|(document, _)| document);
-                    taking.take(open.row, document).await?;
+                (Fate::Take, _) => taking.take(row, document).await?,
+                (Fate::Ask, Some(Side::Server)) => taking.take_blind(row, document).await?,
+                (Fate::Ask, _) => {
+                    taking.give_up(row.clone(), document).await?;
+                    lacking.push(row);
                 }
-                (Fate::Write, _) | (Fate::Ask, _) => lacking.push(open.row),
+                (Fate::Write, _) => lacking.push(row),
             }
         }
         // Rows that only the server has of tables that never replicated may be very many.
