@@ -336,8 +336,10 @@ impl World {
             }
         }
         self.flush(index)?;
-        let is_durable = self.nodes[index].replica.as_ref();
-        if !is_durable.is_some_and(|replica| replica.staged().is_empty()) {
+        let replica = self.nodes[index].replica.as_ref();
+        let captured = replica.and_then(|replica| replica.captured());
+        if captured.is_none_or(|(captured, _)| *captured != at) {
+            // The log had no room for it, say.
             return Ok(());
         }
         if !settling.at.is_last {
