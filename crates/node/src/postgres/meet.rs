@@ -11,15 +11,16 @@
 use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
-use super::control::Side;
+use super::control::{Choice, Side};
 use super::detached;
 use super::evidence::{Evidence, Surroundings};
 use super::history::Break;
 use super::judge::{Kind, Verdict};
 use super::mark::{self, Mark};
+use super::question::{self, Open};
 use super::refill::Refill;
 use super::schema::Schema;
-use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
+use super::status::{Met as MetReport, PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
@@ -29,11 +30,7 @@ use meridian_engine_postgres::capture::create_slot;
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
-use std::collections::BTreeMap;
 use tokio_postgres::Client;
-
-/// Of the rows that differ, so many keys are named per table.
-const KEYS_MAX: usize = 5;
 
 /// Who meets.
 pub(super) struct Meeting<'a> {
@@ -74,8 +71,27 @@ enum Action {
 struct Tally {
     rows: u64,
     local: u64,
-    unknown: BTreeMap<String, Differing>,
-    lacking: BTreeMap<String, Differing>,
+    unknown: Open,
+    lacking: Open,
+}
+
+/// What somebody said about rows of which nothing tells.
+#[derive(Debug, Default)]
+struct Answer {
+    choice: Choice,
+    /// Whether rows were asked about that the server lacks.
+    covers_lacking: bool,
+}
+
+impl Answer {
+    /// Which side was chosen for such a row; `None` where nobody was asked.
+    fn side(&self, table: &str, verdict: Verdict) -> Option<Side> {
+        match verdict {
+            Verdict::Unknown => self.choice.of(table),
+            Verdict::Lacking if self.covers_lacking => self.choice.of(table),
+            Verdict::Lacking | Verdict::Older | Verdict::Local => None,
+        }
+    }
 }
 
 /// A row that differs, and what it comes to.
@@ -109,9 +125,9 @@ impl Meeting<'_> {
             identity: slot.identity,
         };
         let evidence = surroundings.read(&client, &view).await?;
-        let tally = self.tally(&client, &view, &evidence).await?;
-        let side = match self.side(&tally, &evidence) {
-            Ok(side) => side,
+        let mut tally = self.tally(&client, &view, &evidence).await?;
+        let answer = match self.answer(&mut tally, &evidence) {
+            Ok(answer) => answer,
             Err(trouble) => {
                 client.batch_execute("ROLLBACK").await?;
                 drop_slot(&client, &self.config.slot).await?;
@@ -120,7 +136,7 @@ impl Meeting<'_> {
         };
         let place = (slot.identity, slot.begins);
         let mut met = self
-            .settle(&client, place, (&view, &evidence), &tally, side)
+            .settle(&client, place, (&view, &evidence), &tally, &answer)
             .await?;
         client.batch_execute("COMMIT").await?;
         met.ungiven.clear()?;
@@ -158,7 +174,7 @@ impl Meeting<'_> {
                         Verdict::Unknown => &mut tally.unknown,
                         Verdict::Lacking => &mut tally.lacking,
                     };
-                    count(all, judged.row);
+                    all.add(&view.tables, &judged.row, judged.document.as_deref())?;
                 }
             }
         }
@@ -174,37 +190,28 @@ impl Meeting<'_> {
         }
     }
 
-    /// Which side is right where nothing tells; `None` where there is no such row.
-    fn side(&self, tally: &Tally, evidence: &Evidence) -> Result<Option<Side>, Trouble> {
-        let mut open = tally.unknown.clone();
-        if evidence.may_have_been_written || tally.local > 0 {
-            for (table, lacking) in &tally.lacking {
-                let both = open.entry(table.clone()).or_default();
-                both.add(table, lacking);
-            }
+    /// What somebody has said where nothing tells.
+    fn answer(&self, tally: &mut Tally, evidence: &Evidence) -> Result<Answer, Trouble> {
+        let mut open = std::mem::take(&mut tally.unknown);
+        let covers_lacking = evidence.may_have_been_written || tally.local > 0;
+        if covers_lacking {
+            open.extend(std::mem::take(&mut tally.lacking));
         }
-        if open.is_empty() {
-            self.status.change(|status| status.differing.clear());
-            return Ok(None);
-        }
-        if let Some(side) = self.status.control().side() {
-            return Ok(Some(side));
-        }
-        let open: Vec<Differing> = open.into_values().collect();
-        let rows: u64 = open.iter().map(|table| table.rows).sum();
-        let first = open.first().map(Differing::first).unwrap_or_default();
         let cause = match &self.broken {
             Some(broken) => format!("{}, and ", broken.reason),
             None => String::new(),
         };
-        self.status.change(|status| status.differing = open);
-        let reason = format!(
-            "{cause}{rows} rows differ between this server and the other regions of which nothing \
-             tells which side is right; the first is {first}"
-        );
-        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
-                    server's rows go to all regions, with --take regions theirs are written here";
-        Err(Trouble::asking(reason, hint))
+        let choice = open.answered(self.status, self.schema, |rows, first| {
+            let reason = format!(
+                "{cause}{rows} rows differ between this server and the other regions of which \
+                 nothing tells which side is right; the first is {first}"
+            );
+            Trouble::asking(reason, question::HINT)
+        })?;
+        Ok(Answer {
+            choice: choice.unwrap_or_default(),
+            covers_lacking,
+        })
     }
 
     /// The second time through: takes over and collects what is to be written.
@@ -214,7 +221,7 @@ impl Meeting<'_> {
         place: (ServerIdentity, Lsn),
         (view, evidence): (&View, &Evidence),
         tally: &Tally,
-        side: Option<Side>,
+        answer: &Answer,
     ) -> Result<Met, Trouble> {
         let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
         let given = seen.clone();
@@ -234,7 +241,7 @@ impl Meeting<'_> {
                         side.is_some() && matches!(verdict, Verdict::Unknown | Verdict::Lacking);
                     match action(verdict, side) {
                         Action::Write => {
-                            if is_asked {
+                            if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
                             }
                             dirty.push(row);
@@ -242,7 +249,7 @@ impl Meeting<'_> {
                         Action::Take => {
                             taken += 1;
                             let last = last_write(&view.tables, &row)?;
-                            match is_asked || last.is_some_and(|last| !given.has_seen(last)) {
+                            match side.is_some() || last.is_some_and(|last| !given.has_seen(last)) {
                                 true => taking.take_blind(row, document).await?,
                                 false => taking.take(row, document).await?,
                             }
@@ -262,7 +269,8 @@ impl Meeting<'_> {
             rows_compared: tally.rows,
             rows_taken: taken,
             rows_to_write: dirty.len() as u64,
-            take: side,
+            take: answer.choice.all,
+            take_in: answer.choice.tables.clone(),
         };
         let dataset = self.dataset.name();
         tracing::info!(dataset, ?report, "server and tables were compared");
@@ -285,9 +293,8 @@ impl Meeting<'_> {
 fn action(verdict: Verdict, side: Option<Side>) -> Action {
     match (verdict, side) {
         (Verdict::Older, _) => Action::Write,
-        (Verdict::Local, _) => Action::Take,
-        // Only where somebody wrote meanwhile was a side asked for.
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Server)) => Action::Take,
+        (Verdict::Local, _) | (_, Some(Side::Server)) => Action::Take,
+        // Where nobody wrote meanwhile no side was asked for.
         (Verdict::Unknown | Verdict::Lacking, Some(Side::Regions) | None) => Action::Write,
     }
 }
@@ -333,15 +340,6 @@ fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>,
     Ok(copies.first().and_then(|copy| copy.holds.latest()))
 }
 
-fn count(all: &mut BTreeMap<String, Differing>, row: RowName) {
-    let table = all.entry(row.table.clone()).or_default();
-    table.table = row.table;
-    table.rows += 1;
-    if table.keys.len() < KEYS_MAX {
-        table.keys.push(row.key);
-    }
-}
-
 /// What no region has any more, nobody could wait for.
 fn within(given: Vector, view: &View) -> Vector {
     let readings = given.iter();
@@ -355,4 +353,36 @@ pub(super) async fn drop_slot(client: &Client, slot: &str) -> Result<(), Trouble
                 FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active";
     client.execute(drop, &[&slot]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_holds_for_the_rows_that_were_asked_about() {
+        let all = Some(Side::Server);
+        let choice = Choice {
+            all,
+            ..Choice::default()
+        };
+        let mut answer = Answer {
+            choice,
+            covers_lacking: false,
+        };
+        let sides = |answer: &Answer| {
+            let verdicts = [
+                Verdict::Unknown,
+                Verdict::Lacking,
+                Verdict::Older,
+                Verdict::Local,
+            ];
+            verdicts.map(|verdict| answer.side("public.t", verdict))
+        };
+        assert_eq!(sides(&answer), [all, None, None, None]);
+        assert_eq!(action(Verdict::Lacking, None), Action::Write);
+        answer.covers_lacking = true;
+        assert_eq!(sides(&answer), [all, all, None, None]);
+        assert_eq!(action(Verdict::Lacking, all), Action::Take);
+    }
 }
