@@ -25,7 +25,9 @@ mod vote;
 
 pub use captured::{CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Chosen, Collisions};
 pub use clock::{Clock, ClockError, Hlc, Micros};
-pub use compare::{Fetched, Holds, Looked, RowCopy, RowName, RowState, Span, SpanDigest, SpanEnd};
+pub use compare::{
+    Fetched, Holds, Looked, RowCopy, RowDigest, RowName, RowState, Span, SpanDigest, SpanEnd,
+};
 pub use conflict::{Conflict, ConflictKind, ConflictingWrite};
 pub use decision::{DECISIONS_SINCE, Decision};
 pub use entry::{Body, DecodeError, Entry, HistoryHash, Report, ReportedMark};

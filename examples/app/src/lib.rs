@@ -34,7 +34,13 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-const VISITS: &str = "/v1/tables/visits/rows/app";
+/// The tables in which the application keeps its rows, over the region's API.
+pub const TABLES: [&str; 2] = [VISITS, NOTES];
+
+const VISITS: &str = "visits";
+const NOTES: &str = "notes";
+/// The row that counts them.
+const VISITS_KEY: &str = "app";
 const REGION: HeaderName = HeaderName::from_static("meridian-region");
 
 /// What the application is told.
@@ -99,13 +105,14 @@ struct App {
 }
 
 async fn visits(State(app): State<App>) -> Response<Body> {
-    let reply = app.api.ask(Method::GET, VISITS, Bytes::new()).await;
+    let path = row(VISITS, VISITS_KEY);
+    let reply = app.api.ask(Method::GET, &path, Bytes::new()).await;
     app.visits(reply)
 }
 
 async fn visit(State(app): State<App>) -> Response<Body> {
     let increment = json!({ "field": app.region, "by": 1 });
-    let path = format!("{VISITS}/increment");
+    let path = format!("{}/increment", row(VISITS, VISITS_KEY));
     let reply = app.api.ask(Method::POST, &path, text(&increment)).await;
     app.visits(reply)
 }
@@ -153,8 +160,7 @@ impl App {
     }
 
     async fn note(&self, method: Method, key: &str, note: Bytes) -> Response<Body> {
-        let path = format!("/v1/tables/notes/rows/{}", encoded(key));
-        match self.api.ask(method, &path, note).await {
+        match self.api.ask(method, &row(NOTES, key), note).await {
             Ok(reply) => self.reply(reply.status, reply.body),
             Err(error) => self.unavailable(&error),
         }
@@ -187,6 +193,11 @@ fn has_no_row(reply: &Reply) -> bool {
 
 fn text(value: &Value) -> Bytes {
     Bytes::from(format!("{value}\n"))
+}
+
+/// Where a row is in the API.
+fn row(table: &str, key: &str) -> String {
+    format!("/v1/tables/{table}/rows/{}", encoded(key))
 }
 
 /// A key as a segment of a path: what isn't unreserved (RFC 3986 §2.3) is escaped.

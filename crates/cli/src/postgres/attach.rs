@@ -1,12 +1,13 @@
 //! `meridian postgres attach`: joins a region and its server, and says which side is right where
 //! nothing else tells.
 
+use super::side::Side;
 use super::standing::{number, standings, until};
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, one_line, shortened, table, thousands};
 use crate::target::Target;
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,10 +34,10 @@ pub struct Options {
 }
 
 /// Which side is right, in one table or in all others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Take {
     table: Option<String>,
-    side: &'static str,
+    side: Side,
 }
 
 impl FromStr for Take {
@@ -47,10 +48,8 @@ impl FromStr for Take {
             Some((table, side)) => (Some(table.to_owned()), side),
             None => (None, text),
         };
-        let sides = ["server", "regions"].into_iter();
-        let side = sides.into_iter().find(|known| *known == side);
-        match (side, table) {
-            (Some(side), table) if table.as_deref() != Some("") => Ok(Self { table, side }),
+        match (Side::from_str(side, false), table) {
+            (Ok(side), table) if table.as_deref() != Some("") => Ok(Self { table, side }),
             _ => Err("it is server, regions, TABLE=server or TABLE=regions"),
         }
     }
@@ -61,10 +60,10 @@ fn order(take: &[Take]) -> CliResult<Value> {
     let (mut all, mut tables) = (None, BTreeMap::new());
     for Take { table, side } in take {
         let (before, what) = match table {
-            Some(table) => (tables.insert(table, *side), table.as_str()),
-            None => (all.replace(*side), "all tables"),
+            Some(table) => (tables.insert(table, side.name()), table.as_str()),
+            None => (all.replace(side.name()), "all tables"),
         };
-        if before.is_some_and(|before| before != *side) {
+        if before.is_some_and(|before| before != side.name()) {
             return Err(CliError::usage(format!(
                 "--take chooses both sides for {what}"
             )));

@@ -4,13 +4,14 @@
 //! Each region holds its server against its own tables; the regions' tables are compared with each other
 //! as by `meridian tables compare`. Servers that show what equal tables show are equal.
 
+use super::side::Side;
 use super::standing::standings;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, shortened, table, thousands};
 use crate::tables::compare as between;
 use crate::target::Target;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -44,24 +45,6 @@ pub struct Options {
     dataset: Option<String>,
     #[command(flatten)]
     target: Target,
-}
-
-/// Which side is right.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Side {
-    /// The region's server
-    Server,
-    /// The other regions
-    Regions,
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Regions => "regions",
-        }
-    }
 }
 
 /// A region's server while it is compared.

@@ -6,6 +6,7 @@ mod compare;
 mod detach;
 mod parked;
 pub mod prepare;
+mod side;
 mod standing;
 mod status;
 

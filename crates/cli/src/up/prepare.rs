@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 const CERTIFICATES: &str = "certs";
 /// The service that the sample application is.
 const APP: &str = "app";
-/// What the sample application keeps, over the API.
-const APP_TABLES: [&str; 2] = ["visits", "notes"];
 /// How far behind a region's first port the sample application is.
 const APP_PORT: u16 = 3;
 
@@ -145,8 +143,8 @@ fn app_addresses(region: &Region, topology: &Topology, base_port: u16) -> Vec<So
         let dataset = topology.dataset_of_table(table);
         dataset.is_some_and(|dataset| dataset.postgres().is_none())
     };
-    let is_wanted =
-        topology.routes.iter().any(|route| route.name == APP) && APP_TABLES.iter().all(has_table);
+    let is_wanted = topology.routes.iter().any(|route| route.name == APP)
+        && meridian_app::TABLES.iter().all(has_table);
     let Some(api) = region.api.as_ref().filter(|_| is_wanted && !region.witness) else {
         return Vec::new();
     };

@@ -3,7 +3,6 @@
 
 use super::PATIENCE;
 use super::ask::{A, ask, question};
-use super::programs::directory_with_key;
 use super::support::eventually;
 use super::system::{System, http};
 use serde_json::Value;
@@ -230,7 +229,7 @@ fn processor_time(process: i32) -> (u64, u64) {
 
 #[test]
 fn connections_by_the_hundred_keep_a_region_from_nothing() {
-    let system = System::start_in(directory_with_key(), 28_400, Some(TOPOLOGY), &[]);
+    let system = System::start_signed(28_400, TOPOLOGY);
     let server = system.dns(0);
     let observers = [system.api(1), system.api(2)];
     for observer in observers {

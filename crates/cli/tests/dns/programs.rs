@@ -42,25 +42,13 @@ fn is_installed(program: &str) -> bool {
     is_there
 }
 
-/// A directory that has a key for a zone.
-pub fn directory_with_key() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let made = meridian(directory.path())
-        .args(["dns", "key", "secrets/zone.key"])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", text(&made));
-    directory
-}
-
 /// A region whose zone is signed, with a set of records that no datagram holds.
 fn signed(from: u16) -> System {
-    let directory = directory_with_key();
     let texts: Vec<_> = (0..60)
         .map(|number| format!("'TXT \"text number {number} of a set that is too large\"'"))
         .collect();
     let topology = TOPOLOGY.replace("TEXTS", &texts.join(", "));
-    System::start_in(directory, from, Some(&topology), &[])
+    System::start_signed(from, &topology)
 }
 
 fn said(program: &str, server: SocketAddr, arguments: &[&str]) -> String {

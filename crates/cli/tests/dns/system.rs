@@ -1,7 +1,7 @@
 //! A running `meridian up`.
 
 use super::PATIENCE;
-use super::support::{eventually, free_base, meridian};
+use super::support::{eventually, free_base, meridian, text};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::File;
@@ -25,8 +25,18 @@ impl System {
         Self::start_in(directory, from, topology, arguments)
     }
 
-    /// The same, in a directory that has files already.
-    pub fn start_in(
+    /// One of this topology, with a key for its zone at `secrets/zone.key`.
+    pub fn start_signed(from: u16, topology: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let made = meridian(directory.path())
+            .args(["dns", "key", "secrets/zone.key"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made));
+        Self::start_in(directory, from, Some(topology), &[])
+    }
+
+    fn start_in(
         directory: tempfile::TempDir,
         from: u16,
         topology: Option<&str>,

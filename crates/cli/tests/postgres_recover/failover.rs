@@ -1,7 +1,7 @@
 //! The primary dies, and a standby that lags takes over.
 
 use crate::support::{eventually, text};
-use crate::system::{ALL, PATIENCE, System, ask, server_on};
+use crate::system::{ALL, PATIENCE, System, application, ask, elsewhere, server_on};
 use meridian_engine_postgres::local::{Cluster, Stop};
 
 /// A standby of region 0's server that has all of now, and is stopped.
@@ -63,15 +63,11 @@ fn what_a_standby_lacks_is_written_again_when_it_takes_over() {
     system.kill_server(0);
     // The others go on meanwhile.
     system.sql(1, "INSERT INTO public.items VALUES (6, 'meanwhile')");
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(home, port, &[]);
-    promote(&cluster);
-    assert_eq!(
-        ask(&cluster.superuser("shop"), ALL).as_deref(),
-        Some("1=a 2=b 3=c"),
-        "it lags"
-    );
-    system.replace(0, cluster);
+    system.comes_back_on(0, home);
+    let server = system.clusters[0].superuser("shop");
+    let lags = ask(&server, ALL);
+    assert_eq!(lags.as_deref(), Some("1=a 2=b 3=c"), "it lags");
+    promote(&system.clusters[0]);
     let all = format!("{all} 6=meanwhile");
     system.all_have(&all);
     let postgres = system.stands(0, "it runs", |postgres| postgres["state"] == "running");
@@ -102,24 +98,16 @@ fn what_applications_wrote_to_a_new_primary_before_it_had_a_slot_is_found() {
     system.all_have("1=lost 2=b 3=c 4=unseen 9=z");
     system.kill_server(0);
     // Nobody but applications finds it there.
-    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
-    promote(&elsewhere);
-    crate::support::local::run(async {
-        let client = elsewhere.connect("shop", "clerk").await.unwrap();
-        client
-            .batch_execute(
-                "UPDATE public.items SET what = 'written' WHERE id = 2; \
+    elsewhere(&home, |cluster| {
+        promote(cluster);
+        application(
+            cluster,
+            "UPDATE public.items SET what = 'written' WHERE id = 2; \
                  DELETE FROM public.items WHERE id = 3; \
                  INSERT INTO public.items VALUES (5, 'inserted')",
-            )
-            .await
-            .unwrap();
+        );
     });
-    elsewhere.stop(Stop::Fast);
-    drop(elsewhere);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(home, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, home);
     system.all_have("1=lost 2=written 4=unseen 5=inserted 9=z");
     let postgres = system.stands(0, "it runs", |postgres| postgres["state"] == "running");
     assert_eq!(postgres["met"]["rows_taken"], 3, "{postgres}");
@@ -136,18 +124,14 @@ fn a_row_that_may_have_been_deleted_unseen_is_asked_about() {
     system.sql(0, "INSERT INTO public.items VALUES (3, 'lost, or deleted')");
     system.all_have("1=a 2=b 3=lost, or deleted");
     system.kill_server(0);
-    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
-    promote(&elsewhere);
-    crate::support::local::run(async {
-        let client = elsewhere.connect("shop", "clerk").await.unwrap();
-        let update = "UPDATE public.items SET what = 'written' WHERE id = 1";
-        client.batch_execute(update).await.unwrap();
+    elsewhere(&home, |cluster| {
+        promote(cluster);
+        application(
+            cluster,
+            "UPDATE public.items SET what = 'written' WHERE id = 1",
+        );
     });
-    elsewhere.stop(Stop::Fast);
-    drop(elsewhere);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(home, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, home);
     let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
     assert_eq!(stopped["differing"][0]["rows"], 1, "{stopped}");
     assert_eq!(stopped["differing"][0]["keys"][0], "3", "{stopped}");
@@ -178,18 +162,11 @@ fn transactions_that_the_standby_never_had_do_not_hide_a_deletion() {
     }
     system.all_have("1=a 2=lost 9");
     system.kill_server(0);
-    let mut elsewhere = server_on(home.path(), crate::support::free_base(24_000), &[]);
-    promote(&elsewhere);
-    crate::support::local::run(async {
-        let client = elsewhere.connect("shop", "clerk").await.unwrap();
-        let delete = "DELETE FROM public.items WHERE id = 2";
-        client.batch_execute(delete).await.unwrap();
+    elsewhere(&home, |cluster| {
+        promote(cluster);
+        application(cluster, "DELETE FROM public.items WHERE id = 2");
     });
-    elsewhere.stop(Stop::Fast);
-    drop(elsewhere);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(home, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, home);
     let stopped = system.stands(0, "it asks", |postgres| postgres["state"] == "stopped");
     assert_eq!(stopped["differing"][0]["keys"][0], "2", "{stopped}");
     let said = system.attach(0, &["--take", "server"]);

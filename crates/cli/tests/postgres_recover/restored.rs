@@ -1,7 +1,7 @@
 //! A server that is put back to what it was before.
 
-use crate::system::System;
-use meridian_engine_postgres::local::{Cluster, Stop};
+use crate::system::{System, application, elsewhere, home};
+use meridian_engine_postgres::local::Stop;
 
 #[test]
 fn a_server_restored_from_a_copy_of_its_files_is_brought_up_to_date() {
@@ -21,9 +21,7 @@ fn a_server_restored_from_a_copy_of_its_files_is_brought_up_to_date() {
     let all = "1=lost 10=more 11=more 12=more";
     system.all_have(all);
     system.kill_server(0);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(copy, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, copy);
     system.all_have(all);
     system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 1");
     system.all_have("1=after 10=more 11=more 12=more");
@@ -42,20 +40,13 @@ fn a_server_restored_from_a_base_backup_whose_wal_has_grown_again_is_told_by_its
     system.kill_server(0);
     // The same timeline, as whoever starts a backup without recovery gets it; and its WAL ends far
     // behind what was captured.
-    let mut elsewhere =
-        crate::system::server_on(backup.path(), crate::support::free_base(24_000), &[]);
-    crate::support::local::run(async {
-        let client = elsewhere.connect("shop", "clerk").await.unwrap();
+    elsewhere(&backup, |cluster| {
         let grow = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4000000))";
         for _ in 0..9 {
-            client.batch_execute(grow).await.unwrap();
+            application(cluster, grow);
         }
     });
-    elsewhere.stop(Stop::Fast);
-    drop(elsewhere);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(backup, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, backup);
     system.all_have("1=lost 2=b");
     let postgres = system.stands(0, "it runs", |postgres| postgres["state"] == "running");
     assert_eq!(postgres["met"]["rows_to_write"], 1, "{postgres}");
@@ -75,18 +66,13 @@ fn what_a_restored_server_writes_over_unseen_is_listed_as_a_conflict() {
     system.all_have("1=a 34=there 65=first 97=same");
     system.settles(0);
     system.kill_server(0);
-    let mut elsewhere =
-        crate::system::server_on(backup.path(), crate::support::free_base(24_000), &[]);
-    crate::support::local::run(async {
-        let client = elsewhere.connect("shop", "clerk").await.unwrap();
-        let again = "INSERT INTO public.items VALUES (34, 'here'), (65, 'second'), (97, 'same'), (129, 'new')";
-        client.batch_execute(again).await.unwrap();
+    elsewhere(&backup, |cluster| {
+        application(
+            cluster,
+            "INSERT INTO public.items VALUES (34, 'here'), (65, 'second'), (97, 'same'), (129, 'new')",
+        );
     });
-    elsewhere.stop(Stop::Fast);
-    drop(elsewhere);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(backup, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, backup);
     system.all_have("1=a 34=here 65=second 97=same 129=new");
     // The other region's row is listed by what the write had seen, the own one for what it is.
     for region in 0..2 {
@@ -112,9 +98,7 @@ fn what_a_restored_server_writes_over_before_it_is_given_its_rows_is_listed_too(
     system.settles(0);
     system.down();
     system.kill_server(0);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(backup, port, &[]);
-    system.replace(0, cluster);
+    system.comes_back_on(0, backup);
     crate::support::local::run(async {
         let client = system.clusters[0].connect("shop", "clerk").await.unwrap();
         // It can be read, but not written by others.
@@ -137,6 +121,17 @@ fn what_a_restored_server_writes_over_before_it_is_given_its_rows_is_listed_too(
 fn what_a_restored_server_writes_over_is_listed_though_the_region_is_killed_before_it_has_its_rows()
 {
     let mut system = System::start(2);
+    // Where it is asked for, the region itself can write nothing.
+    let keep_out = "CREATE FUNCTION public.keep_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('application_name') = 'meridian apply'
+                AND current_setting('test.keep_out', true) = 'on' THEN
+                RAISE 'not now' USING ERRCODE = 'lock_not_available';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON public.items
+            FOR EACH ROW EXECUTE FUNCTION public.keep_out()";
+    system.root_sql(0, keep_out).unwrap();
     system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
     system.all_have("1=a");
     system.settles(0);
@@ -147,33 +142,21 @@ fn what_a_restored_server_writes_over_is_listed_though_the_region_is_killed_befo
     system.settles(0);
     system.down();
     system.kill_server(0);
-    let port = system.clusters[0].port();
-    let cluster = system.server_on(backup, port, &[]);
-    system.replace(0, cluster);
-    // The region itself can write nothing.
-    let keep_out = "CREATE FUNCTION public.keep_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF current_setting('application_name') = 'meridian apply' THEN
-                RAISE 'not now' USING ERRCODE = 'lock_not_available';
-            END IF;
-            RETURN NEW;
-        END $$;
-        CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON public.items
-            FOR EACH ROW EXECUTE FUNCTION public.keep_out()";
-    system.root_sql(0, keep_out).unwrap();
+    system.comes_back_with(0, backup, &[("test.keep_out", "on")]);
     system.up();
     system.stands(0, "rows were compared", |postgres| {
         postgres["state"] == "running" && postgres["met"]["rows_to_write"] == 3
     });
     system.sql(0, "INSERT INTO public.items VALUES (65, 'second')");
     system.lists(0, &[("65", Some("first"), Some("second"))]);
-    system.kill();
+    system.kill(0);
     // Of the first row the application has seen what stands, of the other one it hasn't.
     let more = "UPDATE public.items SET what = 'third' WHERE id = 65; \
                 INSERT INTO public.items VALUES (67, 'second too')";
     system.sql(0, more);
     let let_in = "DROP TRIGGER keep_out ON public.items; DROP FUNCTION public.keep_out";
     system.root_sql(0, let_in).unwrap();
-    system.up();
+    system.revive();
     system.all_have("1=a 65=third 66=lost 67=second too");
     for region in 0..2 {
         system.lists(
@@ -194,15 +177,9 @@ fn another_server_with_empty_tables_is_filled() {
         "INSERT INTO public.items SELECT g, 'row' FROM generate_series(1, 3) g",
     );
     system.all_have("1=row 2=row 3=row");
-    let port = system.clusters[0].port();
     system.kill_server(0);
-    let home = tempfile::Builder::new()
-        .prefix("meridian-postgres-")
-        .tempdir()
-        .unwrap();
-    let cluster: Cluster = system.server_on(home, port, &[]);
-    crate::support::local::run(cluster.create_database_of("shop", "clerk")).unwrap();
-    system.replace(0, cluster);
+    system.comes_back_on(0, home());
+    crate::support::local::run(system.clusters[0].create_database_of("shop", "clerk")).unwrap();
     let schema = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL)";
     system.sql(0, schema);
     system.prepare();

@@ -234,11 +234,29 @@ impl System {
         }
     }
 
-    /// Kills all regions as a power cut would; the servers go on.
-    pub fn kill(&mut self) {
-        let mut up = self.up.take().unwrap();
-        up.kill().unwrap();
-        up.wait().unwrap();
+    /// Kills a region as a power cut would. Nobody starts it again until it is revived.
+    pub fn kill(&self, region: usize) {
+        let said = fs::read_to_string(self.path().join("out.txt")).unwrap();
+        let events = said
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let started = events.filter(|event: &Value| {
+            event["event"] == "started" && event["region"] == REGIONS[region]
+        });
+        let process = started.last().unwrap()["process_id"].as_i64().unwrap();
+        self.signal_up(rustix::process::Signal::STOP);
+        let pid = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Lets a region be started again that was killed.
+    pub fn revive(&self) {
+        self.signal_up(rustix::process::Signal::CONT);
+    }
+
+    fn signal_up(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.up.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub fn attach(&self, region: usize, more: &[&str]) -> Output {
@@ -256,16 +274,15 @@ impl System {
         self.clusters[region].stop(Stop::Immediate);
     }
 
-    /// A server on a copy of a data directory, at this port.
-    pub fn server_on(&mut self, data: TempDir, port: u16, parameters: &[(&str, &str)]) -> Cluster {
-        let cluster = server_on(data.path(), port, parameters);
-        self.homes.push(data);
-        cluster
+    /// Starts a server on another data directory in the place of a region's.
+    pub fn comes_back_on(&mut self, region: usize, data: TempDir) {
+        self.comes_back_with(region, data, &[]);
     }
 
-    /// Puts a server in the place of a region's.
-    pub fn replace(&mut self, region: usize, cluster: Cluster) {
-        assert_eq!(cluster.port(), self.clusters[region].port());
+    /// The same with parameters of its own.
+    pub fn comes_back_with(&mut self, region: usize, data: TempDir, parameters: &[(&str, &str)]) {
+        let cluster = server_on(data.path(), self.clusters[region].port(), parameters);
+        self.homes.push(data);
         self.clusters[region] = cluster;
     }
 
@@ -343,6 +360,21 @@ fn sides(conflict: &Value) -> (Value, Value, Value) {
     )
 }
 
+/// What happens to a server on a data directory while no region finds it.
+pub fn elsewhere(data: &TempDir, happens: impl FnOnce(&Cluster)) {
+    let mut cluster = server_on(data.path(), free_base(24_000), &[]);
+    happens(&cluster);
+    cluster.stop(Stop::Fast);
+}
+
+/// Statements of an application.
+pub fn application(cluster: &Cluster, sql: &str) {
+    run(async {
+        let client = cluster.connect("shop", "clerk").await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+    });
+}
+
 pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
     run(async {
         let client = connect(server, "test").await.ok()?;
@@ -351,7 +383,8 @@ pub fn ask(server: &ServerConfig, sql: &str) -> Option<String> {
     })
 }
 
-fn home() -> TempDir {
+/// A directory that a server can be started in.
+pub fn home() -> TempDir {
     let home = tempfile::Builder::new()
         .prefix("meridian-postgres-")
         .tempdir();

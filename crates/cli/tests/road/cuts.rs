@@ -4,27 +4,11 @@
 //! Of each pair first one direction is cut, then both, then the other: so each region falls in the
 //! other's eyes once, and is held down for as long as the preset says once.
 
-use crate::health::{NAMES, start};
+use crate::health::{NAMES, changes, health, seen, start, verdicts};
 use crate::system::System;
 use serde_json::{Value, json};
 
 const PAIRS: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 0)];
-
-fn health(system: &System, at: usize) -> Value {
-    system.get(at, "/v1/health?limit=1000").json()
-}
-
-/// Of the `api` of each region.
-fn verdicts(health: &Value) -> Vec<&str> {
-    let regions = health["regions"].as_array().expect("regions").iter();
-    let regions = regions.map(|region| &region["services"][0]["verdict"]);
-    regions.map(|it| it.as_str().unwrap_or("none")).collect()
-}
-
-fn seen(health: &Value, of: usize) -> &str {
-    let seen = &health["regions"][of]["services"][0]["seen"];
-    seen.as_str().unwrap_or("none")
-}
 
 /// How often in a row `at` has had no answer of another.
 fn failures(health: &Value, at: usize, of: usize) -> u64 {
@@ -114,10 +98,4 @@ fn no_cut_between_two_regions_brings_anybody_down() {
     system.until("all are well", || {
         (0..3).all(|at| verdicts(&health(&system, at)) == ["healthy"; 3])
     });
-}
-
-/// What changed at a region, the newest first.
-fn changes(system: &System, at: usize) -> Vec<Value> {
-    let history = health(system, at)["history"].clone();
-    history.as_array().expect("a history").clone()
 }

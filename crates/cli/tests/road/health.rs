@@ -21,36 +21,30 @@ pub fn start() -> System {
     system
 }
 
-fn health(system: &System, region: usize) -> Value {
-    system.get(region, "/v1/health").json()
+/// What a region says of the health of all.
+pub fn health(system: &System, at: usize) -> Value {
+    system.get(at, "/v1/health?limit=1000").json()
 }
 
-/// What a region says of the `api` of each.
-fn verdicts(system: &System, region: usize) -> Vec<String> {
-    let health = health(system, region);
+/// The verdict about the `api` of each.
+pub fn verdicts(health: &Value) -> Vec<&str> {
     let regions = health["regions"].as_array().expect("regions").iter();
-    let api = |region: &Value| {
-        region["services"][0]["verdict"]
-            .as_str()
-            .unwrap_or("none")
-            .to_owned()
-    };
-    regions.map(api).collect()
+    let regions = regions.map(|region| &region["services"][0]["verdict"]);
+    regions.map(|it| it.as_str().unwrap_or("none")).collect()
 }
 
 fn wait_verdicts(system: &System, at: &[usize], expected: [&str; 3]) {
     for region in at {
         system.until(&format!("{} says {expected:?}", NAMES[*region]), || {
-            verdicts(system, *region) == expected
+            verdicts(&health(system, *region)) == expected
         });
     }
 }
 
-/// How one region sees the `api` of another.
-fn seen(system: &System, region: usize, of: usize) -> String {
-    let health = health(system, region);
+/// How the region sees the `api` of another.
+pub fn seen(health: &Value, of: usize) -> &str {
     let seen = &health["regions"][of]["services"][0]["seen"];
-    seen.as_str().unwrap_or("none").to_owned()
+    seen.as_str().unwrap_or("none")
 }
 
 /// Whether a verdict about an `api` was ever `unhealthy`, going by the histories.
@@ -68,9 +62,9 @@ fn ever_down(system: &System, at: &[usize], since: &[usize]) -> Vec<String> {
 }
 
 /// What changed at a region, the newest first.
-fn changes(system: &System, region: usize) -> Vec<Value> {
-    let health = system.get(region, "/v1/health?limit=1000").json();
-    health["history"].as_array().expect("a history").clone()
+pub fn changes(system: &System, at: usize) -> Vec<Value> {
+    let history = health(system, at)["history"].clone();
+    history.as_array().expect("a history").clone()
 }
 
 fn has_quorum(system: &System, region: usize) -> bool {
@@ -117,13 +111,13 @@ fn a_cut_link_and_an_observer_cut_off_bring_nobody_down() {
     // The link between two: each sees the other as dead, and the third knows better.
     system.part(0, 1);
     system.until("a and b don't see each other", || {
-        seen(&system, 0, 1) == "unhealthy" && seen(&system, 1, 0) == "unhealthy"
+        seen(&health(&system, 0), 1) == "unhealthy" && seen(&health(&system, 1), 0) == "unhealthy"
     });
-    assert_eq!(verdicts(&system, 2), ["healthy"; 3]);
+    assert_eq!(verdicts(&health(&system, 2)), ["healthy"; 3]);
     assert_eq!(ever_down(&system, &[0, 1, 2], &since), [""; 0]);
     system.heal();
     system.until("a and b see each other", || {
-        seen(&system, 0, 1) == "healthy" && seen(&system, 1, 0) == "healthy"
+        seen(&health(&system, 0), 1) == "healthy" && seen(&health(&system, 1), 0) == "healthy"
     });
     assert_eq!(ever_down(&system, &[0, 1, 2], &since), [""; 0]);
 
@@ -135,9 +129,13 @@ fn a_cut_link_and_an_observer_cut_off_bring_nobody_down() {
         !has_quorum(&system, 0)
     });
     system.until("a sees the others as dead", || {
-        seen(&system, 0, 1) == "unhealthy" && seen(&system, 0, 2) == "unhealthy"
+        seen(&health(&system, 0), 1) == "unhealthy" && seen(&health(&system, 0), 2) == "unhealthy"
     });
-    assert_eq!(verdicts(&system, 0), ["healthy"; 3], "by the last verdict");
+    assert_eq!(
+        verdicts(&health(&system, 0)),
+        ["healthy"; 3],
+        "by the last verdict"
+    );
     assert_eq!(ever_down(&system, &[0], &since[..1]), [""; 0]);
     system.heal();
     wait_verdicts(&system, &[0, 1, 2], ["healthy"; 3]);
@@ -164,9 +162,13 @@ fn faults_reach_probes_and_loss_delay_and_one_way_cuts_bring_nobody_down() {
         0,
         &json!({"kind": "partition", "peer": "b", "direction": "outbound", "for": "8s"}),
     );
-    system.until("a sees b as dead", || seen(&system, 0, 1) == "unhealthy");
+    system.until("a sees b as dead", || {
+        seen(&health(&system, 0), 1) == "unhealthy"
+    });
     wait_lifted(0);
-    system.until("a sees b again", || seen(&system, 0, 1) == "healthy");
+    system.until("a sees b again", || {
+        seen(&health(&system, 0), 1) == "healthy"
+    });
     assert_eq!(ever_down(&system, &[0, 1, 2], &since), [""; 0]);
 
     begin(
@@ -177,7 +179,9 @@ fn faults_reach_probes_and_loss_delay_and_one_way_cuts_bring_nobody_down() {
         0,
         &json!({"kind": "latency", "peer": "c", "added_ms": 1000, "for": "15s"}),
     );
-    system.until("a finds c slow", || seen(&system, 0, 2) == "degraded");
+    system.until("a finds c slow", || {
+        seen(&health(&system, 0), 2) == "degraded"
+    });
     wait_lifted(0);
     wait_lifted(1);
     assert_eq!(ever_down(&system, &[0, 1, 2], &since), [""; 0]);

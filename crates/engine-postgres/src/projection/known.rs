@@ -4,10 +4,9 @@
 //! no harm: whatever row the server shows of a writer that is remembered, capture has told of it.
 
 use crate::{Lsn, Xid};
-use meridian_model::RowName;
 use meridian_model::mutation::{Mutation, active};
+use meridian_model::{RowDigest, RowName};
 use std::collections::{HashMap, VecDeque};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// No writer is before this one but the frozen: the horizon where none is known.
 pub(super) const NO_HORIZON: Xid = Xid(2);
@@ -18,26 +17,15 @@ const KNOWN_MAX: usize = 200_000;
 /// Writers that are captured.
 #[derive(Debug)]
 pub(super) struct Known {
-    writers: HashMap<Digest, (Xid, u64)>,
+    writers: HashMap<RowDigest, (Xid, u64)>,
     /// In the order of remembering, with entries that were replaced since.
-    order: VecDeque<(Digest, u64)>,
+    order: VecDeque<(RowDigest, u64)>,
     remembered: u64,
     horizon: Xid,
     candidate: Option<(Xid, Lsn)>,
     /// A transaction that wrote very many rows: all of them, for one entry.
     large: Option<Xid>,
     capacity: usize,
-}
-
-/// A row's name, short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Digest(u64);
-
-impl Digest {
-    fn of(row: &RowName) -> Self {
-        let table = xxh3_64(row.table.as_bytes());
-        Self(xxh3_64_with_seed(row.key.as_bytes(), table))
-    }
 }
 
 impl Default for Known {
@@ -65,7 +53,7 @@ impl Known {
 
     pub(super) fn get(&self, row: &RowName) -> Option<Xid> {
         self.writers
-            .get(&Digest::of(row))
+            .get(&row.digest())
             .map(|(xid, _)| *xid)
             .or(self.large)
     }
@@ -84,7 +72,7 @@ impl Known {
     }
 
     pub(super) fn remember(&mut self, row: &RowName, xid: Xid) {
-        let row = Digest::of(row);
+        let row = row.digest();
         self.remembered += 1;
         self.writers.insert(row, (xid, self.remembered));
         self.order.push_back((row, self.remembered));
@@ -102,7 +90,7 @@ impl Known {
     }
 
     pub(super) fn forget(&mut self, row: &RowName) {
-        self.writers.remove(&Digest::of(row));
+        self.writers.remove(&row.digest());
     }
 
     /// A snapshot's `xmin`, and a WAL position read after that snapshot. Only one is waited for at a

@@ -1,7 +1,7 @@
 //! A dataset and a server meet: for the first time, or after capture lost its thread.
 //!
 //! A new slot comes with a snapshot of the database as of where its stream begins. The rows in it are
-//! compared with the dataset's tables, and each that differs is [judged](super::judge): what is older is
+//! compared with the dataset's tables, and each that differs is [judged](meridian_engine_postgres::meeting): what is older is
 //! written again, what was written here unseen becomes a transaction of this region. Where nothing
 //! tells, nothing is written on either side until somebody has chosen one
 //! (`meridian postgres attach --take`); the slot is given up then, so that no WAL waits for it.
@@ -13,10 +13,9 @@ use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
 use super::control::{Choice, Side};
 use super::detached;
-use super::evidence::{Evidence, Surroundings};
-use super::history::Break;
-use super::judge::{Kind, Verdict};
-use super::mark::{self, Mark};
+use super::evidence::Surroundings;
+use super::history;
+use super::mark;
 use super::question::{self, Open};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -27,6 +26,9 @@ use super::trouble::Trouble;
 use super::ungiven::Ungiven;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::create_slot;
+use meridian_engine_postgres::meeting::history::Break;
+use meridian_engine_postgres::meeting::mark::Mark;
+use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
@@ -57,13 +59,6 @@ pub(super) struct Met {
     pub(super) ungiven: Ungiven,
     /// The server's mark, where it is worth something here.
     pub(super) mark: Option<Mark>,
-}
-
-/// What is done about a row that differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Write,
-    Take,
 }
 
 /// What was found in all.
@@ -111,7 +106,7 @@ impl Meeting<'_> {
         let directory = &self.config.directory;
         if let Some(broken) = &self.broken {
             // A slot that stands after a crash in between must not pass for the one that was lost.
-            broken.remember(directory)?;
+            history::remember(directory, broken)?;
         }
         let client = connect(&self.config.server, "attach").await?;
         let slot = create_slot(&self.config.server, &self.config.slot).await?;
@@ -144,7 +139,7 @@ impl Meeting<'_> {
             refill.begin()?;
             met.ungiven.add(&met.dirty)?;
         }
-        Break::forget(directory)?;
+        history::forget(directory)?;
         detached::met(directory)?;
         Ok(met)
     }
@@ -182,18 +177,14 @@ impl Meeting<'_> {
     }
 
     fn kind(&self, table: &str, evidence: &Evidence) -> Kind {
-        Kind {
-            merges: self.schema.merges(table),
-            is_rewritten: evidence.rewritten.contains(table),
-            is_new: !self.taken.is_empty() && !self.taken.has(table),
-            is_parked: false,
-        }
+        let is_new = !self.taken.is_empty() && !self.taken.has(table);
+        evidence.kind(table, self.schema.merges(table), is_new)
     }
 
     /// What somebody has said where nothing tells.
     fn answer(&self, tally: &mut Tally, evidence: &Evidence) -> Result<Answer, Trouble> {
         let mut open = std::mem::take(&mut tally.unknown);
-        let covers_lacking = evidence.may_have_been_written || tally.local > 0;
+        let covers_lacking = evidence.asks(tally.local > 0);
         if covers_lacking {
             open.extend(std::mem::take(&mut tally.lacking));
         }
@@ -223,7 +214,7 @@ impl Meeting<'_> {
         tally: &Tally,
         answer: &Answer,
     ) -> Result<Met, Trouble> {
-        let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
+        let seen = evidence.given_within(&view.applied);
         let given = seen.clone();
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
@@ -237,9 +228,8 @@ impl Meeting<'_> {
                         document,
                         verdict,
                     } = judged;
-                    let is_asked =
-                        side.is_some() && matches!(verdict, Verdict::Unknown | Verdict::Lacking);
-                    match action(verdict, side) {
+                    let side = answer.side(&row.table, verdict);
+                    match Action::of(verdict, side == Some(Side::Server)) {
                         Action::Write => {
                             if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
@@ -258,7 +248,11 @@ impl Meeting<'_> {
                 }
             }
         }
-        if !evidence.is_same_log {
+        if !self
+            .broken
+            .as_ref()
+            .is_some_and(|broken| broken.is_same_log)
+        {
             // What it says is of another log.
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
@@ -285,17 +279,8 @@ impl Meeting<'_> {
             position: view.position,
             dirty,
             ungiven: Ungiven::none(&self.config.directory),
-            mark: evidence.mark.filter(|_| evidence.is_same_log),
+            mark: evidence.mark,
         })
-    }
-}
-
-fn action(verdict: Verdict, side: Option<Side>) -> Action {
-    match (verdict, side) {
-        (Verdict::Older, _) => Action::Write,
-        (Verdict::Local, _) | (_, Some(Side::Server)) => Action::Take,
-        // Where nobody wrote meanwhile no side was asked for.
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Regions) | None) => Action::Write,
     }
 }
 
@@ -310,22 +295,15 @@ fn judge(
     for row in chunk.only_there.into_iter().chain(chunk.different) {
         let last = last_write(&view.tables, &row.name)?;
         let writer = (row.writer, row.digest);
-        let is_parked = evidence.parked.contains(&row.name);
-        let kind = Kind { is_parked, ..kind };
         judged.push(Judged {
-            verdict: evidence.basis.of_row(kind, &row.name, writer, last),
+            verdict: evidence.of_row(kind, &row.name, writer, last),
             row: row.name,
             document: Some(row.document),
         });
     }
     for row in chunk.only_here {
         let last = last_write(&view.tables, &row)?;
-        let verdict = match evidence.basis.of_lack(kind, last) {
-            _ if evidence.parked.contains(&row) => Verdict::Older,
-            // A table that is empty as a whole may have been emptied to be filled again.
-            Verdict::Local if !has_rows => Verdict::Unknown,
-            verdict => verdict,
-        };
+        let verdict = evidence.of_lack(kind, &row, last, has_rows);
         judged.push(Judged {
             row,
             document: None,
@@ -338,13 +316,6 @@ fn judge(
 fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>, Trouble> {
     let copies = tables.look(std::slice::from_ref(row)).map_err(unreadable)?;
     Ok(copies.first().and_then(|copy| copy.holds.latest()))
-}
-
-/// What no region has any more, nobody could wait for.
-fn within(given: Vector, view: &View) -> Vector {
-    let readings = given.iter();
-    let readings = readings.map(|(origin, hlc)| (origin, hlc.min(view.applied.get(origin))));
-    readings.collect()
 }
 
 /// Drops the slot, unless somebody reads it.
@@ -380,9 +351,7 @@ mod tests {
             verdicts.map(|verdict| answer.side("public.t", verdict))
         };
         assert_eq!(sides(&answer), [all, None, None, None]);
-        assert_eq!(action(Verdict::Lacking, None), Action::Write);
         answer.covers_lacking = true;
         assert_eq!(sides(&answer), [all, all, None, None]);
-        assert_eq!(action(Verdict::Lacking, all), Action::Take);
     }
 }

@@ -16,7 +16,6 @@ mod detached;
 mod evidence;
 mod follow;
 mod history;
-mod judge;
 mod lag;
 mod large;
 mod many;
@@ -24,7 +23,6 @@ mod mark;
 mod meet;
 mod newcomers;
 mod parking;
-mod parting;
 mod question;
 mod refill;
 mod returned;
@@ -50,14 +48,17 @@ use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
-use history::{Break, Known, Standing};
 use lag::Lag;
-use mark::Marks;
 use meet::Meeting;
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::{Applier, forget_parked};
 use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
+use meridian_engine_postgres::meeting::mark::{Mark, Marks};
+use meridian_engine_postgres::meeting::{
+    self,
+    history::{Known, Start},
+};
 use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
@@ -251,34 +252,21 @@ async fn start<'a>(
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
-    let mut marks = Marks::read(&config.directory)?;
+    let mut marks = Marks::new(mark::noted(&config.directory)?);
     let mut refill = Refill::read(&config.directory)?;
     let captured = dataset.captured().await;
-    let is_unfinished = captured
-        .as_ref()
-        .is_some_and(|(at, _)| taking::is_unfinished(*at));
-    // A comparison that was not carried to its end resumes nothing; but what befell the server since
-    // is asked about all the same.
-    let is_known = !is_unfinished || Break::is_remembered(&config.directory)?;
-    let standing = Standing::read(&client, config).await?;
-    let broken = match &captured {
-        Some((at, seen)) if is_known => {
-            let known = Known {
-                at: *at,
-                seen,
-                log_end: dataset.log().end(),
-                noted: marks.noted(),
-            };
-            let slot = history::Slot::read(&client, &config.slot).await?;
-            history::broken(place, slot, &standing, &known)
-        }
-        _ => None,
+    let standing = history::standing(&client, config).await?;
+    let slot = history::slot(&client, &config.slot).await?;
+    let remembered = history::remembered(&config.directory)?;
+    let known = Known {
+        captured: captured.as_ref(),
+        remembered: remembered.as_ref(),
+        log_end: dataset.log().end(),
+        noted: marks.noted(),
     };
-    let captured = captured.filter(|_| !is_unfinished);
-    let broken = Break::with_remembered(&config.directory, broken)?;
     let mut lacking = Vec::new();
-    let (at, seen, met) = match captured {
-        Some((at, seen)) if broken.is_none() => {
+    let (at, seen, met) = match meeting::history::start((place, slot), &standing, &known) {
+        Start::GoesOn(at, seen) => {
             let newcomers = Newcomers {
                 config,
                 dataset,
@@ -287,12 +275,12 @@ async fn start<'a>(
                 taken: &taken,
             };
             lacking = newcomers.take_over(&client, (at, &seen)).await?;
-            marks.adopt(standing.mark)?;
+            adopt(config, &mut marks, standing.mark)?;
             // There was nothing to choose.
             status.control().decided();
             (at, seen, None)
         }
-        _ => {
+        Start::Meets(broken) => {
             let meeting = Meeting {
                 config,
                 dataset,
@@ -302,7 +290,7 @@ async fn start<'a>(
                 broken,
             };
             let met = meeting.hold(&mut refill).await?;
-            marks.adopt(met.mark)?;
+            adopt(config, &mut marks, met.mark)?;
             (
                 met.at,
                 met.seen,
@@ -387,6 +375,14 @@ async fn start<'a>(
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
+}
+
+/// Goes on from the mark that the server has.
+fn adopt(config: &PostgresConfig, marks: &mut Marks, found: Option<Mark>) -> Result<(), Trouble> {
+    match marks.adopt(found) {
+        Some(noted) => mark::note(&config.directory, noted),
+        None => Ok(()),
+    }
 }
 
 /// The rows that are kept out of tables which replicate. Those of a table that was dropped are forgotten:

@@ -2,6 +2,7 @@
 
 use super::trouble::Trouble;
 use crate::dataset::{CapturedTransaction, DatasetHandle};
+use meridian_engine_postgres::meeting::TAKING_OVER;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Change, Chosen, Collisions, Operation, RowName, Vector};
 
@@ -9,19 +10,6 @@ use meridian_model::{CapturedAt, Change, Chosen, Collisions, Operation, RowName,
 const ROWS_MAX: usize = 500;
 /// The size of their documents, unless the last one is larger.
 const BYTES_MAX: usize = 1 << 20;
-
-/// What marks transactions that take over rows: no transaction of a server has so many parts.
-const TAKING_OVER: u32 = 1 << 31;
-
-/// Whether the rows that were there are taken over in part only.
-pub(super) fn is_unfinished(at: CapturedAt) -> bool {
-    !at.is_last && at.part >= TAKING_OVER
-}
-
-/// Whether rows that were there are taken over with this, instead of a transaction of the server.
-pub(super) fn is_taking(at: CapturedAt) -> bool {
-    at.part >= TAKING_OVER
-}
 
 /// Takes rows over: transactions of this region that say what the server has.
 pub(super) struct Taking<'a> {

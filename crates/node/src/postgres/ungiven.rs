@@ -31,7 +31,8 @@ const FILE: &str = "ungiven";
 const NUMBER: usize = size_of::<u64>();
 const TAKEN: usize = 4 * NUMBER;
 
-/// Rows that a server has not been given as the tables show them, as digests of their names.
+/// Rows that a server has not been given as the tables show them, as digests of their names. Of two with
+/// the same digest one may be told as a conflict that is none, or not told at all.
 #[derive(Debug, Default)]
 pub(super) struct Ungiven {
     rows: HashSet<u64>,
