@@ -240,10 +240,10 @@ impl System {
         let events = said
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        let started = events.filter(|event: &Value| {
+        let mut started = events.filter(|event: &Value| {
             event["event"] == "started" && event["region"] == REGIONS[region]
         });
-        let process = started.last().unwrap()["process_id"].as_i64().unwrap();
+        let process = started.next_back().unwrap()["process_id"].as_i64().unwrap();
         self.signal_up(rustix::process::Signal::STOP);
         let pid = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
