@@ -156,6 +156,39 @@ fn a_server_that_is_let_go_keeps_nothing_of_ours_and_stays_so() {
 }
 
 #[test]
+fn a_list_of_parked_rows_that_cant_be_read_holds_no_wal() {
+    let system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
+    system.all_have("1=a");
+    let role = system.ask(1, "SELECT current_user::text").unwrap();
+    let may = |what: &str| {
+        let sql = format!("{what} {role}");
+        system.root_sql(1, &sql).unwrap();
+    };
+    may("REVOKE SELECT ON meridian.parked FROM");
+    let mut child = meridian(system.path())
+        .args(["postgres", "detach", "--data-dir", "data", "--region"])
+        .arg(REGIONS[1])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let detached = system.stands(1, "it says what it can't do", |postgres| {
+        postgres["state"] == "detached" && postgres["reason"].is_string()
+    });
+    let reason = detached["reason"].as_str().unwrap();
+    assert!(reason.contains("parked rows"), "{reason}");
+    let slots = "SELECT count(*)::text FROM pg_replication_slots";
+    assert_eq!(system.ask(1, slots).as_deref(), Some("0"));
+    // It is tried again, and the verb has waited for it.
+    assert!(child.try_wait().unwrap().is_none());
+    may("GRANT SELECT ON meridian.parked TO");
+    assert!(child.wait().unwrap().success());
+    let detached = system.postgres(1);
+    assert!(detached["reason"].is_null(), "{detached}");
+}
+
+#[test]
 fn a_region_that_waits_to_attach_hears_that_it_is_to_let_go() {
     let mut system = System::prepared(2);
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -98,6 +98,22 @@ fn all_list(system: &System, expected: &[(&str, Option<&str>, Option<&str>)]) {
 }
 
 #[test]
+fn more_rows_than_are_kept_at_once_are_mended_all_the_same() {
+    let system = System::start(2, SCHEMA);
+    let rows = "INSERT INTO public.items SELECT g, 'v' FROM generate_series(1, 101000) g";
+    system.sql(0, rows);
+    let count = "SELECT count(*)::text FROM public.items";
+    system.wait_for(1, count, "101000");
+    unseen(&system, "DELETE FROM public.items");
+    assert_eq!(system.ask(1, count), "0");
+    let (said, code) = compare(&system, &["--repair"]);
+    assert_eq!(code, Some(0), "{}", said["servers"][1]["error"]);
+    assert_eq!(said["servers"][1]["differing"], 101_000);
+    assert_eq!(said["servers"][1]["mended"], 101_000);
+    system.wait_for(1, count, "101000");
+}
+
+#[test]
 fn rows_that_capture_missed_are_found_and_mended() {
     let system = System::start(2, SCHEMA);
     system.sql(

@@ -223,6 +223,18 @@ impl Marks {
         })
     }
 
+    /// The last one once more under the next number, to be written where capture goes on after a start,
+    /// before anything is captured. So a data directory from before that start is older than the server,
+    /// however soon this one ends.
+    pub fn renewed(&mut self) -> Option<Writing> {
+        let last = self.last?;
+        self.pending = Some(Mark {
+            number: last.number + 1,
+            ..last
+        });
+        self.due(last.lsn)
+    }
+
     /// The server has it.
     pub fn written(&mut self, writing: &Writing) {
         self.writing = None;
@@ -292,6 +304,26 @@ mod tests {
         assert_eq!(marks.due(Lsn(300)).unwrap().mark.number, 2);
         // The server has the one before until it has this one.
         assert_eq!(marks.needs(), Some(Position(5)));
+    }
+
+    #[test]
+    fn a_start_shows_in_the_mark() {
+        let mut marks = Marks::new(Noted::default());
+        assert!(marks.renewed().is_none(), "nothing was marked");
+        marks.observe(reading(10, 10, 100), Position(5), WHO);
+        marks.observe(reading(12, 12, 120), Position(6), WHO);
+        let writing = marks.due(Lsn(120)).unwrap();
+        marks.written(&writing);
+        let before = marks.noted();
+        let renewed = marks.renewed().unwrap();
+        let again = Mark {
+            number: 2,
+            ..writing.mark
+        };
+        assert_eq!(renewed.mark, again);
+        marks.written(&renewed);
+        assert_eq!(before.agrees(Some(2)), Agreement::DirectoryOlder);
+        assert_eq!(marks.noted().agrees(Some(2)), Agreement::Same);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
-use crate::dataset::DatasetHandle;
+use crate::dataset::{CaptureError as TakeError, DatasetHandle};
 use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
@@ -80,6 +80,8 @@ use ungiven::Ungiven;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether the dataset takes writes already, after a start.
+const SETTLED_EVERY: Duration = Duration::from_millis(20);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
 
@@ -246,6 +248,7 @@ async fn start<'a>(
     dataset: &'a DatasetHandle,
     status: &'a SharedStatus,
 ) -> Result<Conductor<'a>, Trouble> {
+    must_be_whole(dataset, status).await?;
     let client = connect(&config.server, "session").await?;
     let schema = Schema::load(&client, config).await?;
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
@@ -274,8 +277,12 @@ async fn start<'a>(
                 status,
                 taken: &taken,
             };
-            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             adopt(config, &mut marks, standing.mark)?;
+            if let Some(writing) = marks.renewed() {
+                let (directory, server) = (config.directory.clone(), (&client, &*config.dataset));
+                marks.written(&mark::carry_out(writing, directory, server).await?);
+            }
+            lacking = newcomers.take_over(&client, (at, &seen)).await?;
             // There was nothing to choose.
             status.control().decided();
             (at, seen, None)
@@ -375,6 +382,24 @@ async fn start<'a>(
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
+}
+
+/// Waits until the other regions have said whether this one's log is whole, or can't. Where it isn't, what
+/// the tables show is older than what the server has been given: neither may tell the other anything.
+async fn must_be_whole(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
+    let stood = loop {
+        let stood = dataset.status();
+        if stood.settled {
+            break stood;
+        }
+        tokio::time::sleep(SETTLED_EVERY).await;
+    };
+    let Some(reason) = stood.stopped else {
+        return Ok(());
+    };
+    // A side that is chosen now isn't what was asked about.
+    status.control().decided();
+    Err(TakeError::Stopped(format!("the dataset is stopped: {reason}")).into())
 }
 
 /// Goes on from the mark that the server has.

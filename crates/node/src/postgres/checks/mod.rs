@@ -57,7 +57,8 @@ const PAGE_ROWS: usize = 1000;
 const PAGE_BYTES: usize = 4 << 20;
 /// What is noted of rows goes into entries of about this size.
 const ENTRY_BYTES: usize = 1 << 20;
-/// Rows that differ are kept in memory up to so many; beyond that the comparison ends early.
+/// Rows that differ are kept in memory up to so many. Beyond that they are mended before more are looked
+/// for; where nothing is to be mended the comparison ends early.
 const DIFFERING_MAX: usize = 100_000;
 
 /// What to compare.
@@ -251,12 +252,17 @@ impl Check<'_> {
         self.report.parked += found.parked;
         self.report.differing += found.differing.len() as u64;
         confirmed.extend(found.differing);
-        if confirmed.len() > DIFFERING_MAX {
-            let hint = "most of the server's rows differ: detach the region and attach it again";
-            let reason = format!("more than {DIFFERING_MAX} rows differ");
-            return Err(Trouble::lasting(reason, hint));
+        if confirmed.len() <= DIFFERING_MAX {
+            return Ok(());
         }
-        Ok(())
+        if self.order.repair {
+            // Rows before these, and tables that they refer to, have been looked at.
+            return self.conclude(std::mem::take(confirmed)).await;
+        }
+        let hint = "--repair goes on, so many at a time; where the server's rows are all others', detach the \
+                    region and attach it again";
+        let reason = format!("more than {DIFFERING_MAX} rows differ");
+        Err(Trouble::lasting(reason, hint))
     }
 
     /// Finds out where the server's rows come from, mends what may be mended, and lists the rest.
