@@ -57,7 +57,7 @@ pub(crate) struct ConflictRecord {
     /// Where a field is decided by itself: which one.
     field: Option<String>,
     /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`; `Parked` where the row is
-    /// kept and not shown.
+    /// kept and not shown; `Chosen` where somebody chose a side.
     resolution_strategy: String,
     /// The `eventId` of the write whose value stands; of siblings, which all stand, the newer.
     resolved_event: String,
@@ -190,7 +190,8 @@ fn record(
     };
     let id = conflict_id(dataset, table, key, field.as_deref(), [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
-    json.raw(",\"conflictType\":").string(conflict_type(kind));
+    json.raw(",\"conflictType\":")
+        .string(conflict_type(kind, [older, newer]));
     json.raw(",\"aggregateId\":")
         .string(&format!("{table}/{key}"));
     let row = RowName {
@@ -232,7 +233,7 @@ fn record(
             .raw("}");
     });
     json.raw(",\"resolutionStrategy\":")
-        .string(strategy_name(other.is_some(), strategy));
+        .string(strategy_name(kind, strategy));
     json.raw(",\"resolvedEvent\":");
     json.version(Some(winner.version));
     json.raw(",\"resolvedAt\":")
@@ -245,29 +246,35 @@ fn other_row(kind: &ConflictKind) -> Option<(&str, &RowName)> {
     match kind {
         ConflictKind::Unique { constraint, rival } => Some((constraint, rival)),
         ConflictKind::ForeignKey { constraint, parent } => Some((constraint, parent)),
-        ConflictKind::UpdateUpdate | ConflictKind::UpdateDelete | ConflictKind::DeleteDelete => {
-            None
-        }
+        ConflictKind::UpdateUpdate
+        | ConflictKind::UpdateDelete
+        | ConflictKind::DeleteDelete
+        | ConflictKind::Chosen => None,
     }
 }
 
-fn strategy_name(is_parked: bool, strategy: Strategy) -> &'static str {
-    match strategy {
-        _ if is_parked => "Parked",
-        Strategy::LastWriterWins => "LastWriterWins",
-        Strategy::RegisterPerField => "RegisterPerField",
-        Strategy::AddWinsSet => "AddWinsSet",
-        Strategy::Siblings => "Siblings",
+fn strategy_name(kind: &ConflictKind, strategy: Strategy) -> &'static str {
+    match (kind, strategy) {
+        (ConflictKind::Unique { .. } | ConflictKind::ForeignKey { .. }, _) => "Parked",
+        (ConflictKind::Chosen, _) => "Chosen",
+        (_, Strategy::LastWriterWins) => "LastWriterWins",
+        (_, Strategy::RegisterPerField) => "RegisterPerField",
+        (_, Strategy::AddWinsSet) => "AddWinsSet",
+        (_, Strategy::Siblings) => "Siblings",
     }
 }
 
-fn conflict_type(kind: &ConflictKind) -> &'static str {
+fn conflict_type(kind: &ConflictKind, events: [&ConflictingWrite; 2]) -> &'static str {
     match kind {
         ConflictKind::UpdateUpdate => "WriteConflict",
         ConflictKind::UpdateDelete => "UpdateDeleteConflict",
         ConflictKind::DeleteDelete => "DeleteConflict",
         ConflictKind::Unique { .. } => "UniqueConflict",
         ConflictKind::ForeignKey { .. } => "ForeignKeyConflict",
+        ConflictKind::Chosen => {
+            let [one, other] = events.map(|event| event.document.as_deref());
+            conflict_type(&ConflictKind::of(one, other), events)
+        }
     }
 }
 

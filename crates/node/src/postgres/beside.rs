@@ -31,12 +31,14 @@ pub(super) struct Noting {
 
 impl Conductor<'_> {
     /// Has it noted in the log what the server had been given.
-    pub(super) fn note(&mut self) {
+    pub(super) fn note(&mut self) -> Result<(), Trouble> {
+        self.reading.keep()?;
         let note = self.reading.note();
         self.noting = Some(Noting {
             reached: self.reading.reached(),
             logged: Box::pin(self.dataset.capture(vec![note])),
         });
+        Ok(())
     }
 
     /// What was seen is in the log. More may have been seen since.

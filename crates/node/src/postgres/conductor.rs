@@ -21,7 +21,6 @@ use super::follow::Follower;
 use super::lag::Lag;
 use super::large::{Large, whole_tables};
 use super::many::Landed;
-use super::overtaken::Overtaken;
 use super::parking::{Parking, conflict};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -99,7 +98,6 @@ pub(super) struct Conductor<'a> {
     /// Very many rows are to be planned together, in memory.
     pub(super) is_planning_many: bool,
     pub(super) parking: Parking,
-    pub(super) overtaken: Overtaken,
     pub(super) capture_lag: Lag,
     pub(super) write_lag: Lag,
 }
@@ -285,16 +283,8 @@ impl Conductor<'_> {
         if transactions.is_empty() {
             return Ok(());
         }
-        let blind = self.reading.blind();
-        if !blind.is_empty() {
-            let tables = self.dataset.tables().snapshot();
-            for blind in blind {
-                let before = (self.dataset.origin(), &tables);
-                self.overtaken.expect(before, blind)?;
-            }
-        }
+        self.reading.keep()?;
         self.dataset.capture(transactions).await?;
-        self.overtaken.list(self.dataset)?;
         self.takes_again().await
     }
 
@@ -473,8 +463,9 @@ impl Conductor<'_> {
         let is_noted = self.reading.is_noted() || self.noting.is_some();
         let may_note = self.large.is_none() && !is_noted;
         if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
-            self.note();
+            self.note()?;
         }
+        self.choose().await?;
         self.confirm();
         self.answer();
         self.release(now).await?;
@@ -499,6 +490,22 @@ impl Conductor<'_> {
             applier.release().await?;
             self.projection.let_go();
             self.times.held = None;
+        }
+        Ok(())
+    }
+
+    /// Has it noted in the log, and so listed as conflicts, which side of rows somebody chose.
+    async fn choose(&mut self) -> Result<(), Trouble> {
+        // It would end a transaction that is told in part.
+        if self.large.is_some() {
+            return Ok(());
+        }
+        for (chosen, noted) in self.status.inquiries().choices() {
+            if let Some(note) = self.reading.choice(chosen) {
+                self.log(vec![note]).await?;
+                // Whoever asked may have given up.
+                let _ = noted.send(());
+            }
         }
         Ok(())
     }
@@ -553,7 +560,7 @@ impl Conductor<'_> {
         if !is_over {
             return Ok(());
         }
-        self.reading.refilled();
+        self.reading.refilled()?;
         self.refill.end()
     }
 

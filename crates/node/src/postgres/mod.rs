@@ -22,8 +22,8 @@ mod many;
 mod mark;
 mod meet;
 mod newcomers;
-mod overtaken;
 mod parking;
+mod question;
 mod refill;
 mod returned;
 mod schema;
@@ -34,8 +34,10 @@ mod taken;
 mod taking;
 mod touched;
 mod trouble;
+mod ungiven;
 
 pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
+pub(crate) use control::Choice;
 pub use control::Side;
 pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
@@ -63,7 +65,6 @@ use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
-use overtaken::{Overtaken, Ungiven};
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
@@ -75,6 +76,7 @@ use std::time::Duration;
 use taken::Taken;
 use tokio_postgres::Client;
 use trouble::Trouble;
+use ungiven::Ungiven;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -149,7 +151,9 @@ pub(crate) async fn look_after(
                 }
             }
             // Somebody answered after it had looked whether anybody did.
-            Err(trouble) if trouble.is_question && status.control().side().is_some() => continue,
+            Err(trouble) if trouble.is_question && !status.control().choice().is_empty() => {
+                continue;
+            }
             Err(trouble) => {
                 status.change(|status| status.tries += 1);
                 trouble
@@ -294,7 +298,11 @@ async fn start<'a>(
             };
             let met = meeting.hold(&mut refill).await?;
             adopt(config, &mut marks, met.mark)?;
-            (met.at, met.seen, Some((met.position, met.dirty)))
+            (
+                met.at,
+                met.seen,
+                Some((met.position, met.dirty, met.ungiven)),
+            )
         }
     };
     taken.note(&schema)?;
@@ -319,10 +327,10 @@ async fn start<'a>(
     // Whatever kept them out may be mended since.
     projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
-    let mut ungiven = Ungiven::default();
+    let mut ungiven = Ungiven::none(&config.directory);
     let follower = match (met, started) {
-        (Some((position, dirty)), _) => {
-            ungiven = Ungiven::of(&dirty);
+        (Some((position, dirty, all)), _) => {
+            ungiven = all;
             projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
@@ -330,7 +338,12 @@ async fn start<'a>(
         (None, Some(Ok(follower))) if !refill.is_due() => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => {
+            if refill.is_due() {
+                ungiven = Ungiven::read(&config.directory, at)?;
+            }
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
+            // What is the same on both sides has been given.
+            ungiven.keep_only(projection.dirty())?;
             if projection.dirty_rows() > 0 {
                 refill.begin()?;
             }
@@ -339,6 +352,7 @@ async fn start<'a>(
     };
     if !lacking.is_empty() {
         refill.begin()?;
+        ungiven.add(&lacking)?;
         projection.touched(lacking);
     }
     let capture = captures(config, at, &key).await?;
@@ -353,7 +367,7 @@ async fn start<'a>(
         began_at: follower.position(),
         follower,
         projection,
-        reading: Reading::resume(place.identity, at, seen).without(ungiven),
+        reading: Reading::resume(place.identity, (at, seen), ungiven),
         marks,
         marking: None,
         noting: None,
@@ -365,7 +379,6 @@ async fn start<'a>(
         many_shown: None,
         is_planning_many: false,
         parking,
-        overtaken: Overtaken::default(),
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
