@@ -131,8 +131,8 @@ fn a_zone_with_errors_is_refused_before_anything_starts() {
         .output()
         .unwrap();
     refused(&up, &[&at, "hint:"]);
-    let addresses = "api = \"127.0.0.1:1\"\ndns = \"127.0.0.1:1\"\n[[dataset]]";
-    let served = topology.replace("[[dataset]]", addresses);
+    let addresses = "api = \"127.0.0.1:1\"\nlink = \"127.0.0.1:2\"\ndns = \"127.0.0.1:3\"\n";
+    let served = topology.replace("[[dataset]]", &format!("{addresses}[[dataset]]"));
     std::fs::write(directory.path().join("meridian.toml"), served).unwrap();
     let serve = meridian(directory.path())
         .args([

@@ -76,6 +76,62 @@ fn the_side_that_is_chosen_stands_where_rows_differ() {
 }
 
 #[test]
+fn a_side_is_chosen_for_each_table() {
+    let mut system = System::prepared(2);
+    for region in 0..2 {
+        let stock = "CREATE TABLE public.stock (id int PRIMARY KEY, what text NOT NULL)";
+        system.sql(region, stock);
+    }
+    system.prepare();
+    system.up();
+    for region in 0..2 {
+        system.stands(region, "it runs", |postgres| postgres["state"] == "running");
+    }
+    let rows = "INSERT INTO public.items VALUES (2, 'here'); \
+                INSERT INTO public.stock VALUES (2, 'here')";
+    system.sql(0, rows);
+    let stock = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.stock";
+    let all_have = |items: &str, in_stock: &str| {
+        system.all_have(items);
+        for region in 0..2 {
+            eventually("the other table is the same", PATIENCE, || {
+                (system.ask(region, stock).as_deref() == Some(in_stock)).then_some(())
+            });
+        }
+    };
+    all_have("2=here", "2=here");
+    detach(&system, 1, true);
+    let other = "UPDATE public.items SET what = 'there'; UPDATE public.stock SET what = 'there'";
+    system.sql(1, other);
+    system.prepare();
+
+    let asks = |more: &[&str], tables: &[&str]| {
+        let said = system.attach(1, more);
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+        let said = text(&said);
+        for table in ["public.items", "public.stock"] {
+            let is_asked = said.contains(&format!("{table} differs in 1 rows"));
+            assert_eq!(is_asked, tables.contains(&table), "{said}");
+        }
+        assert_eq!(system.ask(1, ALL).as_deref(), Some("2=there"), "{said}");
+        said
+    };
+    let said = asks(&[], &["public.items", "public.stock"]);
+    let values = r#"2    {"what":"there"}  {"what":"here"}"#;
+    assert_eq!(said.matches(values).count(), 2, "{said}");
+    asks(&["--take", "public.items=regions"], &["public.stock"]);
+    let both = ["--take", "server", "--take", "public.itmes=regions"];
+    let said = asks(&both, &["public.items", "public.stock"]);
+    assert!(said.contains("public.itmes"), "{said}");
+    let said = system.attach(1, &["--take", "server", "--take", "public.items=regions"]);
+    assert!(said.status.success(), "{}", text(&said));
+    all_have("2=here", "2=there");
+    let met = &system.postgres(1)["met"];
+    assert_eq!(met["take"], "server", "{met}");
+    assert_eq!(met["take_in"]["public.items"], "regions", "{met}");
+}
+
+#[test]
 fn a_server_that_is_let_go_keeps_nothing_of_ours_and_stays_so() {
     let mut system = System::start(2);
     system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");

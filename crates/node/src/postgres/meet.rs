@@ -11,14 +11,15 @@
 use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
-use super::control::Side;
+use super::control::{Choice, Side};
 use super::detached;
 use super::evidence::Surroundings;
 use super::history;
 use super::mark;
+use super::question::{self, Open};
 use super::refill::Refill;
 use super::schema::Schema;
-use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
+use super::status::{Met as MetReport, PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
@@ -31,11 +32,7 @@ use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
-use std::collections::BTreeMap;
 use tokio_postgres::Client;
-
-/// Of the rows that differ, so many keys are named per table.
-const KEYS_MAX: usize = 5;
 
 /// Who meets.
 pub(super) struct Meeting<'a> {
@@ -71,8 +68,27 @@ pub(super) struct Met {
 struct Tally {
     rows: u64,
     local: u64,
-    unknown: BTreeMap<String, Differing>,
-    lacking: BTreeMap<String, Differing>,
+    unknown: Open,
+    lacking: Open,
+}
+
+/// What somebody said about rows of which nothing tells.
+#[derive(Debug, Default)]
+struct Answer {
+    choice: Choice,
+    /// Whether rows were asked about that the server lacks.
+    covers_lacking: bool,
+}
+
+impl Answer {
+    /// Which side was chosen for such a row; `None` where nobody was asked.
+    fn side(&self, table: &str, verdict: Verdict) -> Option<Side> {
+        match verdict {
+            Verdict::Unknown => self.choice.of(table),
+            Verdict::Lacking if self.covers_lacking => self.choice.of(table),
+            Verdict::Lacking | Verdict::Older | Verdict::Local => None,
+        }
+    }
 }
 
 /// A row that differs, and what it comes to.
@@ -106,9 +122,9 @@ impl Meeting<'_> {
             identity: slot.identity,
         };
         let evidence = surroundings.read(&client, &view).await?;
-        let tally = self.tally(&client, &view, &evidence).await?;
-        let side = match self.side(&tally, &evidence) {
-            Ok(side) => side,
+        let mut tally = self.tally(&client, &view, &evidence).await?;
+        let answer = match self.answer(&mut tally, &evidence) {
+            Ok(answer) => answer,
             Err(trouble) => {
                 client.batch_execute("ROLLBACK").await?;
                 drop_slot(&client, &self.config.slot).await?;
@@ -124,7 +140,7 @@ impl Meeting<'_> {
             _ => refill.begin()?,
         }
         let mut met = self
-            .settle(&client, place, (&view, &evidence), &tally, side)
+            .settle(&client, place, (&view, &evidence), &tally, &answer)
             .await?;
         client.batch_execute("COMMIT").await?;
         met.ungiven.clear()?;
@@ -161,7 +177,7 @@ impl Meeting<'_> {
                         Verdict::Unknown => &mut tally.unknown,
                         Verdict::Lacking => &mut tally.lacking,
                     };
-                    count(all, judged.row);
+                    all.add(&view.tables, &judged.row, judged.document.as_deref())?;
                 }
             }
         }
@@ -173,37 +189,28 @@ impl Meeting<'_> {
         evidence.kind(table, self.schema.merges(table), is_new)
     }
 
-    /// Which side is right where nothing tells; `None` where there is no such row.
-    fn side(&self, tally: &Tally, evidence: &Evidence) -> Result<Option<Side>, Trouble> {
-        let mut open = tally.unknown.clone();
-        if evidence.asks(tally.local > 0) {
-            for (table, lacking) in &tally.lacking {
-                let both = open.entry(table.clone()).or_default();
-                both.add(table, lacking);
-            }
+    /// What somebody has said where nothing tells.
+    fn answer(&self, tally: &mut Tally, evidence: &Evidence) -> Result<Answer, Trouble> {
+        let mut open = std::mem::take(&mut tally.unknown);
+        let covers_lacking = evidence.asks(tally.local > 0);
+        if covers_lacking {
+            open.extend(std::mem::take(&mut tally.lacking));
         }
-        if open.is_empty() {
-            self.status.change(|status| status.differing.clear());
-            return Ok(None);
-        }
-        if let Some(side) = self.status.control().side() {
-            return Ok(Some(side));
-        }
-        let open: Vec<Differing> = open.into_values().collect();
-        let rows: u64 = open.iter().map(|table| table.rows).sum();
-        let first = open.first().map(Differing::first).unwrap_or_default();
         let cause = match &self.broken {
             Some(broken) => format!("{}, and ", broken.reason),
             None => String::new(),
         };
-        self.status.change(|status| status.differing = open);
-        let reason = format!(
-            "{cause}{rows} rows differ between this server and the other regions of which nothing \
-             tells which side is right; the first is {first}"
-        );
-        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
-                    server's rows go to all regions, with --take regions theirs are written here";
-        Err(Trouble::asking(reason, hint))
+        let choice = open.answered(self.status, self.schema, |rows, first| {
+            let reason = format!(
+                "{cause}{rows} rows differ between this server and the other regions of which \
+                 nothing tells which side is right; the first is {first}"
+            );
+            Trouble::asking(reason, question::HINT)
+        })?;
+        Ok(Answer {
+            choice: choice.unwrap_or_default(),
+            covers_lacking,
+        })
     }
 
     /// The second time through: takes over and collects what is to be written.
@@ -213,7 +220,7 @@ impl Meeting<'_> {
         place: (ServerIdentity, Lsn),
         (view, evidence): (&View, &Evidence),
         tally: &Tally,
-        side: Option<Side>,
+        answer: &Answer,
     ) -> Result<Met, Trouble> {
         let given = evidence.given_within(&view.applied);
         let seen = evidence.seen(&view.applied, self.before);
@@ -229,11 +236,10 @@ impl Meeting<'_> {
                         document,
                         verdict,
                     } = judged;
-                    let is_asked =
-                        side.is_some() && matches!(verdict, Verdict::Unknown | Verdict::Lacking);
+                    let side = answer.side(&row.table, verdict);
                     match Action::of(verdict, side == Some(Side::Server)) {
                         Action::Write => {
-                            if is_asked {
+                            if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
                             }
                             dirty.push(row);
@@ -241,7 +247,7 @@ impl Meeting<'_> {
                         Action::Take => {
                             taken += 1;
                             let last = last_write(&view.tables, &row)?;
-                            match is_asked || last.is_some_and(|last| !given.has_seen(last)) {
+                            match side.is_some() || last.is_some_and(|last| !given.has_seen(last)) {
                                 true => taking.take_blind(row, document).await?,
                                 false => taking.take(row, document).await?,
                             }
@@ -265,7 +271,8 @@ impl Meeting<'_> {
             rows_compared: tally.rows,
             rows_taken: taken,
             rows_to_write: dirty.len() as u64,
-            take: side,
+            take: answer.choice.all,
+            take_in: answer.choice.tables.clone(),
         };
         let dataset = self.dataset.name();
         tracing::info!(dataset, ?report, "server and tables were compared");
@@ -319,19 +326,40 @@ fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>,
     Ok(copies.first().and_then(|copy| copy.holds.latest()))
 }
 
-fn count(all: &mut BTreeMap<String, Differing>, row: RowName) {
-    let table = all.entry(row.table.clone()).or_default();
-    table.table = row.table;
-    table.rows += 1;
-    if table.keys.len() < KEYS_MAX {
-        table.keys.push(row.key);
-    }
-}
-
 /// Drops the slot, unless somebody reads it.
 pub(super) async fn drop_slot(client: &Client, slot: &str) -> Result<(), Trouble> {
     let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
                 FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active";
     client.execute(drop, &[&slot]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_holds_for_the_rows_that_were_asked_about() {
+        let all = Some(Side::Server);
+        let choice = Choice {
+            all,
+            ..Choice::default()
+        };
+        let mut answer = Answer {
+            choice,
+            covers_lacking: false,
+        };
+        let sides = |answer: &Answer| {
+            let verdicts = [
+                Verdict::Unknown,
+                Verdict::Lacking,
+                Verdict::Older,
+                Verdict::Local,
+            ];
+            verdicts.map(|verdict| answer.side("public.t", verdict))
+        };
+        assert_eq!(sides(&answer), [all, None, None, None]);
+        answer.covers_lacking = true;
+        assert_eq!(sides(&answer), [all, all, None, None]);
+    }
 }

@@ -23,6 +23,7 @@ mod mark;
 mod meet;
 mod newcomers;
 mod parking;
+mod question;
 mod refill;
 mod returned;
 mod schema;
@@ -36,6 +37,7 @@ mod trouble;
 mod ungiven;
 
 pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
+pub(crate) use control::Choice;
 pub use control::Side;
 pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
@@ -149,7 +151,9 @@ pub(crate) async fn look_after(
                 }
             }
             // Somebody answered after it had looked whether anybody did.
-            Err(trouble) if trouble.is_question && status.control().side().is_some() => continue,
+            Err(trouble) if trouble.is_question && !status.control().choice().is_empty() => {
+                continue;
+            }
             Err(trouble) => {
                 status.change(|status| status.tries += 1);
                 trouble
