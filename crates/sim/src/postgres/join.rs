@@ -222,11 +222,17 @@ impl World {
             self.ask_operator(beside);
             return Ok(());
         }
+        let differing = judged.iter().map(|it| it.row.clone()).collect();
+        for row in meeting.server.others(&differing) {
+            if let Some(number) = meeting.server.number_of(&row) {
+                beside.truth.same(row, number);
+            }
+        }
         let (mut take, mut dirty) = (VecDeque::new(), Vec::new());
         let is_unclear = meeting.went_back_unseen();
         for judged in judged {
             let is_asked = is_open(&&judged);
-            let action = Action::of(judged.verdict, is_server_right == Some(true));
+            let action = Action::of(judged.verdict, is_asked && is_server_right == Some(true));
             let is_first = evidence.basis.given.is_none() && judged.document.is_none();
             // What counting left of a deleted row is in no server, and is deleted again.
             let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);

@@ -15,6 +15,8 @@ pub(super) struct Truth {
     captured: BTreeMap<u64, Vec<RecordId>>,
     /// By row and the transaction that made it so: the entries with which the row was taken over.
     taken: BTreeMap<(RowName, u64), Vec<RecordId>>,
+    /// By row the transactions that made it what it was in the tables, too.
+    same: BTreeSet<(RowName, u64)>,
     /// What rows were made by what was captured.
     been: BTreeSet<(RowName, String)>,
 }
@@ -23,6 +25,11 @@ impl Truth {
     /// A transaction was captured as this entry, which may come to nothing.
     pub(super) fn captured(&mut self, number: u64, entry: RecordId) {
         self.captured.entry(number).or_default().push(entry);
+    }
+
+    /// A transaction made a row what the tables had.
+    pub(super) fn same(&mut self, row: RowName, number: u64) {
+        self.same.insert((row, number));
     }
 
     /// A row was made this by a transaction that was captured.
@@ -56,8 +63,9 @@ impl Truth {
         let Writer::Application(number) = by else {
             return true;
         };
-        let taken = self.taken.get(&(row.clone(), number));
-        self.times(ledger, number) > 0 || standing(ledger, taken) > 0
+        let at = (row.clone(), number);
+        let is_taken = standing(ledger, self.taken.get(&at)) > 0;
+        is_taken || self.same.contains(&at) || self.times(ledger, number) > 0
     }
 
     /// What is wrong with doing this about a row that differs, where nobody was asked; `seen` is the
@@ -115,6 +123,14 @@ impl Seen {
             rows: rows.collect(),
             gone: server.gone.clone(),
         }
+    }
+
+    /// The rows that are there or were, and that are none of these.
+    pub(super) fn others(&self, differing: &BTreeSet<RowName>) -> Vec<RowName> {
+        let all = self.rows.keys().chain(self.gone.keys());
+        all.filter(|row| !differing.contains(*row))
+            .cloned()
+            .collect()
     }
 
     /// The application's transaction that made a row so, or took it away.
