@@ -9,7 +9,9 @@ use crate::document::{self, Values};
 use crate::tag::Tag;
 use crate::{ServerIdentity, Xid};
 use meridian_model::mutation::{Mutation, active};
-use meridian_model::{Body, Entry, Operation, OriginId, Position, RowName, Vector, Version};
+use meridian_model::{
+    Body, CapturedAt, Entry, Operation, OriginId, Position, RowName, Vector, Version,
+};
 use std::collections::BTreeSet;
 
 /// What both sides say.
@@ -63,6 +65,8 @@ pub struct Since {
     /// What the server was given last.
     given: Option<Tag>,
     parting: Parting,
+    /// The place that was captured last.
+    reached: CapturedAt,
     states: States,
     /// Transactions captured of this region's server which the server still has, and which may be
     /// later than Meridian's last one.
@@ -135,6 +139,7 @@ impl Facts<'_> {
                 goes_on: self.broken.is_some_and(|broken| broken.is_same_history),
                 earlier,
             },
+            reached: CapturedAt::default(),
             states: States::default(),
             captured: 0,
         };
@@ -185,6 +190,13 @@ impl Since {
             Body::Captured(captured) if entry.origin == self.own => Some(captured.at),
             _ => None,
         };
+        if let Some(at) = captured {
+            let is_same = (at.system, at.timeline) == (self.reached.system, self.reached.timeline);
+            if is_same && at.end < self.reached.end {
+                self.states.went_back();
+            }
+            self.reached = at;
+        }
         let has = match captured {
             // What was taken over stands somewhere before the place where that was.
             Some(at) if is_taking(at) && self.parting.has(at) == Has::No => Has::Perhaps,

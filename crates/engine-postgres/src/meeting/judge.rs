@@ -72,6 +72,8 @@ struct Been {
     deleted: HashSet<u64>,
     /// What it became by writes that the server may have.
     perhaps: HashSet<u64>,
+    /// All that it became.
+    all: HashSet<u64>,
 }
 
 /// Whether the server has a write of which the log tells.
@@ -116,8 +118,9 @@ impl States {
             Has::No => return,
             _ => self.0.entry(row).or_default(),
         };
-        if let (Has::Perhaps, Left::Row(digest)) = (has, left) {
-            been.perhaps.insert(digest);
+        if let Left::Row(digest) = left {
+            been.all.insert(digest);
+            been.perhaps.extend((has == Has::Perhaps).then_some(digest));
         }
         let is_greatest = been.last.is_none_or(|(last, _)| last < version);
         if has == Has::Perhaps || !is_greatest && left != Left::Sum {
@@ -133,6 +136,14 @@ impl States {
             Left::Sum | Left::Nothing => None,
         };
         been.last = Some((version, digest));
+    }
+
+    /// The server went back here, on its own timeline: which of the writes so far it has, nobody knows.
+    pub fn went_back(&mut self) {
+        for been in self.0.values_mut() {
+            been.perhaps.extend(&been.all);
+            been.last = None;
+        }
     }
 
     fn tell(&self, row: &RowName, digest: u64) -> Told {
@@ -267,6 +278,18 @@ mod tests {
         let unclear = [(5, one, Has::Yes), (6, other, Has::Perhaps)];
         assert_eq!(told(&unclear, 1), Told::Older);
         assert_eq!(told(&unclear, 2), Told::Older);
+    }
+
+    #[test]
+    fn a_server_that_went_back_on_its_own_timeline_may_have_any_state() {
+        let mut since = States::default();
+        since.had(row(), write(5), Left::Row(1), Has::Yes);
+        since.had(row(), write(6), Left::Row(2), Has::Yes);
+        since.went_back();
+        since.had(row(), write(7), Left::Row(3), Has::Yes);
+        let tell = |digest| since.tell(&row(), digest);
+        assert_eq!([1, 2, 3].map(tell), [Told::Older; 3]);
+        assert_eq!(tell(4), Told::Other);
     }
 
     #[test]
