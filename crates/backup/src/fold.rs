@@ -170,6 +170,7 @@ impl Folding {
         entry: &Entry,
         tables: &mut Tables<S>,
     ) -> Result<(), FoldError> {
+        // What was listed as a conflict is no part of the rows.
         let transaction = match Body::decode(&entry.body)? {
             Body::Transaction(transaction) | Body::Captured(Captured { transaction, .. }) => {
                 transaction
@@ -191,6 +192,7 @@ impl Folding {
             position,
             version: entry.version(),
             transaction: &transaction,
+            collisions: None,
             now: entry.hlc.time(),
         };
         match tables.objection(&transaction) {

@@ -59,10 +59,7 @@ pub fn load(file: &Path) -> CliResult<Topology> {
 
 /// Looks over the zone that the topology describes.
 pub fn check_zone(topology: &Topology) -> CliResult {
-    meridian_node::dns::check_zone_records(topology).map_err(|error| {
-        CliError::usage(error.to_string())
-            .hint("records are written as in a zone file, [TTL] TYPE DATA; names without a dot at their end are below the zone")
-    })
+    meridian_node::dns::check_zone_records(topology).map_err(rendered)
 }
 
 /// An error of the topology, which renders itself.

@@ -53,11 +53,16 @@ fn row(conflict: &Value) -> Vec<String> {
     let resolved = &conflict["resolvedEvent"];
     let events = conflict["conflictingEvents"].as_array().cloned();
     let events = differing(conflict, events.unwrap_or_default());
+    // Where nobody remembers a write on the side that was chosen, both have one name.
+    let winner = events
+        .iter()
+        .position(|event| event["eventId"] == *resolved);
     let side = |is_winner: bool| {
-        let event = events
-            .iter()
-            .find(|event| (event["eventId"] == *resolved) == is_winner);
-        event.map_or_else(|| "-".to_owned(), write)
+        let places = 0..events.len();
+        let place = places
+            .into_iter()
+            .find(|place| (Some(*place) == winner) == is_winner);
+        place.map_or_else(|| "-".to_owned(), |place| write(&events[place]))
     };
     let (stands, other) = match conflict["resolutionStrategy"].as_str() {
         // Both stand, side by side.

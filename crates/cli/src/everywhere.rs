@@ -16,8 +16,13 @@ pub struct Everywhere {
 impl Everywhere {
     /// Asks the regions meant.
     pub fn ask(target: &Target, path: &str) -> CliResult<Self> {
-        let regions = target.all_at_a_glance()?;
-        let replies = regions.iter().map(|api| get(api, path)).collect();
+        let mut regions = target.all_at_a_glance()?;
+        let ask = |api: &mut Api| {
+            let reply = get(api, path);
+            reply.iter().for_each(|reply| api.learn_name(reply));
+            reply
+        };
+        let replies = regions.iter_mut().map(ask).collect();
         Ok(Self { regions, replies })
     }
 

@@ -1,6 +1,6 @@
 //! `meridian serve`: one region, in production or as a child of `meridian up`.
 
-use crate::config::{load, rendered};
+use crate::config::{check_zone, load, rendered};
 use crate::detect;
 use crate::error::{CliError, CliResult};
 use clap::{Args, ValueEnum};
@@ -125,6 +125,9 @@ pub fn run(options: Options) -> CliResult {
     topology.for_serve(&region).map_err(rendered)?;
     topology.check_files(Some(&region)).map_err(rendered)?;
     let own = topology.region(&region);
+    if own.is_some_and(|region| region.dns.is_some()) {
+        check_zone(&topology)?;
+    }
     let data_dir = options
         .data_dir
         .or_else(|| own.and_then(|region| region.data_dir.clone()))

@@ -95,8 +95,9 @@ pub fn none_answers<'a, T: 'a>(replies: impl Iterator<Item = &'a CliResult<T>>) 
     Err(first.unwrap_or_else(|| CliError::new(Exit::Unreachable, "the system has no regions")))
 }
 
-fn ask(api: Api) -> Line {
+fn ask(mut api: Api) -> Line {
     let status = get(&api, "/v1/status");
+    status.iter().for_each(|status| api.learn_name(status));
     let reading = status.is_ok().then(|| Reading::ask(&api).ok()).flatten();
     let is_ready = status.is_ok() && api.get("/readyz").is_ok_and(|reply| reply.status == 200);
     // An earlier release says nothing of it.

@@ -51,6 +51,17 @@ impl Target {
         self.all_within(PATIENCE, |region| !region.witness)
     }
 
+    /// The regions asked for, by their names: each at a URL is asked for it, and called by the URL where
+    /// it doesn't answer.
+    pub fn all_by_name(&self) -> CliResult<Vec<Api>> {
+        let mut apis = self.all()?;
+        for api in apis.iter_mut().filter(|_| self.data_dir().is_none()) {
+            let said = api.get("/v1/status").ok().and_then(|said| said.json().ok());
+            said.iter().for_each(|said| api.learn_name(said));
+        }
+        Ok(apis)
+    }
+
     /// What the first region that answers says, whatever that is: for what any of them can do. One
     /// that is asked for by its name is the only one. A witness is asked last.
     pub fn first_that_answers(&self, path: &str) -> CliResult<(Api, Reply)> {
@@ -241,6 +252,9 @@ mod tests {
             let one = target(Some(name)).one().unwrap();
             assert_eq!((one.url(), one.name()), (url.as_str(), name));
         }
+        let names = target(None).all_by_name().unwrap();
+        let names: Vec<_> = names.iter().map(Api::name).collect();
+        assert_eq!(names, ["a", "b"]);
         let error = target(Some("c")).one().unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         let hint = error.hint_text().unwrap();

@@ -1,9 +1,11 @@
 //! Conflict records: how they are staged and how they read back.
 
 use crate::value::{self, Format};
-use crate::{Store, Tables, TablesError, keys};
+use crate::{Store, Tables, TablesError, keys, read};
 use meridian_merge::{Base, Overtaken};
-use meridian_model::{Change, Conflict, ConflictKind, ConflictingWrite, Micros, Strategy};
+use meridian_model::{
+    Change, Chosen, Conflict, ConflictKind, ConflictingWrite, Micros, RowName, Strategy,
+};
 use meridian_replicate::Applying;
 use serde::Deserialize;
 
@@ -87,12 +89,116 @@ impl<S: Store> Tables<S> {
                 strategy,
                 field,
             };
-            let at = keys::conflict(applying.position, *index);
-            let record = value::encode(&at, &conflict);
-            self.staged.put(at, record);
-            self.conflicts.total += 1;
-            self.conflicts.kept += 1;
-            *index += 1;
+            self.stage_conflict(applying, &conflict, index);
         }
+    }
+
+    fn stage_conflict(&mut self, applying: &Applying<'_>, conflict: &Conflict, index: &mut u32) {
+        let at = keys::conflict(applying.position, *index);
+        let record = value::encode(&at, conflict);
+        self.staged.put(at, record);
+        self.conflicts.total += 1;
+        self.conflicts.kept += 1;
+        *index += 1;
+    }
+
+    /// What a row shows that the change in this place is about to overtake, if it is made blindly.
+    pub(crate) fn overtaken_blindly(
+        &self,
+        applying: &Applying<'_>,
+        place: usize,
+        change: &Change,
+    ) -> Result<Option<ConflictingWrite>, TablesError> {
+        let blind = applying.collisions.map_or(&[][..], |it| &it.blind);
+        let is_blind = u32::try_from(place).is_ok_and(|place| blind.binary_search(&place).is_ok());
+        match is_blind {
+            true => self.write_shown(&change.table, &change.key),
+            false => Ok(None),
+        }
+    }
+
+    /// The write that a row shows, with what is staged; `None` where nothing is remembered of it.
+    fn write_shown(&self, table: &str, key: &str) -> Result<Option<ConflictingWrite>, TablesError> {
+        let Some(row) = self.row(table, key)? else {
+            return Ok(None);
+        };
+        let version = row.version;
+        let document = read::live(row).map(|row| row.document);
+        Ok(Some(ConflictingWrite { version, document }))
+    }
+
+    /// Stages what a change overtook that its engine had not been given.
+    pub(crate) fn stage_blind(
+        &mut self,
+        applying: &Applying<'_>,
+        Change { table, key, .. }: &Change,
+        loser: ConflictingWrite,
+        index: &mut u32,
+    ) -> Result<(), TablesError> {
+        let winner = self.write_shown(table, key)?;
+        let Some(winner) = winner.filter(|winner| winner.document != loser.document) else {
+            return Ok(());
+        };
+        let conflict = Conflict {
+            table: table.clone(),
+            key: key.clone(),
+            kind: ConflictKind::of(winner.document.as_deref(), loser.document.as_deref()),
+            winner,
+            loser,
+            resolved_at: applying.now,
+            strategy: Strategy::LastWriterWins,
+            field: None,
+        };
+        self.stage_conflict(applying, &conflict, index);
+        Ok(())
+    }
+
+    /// Stages both sides of the rows of which somebody chose one.
+    pub(crate) fn stage_chosen(
+        &mut self,
+        applying: &Applying<'_>,
+        index: &mut u32,
+    ) -> Result<(), TablesError> {
+        let chosen = applying.collisions.map_or(&[][..], |it| &it.chosen);
+        for Chosen {
+            row: RowName { table, key },
+            document,
+            stands,
+        } in chosen
+        {
+            let version = applying.version;
+            let engine = ConflictingWrite {
+                version,
+                document: document.clone(),
+            };
+            let shown = self.write_shown(table, key)?;
+            if *stands && shown.is_none() {
+                continue;
+            }
+            let shown = shown.unwrap_or(ConflictingWrite {
+                version,
+                document: None,
+            });
+            if engine.document == shown.document {
+                continue;
+            }
+            let (winner, loser) = if *stands {
+                (engine, shown)
+            } else {
+                (shown, engine)
+            };
+            let conflict = Conflict {
+                table: table.clone(),
+                key: key.clone(),
+                kind: ConflictKind::Chosen,
+                winner,
+                loser,
+                resolved_at: applying.now,
+                strategy: Strategy::LastWriterWins,
+                field: None,
+            };
+            self.stage_conflict(applying, &conflict, index);
+        }
+        Ok(())
     }
 }

@@ -342,9 +342,13 @@ fn has_rows<V: View>(view: &V, table: &str) -> Result<bool, TablesError> {
 
 /// The row as readers see it; `None` for a tombstone.
 pub(crate) fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, TablesError> {
-    let row: Row = value::decode(bytes, "row", at)?;
+    Ok(live(value::decode(bytes, "row", at)?))
+}
+
+/// What a row shows; `None` where it is deleted.
+pub(crate) fn live(row: Row) -> Option<RowView> {
     if row.mixed().is_some() {
-        return Ok(mixed_view(&row));
+        return mixed_view(&row);
     }
     let of = |version, document| RowView {
         version,
@@ -355,10 +359,10 @@ pub(crate) fn decode_live(at: &[u8], bytes: &[u8]) -> Result<Option<RowView>, Ta
         // The common case takes the text over instead of copying it.
         let version = row.named();
         let document = row.base.and_then(|base| base.document);
-        return Ok(document.map(|document| of(version, document)));
+        return document.map(|document| of(version, document));
     }
     let document = render(&row).map(Cow::into_owned);
-    Ok(document.map(|document| of(row.named_showing(&document), document)))
+    document.map(|document| of(row.named_showing(&document), document))
 }
 
 fn mixed_view(row: &Row) -> Option<RowView> {

@@ -132,11 +132,12 @@ impl<S: Store> Tables<S> {
 
     fn stage(&mut self, applying: &Applying<'_>) -> Result<(), TablesError> {
         let mut conflicts = 0;
-        for change in &applying.transaction.changes {
+        for (place, change) in applying.transaction.changes.iter().enumerate() {
             check_storable(change)?;
             if self.taken.includes(change, applying.version) {
                 continue;
             }
+            let unseen = self.overtaken_blindly(applying, place, change)?;
             let (last, sibling) = (PutKind::LastWriterWins, PutKind::Sibling);
             let merged = match &change.operation {
                 Operation::Put { document } => {
@@ -153,8 +154,14 @@ impl<S: Store> Tables<S> {
                 }
             };
             self.stage_row(&change.table, &change.key, &merged.row);
-            self.stage_conflicts(applying, change, merged.conflicts, &mut conflicts);
+            match unseen {
+                Some(loser) if merged.conflicts.is_empty() => {
+                    self.stage_blind(applying, change, loser, &mut conflicts)?;
+                }
+                _ => self.stage_conflicts(applying, change, merged.conflicts, &mut conflicts),
+            }
         }
+        self.stage_chosen(applying, &mut conflicts)?;
         self.seen
             .raise(applying.version.origin, applying.version.hlc);
         match &applying.transaction.idempotency {

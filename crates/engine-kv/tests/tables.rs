@@ -415,6 +415,7 @@ fn a_failed_apply_cannot_be_committed<S: TestStore>() {
         position: Position(0),
         version: region.next_version(),
         transaction: &transaction,
+        collisions: None,
         now: Micros(7),
     };
     assert!(region.tables.apply(&applying).is_err());

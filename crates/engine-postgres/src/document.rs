@@ -102,6 +102,13 @@ pub fn key_values(table: &Table, key: &str) -> Result<Vec<String>, DocumentError
     }
 }
 
+/// A digest of a row's values.
+#[must_use]
+pub fn digest(values: &Values) -> u64 {
+    let text = serde_json::to_string(values).expect("texts are JSON");
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+}
+
 /// The document of a row.
 #[must_use]
 pub fn document(table: &Table, values: &Values) -> String {

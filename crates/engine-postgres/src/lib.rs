@@ -18,6 +18,7 @@ pub mod changes;
 pub mod dataset;
 pub mod document;
 pub mod local;
+pub mod meeting;
 pub mod migrate;
 pub mod names;
 pub mod position;

@@ -1,10 +1,12 @@
 //! Transactions that were committed elsewhere first: captured from an engine beside this region.
 
-use crate::Transaction;
+use crate::{RowName, Transaction};
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which there are captured transactions.
 pub const CAPTURES_SINCE: u16 = 2;
+/// The lowest wire version in which they say what they collided with.
+pub const COLLISIONS_SINCE: u16 = 4;
 
 /// A transaction that an engine committed before this region's log had it.
 ///
@@ -16,6 +18,44 @@ pub struct Captured {
     pub at: CapturedAt,
     /// What it did; nothing where only the place and what was seen there are told.
     pub transaction: Transaction,
+    /// What is to be listed as a conflict though the dependencies don't tell of it. Nothing, as a rule;
+    /// where there is something, it stands behind the rest ([`crate::Body::encode`]).
+    #[serde(skip)]
+    pub collisions: Collisions,
+}
+
+/// Writes that gave way to others without having met them: listed as conflicts by every region that
+/// applies this, and of no consequence for any row.
+///
+/// To its own writes, and to what it had been given, an engine has always seen everything, as far as
+/// merging goes: what is collected rests on that. An engine that was put back to what it was has not;
+/// and a person may say of which side a row is right.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collisions {
+    /// The changes, by their places in ascending order, to rows of which the engine had not what the tables show.
+    pub blind: Vec<u32>,
+    /// Rows that both sides had otherwise, of which somebody chose one.
+    pub chosen: Vec<Chosen>,
+}
+
+/// A row that an engine and the tables had otherwise, of which somebody chose one side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The row.
+    pub row: RowName,
+    /// How the engine had it: its document as JSON text, `None` where it had none. What the tables
+    /// show when they come to this is the other side.
+    pub document: Option<String>,
+    /// Whether the engine's stands.
+    pub stands: bool,
+}
+
+impl Collisions {
+    /// Whether there is nothing to list.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blind.is_empty() && self.chosen.is_empty()
+    }
 }
 
 /// A place in the history of an engine that takes writes of its own.

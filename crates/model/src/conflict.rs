@@ -26,7 +26,7 @@ pub struct Conflict {
     pub field: Option<String>,
 }
 
-/// Which kinds of write met.
+/// Which kinds of write met. New ones are appended: the position is the format of conflict records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConflictKind {
     /// Two puts.
@@ -49,6 +49,10 @@ pub enum ConflictKind {
         /// The row that isn't there.
         parent: RowName,
     },
+    /// What an engine had of a row and what the other regions had, of which somebody chose one. The
+    /// engine's side has the version under which that was noted; so has the other one where no region
+    /// remembers a write.
+    Chosen,
 }
 
 impl ConflictKind {

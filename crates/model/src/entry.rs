@@ -8,14 +8,16 @@
 use crate::CapturedAt;
 use crate::mutation::{self, Mutation};
 use crate::{
-    Adopt, Captured, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version,
-    Vote,
+    Adopt, Captured, Collisions, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction,
+    Version, Vote,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// How the bytes of a captured transaction begin: its place among the bodies.
 const CAPTURED: u8 = 7;
+/// How those of one begin that says what it collided with: that stands behind it.
+const CAPTURED_WITH_COLLISIONS: u8 = 8;
 
 /// The running hash (xxh3, 64 bits) of an origin's stream. It tells accidents and forks apart; it
 /// is no defence against a peer that lies, which the certificates are for.
@@ -63,7 +65,8 @@ pub enum Body {
     Vote(Vote),
     /// From here on this region goes by another epoch. Since wire version 2.
     Adopt(Adopt),
-    /// A transaction captured from an engine. Since wire version 2.
+    /// A transaction captured from an engine. Since wire version 2; with collisions since 4, under the
+    /// next position.
     Captured(Captured),
 }
 
@@ -163,7 +166,14 @@ impl Body {
     /// The body's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        encode(self).into()
+        let mut bytes = encode(self);
+        if let Self::Captured(Captured { collisions, .. }) = self
+            && !collisions.is_empty()
+        {
+            bytes[0] = CAPTURED_WITH_COLLISIONS;
+            bytes.extend(encode(collisions));
+        }
+        bytes.into()
     }
 
     /// The lowest wire version that knows this kind of body. A region must not commit one while a
@@ -174,7 +184,8 @@ impl Body {
             Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
             Self::Decision(_) => crate::DECISIONS_SINCE,
             Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => crate::VOTES_SINCE,
-            Self::Captured(_) => crate::CAPTURES_SINCE,
+            Self::Captured(captured) if captured.collisions.is_empty() => crate::CAPTURES_SINCE,
+            Self::Captured(_) => crate::COLLISIONS_SINCE,
         }
     }
 
@@ -193,8 +204,19 @@ impl Body {
     /// the rest of them; `None` for any other body.
     #[must_use]
     pub fn captured_at(bytes: &[u8]) -> Option<CapturedAt> {
-        let after = bytes.strip_prefix(&[CAPTURED])?;
+        let (&(CAPTURED | CAPTURED_WITH_COLLISIONS), after) = bytes.split_first()? else {
+            return None;
+        };
         postcard::take_from_bytes(after).ok().map(|(at, _)| at)
+    }
+
+    /// What is to be listed as a conflict besides what follows from the transaction.
+    #[must_use]
+    pub fn collisions(&self) -> Option<&Collisions> {
+        match self {
+            Self::Captured(captured) => Some(&captured.collisions),
+            _ => None,
+        }
     }
 
     /// Reads a body back.
@@ -202,7 +224,14 @@ impl Body {
     /// # Errors
     /// [`DecodeError`] when the bytes are not a body.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(bytes)
+        let Some((&CAPTURED_WITH_COLLISIONS, after)) = bytes.split_first() else {
+            return decode(bytes);
+        };
+        let (captured, after) = postcard::take_from_bytes::<Captured>(after)?;
+        Ok(Self::Captured(Captured {
+            collisions: decode(after)?,
+            ..captured
+        }))
     }
 }
 
@@ -294,13 +323,43 @@ mod tests {
             is_last: true,
         };
         let transaction = Transaction::default();
-        let body = Body::Captured(Captured { at, transaction });
+        let mut captured = Captured {
+            at,
+            transaction,
+            collisions: Collisions::default(),
+        };
+        let body = Body::Captured(captured.clone());
         assert_eq!(Body::captured_at(&body.encode()), Some(at));
         let report = Body::Report(Report::default());
         assert_eq!(Body::captured_at(&report.encode()), None);
         let bytes = body.encode();
         assert_eq!(&bytes[..], [7, 5, 1, 6, 0, 1, 0, 0, 0]);
         assert_eq!(Body::decode(&bytes), Ok(body));
+
+        captured.collisions = Collisions {
+            blind: vec![3],
+            chosen: vec![crate::Chosen {
+                row: crate::RowName {
+                    table: "t".into(),
+                    key: "k".into(),
+                },
+                document: None,
+                stands: true,
+            }],
+        };
+        let body = Body::Captured(captured);
+        let bytes = body.encode();
+        let collisions = [1, 3, 1, 1, b't', 1, b'k', 0, 1];
+        assert_eq!(
+            &bytes[..],
+            [&[8, 5, 1, 6, 0, 1, 0, 0, 0], &collisions[..]].concat()
+        );
+        assert_eq!(Body::captured_at(&bytes), Some(at));
+        assert_eq!(Body::decode(&bytes), Ok(body));
+        assert_eq!(
+            Body::decode(&[&bytes[..], &[0]].concat()),
+            Err(DecodeError::Trailing(1))
+        );
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::path::Path;
 
 /// Gives a file other bytes: written beside it (`.new` in the place of its extension), synced, and put
 /// in its place.
+///
+/// # Errors
+/// As of [`put`].
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
@@ -17,10 +20,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Puts a file that has been written `beside` in the place of `path`.
+///
+/// # Errors
+/// Whatever fails before the file is in its place leaves what was there. One failure is left after that:
+/// that of the disk to sync the directory. Then the new file is there, and after a power cut either may
+/// be, each of them whole; so whoever is told of an error goes on by the old one, and has to be right with
+/// the new one after a restart.
 pub(crate) fn put(file: &File, beside: &Path, path: &Path) -> io::Result<()> {
+    put_in(directory_of(path), file, beside, path)
+}
+
+fn put_in(directory: io::Result<File>, file: &File, beside: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
+    let directory = directory?;
     fs::rename(beside, path)?;
-    sync_name(path)
+    directory.sync_all()
 }
 
 /// Makes a region's data directory, for its user alone: it has every row. One that is there stays as it
@@ -55,10 +69,15 @@ pub(crate) fn unmark(path: &Path) -> io::Result<()> {
 
 /// Makes a file's name durable, or that it is gone.
 pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
+    directory_of(path)?.sync_all()
+}
+
+/// The directory that a file is in, or is to be.
+fn directory_of(path: &Path) -> io::Result<File> {
+    let directory = path.parent().unwrap_or(path);
+    // The parent of a bare name is nothing.
+    let is_bare = directory.as_os_str().is_empty();
+    File::open(if is_bare { Path::new(".") } else { directory })
 }
 
 #[cfg(test)]
@@ -79,6 +98,21 @@ mod tests {
         fs::create_dir(&beside).unwrap();
         assert!(replace(&path, b"never").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_directory_that_cant_be_opened_leaves_the_file_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, beside) = (directory.path().join("file"), directory.path().join("new"));
+        fs::write(&path, "before").unwrap();
+        fs::write(&beside, "after").unwrap();
+        let file = File::open(&beside).unwrap();
+        let refused = Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(put_in(refused, &file, &beside, &path).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"before");
+        put(&file, &beside, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"after");
+        assert!(directory_of(Path::new("bare")).is_ok());
     }
 
     #[test]

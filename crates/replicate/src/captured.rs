@@ -9,7 +9,8 @@
 use crate::{Engine, Now, Replica, WriteError};
 use meridian_log::Disk;
 use meridian_model::{
-    Body, CAPTURES_SINCE, Captured, CapturedAt, Change, Position, Transaction, Vector,
+    Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change, Collisions, Position,
+    Transaction, Vector,
 };
 use std::convert::Infallible;
 
@@ -32,14 +33,30 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         &mut self,
         now: Now,
         at: CapturedAt,
-        mut seen: Vector,
+        seen: Vector,
         changes: Vec<Change>,
     ) -> Result<(), WriteError<Infallible>> {
-        self.all_speak(CAPTURES_SINCE)
-            .map_err(|region| WriteError::NotSpoken {
-                region,
-                version: CAPTURES_SINCE,
-            })?;
+        self.capture_colliding(now, at, seen, (changes, Collisions::default()))
+    }
+
+    /// The same for one that collided with writes which its dependencies don't tell of.
+    ///
+    /// # Errors
+    /// [`WriteError`]; it must come again later. Rows of which somebody chose a side are refused until
+    /// every region is known to read that; what an engine did blindly is taken without that.
+    pub fn capture_colliding(
+        &mut self,
+        now: Now,
+        at: CapturedAt,
+        mut seen: Vector,
+        (changes, mut collisions): (Vec<Change>, Collisions),
+    ) -> Result<(), WriteError<Infallible>> {
+        self.must_speak(CAPTURES_SINCE)?;
+        if !collisions.chosen.is_empty() {
+            self.must_speak(COLLISIONS_SINCE)?;
+        } else if !collisions.is_empty() && self.must_speak(COLLISIONS_SINCE).is_err() {
+            collisions = Collisions::default();
+        }
         let hlc = self.admit_own(now)?;
         seen.remove(self.origin);
         // A report of what was seen is worth a new one, whether or not anything else is.
@@ -49,8 +66,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             changes,
             idempotency: None,
         };
-        self.stage_own(now, hlc, &Body::Captured(Captured { at, transaction }));
+        let captured = Captured {
+            at,
+            transaction,
+            collisions,
+        };
+        self.stage_own(now, hlc, &Body::Captured(captured));
         Ok(())
+    }
+
+    fn must_speak(&self, version: u16) -> Result<(), WriteError<Infallible>> {
+        let spoken = self.all_speak(version);
+        spoken.map_err(|region| WriteError::NotSpoken { region, version })
     }
 
     /// The last transaction that was captured, with what is staged, and what it had seen.

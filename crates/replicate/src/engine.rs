@@ -1,7 +1,8 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
 use meridian_model::{
-    Change, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector, Version,
+    Change, Collisions, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector,
+    Version,
 };
 
 /// A dataset's tables. Effects are staged by [`Engine::apply`] and become visible, durable in the
@@ -117,6 +118,8 @@ pub struct Applying<'a> {
     pub version: Version,
     /// What it does.
     pub transaction: &'a Transaction,
+    /// What is to be listed as a conflict besides what follows from that.
+    pub collisions: Option<&'a Collisions>,
     /// This machine's clock.
     pub now: Micros,
 }

@@ -89,7 +89,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.change_road(|road| holding = road.hold(position, entry, captured.at));
         }
         match holding {
-            Holding::Nothing => self.apply(position, entry.version(), &captured.transaction, now),
+            Holding::Nothing => self.apply(&Applying {
+                position,
+                version: entry.version(),
+                transaction: &captured.transaction,
+                collisions: Some(&captured.collisions),
+                now: now.wall,
+            }),
             Holding::Part if self.follows() => {}
             Holding::Part => self.miss(entry.version()),
             Holding::Completes(held) => self.unfold(Version {
@@ -147,6 +153,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 position,
                 version: entry.version(),
                 transaction: &captured.transaction,
+                collisions: Some(&captured.collisions),
                 now: now.wall,
             };
             self.apply_or_set_aside(&applying, Some(road))?;

@@ -2,7 +2,7 @@
 
 use crate::receiver::Taken;
 use crate::sender::fork_between;
-use crate::{Engine, Now, Replica};
+use crate::{Applying, Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
@@ -289,7 +289,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// The deliberate bug of applying what was applied already.
     fn apply_again(&mut self, entry: &Entry, now: Now) {
         if let Ok(Body::Transaction(transaction)) = Body::decode(&entry.body) {
-            self.apply(self.log.end(), entry.version(), &transaction, now);
+            self.apply(&Applying {
+                position: self.log.end(),
+                version: entry.version(),
+                transaction: &transaction,
+                collisions: None,
+                now: now.wall,
+            });
             self.tables_dirty = true;
         }
     }

@@ -167,7 +167,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         {
             self.stop_tables(&error);
         }
-        self.apply(position, version, &decision.transaction, now);
+        self.apply(&Applying {
+            position,
+            version,
+            transaction: &decision.transaction,
+            collisions: None,
+            now: now.wall,
+        });
         if !self.follows() {
             self.letters.missed(decision.letter);
         }

@@ -406,7 +406,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         match body {
             Body::Transaction(_) | Body::Decision(_) if self.is_witness() => {}
             Body::Transaction(transaction) => {
-                self.apply(position, entry.version(), transaction, now);
+                self.apply(&Applying {
+                    position,
+                    version: entry.version(),
+                    transaction,
+                    collisions: None,
+                    now: now.wall,
+                });
             }
             Body::Decision(decision) => {
                 self.follow_decision(position, entry.version(), decision, now);
@@ -421,31 +427,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
-    pub(crate) fn apply(
-        &mut self,
-        position: Position,
-        version: Version,
-        transaction: &Transaction,
-        now: Now,
-    ) {
+    pub(crate) fn apply(&mut self, applying: &Applying<'_>) {
+        let version = applying.version;
         if !self.follows() {
             self.miss(version);
             return;
         }
         if version.origin != self.origin {
-            let after = now.wall.since(version.hlc.time());
+            let after = applying.now.since(version.hlc.time());
             self.visible.push(Visible {
                 origin: version.origin,
                 after,
             });
         }
-        let applying = Applying {
-            position,
-            version,
-            transaction,
-            now: now.wall,
-        };
-        if let Err(error) = self.apply_or_set_aside(&applying, None) {
+        if let Err(error) = self.apply_or_set_aside(applying, None) {
             match error.damaged_row.clone() {
                 Some(row) => self.block(row, version),
                 None => self.stop_tables(&error),

@@ -302,6 +302,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     position,
                     version: entry.version(),
                     transaction,
+                    collisions: body.collisions(),
                     now: now.wall,
                 };
                 self.apply_or_set_aside(&applying, Some(&road))?;

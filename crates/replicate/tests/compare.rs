@@ -50,6 +50,7 @@ impl Regions {
                 position: Position(0),
                 version,
                 transaction: &transaction,
+                collisions: None,
                 now: Micros(0),
             };
             tables.apply(&applying).unwrap();

@@ -1,5 +1,6 @@
 //! `[dns]`: what the zone's name servers answer beside the services.
 
+use crate::fault::Position;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,10 +52,20 @@ impl Default for Dns {
 }
 
 /// A record that is the same for everybody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StaticRecord {
     /// Whose it is: a name below the zone, `@` for the zone itself.
     pub name: String,
     /// What stands behind the name in a zone file (RFC 1035 §5.1): `[TTL] TYPE DATA`.
     pub text: String,
+    /// Where it stands in the file, which is no part of what it is; `None` without a file.
+    pub position: Option<Position>,
 }
+
+impl PartialEq for StaticRecord {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text) == (&other.name, &other.text)
+    }
+}
+
+impl Eq for StaticRecord {}

@@ -60,8 +60,7 @@ impl Topology {
         if faults.is_empty() {
             return Ok(());
         }
-        let file = self.file.clone();
-        Err(TopologyError { file, faults })
+        Err(self.faulty(faults))
     }
 
     fn named_files(&self, region: Option<&str>) -> Vec<Named> {

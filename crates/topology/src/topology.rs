@@ -287,10 +287,17 @@ impl Topology {
     /// # Errors
     /// If there is none; the hint names those there are.
     pub fn for_region(&self, name: &str) -> Result<&Region, TopologyError> {
-        self.region(name).ok_or_else(|| TopologyError {
+        self.region(name)
+            .ok_or_else(|| self.faulty(vec![self.unknown_region(name)]))
+    }
+
+    /// What is wrong with this topology, found by whoever knows more of it, as the error that says so.
+    #[must_use]
+    pub fn faulty(&self, faults: Vec<Fault>) -> TopologyError {
+        TopologyError {
             file: self.file.clone(),
-            faults: vec![self.unknown_region(name)],
-        })
+            faults,
+        }
     }
 
     /// The dataset that `table` belongs to: the one that names it, else the one that takes every

@@ -16,6 +16,7 @@ use crate::error::{CliError, CliResult};
 use door::Door;
 use meridian_link::certs::REGION_SUFFIX;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::Path;
@@ -98,6 +99,12 @@ impl Api {
     /// The region's name if it is known, else the URL.
     pub fn name(&self) -> &str {
         self.address.region.as_deref().unwrap_or(&self.address.url)
+    }
+
+    /// Takes the region's name from what it says of itself (the member `region`), unless it is known.
+    pub fn learn_name(&mut self, said: &Value) {
+        let name = said["region"].as_str().map(str::to_owned);
+        self.address.region = self.address.region.take().or(name);
     }
 
     /// The region as a person would call it: `region NAME`, or the URL.

@@ -77,15 +77,56 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     if troubles.is_empty() {
         return Ok(());
     }
-    let hint = match (options.repair, options.take) {
-        (false, _) => "`meridian postgres compare --repair` mends what can be mended",
-        (true, None) => {
+    let asked = (options.repair, options.take);
+    let hints = hints(asked, &servers, tables.differ);
+    Err(CliError::failure(troubles.join("; ")).hint(hints.join("; ")))
+}
+
+/// What to do next, of what can help. `differ` says whether rows differ between regions' tables.
+fn hints(
+    (repair, take): (bool, Option<Side>),
+    servers: &[Value],
+    differ: bool,
+) -> Vec<&'static str> {
+    let any = |is_so: fn(&Value) -> bool| servers.iter().any(is_so);
+    let left = |server: &Value| number(server, "differing") - number(server, "mended");
+    let (mut is_open, mut is_mendable) = (false, differ);
+    for server in servers.iter().filter(|server| left(server) > 0) {
+        is_open |= number(server, "unknown") > 0;
+        is_mendable |= left(server) > number(server, "unknown");
+    }
+    let mut hints = Vec::new();
+    if is_mendable && !repair {
+        hints.push("`meridian postgres compare --repair` mends what can be mended");
+    }
+    if differ && repair {
+        hints.push(
+            "`meridian tables compare --repair --prefer REGION TABLE KEY` decides about a row that \
+             differs between regions",
+        );
+    }
+    match take {
+        _ if !is_open => {}
+        None => hints.push(
             "rows that nothing explains wait for you: --repair --take server makes them writes of \
-             their region, --take regions writes over them"
+             their region, --take regions writes over them",
+        ),
+        Some(Side::Server) => {
+            hints.push("of rows in tables with counters only --take regions makes an end");
         }
-        (true, Some(_)) => "see the page on PostgreSQL for what can't be mended so",
-    };
-    Err(CliError::failure(troubles.join("; ")).hint(hint))
+        Some(Side::Regions) => hints.push("these rows are written while they are compared: again"),
+    }
+    if any(|server| {
+        server["not_replicating"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    }) {
+        hints.push("`meridian postgres prepare` says why a table doesn't replicate");
+    }
+    if hints.is_empty() {
+        hints.push("compare again once every region and its server can be asked");
+    }
+    hints
 }
 
 /// Lets each region compare its server at the same time, and waits for all.
@@ -122,9 +163,10 @@ fn servers(apis: &[Api], options: &Options) -> CliResult<Vec<Value>> {
         }
         let sum = |name: &str| all.iter().map(|it| number(&it.comparison, name)).sum();
         spinner.set_message(format!(
-            "{} rows compared, {} differ",
+            "{} rows compared, {} differ, {} mended",
             thousands(sum("rows")),
-            thousands(sum("differing"))
+            thousands(sum("differing")),
+            thousands(sum("mended"))
         ));
         spinner.tick();
     }
@@ -231,6 +273,32 @@ fn differences(server: &Value) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repair_is_hinted_at_only_where_it_can_help() {
+        let server = |differing: u64, unknown: u64| json!({"differing": differing, "unknown": unknown, "mended": 0});
+        let said = |repair, take, server: Value, differ| {
+            hints((repair, take), &[server], differ).join("; ")
+        };
+        let first = said(false, None, server(3, 1), false);
+        assert!(first.contains("compare --repair` mends") && first.contains("--take server"));
+        assert!(!said(false, None, server(1, 1), false).contains("--repair`"));
+        assert!(said(false, None, server(0, 0), true).contains("--repair`"));
+        assert!(said(true, None, server(0, 0), true).contains("--prefer REGION"));
+        assert!(said(true, None, server(1, 1), false).contains("--take server"));
+        assert!(said(true, Some(Side::Server), server(1, 1), false).contains("counters"));
+        let lacking = json!({"not_replicating": ["public.t"]});
+        let lacking = said(false, None, lacking, false);
+        assert!(
+            lacking.contains("prepare") && !lacking.contains("--repair"),
+            "{lacking}"
+        );
+        let away = said(false, None, json!({"error": "it is away"}), false);
+        assert!(
+            away.contains("again") && !away.contains("--repair"),
+            "{away}"
+        );
+    }
 
     #[test]
     fn what_is_mended_is_no_trouble_and_what_is_left_is() {

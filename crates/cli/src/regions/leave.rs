@@ -8,6 +8,7 @@ use crate::output::Format;
 use crate::target::Target;
 use clap::Args;
 use serde_json::json;
+use std::path::Path;
 
 /// `meridian regions remove`
 #[derive(Debug, Args)]
@@ -51,7 +52,7 @@ pub fn remove(options: &Remove, format: Format) -> CliResult {
         region: &options.name,
         asked: &asked,
         joiner: None,
-        next: "take it out of the topology file, and stop its process".to_owned(),
+        next: after_removal(&options.name, options.target.data_dir().as_deref()),
     };
     change.follow(&options.waiting, counts_nowhere, format)
 }
@@ -75,6 +76,17 @@ pub fn evict(options: &Evict, format: Format) -> CliResult {
     change.follow(&options.waiting, counts_nowhere, format)
 }
 
+/// What is left to do once a region has left; `up` does it for the regions of its data directory.
+fn after_removal(name: &str, data_dir: Option<&Path>) -> String {
+    match data_dir {
+        Some(data_dir) => format!(
+            "nothing; `meridian up` stops its process, and its data stays in {}",
+            data_dir.join(name).display()
+        ),
+        None => "stop its process, and take it out of the topology files".to_owned(),
+    }
+}
+
 fn path(name: &str) -> String {
     format!("/v1/regions/{}", encode(name))
 }
@@ -96,5 +108,19 @@ fn other_than(name: &str, target: &Target) -> CliResult<crate::client::Api> {
         ))
         .hint("the last region can't go")),
         None => Ok(others.swap_remove(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_up_does_by_itself_nobody_is_asked_for() {
+        let by_hand = after_removal("eu-west-1", None);
+        assert!(by_hand.contains("stop its process"), "{by_hand}");
+        let under_up = after_removal("eu-west-1", Some(Path::new(".meridian")));
+        assert!(!under_up.contains("topology"), "{under_up}");
+        assert!(under_up.contains(".meridian/eu-west-1"), "{under_up}");
     }
 }

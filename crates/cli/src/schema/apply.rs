@@ -221,6 +221,35 @@ impl Work<'_> {
             })
             .await?;
         judgements.extend((first..).zip(judged));
+        self.must_be_allowed(judgements).await
+    }
+
+    /// Once steps are run, what Meridian keeps in the servers follows them: whoever may not do that is not
+    /// to begin.
+    async fn must_be_allowed(&self, judgements: &Judgements) -> CliResult {
+        let mut judged = judgements.values();
+        let alters_publication = judged.any(|judgement| judgement.alters_publication);
+        let dataset = self.dataset.name.as_str();
+        for server in &self.servers {
+            let withheld = migrate::withheld(&server.client, dataset, alters_publication).await;
+            let withheld = withheld.map_err(|error| failed(&error, &server.region))?;
+            let Some(first) = withheld.first() else {
+                continue;
+            };
+            let all = withheld
+                .iter()
+                .map(|it| format!("{} belongs to {}", it.what, it.owner));
+            return Err(CliError::failure(format!(
+                "{}, and the migration needs what belongs to it changed too",
+                all.collect::<Vec<_>>().join(", ")
+            ))
+            .at(&server.region)
+            .hint(format!(
+                "run it as {} (--user and --password-file), or give it to the tables' owner (ALTER … \
+                 OWNER TO …)",
+                first.owner
+            )));
+        }
         Ok(())
     }
 

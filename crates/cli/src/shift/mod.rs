@@ -13,6 +13,7 @@ use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, one_line, table};
 use crate::target::Target;
 use clap::{Args, Subcommand};
+use nix::unistd::{Uid, User, getuid};
 use serde_json::{Value, json};
 
 /// `meridian shift`
@@ -56,15 +57,20 @@ struct Signed {
 
 impl Signed {
     fn who(&self) -> String {
+        let is_said = |who: &String| !who.is_empty();
+        let given = self.who.clone().filter(is_said);
         let user = || {
-            ["USER", "LOGNAME"]
-                .iter()
-                .find_map(|name| std::env::var(name).ok())
+            let mut names = ["USER", "LOGNAME"].iter();
+            names.find_map(|name| std::env::var(name).ok().filter(is_said))
         };
-        let who = self.who.clone().or_else(user);
-        who.filter(|who| !who.is_empty())
-            .unwrap_or_else(|| "unknown".to_owned())
+        given.or_else(user).unwrap_or_else(|| name_of(getuid()))
     }
+}
+
+/// What the system calls a user; one of whom it knows no name is `uid:NUMBER`.
+fn name_of(user: Uid) -> String {
+    let known = User::from_uid(user).ok().flatten();
+    known.map_or_else(|| format!("uid:{user}"), |known| known.name)
 }
 
 /// A region that answers.
@@ -141,4 +147,21 @@ fn said(of: &Value, name: &str) -> String {
 /// A share, for people.
 pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_called_as_the_system_calls_them_or_by_number() {
+        assert_eq!(name_of(Uid::from_raw(0)), "root");
+        // The number that stands for nobody in system calls.
+        assert_eq!(name_of(Uid::from_raw(u32::MAX)), "uid:4294967295");
+        let who = |who: &str| Signed {
+            who: Some(who.to_owned()),
+        };
+        assert_eq!(who("ana").who(), "ana");
+        assert!(!["", "unknown"].contains(&who("").who().as_str()));
+    }
 }

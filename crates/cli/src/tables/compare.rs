@@ -129,6 +129,8 @@ pub struct Between {
     pub report: Value,
     /// What is not as it should be.
     pub troubles: Vec<String>,
+    /// Whether rows differ.
+    pub differ: bool,
 }
 
 /// Compares the tables of these datasets between regions, all of them where none is named; with `repair`
@@ -148,7 +150,9 @@ pub fn between(
         let all = &mut comparison.datasets;
         all.retain(|dataset| datasets.contains(&dataset.dataset));
     }
+    let mut datasets = checked.iter().flat_map(|comparison| &comparison.datasets);
     Ok(Between {
+        differ: datasets.any(|dataset| dataset.found > 0),
         troubles: troubles(&checked),
         report: json!(checked),
     })

@@ -6,7 +6,7 @@ use super::support::{eventually, free_base, meridian, text};
 use super::system::System;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 const NAME: &str = "app.global.meridian.test";
@@ -118,17 +118,35 @@ fn a_zone_with_errors_is_refused_before_anything_starts() {
     let topology = format!(
         "{ONE_REGION}[dns.records]\nwww = \"A nonsense\"\n\"app.global\" = \"A 192.0.2.1\"\n"
     );
-    std::fs::write(directory.path().join("meridian.toml"), topology).unwrap();
+    std::fs::write(directory.path().join("meridian.toml"), &topology).unwrap();
     let check = meridian(directory.path())
         .args(["config", "check"])
         .output()
         .unwrap();
-    refused(&check, &["\"www\"", "A nonsense", "hint:"]);
+    let line = ONE_REGION.lines().count() + 2;
+    let at = format!("error: meridian.toml:{line}:7: the record \"A nonsense\" of \"www\"");
+    refused(&check, &[&at, "hint: write it like \"A 192.0.2.1\""]);
     let up = meridian(directory.path())
         .args(["up", "--config", "meridian.toml"])
         .output()
         .unwrap();
-    refused(&up, &["\"www\"", "hint:"]);
+    refused(&up, &[&at, "hint:"]);
+    let addresses = "api = \"127.0.0.1:1\"\nlink = \"127.0.0.1:2\"\ndns = \"127.0.0.1:3\"\n";
+    let served = topology.replace("[[dataset]]", &format!("{addresses}[[dataset]]"));
+    std::fs::write(directory.path().join("meridian.toml"), served).unwrap();
+    let serve = meridian(directory.path())
+        .args([
+            "serve",
+            "--config",
+            "meridian.toml",
+            "--data-dir",
+            "data",
+            "--watch-stdin",
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    refused(&serve, &["\"A nonsense\" of \"www\"", "hint:"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod clocks;
 mod constraints;
 mod deaths;
+mod directories;
 mod encodings;
 mod gate;
 mod joining;

@@ -258,6 +258,21 @@ impl System {
         self.directory.path().join(REGIONS[region])
     }
 
+    /// A copy of a region's data directory; its process must not run.
+    pub fn directory_copy(&self, region: usize) -> TempDir {
+        assert!(!self.is_up(region));
+        let copy = tempfile::tempdir().expect("a directory");
+        duplicate(&self.data_dir(region), &copy.path().join("data"));
+        copy
+    }
+
+    /// Puts a copy in the place of a region's data directory.
+    pub fn put_back(&self, region: usize, copy: &TempDir) {
+        assert!(!self.is_up(region));
+        fs::remove_dir_all(self.data_dir(region)).expect("it is removed");
+        duplicate(&copy.path().join("data"), &self.data_dir(region));
+    }
+
     fn talk_path(&self, region: usize) -> PathBuf {
         self.directory
             .path()
@@ -436,6 +451,25 @@ impl System {
         let reply = self.agent.get(url).call().expect("an answer");
         let version = reply.headers().get("etag").expect("a version");
         version.to_str().expect("text").to_owned()
+    }
+
+    /// The dataset's state in a region, and why it is so.
+    pub fn dataset(&self, region: usize) -> Option<(String, String)> {
+        let status = self.get(region, "/v1/status")?;
+        let dataset = &status["datasets"][0];
+        let text = |name: &str| dataset[name].as_str().unwrap_or_default().to_owned();
+        Some((text("state"), text("reason")))
+    }
+
+    /// A verb, asked of a region; whether it went well, and what it said.
+    pub fn asked(&self, region: usize, verb: &[&str]) -> (bool, String) {
+        let api = format!("http://{}", self.places[region].api);
+        let mut command = Command::new(MERIDIAN);
+        let output = command.args(verb).args(["--api", &api]).output();
+        let output = output.expect("meridian starts");
+        let said =
+            [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
+        (output.status.success(), said.concat())
     }
 
     /// Adds a region that was started to join; returns when it has.
@@ -635,6 +669,11 @@ impl System {
         let sql = "SELECT \"table\" || ' ' || key FROM meridian.parked ORDER BY 1";
         self.ask(self.up()[0], sql)
     }
+}
+
+fn duplicate(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp starts").success());
 }
 
 pub fn describe(error: &tokio_postgres::Error) -> String {

@@ -60,7 +60,75 @@ fn the_side_that_is_chosen_stands_where_rows_differ() {
             " 3=only here"
         };
         system.all_have(&format!("1=same 2={expected}{other}"));
+        let (here, there) = (Some("here"), Some("there"));
+        let gave_way = match side {
+            "server" => vec![("2", here, there), ("3", Some("only here"), None)],
+            _ => vec![
+                ("2", there, here),
+                ("3", None, Some("only here")),
+                ("4", Some("only there"), None),
+            ],
+        };
+        for region in 0..2 {
+            system.lists(region, &gave_way);
+        }
     }
+}
+
+#[test]
+fn a_side_is_chosen_for_each_table() {
+    let mut system = System::prepared(2);
+    for region in 0..2 {
+        let stock = "CREATE TABLE public.stock (id int PRIMARY KEY, what text NOT NULL)";
+        system.sql(region, stock);
+    }
+    system.prepare();
+    system.up();
+    for region in 0..2 {
+        system.stands(region, "it runs", |postgres| postgres["state"] == "running");
+    }
+    let rows = "INSERT INTO public.items VALUES (2, 'here'); \
+                INSERT INTO public.stock VALUES (2, 'here')";
+    system.sql(0, rows);
+    let stock = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.stock";
+    let all_have = |items: &str, in_stock: &str| {
+        system.all_have(items);
+        for region in 0..2 {
+            eventually("the other table is the same", PATIENCE, || {
+                (system.ask(region, stock).as_deref() == Some(in_stock)).then_some(())
+            });
+        }
+    };
+    all_have("2=here", "2=here");
+    detach(&system, 1, true);
+    let other = "UPDATE public.items SET what = 'there'; UPDATE public.stock SET what = 'there'";
+    system.sql(1, other);
+    system.prepare();
+
+    let asks = |more: &[&str], tables: &[&str]| {
+        let said = system.attach(1, more);
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+        let said = text(&said);
+        for table in ["public.items", "public.stock"] {
+            let is_asked = said.contains(&format!("{table} differs in 1 rows"));
+            assert_eq!(is_asked, tables.contains(&table), "{said}");
+        }
+        assert_eq!(system.ask(1, ALL).as_deref(), Some("2=there"), "{said}");
+        said
+    };
+    let said = asks(&[], &["public.items", "public.stock"]);
+    let values = r#"2    {"what":"there"}  {"what":"here"}"#;
+    assert_eq!(said.matches(values).count(), 2, "{said}");
+    asks(&["--take", "public.items=regions"], &["public.stock"]);
+    let both = ["--take", "server", "--take", "public.itmes=regions"];
+    let said = asks(&both, &["public.items", "public.stock"]);
+    assert!(said.contains("public.itmes"), "{said}");
+    let said = system.attach(1, &["--take", "server", "--take", "public.items=regions"]);
+    assert!(said.status.success(), "{}", text(&said));
+    all_have("2=here", "2=there");
+    let met = &system.postgres(1)["met"];
+    assert_eq!(met["take"], "server", "{met}");
+    assert_eq!(met["take_in"]["public.items"], "regions", "{met}");
 }
 
 #[test]
@@ -85,6 +153,39 @@ fn a_server_that_is_let_go_keeps_nothing_of_ours_and_stays_so() {
     let said = system.attach(1, &["--take", "regions"]);
     assert!(said.status.success(), "{}", text(&said));
     system.all_have("1=a 2=b");
+}
+
+#[test]
+fn a_list_of_parked_rows_that_cant_be_read_holds_no_wal() {
+    let system = System::start(2);
+    system.sql(0, "INSERT INTO public.items VALUES (1, 'a')");
+    system.all_have("1=a");
+    let role = system.ask(1, "SELECT current_user::text").unwrap();
+    let may = |what: &str| {
+        let sql = format!("{what} {role}");
+        system.root_sql(1, &sql).unwrap();
+    };
+    may("REVOKE SELECT ON meridian.parked FROM");
+    let mut child = meridian(system.path())
+        .args(["postgres", "detach", "--data-dir", "data", "--region"])
+        .arg(REGIONS[1])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let detached = system.stands(1, "it says what it can't do", |postgres| {
+        postgres["state"] == "detached" && postgres["reason"].is_string()
+    });
+    let reason = detached["reason"].as_str().unwrap();
+    assert!(reason.contains("parked rows"), "{reason}");
+    let slots = "SELECT count(*)::text FROM pg_replication_slots";
+    assert_eq!(system.ask(1, slots).as_deref(), Some("0"));
+    // It is tried again, and the verb has waited for it.
+    assert!(child.try_wait().unwrap().is_none());
+    may("GRANT SELECT ON meridian.parked TO");
+    assert!(child.wait().unwrap().success());
+    let detached = system.postgres(1);
+    assert!(detached["reason"].is_null(), "{detached}");
 }
 
 #[test]
@@ -172,6 +273,9 @@ fn what_was_written_while_a_table_was_out_of_the_publication_is_found() {
             said.status.success().then_some(())
         });
         system.all_have(all);
+    }
+    for region in 0..2 {
+        system.lists(region, &[("2", Some("v"), None), ("3", None, Some("v"))]);
     }
     system.sql(0, "UPDATE public.items SET what = 'after' WHERE id = 4");
     system.all_have("1=changed 3=v 4=after 5=came");

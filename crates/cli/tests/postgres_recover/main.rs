@@ -2,6 +2,7 @@
 
 mod attaching;
 mod failover;
+mod owners;
 mod restored;
 mod slot;
 #[path = "../support/mod.rs"]

@@ -4,6 +4,8 @@ use crate::support::{eventually, text};
 use crate::system::{PATIENCE, System};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "CREATE TABLE public.items (id int PRIMARY KEY, what text NOT NULL)";
 const ALL: &str = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.items";
@@ -49,6 +51,66 @@ fn differences(server: &Value) -> Value {
         (key, json!([row["kind"], row["source"], row["mended"]]))
     });
     Value::Object(all.collect())
+}
+
+/// Waits until all regions list these conflicts and no others: key, what gave way, what stands.
+fn all_list(system: &System, expected: &[(&str, Option<&str>, Option<&str>)]) {
+    let what = |data: &Value| data["what"].as_str().map(str::to_owned);
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(key, loser, winner)| {
+            let side = |what: &Option<&str>| what.map(str::to_owned);
+            (
+                json!(format!("public.items/{key}")),
+                side(loser),
+                side(winner),
+            )
+        })
+        .collect();
+    for region in ["us-east-1", "eu-west-1"] {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = system.json(&["conflicts", "--region", region]);
+            let all = said["conflicts"].as_array().unwrap();
+            let mut found: Vec<_> = all
+                .iter()
+                .map(|conflict| {
+                    let events = conflict["conflictingEvents"].as_array().unwrap();
+                    let stands = |event: &Value| event["eventId"] == conflict["resolvedEvent"];
+                    let winner = events.iter().position(stands).unwrap();
+                    assert_eq!(conflict["resolutionStrategy"], "Chosen", "{conflict}");
+                    let data = |place: usize| what(&events[place]["data"]);
+                    (
+                        conflict["aggregateId"].clone(),
+                        data(1 - winner),
+                        data(winner),
+                    )
+                })
+                .collect();
+            found.sort_by_key(|(row, ..)| row.to_string());
+            if found == expected {
+                break;
+            }
+            assert!(Instant::now() < until, "{found:#?}\n{expected:#?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_are_kept_at_once_are_mended_all_the_same() {
+    let system = System::start(2, SCHEMA);
+    let rows = "INSERT INTO public.items SELECT g, 'v' FROM generate_series(1, 101000) g";
+    system.sql(0, rows);
+    let count = "SELECT count(*)::text FROM public.items";
+    system.wait_for(1, count, "101000");
+    unseen(&system, "DELETE FROM public.items");
+    assert_eq!(system.ask(1, count), "0");
+    let (said, code) = compare(&system, &["--repair"]);
+    assert_eq!(code, Some(0), "{}", said["servers"][1]["error"]);
+    assert_eq!(said["servers"][1]["differing"], 101_000);
+    assert_eq!(said["servers"][1]["mended"], 101_000);
+    system.wait_for(1, count, "101000");
 }
 
 #[test]
@@ -107,6 +169,11 @@ fn rows_that_capture_missed_are_found_and_mended() {
     let (said, code) = compare(&system, &["--repair", "--take", "regions"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(system.ask(1, ALL), "1=v1 2=v1 3=v1 4=v2 5=v1");
+    let mut listed = vec![
+        ("1", Some("damaged"), Some("v1")),
+        ("9", Some("unseen"), None),
+    ];
+    all_list(&system, &listed);
 
     // Or they are taken for what they are: writes of that region.
     unseen(
@@ -119,6 +186,9 @@ fn rows_that_capture_missed_are_found_and_mended() {
     let all = "1=v1 2=v1 3=mine 4=v2 5=v1 8=mine too";
     assert_eq!(system.ask(1, ALL), all);
     system.wait_for(0, ALL, all);
+    // What nobody else had gave way to nobody.
+    listed.insert(1, ("3", Some("v1"), Some("mine")));
+    all_list(&system, &listed);
 
     let (said, code) = compare(&system, &["public.nothing"]);
     assert_eq!(code, Some(1), "{said}");

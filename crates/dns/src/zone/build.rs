@@ -74,6 +74,24 @@ pub enum ZoneFault {
     SteeredAndMore(Owner),
 }
 
+impl ZoneFault {
+    /// The name that it is about.
+    #[must_use]
+    pub fn owner(&self) -> &Owner {
+        match self {
+            Self::Twice(owner)
+            | Self::Soa(owner)
+            | Self::NameServer(owner)
+            | Self::CnameAndMore(owner)
+            | Self::SteeredAndMore(owner)
+            | Self::Outside { owner, .. }
+            | Self::TimesToLive { owner, .. }
+            | Self::BelowCut { owner, .. } => owner,
+            Self::NoGlue { cut, .. } => cut,
+        }
+    }
+}
+
 impl Names {
     /// All names of these zones.
     ///

@@ -127,6 +127,7 @@ impl<S: Store> Region<S> {
             position,
             version: *version,
             transaction,
+            collisions: None,
             now: Micros(7),
         };
         self.tables.apply(&applying).unwrap();

@@ -9,7 +9,7 @@
 //! region, texts that the type elsewhere doesn't read.
 
 use crate::catalog::{ColumnFacts, Kind, TableFacts};
-use crate::prepare::{Plan, Survey, refusals};
+use crate::prepare::{Plan, Survey, alters_publication, refusals};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +59,8 @@ pub struct Judgement {
     pub refusals: Vec<Refusal>,
     /// The tables that it drops: they must be empty everywhere.
     pub dropped: Vec<String>,
+    /// Whether the publication is to be altered after it, so that it has the tables that replicate then.
+    pub alters_publication: bool,
 }
 
 /// What is known of a step that was rehearsed.
@@ -80,7 +82,10 @@ pub struct Rehearsed<'r> {
 /// Judges a step.
 #[must_use]
 pub fn judge(step: &Rehearsed<'_>, plan: &Plan) -> Judgement {
-    let mut judgement = Judgement::default();
+    let mut judgement = Judgement {
+        alters_publication: alters_publication(step.after, plan),
+        ..Judgement::default()
+    };
     let after: BTreeMap<u32, &TableFacts> = of(step.after);
     let before: BTreeMap<u32, &TableFacts> = of(step.before);
     for (oid, old) in &before {

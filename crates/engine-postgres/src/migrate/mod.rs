@@ -23,7 +23,8 @@ mod wait;
 
 pub use judge::{Judgement, Nature, Refusal, Rehearsed, TableChange, judge};
 pub use run::{
-    Applied, MigrateError, Record, applied, begin_session, is_empty, only_one, rehearse, run,
+    Applied, MigrateError, Record, Withheld, applied, begin_session, is_empty, only_one, rehearse,
+    run, withheld,
 };
 pub use script::{Script, ScriptError, Statement, Step};
 pub use wait::{Standing, mark, rows_parked, standing};

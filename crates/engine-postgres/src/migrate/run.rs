@@ -192,6 +192,60 @@ pub async fn applied(
     Ok(rows.collect())
 }
 
+/// Something of Meridian's own that whoever runs a migration would have to write, and may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// What: `publication meridian_shop`.
+    pub what: String,
+    /// Whose it is.
+    pub owner: String,
+}
+
+const WITHHELD: &str = "\
+SELECT 'publication ' || p.pubname, pg_catalog.pg_get_userbyid(p.pubowner)::text
+FROM pg_catalog.pg_publication p
+WHERE $3 AND p.pubname = $1 AND NOT pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+UNION ALL
+SELECT 'schema ' || n.nspname, pg_catalog.pg_get_userbyid(n.nspowner)::text
+FROM pg_catalog.pg_namespace n
+WHERE n.nspname = $2 AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
+  AND 2 > (SELECT count(*) FROM pg_catalog.pg_class c
+           WHERE c.relnamespace = n.oid AND c.relname IN ('migrations', 'columns'))
+UNION ALL
+SELECT 'table ' || n.nspname || '.' || c.relname, pg_catalog.pg_get_userbyid(c.relowner)::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $2 AND c.relname IN ('migrations', 'columns')
+  AND NOT (pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+       AND (c.relname = 'migrations' OR pg_catalog.has_table_privilege(c.oid, 'UPDATE')))";
+
+/// What of Meridian's own the session's role may not write, though a migration needs it: the publication
+/// where that is to be altered, and always what is noted about steps and columns.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn withheld(
+    client: &Client,
+    dataset: &str,
+    alters_publication: bool,
+) -> Result<Vec<Withheld>, MigrateError> {
+    let publication = names::of_dataset(dataset);
+    let rows = client
+        .query(
+            WITHHELD,
+            &[&publication, &names::SCHEMA, &alters_publication],
+        )
+        .await
+        .map_err(MigrateError::server(
+            "see who owns what Meridian keeps there",
+        ))?;
+    let rows = rows.iter().map(|row| Withheld {
+        what: row.get(0),
+        owner: row.get(1),
+    });
+    Ok(rows.collect())
+}
+
 /// Runs steps in a transaction that is rolled back, and judges each. Stops before the first that
 /// can't run in a transaction, and after the first that is refused.
 ///

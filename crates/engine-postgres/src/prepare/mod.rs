@@ -30,6 +30,7 @@ pub use compare::compare;
 pub use finding::{Finding, Status};
 pub use history::note_columns;
 pub use judge::{Plan, findings, refusals, replicable};
+pub use objects::alters_publication;
 pub use remove::{Left, remove};
 pub use sequence::{Floors, SLOTS, places};
 pub use survey::{Survey, survey};

@@ -1,7 +1,7 @@
 //! Meridian's own objects in a server: the schema, the table with positions, the publication.
 
-use super::finding::Finding;
-use super::judge::Plan;
+use super::finding::{Finding, Status};
+use super::judge::{Plan, replicable};
 use super::survey::{Publication, Survey};
 use crate::apply::{PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 use crate::catalog::{TableFacts, TableName, quoted};
@@ -10,6 +10,12 @@ use std::collections::BTreeSet;
 
 pub(super) fn check(survey: &Survey, plan: &Plan, tables: &[&TableFacts]) -> Vec<Finding> {
     vec![position(survey, plan), publication(survey, plan, tables)]
+}
+
+/// Whether the publication is to be made or altered, so that it has exactly the tables that replicate.
+#[must_use]
+pub fn alters_publication(survey: &Survey, plan: &Plan) -> bool {
+    publication(survey, plan, &replicable(survey, plan)).status == Status::Sql
 }
 
 fn position(survey: &Survey, plan: &Plan) -> Finding {

@@ -320,6 +320,11 @@ impl Projection {
         self.shown.as_ref()
     }
 
+    /// The rows that wait to be written, without those of a batch that is issued.
+    pub fn dirty(&self) -> impl Iterator<Item = &RowName> {
+        self.dirty.iter()
+    }
+
     /// How many rows are dirty, those of an issued batch included.
     #[must_use]
     pub fn dirty_rows(&self) -> usize {

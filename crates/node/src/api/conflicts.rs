@@ -57,7 +57,7 @@ pub(crate) struct ConflictRecord {
     /// Where a field is decided by itself: which one.
     field: Option<String>,
     /// What decided: `LastWriterWins`, `RegisterPerField` or `Siblings`; `Parked` where the row is
-    /// kept and not shown.
+    /// kept and not shown; `Chosen` where somebody chose a side.
     resolution_strategy: String,
     /// The `eventId` of the write whose value stands; of siblings, which all stand, the newer.
     resolved_event: String,
@@ -162,14 +162,14 @@ fn write(
     regions: &BTreeMap<OriginId, RegionName>,
     conflict: &Conflict,
 ) {
-    let name = dataset.name();
-    record(json, name, dataset.postgres().parked(), regions, conflict);
+    let server = dataset.is_captured().then(|| dataset.postgres().parked());
+    record(json, dataset.name(), server, regions, conflict);
 }
 
 fn record(
     json: &mut Json,
     dataset: &str,
-    server: &SharedParked,
+    server: Option<&SharedParked>,
     regions: &BTreeMap<OriginId, RegionName>,
     conflict: &Conflict,
 ) {
@@ -190,17 +190,24 @@ fn record(
     };
     let id = conflict_id(dataset, table, key, field.as_deref(), [older, newer]);
     json.raw("{\"conflictId\":").string(&id);
-    json.raw(",\"conflictType\":").string(conflict_type(kind));
+    json.raw(",\"conflictType\":")
+        .string(conflict_type(kind, [older, newer]));
     json.raw(",\"aggregateId\":")
         .string(&format!("{table}/{key}"));
     let row = RowName {
         table: table.clone(),
         key: key.clone(),
     };
-    if let Some(columns) = server.key_of(&row) {
+    if let Some(columns) = server.and_then(|server| server.key_of(&row)) {
         json.raw(",\"key\":").serialized(&columns);
     }
     let other = other_row(kind);
+    let strategy = match server {
+        // A table with counters is merged column by column, whatever its strategy; and a server's tables
+        // have only one.
+        Some(_) => Strategy::LastWriterWins,
+        None => *strategy,
+    };
     if let Some((constraint, _)) = other {
         json.raw(",\"constraint\":").string(constraint);
     }
@@ -226,7 +233,7 @@ fn record(
             .raw("}");
     });
     json.raw(",\"resolutionStrategy\":")
-        .string(strategy_name(other.is_some(), *strategy));
+        .string(strategy_name(kind, strategy));
     json.raw(",\"resolvedEvent\":");
     json.version(Some(winner.version));
     json.raw(",\"resolvedAt\":")
@@ -239,29 +246,35 @@ fn other_row(kind: &ConflictKind) -> Option<(&str, &RowName)> {
     match kind {
         ConflictKind::Unique { constraint, rival } => Some((constraint, rival)),
         ConflictKind::ForeignKey { constraint, parent } => Some((constraint, parent)),
-        ConflictKind::UpdateUpdate | ConflictKind::UpdateDelete | ConflictKind::DeleteDelete => {
-            None
-        }
+        ConflictKind::UpdateUpdate
+        | ConflictKind::UpdateDelete
+        | ConflictKind::DeleteDelete
+        | ConflictKind::Chosen => None,
     }
 }
 
-fn strategy_name(is_parked: bool, strategy: Strategy) -> &'static str {
-    match strategy {
-        _ if is_parked => "Parked",
-        Strategy::LastWriterWins => "LastWriterWins",
-        Strategy::RegisterPerField => "RegisterPerField",
-        Strategy::AddWinsSet => "AddWinsSet",
-        Strategy::Siblings => "Siblings",
+fn strategy_name(kind: &ConflictKind, strategy: Strategy) -> &'static str {
+    match (kind, strategy) {
+        (ConflictKind::Unique { .. } | ConflictKind::ForeignKey { .. }, _) => "Parked",
+        (ConflictKind::Chosen, _) => "Chosen",
+        (_, Strategy::LastWriterWins) => "LastWriterWins",
+        (_, Strategy::RegisterPerField) => "RegisterPerField",
+        (_, Strategy::AddWinsSet) => "AddWinsSet",
+        (_, Strategy::Siblings) => "Siblings",
     }
 }
 
-fn conflict_type(kind: &ConflictKind) -> &'static str {
+fn conflict_type(kind: &ConflictKind, events: [&ConflictingWrite; 2]) -> &'static str {
     match kind {
         ConflictKind::UpdateUpdate => "WriteConflict",
         ConflictKind::UpdateDelete => "UpdateDeleteConflict",
         ConflictKind::DeleteDelete => "DeleteConflict",
         ConflictKind::Unique { .. } => "UniqueConflict",
         ConflictKind::ForeignKey { .. } => "ForeignKeyConflict",
+        ConflictKind::Chosen => {
+            let [one, other] = events.map(|event| event.document.as_deref());
+            conflict_type(&ConflictKind::of(one, other), events)
+        }
     }
 }
 
@@ -302,6 +315,14 @@ mod tests {
     }
 
     fn record(winner: ConflictingWrite, loser: ConflictingWrite) -> Value {
+        record_of(None, (Strategy::LastWriterWins, None), (winner, loser))
+    }
+
+    fn record_of(
+        server: Option<&SharedParked>,
+        (strategy, field): (Strategy, Option<&str>),
+        (winner, loser): (ConflictingWrite, ConflictingWrite),
+    ) -> Value {
         let regions = [(OriginId(1), RegionName::new("us-east-1"))]
             .into_iter()
             .collect();
@@ -315,17 +336,11 @@ mod tests {
             winner,
             loser,
             resolved_at,
-            strategy: Strategy::LastWriterWins,
-            field: None,
+            strategy,
+            field: field.map(str::to_owned),
         };
         let mut json = Json::default();
-        super::record(
-            &mut json,
-            "main",
-            &SharedParked::default(),
-            &regions,
-            &conflict,
-        );
+        super::record(&mut json, "main", server, &regions, &conflict);
         serde_json::from_slice(&json.into_bytes()).unwrap()
     }
 
@@ -354,6 +369,18 @@ mod tests {
                 "resolvedAt": "1970-01-01T00:00:03.000000Z",
             })
         );
+    }
+
+    #[test]
+    fn a_servers_table_has_the_strategy_that_it_was_given_though_it_counts() {
+        let writes = || (event(2, 1, Some("\"new\"")), event(1, 2, Some("\"old\"")));
+        let by_field = (Strategy::RegisterPerField, Some("note"));
+        let server = SharedParked::default();
+        let record = record_of(Some(&server), by_field, writes());
+        assert_eq!(record["resolutionStrategy"], "LastWriterWins");
+        assert_eq!(record["field"], "note");
+        let record = record_of(None, by_field, writes());
+        assert_eq!(record["resolutionStrategy"], "RegisterPerField");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use super::json::serialized;
 use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use crate::dataset::DatasetHandle;
-use crate::postgres::{PostgresStatus, Side};
+use crate::postgres::{Choice, PostgresStatus, Side};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -22,6 +23,9 @@ pub(crate) struct AttachOrder {
     /// Which side is right about rows of which nothing else tells; without it, it is only said which
     /// they are.
     take: Option<Side>,
+    /// Which side is right in single tables.
+    #[serde(default)]
+    take_in: BTreeMap<String, Side>,
 }
 
 /// Attaches the dataset to its server, or tries to anew. The reply comes at once and says how things
@@ -48,7 +52,11 @@ pub(crate) async fn attach(
     let order: AttachOrder = documents::object(&text)?;
     let dataset = on_postgres(&state, &incoming)?;
     let before = dataset.postgres().now();
-    dataset.postgres().control().attach(order.take);
+    let choice = Choice {
+        all: order.take,
+        tables: order.take_in,
+    };
+    dataset.postgres().control().attach(choice);
     Ok(serialized(StatusCode::ACCEPTED, &before))
 }
 

@@ -1,7 +1,7 @@
 //! The thread's part in capture: transactions that an engine committed first.
 
 use super::thread::{Worker, describe};
-use meridian_model::{CapturedAt, Change, Conflict, Vector};
+use meridian_model::{CapturedAt, Change, Collisions, Conflict, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
 use tokio::sync::oneshot;
@@ -15,6 +15,8 @@ pub(crate) struct CapturedTransaction {
     pub(crate) seen: Vector,
     /// What it did.
     pub(crate) changes: Vec<Change>,
+    /// What is to be listed as a conflict besides.
+    pub(crate) collisions: Collisions,
 }
 
 /// Captured transactions could not be taken.
@@ -58,8 +60,14 @@ impl Worker {
             if outcome.is_err() {
                 break;
             }
-            let CapturedTransaction { at, seen, changes } = transaction;
-            let taken = self.replica.capture(now, at, seen, changes);
+            let CapturedTransaction {
+                at,
+                seen,
+                changes,
+                collisions,
+            } = transaction;
+            let what = (changes, collisions);
+            let taken = self.replica.capture_colliding(now, at, seen, what);
             outcome = taken.map_err(|error| refused(&error));
         }
         self.captures.push((outcome, reply));

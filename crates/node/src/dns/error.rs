@@ -1,8 +1,9 @@
 //! Why a region doesn't answer questions of DNS.
 
-use super::zone::ZoneError;
+use meridian_dns::OwnerError;
 use meridian_dns::dnssec::KeyFault;
 use meridian_dns::server::ServeError;
+use meridian_topology::TopologyError;
 use std::io;
 use std::path::PathBuf;
 use tokio_rustls::rustls::pki_types::pem;
@@ -12,7 +13,10 @@ use tokio_rustls::rustls::pki_types::pem;
 pub enum DnsError {
     /// The zone has faults.
     #[error(transparent)]
-    Zone(#[from] ZoneError),
+    Zone(#[from] TopologyError),
+    /// The zone's name is none.
+    #[error("the zone has no name that could be served")]
+    ZoneName(#[source] OwnerError),
     /// The zone's key can't be read.
     #[error("the zone's key {} can't be read", path.display())]
     KeyFile {

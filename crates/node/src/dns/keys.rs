@@ -1,7 +1,7 @@
 //! Secrets that the name server reads, or that a person makes for it.
 
 use super::error::DnsError;
-use super::zone::{ZoneError, apex};
+use super::zone::apex;
 use meridian_dns::CookieSecret;
 use meridian_dns::dnssec::{KeyFault, Validity, ZoneKey};
 use meridian_topology::{Dns, Topology};
@@ -39,9 +39,7 @@ fn read(zone: &str, file: &Path, now_seconds: u32) -> Result<ZoneKey, DnsError> 
         path: path(),
         source,
     })?;
-    let apex = apex(zone).map_err(|fault| ZoneError {
-        faults: vec![fault],
-    })?;
+    let apex = apex(zone).map_err(DnsError::ZoneName)?;
     ZoneKey::read(
         apex,
         key.secret_pkcs8_der(),

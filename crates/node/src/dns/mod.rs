@@ -17,7 +17,7 @@ mod zone;
 
 pub use error::DnsError;
 pub use keys::{delegation_signer, generate_key};
-pub use zone::{ZoneError, check_zone_records};
+pub use zone::check_zone_records;
 
 use crate::steering::Steering;
 use meridian_dns::View;

@@ -10,9 +10,11 @@
 //! and static records. Every region makes the same of the same file, serial number included.
 
 use meridian_dns::dnssec::ZoneKey;
-use meridian_dns::zone::{Names, TextFault, ZoneSource, parse_records};
-use meridian_dns::{Owner, Record, Steered};
-use meridian_topology::{Address, GLOBAL, NAME_SERVER, Region, Topology};
+use meridian_dns::zone::{Names, TextFault, ZoneFault, ZoneSource, parse_records};
+use meridian_dns::{Owner, OwnerError, Record, Steered};
+use meridian_topology::{
+    Address, Fault, GLOBAL, NAME_SERVER, Region, StaticRecord, Topology, TopologyError,
+};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,53 +23,96 @@ use xxhash_rust::xxh3::xxh3_64;
 /// For how long a denial may be kept: short, since a region may get an address of another family.
 const DENIAL_TTL_SECONDS: u64 = 60;
 
-/// What is wrong with the zone that the topology describes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the zone can't be served:\n{}", faults.join("\n"))]
-pub struct ZoneError {
-    /// Each fault.
-    pub faults: Vec<String>,
-}
+/// What to do about a record that can't be read, where its type says nothing better.
+const RECORD_HINT: &str = "write [TTL] TYPE DATA as in a zone file, for example \"MX 10 mail.example.com.\"; names without a dot at their end are below the zone";
+/// What to do about a name that is none.
+const NAME_HINT: &str = "a name has at most 253 characters, and between its dots 1 to 63";
 
 /// Looks the zone over: what `serve` would refuse.
 ///
 /// # Errors
-/// [`ZoneError`].
-pub fn check_zone_records(topology: &Topology) -> Result<(), ZoneError> {
+/// [`TopologyError`].
+pub fn check_zone_records(topology: &Topology) -> Result<(), TopologyError> {
     names(topology, None).map(drop)
 }
 
 /// The zone's name.
-pub(super) fn apex(zone: &str) -> Result<Owner, String> {
-    Owner::parse(zone).map_err(|error| error.to_string())
+pub(super) fn apex(zone: &str) -> Result<Owner, OwnerError> {
+    Owner::parse(zone)
 }
 
 /// All names of the zone.
-pub(super) fn names(topology: &Topology, key: Option<ZoneKey>) -> Result<Names, ZoneError> {
+pub(super) fn names(topology: &Topology, key: Option<ZoneKey>) -> Result<Names, TopologyError> {
     let mut faults = Vec::new();
-    match source(topology, key, &mut faults) {
-        Some(source) if faults.is_empty() => {
-            Names::build(vec![source]).map_err(|found| ZoneError {
-                faults: found.iter().map(ToString::to_string).collect(),
-            })
+    let source = source(topology, key, &mut faults).filter(|_| faults.is_empty());
+    let built = source.map(|source| {
+        let apex = source.apex.clone();
+        Names::build(vec![source]).map_err(|found| (apex, found))
+    });
+    match built {
+        Some(Ok(names)) => return Ok(names),
+        Some(Err((apex, found))) => {
+            let found = found.iter();
+            faults.extend(found.map(|fault| of_zone(topology, &apex, fault)));
         }
-        _ => Err(ZoneError { faults }),
+        None => {}
+    }
+    faults.sort_by_key(|fault| fault.position);
+    Err(topology.faulty(faults))
+}
+
+/// A fault of the zone as a whole, at the first static record of the name that it is about.
+fn of_zone(topology: &Topology, apex: &Owner, fault: &ZoneFault) -> Fault {
+    let is_its = |record: &&StaticRecord| {
+        let owner = match record.name.as_str() {
+            "@" => Ok(apex.clone()),
+            name => apex.child(name),
+        };
+        owner.is_ok_and(|owner| owner == *fault.owner())
+    };
+    let record = topology.dns.records.iter().find(is_its);
+    let hint = match fault {
+        ZoneFault::SteeredAndMore(_) => {
+            "leave these records out, or give the route another name: its addresses are the regions'"
+        }
+        ZoneFault::CnameAndMore(_) => "leave the CNAME record out, or all others of the name",
+        ZoneFault::TimesToLive { .. } => "give all records of the name and type the same TTL",
+        ZoneFault::Outside { .. } => "give names without the zone, and without a dot at their end",
+        ZoneFault::BelowCut { .. } => "leave out all but A and AAAA, or the NS records above it",
+        ZoneFault::NoGlue { .. } => "give the name server an A or AAAA record under [dns.records]",
+        ZoneFault::Soa(_) | ZoneFault::NameServer(_) | ZoneFault::Twice(_) => {
+            "leave SOA records out: the zone has its own"
+        }
+    };
+    Fault {
+        position: record.and_then(|record| record.position),
+        reason: fault.to_string(),
+        hint: hint.to_owned(),
+    }
+}
+
+/// A fault that isn't at any one record.
+fn unplaced(reason: impl ToString, hint: &str) -> Fault {
+    Fault {
+        position: None,
+        reason: reason.to_string(),
+        hint: hint.to_owned(),
     }
 }
 
 fn source(
     topology: &Topology,
     key: Option<ZoneKey>,
-    faults: &mut Vec<String>,
+    faults: &mut Vec<Fault>,
 ) -> Option<ZoneSource> {
     let apex = apex(&topology.zone)
-        .map_err(|fault| faults.push(fault))
+        .map_err(|error| faults.push(unplaced(error, NAME_HINT)))
         .ok()?;
     let mut records = static_records(topology, &apex, faults);
     let text = generated(topology);
     match parse_records(&apex, &text) {
         Ok(generated) => records.extend(generated),
-        Err(fault) => faults.push(reason(&fault)),
+        Err(fault) => faults.push(unplaced(reason(&fault), NAME_HINT)),
     }
     check_name_servers(topology, &apex, &records, faults);
     let addresses: Vec<_> = topology
@@ -81,7 +126,7 @@ fn source(
         let ttl = u32::try_from(ttl).unwrap_or(u32::MAX);
         match apex.child(&format!("{}.{GLOBAL}", route.name)) {
             Ok(owner) => steered.push((owner, Steered::new(index, ttl, &addresses))),
-            Err(error) => faults.push(error.to_string()),
+            Err(error) => faults.push(unplaced(error, NAME_HINT)),
         }
     }
     Some(ZoneSource {
@@ -120,7 +165,9 @@ fn generated(topology: &Topology) -> String {
     let primary = servers.first().map_or("", |(name, _)| name);
     let mailbox = mailbox(topology);
     // The same for the same zone, another for another; nobody transfers it, so it needn't rise.
-    let statics = format!("{:?}", topology.dns.records);
+    let statics = topology.dns.records.iter();
+    let statics: Vec<_> = statics.map(|it| (&it.name, &it.text)).collect();
+    let statics = format!("{statics:?}");
     let serial = xxh3_64(format!("{rest}{statics}").as_bytes()) as u32;
     format!(
         "@ {ttl} SOA {primary}. {mailbox}. {serial} 3600 600 86400 {DENIAL_TTL_SECONDS}\n{rest}"
@@ -165,17 +212,19 @@ fn check_name_servers(
     topology: &Topology,
     apex: &Owner,
     records: &[Record],
-    faults: &mut Vec<String>,
+    faults: &mut Vec<Fault>,
 ) {
     for name in &topology.dns.name_servers {
         let Ok(owner) = Owner::parse(name) else {
-            faults.push(format!("{name:?} is not the name of a name server"));
+            let reason = format!("{name:?} is not the name of a name server");
+            faults.push(unplaced(reason, NAME_HINT));
             continue;
         };
         let mut own = records.iter().filter(|record| record.owner == owner);
         if owner.is_within(apex) && !own.any(is_address) {
-            faults.push(format!(
-                "the name server {name} lies in the zone and has no address: give it an A or AAAA record under [dns.records]"
+            faults.push(unplaced(
+                format!("the name server {name} lies in the zone and has no address"),
+                "give it an A or AAAA record under [dns.records]",
             ));
         }
     }
@@ -185,22 +234,66 @@ fn is_address(record: &Record) -> bool {
     matches!(record.rtype.to_int(), 1 | 28)
 }
 
-fn static_records(topology: &Topology, apex: &Owner, faults: &mut Vec<String>) -> Vec<Record> {
+fn static_records(topology: &Topology, apex: &Owner, faults: &mut Vec<Fault>) -> Vec<Record> {
     let ttl = seconds(topology.dns.records_ttl);
     let mut records = Vec::new();
     for given in &topology.dns.records {
         let text = format!("$TTL {ttl}\n{} {}\n", given.name, given.text);
         match parse_records(apex, &text) {
             Ok(read) => records.extend(read),
-            Err(fault) => faults.push(format!(
-                "[dns.records] {:?}: {:?}: {}",
-                given.name,
-                given.text,
-                reason(&fault)
-            )),
+            Err(fault) => faults.push(of_record(given, &fault)),
         }
     }
     records
+}
+
+/// A record that isn't taken.
+fn of_record(given: &StaticRecord, fault: &TextFault) -> Fault {
+    let StaticRecord { name, text, .. } = given;
+    let (reason, hint) = match fault {
+        TextFault::Format { reason, .. } => (
+            format!("the record {text:?} of {name:?} can't be read: {reason}"),
+            example_of(text).map_or_else(
+                || RECORD_HINT.to_owned(),
+                |example| format!("write it like {example:?}"),
+            ),
+        ),
+        TextFault::Include(_) => (
+            format!("{text:?} of {name:?} is no record"),
+            RECORD_HINT.to_owned(),
+        ),
+        TextFault::Type { rtype, reason, .. } => (
+            format!("{name:?} has a record of type {rtype}, which isn't taken"),
+            (*reason).to_owned(),
+        ),
+    };
+    Fault {
+        position: given.position,
+        reason,
+        hint,
+    }
+}
+
+/// How a record of this one's type is written; `None` where it has none that is known.
+fn example_of(text: &str) -> Option<&'static str> {
+    // The time to live and the class may stand before the type.
+    let is_type = |word: &&str| {
+        let is_number = word.starts_with(|first: char| first.is_ascii_digit());
+        !is_number && !word.eq_ignore_ascii_case("IN")
+    };
+    let rtype = text.split_whitespace().find(is_type)?;
+    Some(match rtype.to_ascii_uppercase().as_str() {
+        "A" => "A 192.0.2.1",
+        "AAAA" => "AAAA 2001:db8::1",
+        "CAA" => "CAA 0 issue \"ca.example.net\"",
+        "CNAME" => "CNAME www.example.com.",
+        "MX" => "MX 10 mail.example.com.",
+        "NS" => "NS ns1.example.com.",
+        "PTR" => "PTR host.example.com.",
+        "SRV" => "SRV 10 5 443 host.example.com.",
+        "TXT" => "TXT \"some text\"",
+        _ => return None,
+    })
 }
 
 /// The reason without a line: the text was put together here.
@@ -226,7 +319,7 @@ fn seconds(ttl: Duration) -> u64 {
 mod tests {
     use super::*;
     use meridian_dns::zone::Found;
-    use meridian_topology::StaticRecord;
+    use meridian_topology::Position;
 
     fn topology() -> Topology {
         Topology::built_in().on_this_machine(7000).unwrap()
@@ -237,6 +330,7 @@ mod tests {
         topology.dns.records.push(StaticRecord {
             name: name.to_owned(),
             text: text.to_owned(),
+            position: Some(Position { line: 7, column: 9 }),
         });
         topology
     }
@@ -275,8 +369,17 @@ mod tests {
             let error = check_zone_records(&with_record(name, text)).unwrap_err();
             error.to_string()
         };
-        assert!(refused("www", "A nonsense").contains("[dns.records] \"www\": \"A nonsense\""));
-        assert!(refused("www", "$INCLUDE x").contains("www"));
+        assert_eq!(
+            refused("www", "60 IN A nonsense"),
+            "error: built-in topology:7:9: the record \"60 IN A nonsense\" of \"www\" can't be read: \
+             expected IPv4 address\n  hint: write it like \"A 192.0.2.1\""
+        );
+        assert!(refused("www", "WHAT 1").contains("hint: write [TTL] TYPE DATA"));
+        assert!(
+            refused("www", "$INCLUDE x").contains(":7:9: the record \"$INCLUDE x\" of \"www\"")
+        );
+        assert!(refused("app.global", "A 192.0.2.1").contains(":7:9: "));
+        assert!(refused("@", "CNAME elsewhere.example.").contains("7:9"));
         assert!(refused("app.global", "A 192.0.2.1").contains("is steered"));
         assert!(refused("@", "CNAME elsewhere.example.").contains("CNAME stands alone"));
         assert!(refused("www", "DNAME elsewhere.example.").contains("DNAME"));

@@ -11,6 +11,7 @@ use super::mark;
 use super::trouble::Trouble;
 use crate::dataset::CaptureError;
 use meridian_engine_postgres::Lsn;
+use meridian_engine_postgres::meeting::mark::{Reading, Writing};
 use meridian_model::Position;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use std::pin::Pin;
 pub(super) type UnderWay<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A mark on its way into the server.
-pub(super) type Marking = UnderWay<Result<mark::Writing, Trouble>>;
+pub(super) type Marking = UnderWay<Result<Writing, Trouble>>;
 
 /// What was seen, on its way into the log.
 pub(super) struct Noting {
@@ -30,12 +31,14 @@ pub(super) struct Noting {
 
 impl Conductor<'_> {
     /// Has it noted in the log what the server had been given.
-    pub(super) fn note(&mut self) {
+    pub(super) fn note(&mut self) -> Result<(), Trouble> {
+        self.reading.keep()?;
         let note = self.reading.note();
         self.noting = Some(Noting {
             reached: self.reading.reached(),
             logged: Box::pin(self.dataset.capture(vec![note])),
         });
+        Ok(())
     }
 
     /// What was seen is in the log. More may have been seen since.
@@ -47,7 +50,7 @@ impl Conductor<'_> {
     }
 
     /// Marks in the server how far it is captured.
-    pub(super) fn mark(&mut self, found: mark::Reading, settled: Position) -> Result<(), Trouble> {
+    pub(super) fn mark(&mut self, found: Reading, settled: Position) -> Result<(), Trouble> {
         if self.refill.is_due() {
             // What is written now is not what the log says from any place on.
             return self.refilled();
@@ -67,8 +70,9 @@ impl Conductor<'_> {
             return;
         };
         let (session, name) = (self.session.clone(), self.config.dataset.clone());
+        let directory = self.config.directory.clone();
         self.marking = Some(Box::pin(async move {
-            writing.carry_out(session.client(), &name).await
+            mark::carry_out(writing, directory, (session.client(), &name)).await
         }));
     }
 }

@@ -1,9 +1,9 @@
 //! From what the slot tells to what goes into the log.
 
 use super::compare::unreadable;
-use super::overtaken::{Blind, Ungiven};
 use super::schema::Schema;
 use super::trouble::Trouble;
+use super::ungiven::Ungiven;
 use crate::dataset::{CapturedTransaction, TablesSnapshot};
 use meridian_engine_postgres::capture::{CapturedTransaction as FromServer, RowChange};
 use meridian_engine_postgres::catalog::TableName;
@@ -12,7 +12,7 @@ use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::Projection;
 use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
-use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
+use meridian_model::{CapturedAt, Change, Chosen, Collisions, Operation, RowName, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE_ROWS: usize = 10_000;
@@ -31,13 +31,15 @@ pub(super) struct Reading {
     is_noted: bool,
     /// What it went back behind and has not been given again by then.
     ungiven: Ungiven,
-    /// Rows that it wrote nevertheless, since somebody asked.
-    blind: Vec<Blind>,
 }
 
 impl Reading {
     /// Goes on behind what the log has.
-    pub(super) fn resume(identity: ServerIdentity, at: CapturedAt, seen: Vector) -> Self {
+    pub(super) fn resume(
+        identity: ServerIdentity,
+        (at, seen): (CapturedAt, Vector),
+        ungiven: Ungiven,
+    ) -> Self {
         Self {
             identity,
             resumed: at,
@@ -45,24 +47,18 @@ impl Reading {
             reached: if at.is_last { Lsn(at.end) } else { Lsn(0) },
             seen,
             is_noted: true,
-            ungiven: Ungiven::default(),
-            blind: Vec::new(),
+            ungiven,
         }
     }
 
-    /// The server went back behind these rows, and is to be given them.
-    pub(super) fn without(self, ungiven: Ungiven) -> Self {
-        Self { ungiven, ..self }
-    }
-
     /// The server has been given all rows.
-    pub(super) fn refilled(&mut self) {
-        self.ungiven.clear();
+    pub(super) fn refilled(&mut self) -> Result<(), Trouble> {
+        self.ungiven.clear()
     }
 
-    /// The rows that were written without having been given, among what was read since the last time.
-    pub(super) fn blind(&mut self) -> Vec<Blind> {
-        std::mem::take(&mut self.blind)
+    /// Keeps what only this knows. To be done before the log has what was read.
+    pub(super) fn keep(&mut self) -> Result<(), Trouble> {
+        self.ungiven.keep()
     }
 
     /// Which server it is.
@@ -89,6 +85,17 @@ impl Reading {
         self.at(self.reached, 0, true, Vec::new())
     }
 
+    /// What tells all regions that somebody chose a side of these rows; `None` while parts of a
+    /// transaction are missing, which it would end.
+    pub(super) fn choice(&mut self, chosen: Vec<Chosen>) -> Option<CapturedTransaction> {
+        if self.reached == Lsn(0) {
+            return None;
+        }
+        let mut note = self.note();
+        note.collisions.chosen = chosen;
+        Some(note)
+    }
+
     fn at(&self, end: Lsn, part: u32, is_last: bool, changes: Vec<Change>) -> CapturedTransaction {
         CapturedTransaction {
             at: CapturedAt {
@@ -100,6 +107,7 @@ impl Reading {
             },
             seen: self.seen.clone(),
             changes,
+            collisions: Collisions::default(),
         }
     }
 
@@ -149,10 +157,11 @@ impl Reading {
         telling.earlier.note(&fold);
         let reads = tag.is_some() || matches!(telling.before, Before::Shown(_));
         let rows = touched(&fold, schema, reads);
-        for (row, _) in &rows {
-            if self.ungiven.remove(row) && !reads {
-                let (row, seen) = (row.clone(), self.seen.clone());
-                self.blind.push(Blind { row, seen });
+        let at = telling.place(is_last);
+        let mut blind = Vec::new();
+        for (place, (row, _)) in rows.iter().enumerate() {
+            if self.ungiven.remove(row, (end.0, at)) && !reads {
+                blind.extend(u32::try_from(place));
             }
         }
         match &telling.before {
@@ -171,11 +180,9 @@ impl Reading {
             return Ok(None);
         }
         let changes = fold.changes(schema)?;
-        let mut part = self.at(end, telling.part, is_last, changes);
+        let mut part = self.at(end, at, is_last, changes);
+        part.collisions.blind = blind;
         telling.part += 1;
-        if !telling.is_held && !is_last {
-            part.at = part.at.not_held();
-        }
         if self.is_known(part.at) {
             return Ok(None);
         }
@@ -258,6 +265,18 @@ impl Telling {
             part: 0,
             is_held,
             has_parts: false,
+        }
+    }
+
+    /// The number of the part that comes next.
+    fn place(&self, is_last: bool) -> u32 {
+        let at = CapturedAt {
+            part: self.part,
+            ..CapturedAt::default()
+        };
+        match self.is_held || is_last {
+            true => at.part,
+            false => at.not_held().part,
         }
     }
 }

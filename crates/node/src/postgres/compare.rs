@@ -34,7 +34,7 @@ pub(super) struct Chunk {
 pub(super) struct ThereRow {
     pub(super) name: RowName,
     pub(super) document: String,
-    /// Of its values ([`digest_of`]).
+    /// Of its values ([`document::digest`]).
     pub(super) digest: u64,
     /// Who wrote it.
     pub(super) writer: Xid,
@@ -127,7 +127,7 @@ impl<'a> Comparison<'a> {
                     key,
                 },
                 document: document::document(self.table, &values),
-                digest: digest_of(&values),
+                digest: document::digest(&values),
                 writer: Xid(writer.parse().unwrap_or_default()),
             };
             if is_known {
@@ -174,11 +174,6 @@ fn values(row: &Row) -> Result<Values, Trouble> {
 
 fn digest(key: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key.as_bytes())
-}
-
-/// A digest of a row's values.
-pub(super) fn digest_of(values: &Values) -> u64 {
-    digest(&serde_json::to_string(values).expect("texts are JSON"))
 }
 
 pub(super) fn unreadable(error: TablesError) -> Trouble {

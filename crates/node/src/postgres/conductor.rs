@@ -21,8 +21,6 @@ use super::follow::Follower;
 use super::lag::Lag;
 use super::large::{Large, whole_tables};
 use super::many::Landed;
-use super::mark::Marks;
-use super::overtaken::Overtaken;
 use super::parking::{Parking, conflict};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -33,6 +31,7 @@ use crate::dataset::{CapturedTransaction, DatasetHandle, Input, TablesSnapshot};
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
+use meridian_engine_postgres::meeting::mark::Marks;
 use meridian_engine_postgres::projection::{Batch, Outcome, Parked, Projection, Shown};
 use meridian_engine_postgres::server::connect;
 use meridian_model::Position;
@@ -101,7 +100,6 @@ pub(super) struct Conductor<'a> {
     /// Very many rows are to be planned together, in memory.
     pub(super) is_planning_many: bool,
     pub(super) parking: Parking,
-    pub(super) overtaken: Overtaken,
     pub(super) capture_lag: Lag,
     pub(super) write_lag: Lag,
 }
@@ -289,16 +287,8 @@ impl Conductor<'_> {
         if transactions.is_empty() {
             return Ok(());
         }
-        let blind = self.reading.blind();
-        if !blind.is_empty() {
-            let tables = self.dataset.tables().snapshot();
-            for blind in blind {
-                let before = (self.dataset.origin(), &tables);
-                self.overtaken.expect(before, blind)?;
-            }
-        }
+        self.reading.keep()?;
         self.dataset.capture(transactions).await?;
-        self.overtaken.list(self.dataset)?;
         self.takes_again().await
     }
 
@@ -469,8 +459,9 @@ impl Conductor<'_> {
         let is_noted = self.reading.is_noted() || self.noting.is_some();
         let may_note = self.large.is_none() && !is_noted;
         if may_note && now.duration_since(self.times.noted) >= NOTE_EVERY {
-            self.note();
+            self.note()?;
         }
+        self.choose().await?;
         self.confirm();
         self.answer();
         self.release(now).await?;
@@ -495,6 +486,22 @@ impl Conductor<'_> {
             applier.release().await?;
             self.projection.let_go();
             self.times.held = None;
+        }
+        Ok(())
+    }
+
+    /// Has it noted in the log, and so listed as conflicts, which side of rows somebody chose.
+    async fn choose(&mut self) -> Result<(), Trouble> {
+        // It would end a transaction that is told in part.
+        if self.large.is_some() {
+            return Ok(());
+        }
+        for (chosen, noted) in self.status.inquiries().choices() {
+            if let Some(note) = self.reading.choice(chosen) {
+                self.log(vec![note]).await?;
+                // Whoever asked may have given up.
+                let _ = noted.send(());
+            }
         }
         Ok(())
     }
@@ -549,7 +556,7 @@ impl Conductor<'_> {
         if !is_over {
             return Ok(());
         }
-        self.reading.refilled();
+        self.reading.refilled()?;
         self.refill.end()
     }
 

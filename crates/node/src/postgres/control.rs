@@ -4,6 +4,7 @@ use super::trouble::Trouble;
 use super::unwritable;
 use crate::durable;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,27 @@ pub enum Side {
     Regions,
 }
 
+/// Which side somebody says is right, where nothing else tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// In all tables that aren't named.
+    pub(crate) all: Option<Side>,
+    /// In these.
+    pub(crate) tables: BTreeMap<String, Side>,
+}
+
+impl Choice {
+    /// Which side is right in a table.
+    pub(super) fn of(&self, table: &str) -> Option<Side> {
+        self.tables.get(table).copied().or(self.all)
+    }
+
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_none() && self.tables.is_empty()
+    }
+}
+
 /// What was asked for, and not carried out yet.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Arc<Shared>);
@@ -33,18 +55,18 @@ struct Shared {
     changed: Notify,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Asked {
-    side: Option<Side>,
+    choice: Choice,
     /// Whether to be detached, where anything was said.
     detach: Option<bool>,
 }
 
 impl Control {
-    /// Attaches, and goes by this side where nothing tells.
-    pub(crate) fn attach(&self, side: Option<Side>) {
+    /// Attaches, and goes by this choice where nothing tells.
+    pub(crate) fn attach(&self, choice: Choice) {
         *self.asked() = Asked {
-            side,
+            choice,
             detach: Some(false),
         };
         self.0.changed.notify_one();
@@ -53,20 +75,28 @@ impl Control {
     /// Lets the server go.
     pub(crate) fn detach(&self) {
         *self.asked() = Asked {
-            side: None,
+            choice: Choice::default(),
             detach: Some(true),
         };
         self.0.changed.notify_one();
     }
 
-    /// The side that was chosen.
-    pub(super) fn side(&self) -> Option<Side> {
-        self.asked().side
+    /// What was chosen.
+    pub(super) fn choice(&self) -> Choice {
+        self.asked().choice.clone()
     }
 
     /// What was chosen is carried out: it holds for no other time.
     pub(super) fn decided(&self) {
-        self.asked().side = None;
+        self.asked().choice = Choice::default();
+    }
+
+    /// This choice can't be carried out. Another one that was made meanwhile stands.
+    pub(super) fn falls_short(&self, choice: &Choice) {
+        let mut asked = self.asked();
+        if asked.choice == *choice {
+            asked.choice = Choice::default();
+        }
     }
 
     /// Waits until something is asked for.
@@ -106,11 +136,28 @@ mod tests {
         control.detach();
         assert!(is_detached(&control));
         assert!(is_detached(&Control::default()), "after a restart");
-        control.attach(Some(Side::Server));
+        let choice = Choice {
+            all: Some(Side::Server),
+            ..Choice::default()
+        };
+        control.attach(choice.clone());
         assert!(!is_detached(&control));
         assert!(!is_detached(&Control::default()));
-        assert_eq!(control.side(), Some(Side::Server));
+        control.falls_short(&Choice::default());
+        assert_eq!(control.choice(), choice, "another one");
         control.decided();
-        assert_eq!(control.side(), None);
+        assert!(control.choice().is_empty());
+    }
+
+    #[test]
+    fn a_table_that_is_named_has_its_own_side() {
+        let mut choice = Choice::default();
+        assert!(choice.is_empty());
+        choice.tables.insert("public.a".to_owned(), Side::Regions);
+        assert_eq!(choice.of("public.a"), Some(Side::Regions));
+        assert_eq!(choice.of("public.b"), None);
+        choice.all = Some(Side::Server);
+        assert_eq!(choice.of("public.a"), Some(Side::Regions));
+        assert_eq!(choice.of("public.b"), Some(Side::Server));
     }
 }

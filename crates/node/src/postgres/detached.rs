@@ -37,10 +37,7 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
                 status.differing.clear();
                 (status.reason, status.hint) = match freed {
                     Ok(()) => (None, None),
-                    Err(trouble) => {
-                        let reason = format!("the slot is not dropped yet: {}", trouble.reason);
-                        (Some(reason), trouble.hint)
-                    }
+                    Err(trouble) => (Some(trouble.reason), trouble.hint),
                 };
                 (status.lag_bytes, status.held_bytes) = (0, 0);
                 status.rows_dirty = 0;
@@ -57,16 +54,23 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
 }
 
 async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
+    let freed = free_slot(config).await;
+    let client = freed.map_err(|trouble| trouble.in_words("the slot is not dropped yet"))?;
+    // After the slot, which must not hold WAL because these can't be read.
+    let noted = note_kept_out(&client, config).await;
+    noted.map_err(|trouble| trouble.in_words("the slot is dropped, and parked rows can't be noted"))
+}
+
+/// Drops the slot; gives the session in which that was done.
+async fn free_slot(config: &PostgresConfig) -> Result<Client, Trouble> {
     let client = connect(&config.server, "detach").await?;
     drop_slot(&client, &config.slot).await?;
-    // After the slot, which must not hold WAL because these can't be read.
-    note_kept_out(&client, config).await?;
     let query = "SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
     let left: i64 = client.query_one(query, &[&config.slot]).await?.try_get(0)?;
     if left > 0 {
         return Err(Trouble::passing("somebody reads it"));
     }
-    Ok(())
+    Ok(client)
 }
 
 /// Notes the rows that a constraint keeps out of the server, if it says so still.

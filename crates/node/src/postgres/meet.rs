@@ -1,7 +1,7 @@
 //! A dataset and a server meet: for the first time, or after capture lost its thread.
 //!
 //! A new slot comes with a snapshot of the database as of where its stream begins. The rows in it are
-//! compared with the dataset's tables, and each that differs is [judged](super::judge): what is older is
+//! compared with the dataset's tables, and each that differs is [judged](meridian_engine_postgres::meeting): what is older is
 //! written again, what was written here unseen becomes a transaction of this region. Where nothing
 //! tells, nothing is written on either side until somebody has chosen one
 //! (`meridian postgres attach --take`); the slot is given up then, so that no WAL waits for it.
@@ -11,28 +11,28 @@
 use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::compare::{Chunk, Comparison, unreadable};
-use super::control::Side;
+use super::control::{Choice, Side};
 use super::detached;
-use super::evidence::{Evidence, Surroundings};
-use super::history::Break;
-use super::judge::{Kind, Verdict};
-use super::mark::{self, Mark};
+use super::evidence::Surroundings;
+use super::history;
+use super::mark;
+use super::question::{self, Open};
 use super::refill::Refill;
 use super::schema::Schema;
-use super::status::{Differing, Met as MetReport, PostgresState, SharedStatus};
+use super::status::{Met as MetReport, PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
+use super::ungiven::Ungiven;
 use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::create_slot;
+use meridian_engine_postgres::meeting::history::Break;
+use meridian_engine_postgres::meeting::mark::Mark;
+use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
-use std::collections::BTreeMap;
 use tokio_postgres::Client;
-
-/// Of the rows that differ, so many keys are named per table.
-const KEYS_MAX: usize = 5;
 
 /// Who meets.
 pub(super) struct Meeting<'a> {
@@ -55,15 +55,10 @@ pub(super) struct Met {
     pub(super) position: Position,
     /// The rows to be written.
     pub(super) dirty: Vec<RowName>,
+    /// Those that it has yet to be given: the same, until they are.
+    pub(super) ungiven: Ungiven,
     /// The server's mark, where it is worth something here.
     pub(super) mark: Option<Mark>,
-}
-
-/// What is done about a row that differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Write,
-    Take,
 }
 
 /// What was found in all.
@@ -71,8 +66,27 @@ enum Action {
 struct Tally {
     rows: u64,
     local: u64,
-    unknown: BTreeMap<String, Differing>,
-    lacking: BTreeMap<String, Differing>,
+    unknown: Open,
+    lacking: Open,
+}
+
+/// What somebody said about rows of which nothing tells.
+#[derive(Debug, Default)]
+struct Answer {
+    choice: Choice,
+    /// Whether rows were asked about that the server lacks.
+    covers_lacking: bool,
+}
+
+impl Answer {
+    /// Which side was chosen for such a row; `None` where nobody was asked.
+    fn side(&self, table: &str, verdict: Verdict) -> Option<Side> {
+        match verdict {
+            Verdict::Unknown => self.choice.of(table),
+            Verdict::Lacking if self.covers_lacking => self.choice.of(table),
+            Verdict::Lacking | Verdict::Older | Verdict::Local => None,
+        }
+    }
 }
 
 /// A row that differs, and what it comes to.
@@ -92,7 +106,7 @@ impl Meeting<'_> {
         let directory = &self.config.directory;
         if let Some(broken) = &self.broken {
             // A slot that stands after a crash in between must not pass for the one that was lost.
-            broken.remember(directory)?;
+            history::remember(directory, broken)?;
         }
         let client = connect(&self.config.server, "attach").await?;
         let slot = create_slot(&self.config.server, &self.config.slot).await?;
@@ -106,9 +120,9 @@ impl Meeting<'_> {
             identity: slot.identity,
         };
         let evidence = surroundings.read(&client, &view).await?;
-        let tally = self.tally(&client, &view, &evidence).await?;
-        let side = match self.side(&tally, &evidence) {
-            Ok(side) => side,
+        let mut tally = self.tally(&client, &view, &evidence).await?;
+        let answer = match self.answer(&mut tally, &evidence) {
+            Ok(answer) => answer,
             Err(trouble) => {
                 client.batch_execute("ROLLBACK").await?;
                 drop_slot(&client, &self.config.slot).await?;
@@ -116,14 +130,16 @@ impl Meeting<'_> {
             }
         };
         let place = (slot.identity, slot.begins);
-        let met = self
-            .settle(&client, place, (&view, &evidence), &tally, side)
+        let mut met = self
+            .settle(&client, place, (&view, &evidence), &tally, &answer)
             .await?;
         client.batch_execute("COMMIT").await?;
+        met.ungiven.clear()?;
         if !met.dirty.is_empty() {
             refill.begin()?;
+            met.ungiven.add(&met.dirty)?;
         }
-        Break::forget(directory)?;
+        history::forget(directory)?;
         detached::met(directory)?;
         Ok(met)
     }
@@ -153,7 +169,7 @@ impl Meeting<'_> {
                         Verdict::Unknown => &mut tally.unknown,
                         Verdict::Lacking => &mut tally.lacking,
                     };
-                    count(all, judged.row);
+                    all.add(&view.tables, &judged.row, judged.document.as_deref())?;
                 }
             }
         }
@@ -161,45 +177,32 @@ impl Meeting<'_> {
     }
 
     fn kind(&self, table: &str, evidence: &Evidence) -> Kind {
-        Kind {
-            merges: self.schema.merges(table),
-            is_rewritten: evidence.rewritten.contains(table),
-            is_new: !self.taken.is_empty() && !self.taken.has(table),
-            is_parked: false,
-        }
+        let is_new = !self.taken.is_empty() && !self.taken.has(table);
+        evidence.kind(table, self.schema.merges(table), is_new)
     }
 
-    /// Which side is right where nothing tells; `None` where there is no such row.
-    fn side(&self, tally: &Tally, evidence: &Evidence) -> Result<Option<Side>, Trouble> {
-        let mut open = tally.unknown.clone();
-        if evidence.may_have_been_written || tally.local > 0 {
-            for (table, lacking) in &tally.lacking {
-                let both = open.entry(table.clone()).or_default();
-                both.add(table, lacking);
-            }
+    /// What somebody has said where nothing tells.
+    fn answer(&self, tally: &mut Tally, evidence: &Evidence) -> Result<Answer, Trouble> {
+        let mut open = std::mem::take(&mut tally.unknown);
+        let covers_lacking = evidence.asks(tally.local > 0);
+        if covers_lacking {
+            open.extend(std::mem::take(&mut tally.lacking));
         }
-        if open.is_empty() {
-            self.status.change(|status| status.differing.clear());
-            return Ok(None);
-        }
-        if let Some(side) = self.status.control().side() {
-            return Ok(Some(side));
-        }
-        let open: Vec<Differing> = open.into_values().collect();
-        let rows: u64 = open.iter().map(|table| table.rows).sum();
-        let first = open.first().map(Differing::first).unwrap_or_default();
         let cause = match &self.broken {
             Some(broken) => format!("{}, and ", broken.reason),
             None => String::new(),
         };
-        self.status.change(|status| status.differing = open);
-        let reason = format!(
-            "{cause}{rows} rows differ between this server and the other regions of which nothing \
-             tells which side is right; the first is {first}"
-        );
-        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
-                    server's rows go to all regions, with --take regions theirs are written here";
-        Err(Trouble::asking(reason, hint))
+        let choice = open.answered(self.status, self.schema, |rows, first| {
+            let reason = format!(
+                "{cause}{rows} rows differ between this server and the other regions of which \
+                 nothing tells which side is right; the first is {first}"
+            );
+            Trouble::asking(reason, question::HINT)
+        })?;
+        Ok(Answer {
+            choice: choice.unwrap_or_default(),
+            covers_lacking,
+        })
     }
 
     /// The second time through: takes over and collects what is to be written.
@@ -209,9 +212,9 @@ impl Meeting<'_> {
         place: (ServerIdentity, Lsn),
         (view, evidence): (&View, &Evidence),
         tally: &Tally,
-        side: Option<Side>,
+        answer: &Answer,
     ) -> Result<Met, Trouble> {
-        let seen = within(evidence.basis.given.clone().unwrap_or_default(), view);
+        let seen = evidence.given_within(&view.applied);
         let given = seen.clone();
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
@@ -220,22 +223,36 @@ impl Meeting<'_> {
             let mut comparison = Comparison::new(client, table, &view.tables);
             while let Some(chunk) = comparison.next().await? {
                 for judged in judge(chunk, kind, evidence, view, comparison.has_rows())? {
-                    match action(judged.verdict, side) {
-                        Action::Write => dirty.push(judged.row),
+                    let Judged {
+                        row,
+                        document,
+                        verdict,
+                    } = judged;
+                    let side = answer.side(&row.table, verdict);
+                    match Action::of(verdict, side == Some(Side::Server)) {
+                        Action::Write => {
+                            if side.is_some() {
+                                taking.give_up(row.clone(), document).await?;
+                            }
+                            dirty.push(row);
+                        }
                         Action::Take => {
                             taken += 1;
-                            let last = last_write(&view.tables, &judged.row)?;
-                            let there = (judged.row, judged.document);
-                            match last.is_some_and(|last| !given.has_seen(last)) {
-                                true => taking.take_blind(&view.tables, there).await?,
-                                false => taking.take(there.0, there.1).await?,
+                            let last = last_write(&view.tables, &row)?;
+                            match side.is_some() || last.is_some_and(|last| !given.has_seen(last)) {
+                                true => taking.take_blind(row, document).await?,
+                                false => taking.take(row, document).await?,
                             }
                         }
                     }
                 }
             }
         }
-        if !evidence.is_same_log {
+        if !self
+            .broken
+            .as_ref()
+            .is_some_and(|broken| broken.is_same_log)
+        {
             // What it says is of another log.
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
@@ -246,7 +263,8 @@ impl Meeting<'_> {
             rows_compared: tally.rows,
             rows_taken: taken,
             rows_to_write: dirty.len() as u64,
-            take: side,
+            take: answer.choice.all,
+            take_in: answer.choice.tables.clone(),
         };
         let dataset = self.dataset.name();
         tracing::info!(dataset, ?report, "server and tables were compared");
@@ -260,18 +278,9 @@ impl Meeting<'_> {
             seen,
             position: view.position,
             dirty,
-            mark: evidence.mark.filter(|_| evidence.is_same_log),
+            ungiven: Ungiven::none(&self.config.directory),
+            mark: evidence.mark,
         })
-    }
-}
-
-fn action(verdict: Verdict, side: Option<Side>) -> Action {
-    match (verdict, side) {
-        (Verdict::Older, _) => Action::Write,
-        (Verdict::Local, _) => Action::Take,
-        // Only where somebody wrote meanwhile was a side asked for.
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Server)) => Action::Take,
-        (Verdict::Unknown | Verdict::Lacking, Some(Side::Regions) | None) => Action::Write,
     }
 }
 
@@ -286,22 +295,15 @@ fn judge(
     for row in chunk.only_there.into_iter().chain(chunk.different) {
         let last = last_write(&view.tables, &row.name)?;
         let writer = (row.writer, row.digest);
-        let is_parked = evidence.parked.contains(&row.name);
-        let kind = Kind { is_parked, ..kind };
         judged.push(Judged {
-            verdict: evidence.basis.of_row(kind, &row.name, writer, last),
+            verdict: evidence.of_row(kind, &row.name, writer, last),
             row: row.name,
             document: Some(row.document),
         });
     }
     for row in chunk.only_here {
         let last = last_write(&view.tables, &row)?;
-        let verdict = match evidence.basis.of_lack(kind, last) {
-            _ if evidence.parked.contains(&row) => Verdict::Older,
-            // A table that is empty as a whole may have been emptied to be filled again.
-            Verdict::Local if !has_rows => Verdict::Unknown,
-            verdict => verdict,
-        };
+        let verdict = evidence.of_lack(kind, &row, last, has_rows);
         judged.push(Judged {
             row,
             document: None,
@@ -316,26 +318,40 @@ fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>,
     Ok(copies.first().and_then(|copy| copy.holds.latest()))
 }
 
-fn count(all: &mut BTreeMap<String, Differing>, row: RowName) {
-    let table = all.entry(row.table.clone()).or_default();
-    table.table = row.table;
-    table.rows += 1;
-    if table.keys.len() < KEYS_MAX {
-        table.keys.push(row.key);
-    }
-}
-
-/// What no region has any more, nobody could wait for.
-fn within(given: Vector, view: &View) -> Vector {
-    let readings = given.iter();
-    let readings = readings.map(|(origin, hlc)| (origin, hlc.min(view.applied.get(origin))));
-    readings.collect()
-}
-
 /// Drops the slot, unless somebody reads it.
 pub(super) async fn drop_slot(client: &Client, slot: &str) -> Result<(), Trouble> {
     let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
                 FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active";
     client.execute(drop, &[&slot]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_holds_for_the_rows_that_were_asked_about() {
+        let all = Some(Side::Server);
+        let choice = Choice {
+            all,
+            ..Choice::default()
+        };
+        let mut answer = Answer {
+            choice,
+            covers_lacking: false,
+        };
+        let sides = |answer: &Answer| {
+            let verdicts = [
+                Verdict::Unknown,
+                Verdict::Lacking,
+                Verdict::Older,
+                Verdict::Local,
+            ];
+            verdicts.map(|verdict| answer.side("public.t", verdict))
+        };
+        assert_eq!(sides(&answer), [all, None, None, None]);
+        answer.covers_lacking = true;
+        assert_eq!(sides(&answer), [all, all, None, None]);
+    }
 }

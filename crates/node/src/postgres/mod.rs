@@ -16,16 +16,14 @@ mod detached;
 mod evidence;
 mod follow;
 mod history;
-mod judge;
 mod lag;
 mod large;
 mod many;
 mod mark;
 mod meet;
 mod newcomers;
-mod overtaken;
 mod parking;
-mod parting;
+mod question;
 mod refill;
 mod returned;
 mod schema;
@@ -36,33 +34,37 @@ mod taken;
 mod taking;
 mod touched;
 mod trouble;
+mod ungiven;
 
 pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
+pub(crate) use control::Choice;
 pub use control::Side;
 pub(crate) use mark::kept_from;
 pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 
-use crate::dataset::DatasetHandle;
+use crate::dataset::{CaptureError as TakeError, DatasetHandle};
 use aside::RowsAside;
 use captured::Reading;
 use conductor::{Conductor, Times};
 use follow::Follower;
-use history::{Break, Known, Standing};
 use lag::Lag;
-use mark::Marks;
 use meet::Meeting;
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::{Applier, forget_parked};
 use meridian_engine_postgres::capture::{Capture, CaptureError, identify};
 use meridian_engine_postgres::catalog::Selection;
+use meridian_engine_postgres::meeting::mark::{Mark, Marks};
+use meridian_engine_postgres::meeting::{
+    self,
+    history::{Known, Start},
+};
 use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
 use meridian_model::CapturedAt;
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
-use overtaken::{Overtaken, Ungiven};
 use parking::Parking;
 use refill::Refill;
 use schema::Schema;
@@ -74,9 +76,12 @@ use std::time::Duration;
 use taken::Taken;
 use tokio_postgres::Client;
 use trouble::Trouble;
+use ungiven::Ungiven;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether the dataset takes writes already, after a start.
+const SETTLED_EVERY: Duration = Duration::from_millis(20);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
 
@@ -146,7 +151,9 @@ pub(crate) async fn look_after(
                 }
             }
             // Somebody answered after it had looked whether anybody did.
-            Err(trouble) if trouble.is_question && status.control().side().is_some() => continue,
+            Err(trouble) if trouble.is_question && !status.control().choice().is_empty() => {
+                continue;
+            }
             Err(trouble) => {
                 status.change(|status| status.tries += 1);
                 trouble
@@ -241,40 +248,28 @@ async fn start<'a>(
     dataset: &'a DatasetHandle,
     status: &'a SharedStatus,
 ) -> Result<Conductor<'a>, Trouble> {
+    must_be_whole(dataset, status).await?;
     let client = connect(&config.server, "session").await?;
     let schema = Schema::load(&client, config).await?;
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
-    let mut marks = Marks::read(&config.directory)?;
+    let mut marks = Marks::new(mark::noted(&config.directory)?);
     let mut refill = Refill::read(&config.directory)?;
     let captured = dataset.captured().await;
-    let is_unfinished = captured
-        .as_ref()
-        .is_some_and(|(at, _)| taking::is_unfinished(*at));
-    // A comparison that was not carried to its end resumes nothing; but what befell the server since
-    // is asked about all the same.
-    let is_known = !is_unfinished || Break::is_remembered(&config.directory)?;
-    let standing = Standing::read(&client, config).await?;
-    let broken = match &captured {
-        Some((at, seen)) if is_known => {
-            let known = Known {
-                at: *at,
-                seen,
-                log_end: dataset.log().end(),
-                noted: marks.noted(),
-            };
-            let slot = history::Slot::read(&client, &config.slot).await?;
-            history::broken(place, slot, &standing, &known)
-        }
-        _ => None,
+    let standing = history::standing(&client, config).await?;
+    let slot = history::slot(&client, &config.slot).await?;
+    let remembered = history::remembered(&config.directory)?;
+    let known = Known {
+        captured: captured.as_ref(),
+        remembered: remembered.as_ref(),
+        log_end: dataset.log().end(),
+        noted: marks.noted(),
     };
-    let captured = captured.filter(|_| !is_unfinished);
-    let broken = Break::with_remembered(&config.directory, broken)?;
     let mut lacking = Vec::new();
-    let (at, seen, met) = match captured {
-        Some((at, seen)) if broken.is_none() => {
+    let (at, seen, met) = match meeting::history::start((place, slot), &standing, &known) {
+        Start::GoesOn(at, seen) => {
             let newcomers = Newcomers {
                 config,
                 dataset,
@@ -282,13 +277,17 @@ async fn start<'a>(
                 status,
                 taken: &taken,
             };
+            adopt(config, &mut marks, standing.mark)?;
+            if let Some(writing) = marks.renewed() {
+                let (directory, server) = (config.directory.clone(), (&client, &*config.dataset));
+                marks.written(&mark::carry_out(writing, directory, server).await?);
+            }
             lacking = newcomers.take_over(&client, (at, &seen)).await?;
-            marks.adopt(standing.mark)?;
             // There was nothing to choose.
             status.control().decided();
             (at, seen, None)
         }
-        _ => {
+        Start::Meets(broken) => {
             let meeting = Meeting {
                 config,
                 dataset,
@@ -298,8 +297,12 @@ async fn start<'a>(
                 broken,
             };
             let met = meeting.hold(&mut refill).await?;
-            marks.adopt(met.mark)?;
-            (met.at, met.seen, Some((met.position, met.dirty)))
+            adopt(config, &mut marks, met.mark)?;
+            (
+                met.at,
+                met.seen,
+                Some((met.position, met.dirty, met.ungiven)),
+            )
         }
     };
     taken.note(&schema)?;
@@ -324,10 +327,10 @@ async fn start<'a>(
     // Whatever kept them out may be mended since.
     projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
-    let mut ungiven = Ungiven::default();
+    let mut ungiven = Ungiven::none(&config.directory);
     let follower = match (met, started) {
-        (Some((position, dirty)), _) => {
-            ungiven = Ungiven::of(&dirty);
+        (Some((position, dirty, all)), _) => {
+            ungiven = all;
             projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
@@ -335,7 +338,12 @@ async fn start<'a>(
         (None, Some(Ok(follower))) if !refill.is_due() => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => {
+            if refill.is_due() {
+                ungiven = Ungiven::read(&config.directory, at)?;
+            }
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
+            // What is the same on both sides has been given.
+            ungiven.keep_only(projection.dirty())?;
             if projection.dirty_rows() > 0 {
                 refill.begin()?;
             }
@@ -344,6 +352,7 @@ async fn start<'a>(
     };
     if !lacking.is_empty() {
         refill.begin()?;
+        ungiven.add(&lacking)?;
         projection.touched(lacking);
     }
     let capture = captures(config, at, &key).await?;
@@ -358,7 +367,7 @@ async fn start<'a>(
         began_at: follower.position(),
         follower,
         projection,
-        reading: Reading::resume(place.identity, at, seen).without(ungiven),
+        reading: Reading::resume(place.identity, (at, seen), ungiven),
         marks,
         marking: None,
         noting: None,
@@ -370,10 +379,35 @@ async fn start<'a>(
         many_shown: None,
         is_planning_many: false,
         parking,
-        overtaken: Overtaken::default(),
         capture_lag: Lag::default(),
         write_lag: Lag::default(),
     })
+}
+
+/// Waits until the other regions have said whether this one's log is whole, or can't. Where it isn't, what
+/// the tables show is older than what the server has been given: neither may tell the other anything.
+async fn must_be_whole(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
+    let stood = loop {
+        let stood = dataset.status();
+        if stood.settled {
+            break stood;
+        }
+        tokio::time::sleep(SETTLED_EVERY).await;
+    };
+    let Some(reason) = stood.stopped else {
+        return Ok(());
+    };
+    // A side that is chosen now isn't what was asked about.
+    status.control().decided();
+    Err(TakeError::Stopped(format!("the dataset is stopped: {reason}")).into())
+}
+
+/// Goes on from the mark that the server has.
+fn adopt(config: &PostgresConfig, marks: &mut Marks, found: Option<Mark>) -> Result<(), Trouble> {
+    match marks.adopt(found) {
+        Some(noted) => mark::note(&config.directory, noted),
+        None => Ok(()),
+    }
 }
 
 /// The rows that are kept out of tables which replicate. Those of a table that was dropped are forgotten:

@@ -4,10 +4,11 @@ use super::PostgresConfig;
 use super::attach::{View, see, view};
 use super::checks::had;
 use super::compare::{Comparison, unreadable};
-use super::control::Side;
+use super::control::{Choice, Side};
+use super::question;
 use super::returned::{Fate, Seen};
 use super::schema::Schema;
-use super::status::{Differing, PostgresState, SharedStatus};
+use super::status::{PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
@@ -18,9 +19,6 @@ use meridian_model::{CapturedAt, RowName, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_postgres::Client;
-
-/// Of the rows that differ, so many keys are named per table.
-const KEYS_MAX: usize = 5;
 
 /// Who meets.
 pub(super) struct Newcomers<'a> {
@@ -63,20 +61,26 @@ impl Newcomers<'_> {
                 .await?;
         }
         let fates = self.fates(client, &view, seen, &open).await?;
-        let side = self.side(&open, &fates)?;
-        if side.is_some() {
+        let choice = self.choice(&view, &open, &fates)?;
+        if choice.is_some() {
             // It stood still for the answer, and does no more.
             self.status
                 .change(|status| status.state = PostgresState::Attaching);
         }
         let mut taking = Taking::again(self.dataset, at, seen);
         for (open, fate) in open.into_iter().zip(fates) {
+            let side = choice
+                .as_ref()
+                .and_then(|choice| choice.of(&open.row.table));
+            let (row, document) = (open.row, open.there.map(|(document, _)| document));
             match (fate, side) {
-                (Fate::Take, _) | (Fate::Ask, Some(Side::Server)) => {
-                    let document = open.there.map(|(document, _)| document);
-                    taking.take(open.row, document).await?;
+                (Fate::Take, _) => taking.take(row, document).await?,
+                (Fate::Ask, Some(Side::Server)) => taking.take_blind(row, document).await?,
+                (Fate::Ask, _) => {
+                    taking.give_up(row.clone(), document).await?;
+                    lacking.push(row);
                 }
-                (Fate::Write, _) | (Fate::Ask, _) => lacking.push(open.row),
+                (Fate::Write, _) => lacking.push(row),
             }
         }
         // Rows that only the server has of tables that never replicated may be very many.
@@ -170,36 +174,26 @@ impl Newcomers<'_> {
     }
 
     /// Which side is right about rows of which nothing tells; `None` where there is no such row.
-    fn side(&self, open: &[Open], fates: &[Fate]) -> Result<Option<Side>, Trouble> {
-        let mut asked: BTreeMap<&str, Differing> = BTreeMap::new();
-        let unclear = open
-            .iter()
-            .zip(fates)
-            .filter(|(_, fate)| **fate == Fate::Ask);
-        for (Open { row, .. }, _) in unclear {
-            let differing = asked.entry(&row.table).or_default();
-            differing.table.clone_from(&row.table);
-            differing.rows += 1;
-            if differing.keys.len() < KEYS_MAX {
-                differing.keys.push(row.key.clone());
+    fn choice(
+        &self,
+        view: &View,
+        open: &[Open],
+        fates: &[Fate],
+    ) -> Result<Option<Choice>, Trouble> {
+        let mut asked = question::Open::default();
+        for (Open { row, there, .. }, fate) in open.iter().zip(fates) {
+            if *fate == Fate::Ask {
+                let document = there.as_ref().map(|(document, _)| document.as_str());
+                asked.add(&view.tables, row, document)?;
             }
         }
-        let Some(first) = asked.values().next().map(Differing::first) else {
-            return Ok(None);
-        };
-        if let Some(side) = self.status.control().side() {
-            return Ok(Some(side));
-        }
-        let asked: Vec<Differing> = asked.into_values().collect();
-        let rows: u64 = asked.iter().map(|table| table.rows).sum();
-        self.status.change(|status| status.differing = asked);
-        let reason = format!(
-            "{rows} rows differ between a table that replicates since now and the other regions; \
-             the first is {first}"
-        );
-        let hint = "`meridian postgres attach --region REGION` lists them; with --take server the \
-                    server's rows go to all regions, with --take regions theirs are written here; \
-                    the server keeps its WAL meanwhile";
-        Err(Trouble::asking(reason, hint))
+        asked.answered(self.status, self.schema, |rows, first| {
+            let reason = format!(
+                "{rows} rows differ between a table that replicates since now and the other \
+                 regions; the first is {first}"
+            );
+            let hint = format!("{}; the server keeps its WAL meanwhile", question::HINT);
+            Trouble::asking(reason, &hint)
+        })
     }
 }

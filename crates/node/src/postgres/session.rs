@@ -1,8 +1,8 @@
 //! The connection on which the server is asked how it stands.
 
-use super::mark::Reading;
 use super::trouble::Trouble;
 use meridian_engine_postgres::catalog::Fingerprint;
+use meridian_engine_postgres::meeting::mark::Reading;
 use meridian_engine_postgres::names;
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
 use meridian_engine_postgres::{Lsn, Xid};

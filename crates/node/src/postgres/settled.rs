@@ -3,7 +3,7 @@
 
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::projection::RowStanding;
-use meridian_model::{Position, RowName};
+use meridian_model::{Chosen, Position, RowName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -25,7 +25,12 @@ struct Inner {
     questions: Vec<Question>,
     /// Rows that are to be written again.
     wanted: Vec<RowName>,
+    /// Rows of which a side was chosen, and who waits for that to be noted.
+    choices: Vec<Choice>,
 }
+
+/// Rows of which a side was chosen, and who waits for that to be durable in the log.
+pub(super) type Choice = (Vec<Chosen>, oneshot::Sender<()>);
 
 impl Inquiries {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -61,6 +66,18 @@ impl Inquiries {
     /// The rows that are to be written.
     pub(super) fn wanted(&self) -> Vec<RowName> {
         std::mem::take(&mut self.lock().wanted)
+    }
+
+    /// Has it noted in the log which side of rows somebody chose; the answer comes once that is durable.
+    pub(super) fn choose(&self, chosen: Vec<Chosen>) -> oneshot::Receiver<()> {
+        let (noted, told) = oneshot::channel();
+        self.lock().choices.push((chosen, noted));
+        told
+    }
+
+    /// What is to be noted.
+    pub(super) fn choices(&self) -> Vec<Choice> {
+        std::mem::take(&mut self.lock().choices)
     }
 
     /// Nobody who asked before is there any more.

@@ -7,6 +7,7 @@ use super::parking::SharedParked;
 use super::settled::Inquiries;
 use crate::dataset::DatasetHandle;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -82,15 +83,24 @@ pub struct Differing {
     pub rows: u64,
     /// The first few keys.
     pub keys: Vec<String>,
+    /// The same rows as both sides have them, where not very many tables differ.
+    pub first: Vec<DifferingRow>,
+}
+
+/// A row that differs. Values are cut at 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DifferingRow {
+    /// The row's key.
+    pub key: String,
+    /// The row that the server has, as JSON.
+    #[schema(value_type = Option<Object>)]
+    pub server: Option<serde_json::Value>,
+    /// The row that the regions' tables have.
+    #[schema(value_type = Option<Object>)]
+    pub tables: Option<serde_json::Value>,
 }
 
 impl Differing {
-    pub(super) fn add(&mut self, table: &str, other: &Self) {
-        table.clone_into(&mut self.table);
-        self.rows += other.rows;
-        self.keys.extend(other.keys.iter().cloned());
-    }
-
     pub(super) fn first(&self) -> String {
         let key = self.keys.first().map(String::as_str);
         format!("{} of {}", key.unwrap_or_default(), self.table)
@@ -112,6 +122,9 @@ pub struct Met {
     /// The side that somebody chose for rows of which nothing told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub take: Option<Side>,
+    /// The same for single tables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub take_in: BTreeMap<String, Side>,
 }
 
 /// What a dataset does with its server.

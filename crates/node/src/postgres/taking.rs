@@ -1,26 +1,15 @@
 //! Rows on their way from the server into the log, other than through the slot.
 
-use super::overtaken::{Blind, Overtaken};
 use super::trouble::Trouble;
-use crate::dataset::{CapturedTransaction, DatasetHandle, TablesSnapshot};
+use crate::dataset::{CapturedTransaction, DatasetHandle};
+use meridian_engine_postgres::meeting::TAKING_OVER;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
-use meridian_model::{CapturedAt, Change, Operation, RowName, Vector};
+use meridian_model::{CapturedAt, Change, Chosen, Collisions, Operation, RowName, Vector};
 
 /// Rows of one transaction while a server's rows are taken over.
 const ROWS_MAX: usize = 500;
-
-/// What marks transactions that take over rows: no transaction of a server has so many parts.
-const TAKING_OVER: u32 = 1 << 31;
-
-/// Whether the rows that were there are taken over in part only.
-pub(super) fn is_unfinished(at: CapturedAt) -> bool {
-    !at.is_last && at.part >= TAKING_OVER
-}
-
-/// Whether rows that were there are taken over with this, instead of a transaction of the server.
-pub(super) fn is_taking(at: CapturedAt) -> bool {
-    at.part >= TAKING_OVER
-}
+/// The size of their documents, unless the last one is larger.
+const BYTES_MAX: usize = 1 << 20;
 
 /// Takes rows over: transactions of this region that say what the server has.
 pub(super) struct Taking<'a> {
@@ -29,8 +18,10 @@ pub(super) struct Taking<'a> {
     seen: Vector,
     /// Whether the parts are told apart, so that taking over can be seen to be unfinished.
     is_first: bool,
-    rows: Vec<(RowName, Option<String>)>,
-    overtaken: Overtaken,
+    changes: Vec<Change>,
+    collisions: Collisions,
+    /// Of the documents in both.
+    bytes: usize,
 }
 
 impl<'a> Taking<'a> {
@@ -51,8 +42,9 @@ impl<'a> Taking<'a> {
             },
             seen,
             is_first: true,
-            rows: Vec::new(),
-            overtaken: Overtaken::default(),
+            changes: Vec::new(),
+            collisions: Collisions::default(),
+            bytes: 0,
         }
     }
 
@@ -63,8 +55,9 @@ impl<'a> Taking<'a> {
             at,
             seen: seen.clone(),
             is_first: false,
-            rows: Vec::new(),
-            overtaken: Overtaken::default(),
+            changes: Vec::new(),
+            collisions: Collisions::default(),
+            bytes: 0,
         }
     }
 
@@ -74,31 +67,8 @@ impl<'a> Taking<'a> {
         row: RowName,
         document: Option<String>,
     ) -> Result<(), Trouble> {
-        self.rows.push((row, document));
-        if self.rows.len() >= ROWS_MAX {
-            let rows = std::mem::take(&mut self.rows);
-            self.put(rows).await?;
-        }
-        Ok(())
-    }
-
-    /// The server shows this row so, and had not been given what `tables` show of it.
-    pub(super) async fn take_blind(
-        &mut self,
-        tables: &TablesSnapshot,
-        (row, document): (RowName, Option<String>),
-    ) -> Result<(), Trouble> {
-        let blind = Blind {
-            row: row.clone(),
-            seen: self.seen.clone(),
-        };
-        let before = (self.dataset.origin(), tables);
-        self.overtaken.expect(before, blind)?;
-        self.take(row, document).await
-    }
-
-    async fn put(&mut self, rows: Vec<(RowName, Option<String>)>) -> Result<(), Trouble> {
-        let changes = rows.into_iter().map(|(row, document)| Change {
+        self.bytes += document.as_ref().map_or(0, String::len);
+        self.changes.push(Change {
             table: row.table,
             key: row.key,
             operation: match document {
@@ -106,31 +76,68 @@ impl<'a> Taking<'a> {
                 None => Operation::Delete,
             },
         });
+        self.put_if_full().await
+    }
+
+    /// The same where it had not been given what the tables show of it, or nobody knows.
+    pub(super) async fn take_blind(
+        &mut self,
+        row: RowName,
+        document: Option<String>,
+    ) -> Result<(), Trouble> {
+        let place = u32::try_from(self.changes.len());
+        self.collisions.blind.extend(place);
+        self.take(row, document).await
+    }
+
+    /// The server shows this row so, and what the tables show was chosen.
+    pub(super) async fn give_up(
+        &mut self,
+        row: RowName,
+        document: Option<String>,
+    ) -> Result<(), Trouble> {
+        self.bytes += document.as_ref().map_or(0, String::len);
+        self.collisions.chosen.push(Chosen {
+            row,
+            document,
+            stands: false,
+        });
+        self.put_if_full().await
+    }
+
+    async fn put_if_full(&mut self) -> Result<(), Trouble> {
+        let rows = self.changes.len() + self.collisions.chosen.len();
+        if rows >= ROWS_MAX || self.bytes >= BYTES_MAX {
+            self.put().await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self) -> Result<(), Trouble> {
+        self.bytes = 0;
         let transaction = CapturedTransaction {
             at: self.at,
             seen: self.seen.clone(),
-            changes: changes.collect(),
+            changes: std::mem::take(&mut self.changes),
+            collisions: std::mem::take(&mut self.collisions),
         };
         self.dataset.capture(vec![transaction]).await?;
-        self.overtaken.list(self.dataset)?;
         self.at.part += u32::from(self.is_first);
         Ok(())
     }
 
     /// What is left.
     pub(super) async fn rest(mut self) -> Result<(), Trouble> {
-        let rows = std::mem::take(&mut self.rows);
-        if rows.is_empty() {
+        if self.changes.is_empty() && self.collisions.is_empty() {
             return Ok(());
         }
-        self.put(rows).await
+        self.put().await
     }
 
     /// What is left, and that it is all. Says from where on to capture, and what had been given.
     pub(super) async fn finish(mut self) -> Result<(CapturedAt, Vector), Trouble> {
-        let rows = std::mem::take(&mut self.rows);
         self.at.is_last = true;
-        self.put(rows).await?;
+        self.put().await?;
         let at = CapturedAt {
             part: self.at.part - 1,
             ..self.at

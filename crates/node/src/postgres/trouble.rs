@@ -46,6 +46,14 @@ impl Trouble {
         }
     }
 
+    /// The same, with what it keeps from being done.
+    pub(super) fn in_words(self, what: &str) -> Self {
+        Self {
+            reason: format!("{what}: {}", self.reason),
+            ..self
+        }
+    }
+
     pub(super) fn passing(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),

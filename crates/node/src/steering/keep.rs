@@ -101,7 +101,8 @@ impl Kept {
     }
 
     /// Changes the ledger, one change after the other. It is durable before anybody sees it; after an
-    /// error it is as it was. Blocks for as long as a sync takes, and as those before wait for theirs.
+    /// error it is as it was, though a restart may find it changed where the disk failed at the very end
+    /// ([`durable::put`]): that is a change that somebody wanted, and may take back. Blocks for as long as a sync takes, and as those before wait for theirs.
     pub(super) fn change<T, E: From<KeepError>>(
         &self,
         change: impl FnOnce(&mut Ledger) -> Result<T, E>,

@@ -1,8 +1,13 @@
 //! Transactions that an engine committed first.
 
+use crate::members::deliver;
 use crate::support::{Region, seconds, stream};
-use meridian_engine_kv::Tables;
-use meridian_model::{CapturedAt, Change, Operation, Vector};
+use meridian_engine_kv::{MemoryStore, Tables};
+use meridian_model::{
+    COLLISIONS_SINCE, CapturedAt, Change, Chosen, Collisions, Conflict, ConflictKind, Operation,
+    RowName, Vector,
+};
+use meridian_replicate::WriteError;
 
 fn place(end: u64) -> CapturedAt {
     CapturedAt {
@@ -66,7 +71,11 @@ impl Region {
 fn meet(a: &mut Region, b: &mut Region, second: u64) {
     stream(a, b, seconds(second));
     stream(b, a, seconds(second));
-    for region in [a, b] {
+    look_after([a, b], second);
+}
+
+fn look_after(regions: [&mut Region; 2], second: u64) {
+    for region in regions {
         let now = region.now(seconds(second));
         region.machine().tick(now).expect("upkeep");
         region.machine().flush(now).expect("a commit");
@@ -141,6 +150,130 @@ fn the_place_reached_survives_a_crash_with_what_it_captured() {
     a.start(9);
     assert_eq!(a.machine().captured().cloned(), captured);
     assert_eq!(a.document().as_deref(), Some("1"));
+}
+
+/// Both sides of the conflicts that a region lists, oldest first: what gave way, and what stands.
+fn listed(region: &mut Region) -> Vec<(ConflictKind, Option<String>, Option<String>)> {
+    let page = region.machine().engine().reader().conflicts(None, 100);
+    let conflicts = page.expect("conflicts").conflicts;
+    let conflicts = conflicts.into_iter().rev();
+    let sides = conflicts.map(
+        |(
+            _,
+            Conflict {
+                kind,
+                loser,
+                winner,
+                ..
+            },
+        )| { (kind, loser.document, winner.document) },
+    );
+    sides.collect()
+}
+
+#[test]
+fn what_an_engine_wrote_over_blindly_is_listed_by_all_regions_and_after_a_crash() {
+    let (mut a, mut b) = pair();
+    a.capture(4, 10, &Vector::default(), put("1"));
+    let blind = Collisions {
+        blind: vec![0],
+        ..Collisions::default()
+    };
+    let collide = |a: &mut Region, end, changes, collisions: &Collisions| {
+        let (now, what) = (a.now(seconds(end)), (changes, collisions.clone()));
+        let machine = a.machine();
+        let taken = machine.capture_colliding(now, place(end), Vector::default(), what);
+        machine.flush(now).expect("a commit");
+        taken
+    };
+    collide(&mut a, 20, put("2"), &blind).expect("it is taken");
+    // What it has seen is written over, and what is equal gave way to nothing.
+    a.capture(21, 21, &Vector::default(), put("3"));
+    collide(&mut a, 22, put("3"), &blind).expect("it is taken");
+    collide(&mut a, 23, change(Operation::Delete), &blind).expect("it is taken");
+    stream(&mut a, &mut b, seconds(23));
+    let text = |text: &str| Some(text.to_owned());
+    let mut expected = vec![
+        (ConflictKind::UpdateUpdate, text("1"), text("2")),
+        (ConflictKind::UpdateDelete, text("3"), None),
+    ];
+    assert_eq!(listed(&mut a), expected);
+    assert_eq!(listed(&mut b), expected);
+
+    // Of a row that both have otherwise, somebody chooses a side.
+    a.capture(24, 24, &Vector::default(), put("4"));
+    let chosen = |stands| Collisions {
+        chosen: vec![Chosen {
+            row: RowName {
+                table: "t".into(),
+                key: "k".into(),
+            },
+            document: text("server"),
+            stands,
+        }],
+        ..Collisions::default()
+    };
+    collide(&mut a, 25, Vec::new(), &chosen(false)).expect("it is taken");
+    collide(&mut a, 26, Vec::new(), &chosen(true)).expect("it is taken");
+    stream(&mut a, &mut b, seconds(26));
+    assert_eq!(a.document(), text("4"), "it changes no row");
+    expected.push((ConflictKind::Chosen, text("server"), text("4")));
+    expected.push((ConflictKind::Chosen, text("4"), text("server")));
+    assert_eq!(listed(&mut a), expected);
+    assert_eq!(listed(&mut b), expected);
+
+    // The log alone tells it.
+    a.machine = None;
+    a.store = MemoryStore::default();
+    a.start(9);
+    assert_eq!(listed(&mut a), expected);
+}
+
+#[test]
+fn a_choice_waits_until_all_regions_can_read_it_and_blind_writes_do_not() {
+    let (mut a, mut b) = (capturing("a", 1), capturing("b", 2));
+    for second in 1..4 {
+        deliver(&mut a, &mut b, seconds(second), COLLISIONS_SINCE - 1);
+        deliver(&mut b, &mut a, seconds(second), COLLISIONS_SINCE - 1);
+        look_after([&mut a, &mut b], second);
+    }
+    a.capture(4, 10, &Vector::default(), put("1"));
+    let now = a.now(seconds(5));
+    let blind = Collisions {
+        blind: vec![0],
+        ..Collisions::default()
+    };
+    let what = (put("2"), blind);
+    let taken = a
+        .machine()
+        .capture_colliding(now, place(20), Vector::default(), what);
+    taken.expect("it is taken");
+    let chosen = Chosen {
+        row: RowName {
+            table: "t".into(),
+            key: "k".into(),
+        },
+        document: None,
+        stands: false,
+    };
+    let chosen = Collisions {
+        chosen: vec![chosen],
+        ..Collisions::default()
+    };
+    let what = (Vec::new(), chosen);
+    let refused = a
+        .machine()
+        .capture_colliding(now, place(21), Vector::default(), what);
+    assert!(matches!(
+        refused,
+        Err(WriteError::NotSpoken {
+            version: COLLISIONS_SINCE,
+            ..
+        })
+    ));
+    a.machine().flush(now).expect("a commit");
+    assert_eq!(a.document().as_deref(), Some("2"));
+    assert_eq!(listed(&mut a), []);
 }
 
 #[test]

@@ -140,6 +140,7 @@ impl Reader<'_, '_, '_, '_> {
                 records.push(StaticRecord {
                     name: name.value.to_ascii_lowercase(),
                     text: record.to_owned(),
+                    position: Some(self.faults.position(at)),
                 });
             }
         }

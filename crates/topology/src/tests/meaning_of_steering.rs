@@ -260,6 +260,7 @@ fn the_zone_has_records_and_settings() {
     let record = |name: &str, text: &str| StaticRecord {
         name: name.to_owned(),
         text: text.to_owned(),
+        position: None,
     };
     let mut records = dns.records;
     records.sort_by(|a, b| (&a.name, &a.text).cmp(&(&b.name, &b.text)));

@@ -51,7 +51,7 @@ pub fn show(row: &Row) -> CliResult {
 pub fn retry(row: &Row, format: Format) -> CliResult {
     let mut outcomes = Vec::new();
     let mut missing = None;
-    for api in row.target.all()? {
+    for api in row.target.all_by_name()? {
         let reply = api.send("POST", &row.path("/retry"), &[])?;
         if reply.problem() == NOT_PARKED {
             missing = reply.success().err();
@@ -119,7 +119,7 @@ impl Row {
         let tag = if_match.map(|version| format!("\"{version}\""));
         let headers: Vec<_> = tag.iter().map(|tag| ("if-match", tag.as_str())).collect();
         let mut last = CliError::failure("the system has no regions");
-        for api in self.target.all()? {
+        for api in self.target.all_by_name()? {
             let reply = api.call(method, &self.path(verb), &headers, body);
             match reply {
                 Ok(reply) if reply.problem() != NOT_PARKED => return Ok((api, reply.success()?)),

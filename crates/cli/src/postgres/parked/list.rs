@@ -38,7 +38,7 @@ struct Parked {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let regions = options.target.all()?;
+    let regions = options.target.all_by_name()?;
     let read = |api: &Api| pages::read(api, "/v1/parked", "parked", options.limit);
     let replies: Vec<CliResult<pages::Pages>> = regions.iter().map(read).collect();
     let mut rows: BTreeMap<[String; 3], Parked> = BTreeMap::new();

@@ -10,7 +10,7 @@ use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::RowStanding;
 use meridian_engine_postgres::reading::{Reader, StoredRow};
 use meridian_engine_postgres::tag::HEARTBEAT_PREFIX;
-use meridian_model::{Position, RowName, Version};
+use meridian_model::{Chosen, Position, RowName, Version};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -183,6 +183,24 @@ async fn standings(
     }
 }
 
+/// Waits until the log says which side of the rows was chosen.
+pub(super) async fn noted(check: &Check<'_>, chosen: Vec<Chosen>) -> Result<(), Trouble> {
+    let mut answer = check.status.inquiries().choose(chosen);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match tokio::time::timeout(Duration::from_secs(1), &mut answer).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(_)) => return Err(lost()),
+            Err(_) => {
+                must_run(check.status)?;
+                if Instant::now() > until {
+                    return Err(Trouble::passing("what is written over could not be listed"));
+                }
+            }
+        }
+    }
+}
+
 fn lost() -> Trouble {
     Trouble::passing("the region lost its server, or can't follow it, while rows were compared")
 }
@@ -205,6 +223,16 @@ impl Confirmed {
         match (key, &self.server) {
             (Some(key), Some(row)) => Ok(reader.rewrite(&key, row.writer).await?),
             _ => Ok(false),
+        }
+    }
+
+    /// As a row of which somebody chose a side.
+    pub(super) fn chosen(&self, table: &Table, stands: bool) -> Chosen {
+        let server = self.server.as_ref();
+        Chosen {
+            row: self.name.clone(),
+            document: server.map(|row| document::document(table, &row.values)),
+            stands,
         }
     }
 

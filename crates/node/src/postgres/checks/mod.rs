@@ -55,7 +55,10 @@ use tokio_postgres::Client;
 /// Rows that are read at once.
 const PAGE_ROWS: usize = 1000;
 const PAGE_BYTES: usize = 4 << 20;
-/// Rows that differ are kept in memory up to so many; beyond that the comparison ends early.
+/// What is noted of rows goes into entries of about this size.
+const ENTRY_BYTES: usize = 1 << 20;
+/// Rows that differ are kept in memory up to so many. Beyond that they are mended before more are looked
+/// for; where nothing is to be mended the comparison ends early.
 const DIFFERING_MAX: usize = 100_000;
 
 /// What to compare.
@@ -249,12 +252,17 @@ impl Check<'_> {
         self.report.parked += found.parked;
         self.report.differing += found.differing.len() as u64;
         confirmed.extend(found.differing);
-        if confirmed.len() > DIFFERING_MAX {
-            let hint = "most of the server's rows differ: detach the region and attach it again";
-            let reason = format!("more than {DIFFERING_MAX} rows differ");
-            return Err(Trouble::lasting(reason, hint));
+        if confirmed.len() <= DIFFERING_MAX {
+            return Ok(());
         }
-        Ok(())
+        if self.order.repair {
+            // Rows before these, and tables that they refer to, have been looked at.
+            return self.conclude(std::mem::take(confirmed)).await;
+        }
+        let hint = "--repair goes on, so many at a time; where the server's rows are all others', detach the \
+                    region and attach it again";
+        let reason = format!("more than {DIFFERING_MAX} rows differ");
+        Err(Trouble::lasting(reason, hint))
     }
 
     /// Finds out where the server's rows come from, mends what may be mended, and lists the rest.
@@ -278,6 +286,40 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Has both sides of the rows listed as conflicts of which somebody chose one, before anything is
+    /// written over.
+    async fn note_choice(
+        &self,
+        table: &Table,
+        found: &[(Confirmed, RowSource)],
+    ) -> Result<(), Trouble> {
+        let (name, mut rows) = (table.name.to_string(), found.iter());
+        let Some(side) = self.order.take else {
+            return Ok(());
+        };
+        let stands = side == Side::Server;
+        if stands && self.schema.merges(&name) {
+            return Ok(());
+        }
+        loop {
+            let (mut chosen, mut bytes) = (Vec::new(), 0);
+            while chosen.len() < PAGE_ROWS && bytes < ENTRY_BYTES {
+                let Some((row, source)) = rows.next() else {
+                    break;
+                };
+                if *source == RowSource::Unknown && row.name.table == name {
+                    let row = row.chosen(table, stands);
+                    bytes += row.document.as_ref().map_or(0, String::len);
+                    chosen.push(row);
+                }
+            }
+            if chosen.is_empty() {
+                return Ok(());
+            }
+            confirm::noted(self, chosen).await?;
+        }
+    }
+
     /// Has rows written; those that don't differ any more.
     async fn mend(
         &mut self,
@@ -288,6 +330,7 @@ impl Check<'_> {
             let name = table.name.to_string();
             let rows = found.iter().filter(|(row, _)| row.name.table == name);
             let reader = Reader::new(&self.client, &table).await?;
+            self.note_choice(&table, found).await?;
             let mut tried = Vec::new();
             for (row, source) in rows {
                 let is_mended_by = match (source, self.order.take) {

@@ -1,7 +1,6 @@
 //! Where rows of the server come from that the tables show otherwise: the log tells of states that
 //! they had.
 
-use super::super::compare::digest_of;
 use super::super::schema::Schema;
 use super::super::trouble::Trouble;
 use super::confirm::Confirmed;
@@ -22,7 +21,7 @@ pub(super) fn tell_apart(
     let mut states = BTreeMap::new();
     for row in &rows {
         if let Some(stored) = &row.server {
-            states.insert(row.name.clone(), digest_of(&stored.values));
+            states.insert(row.name.clone(), document::digest(&stored.values));
         }
     }
     let older = had(dataset, schema, &states)?;
@@ -76,7 +75,7 @@ pub(in super::super) fn had(
                 };
                 let table = schema.named(&row.table);
                 let values = table.and_then(|table| document::values(table, document).ok());
-                if values.is_some_and(|values| digest_of(&values) == *state) {
+                if values.is_some_and(|values| document::digest(&values) == *state) {
                     older.insert(row);
                 }
             }

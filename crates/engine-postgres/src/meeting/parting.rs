@@ -1,25 +1,25 @@
 //! What the present history of a server has of the one that was captured. Pure.
 
-use meridian_engine_postgres::Lsn;
+use crate::Lsn;
 use meridian_model::CapturedAt;
 
 /// Where a server's history left the one that was captured.
 #[derive(Clone, Debug)]
-pub(super) struct Parting {
+pub struct Parting {
     /// Which server.
-    pub(super) system: u64,
+    pub system: u64,
     /// The timeline that it is on.
-    pub(super) timeline: u32,
+    pub timeline: u32,
     /// Whether it lost nothing of that.
-    pub(super) goes_on: bool,
+    pub goes_on: bool,
     /// Up to where it has those before.
-    pub(super) earlier: Vec<(u32, Lsn)>,
+    pub earlier: Vec<(u32, Lsn)>,
 }
 
 impl Parting {
     /// Whether the server certainly has this transaction. Where it went back on its own timeline,
     /// nobody knows how far.
-    pub(super) fn has(&self, at: CapturedAt) -> bool {
+    pub fn has(&self, at: CapturedAt) -> bool {
         if at.system != self.system {
             return false;
         }

@@ -17,13 +17,13 @@
 //! was deleted by somebody whom capture never saw. One that lacks though the server had not been given
 //! its last write is mostly just that; but somebody may have deleted what was there before.
 
-use meridian_engine_postgres::Xid;
+use crate::Xid;
 use meridian_model::{RowName, Vector, Version};
 use std::collections::{HashMap, HashSet};
 
 /// What a differing row of the server comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// The tables have had this state: it is written over.
     Older,
     /// A write of this region that was not captured.
@@ -37,31 +37,32 @@ pub(super) enum Verdict {
 
 /// What is known of a server whose rows are compared.
 #[derive(Debug, Default)]
-pub(super) struct Basis {
+pub struct Basis {
     /// What it had been given; `None` where it never was given anything.
-    pub(super) given: Option<Vector>,
+    pub given: Option<Vector>,
     /// What is known of its writers.
-    pub(super) writers: Option<Writers>,
+    pub writers: Option<Writers>,
 }
 
 /// What is known of the transactions that wrote a server's rows.
 #[derive(Debug)]
-pub(super) struct Writers {
+pub struct Writers {
     /// All before this one were captured.
-    pub(super) horizon: Xid,
+    pub horizon: Xid,
     /// Those that are known to be Meridian's: the last one, and those that let in rows which had been
     /// kept out, whose states are older than the log since.
-    pub(super) own: Vec<Xid>,
+    pub own: Vec<Xid>,
     /// What the log since says that rows became; `None` where it doesn't reach back so far.
-    pub(super) since: Option<States>,
+    pub since: Option<States>,
 }
 
 /// Documents that rows had, as digests of their values.
 #[derive(Debug, Default)]
-pub(super) struct States(HashMap<RowName, HashSet<u64>>);
+pub struct States(HashMap<RowName, HashSet<u64>>);
 
 impl States {
-    pub(super) fn had(&mut self, row: RowName, digest: u64) {
+    /// The row had a document whose values have this digest.
+    pub fn had(&mut self, row: RowName, digest: u64) {
         self.0.entry(row).or_default().insert(digest);
     }
 
@@ -72,20 +73,20 @@ impl States {
 
 /// The table that a row is of.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Kind {
+pub struct Kind {
     /// Several writes make a row together: no single one says what it became.
-    pub(super) merges: bool,
+    pub merges: bool,
     /// Its rows were all written anew since the mark, whoever had written them.
-    pub(super) is_rewritten: bool,
+    pub is_rewritten: bool,
     /// It was never given anything, and nothing of it was captured.
-    pub(super) is_new: bool,
+    pub is_new: bool,
     /// The row itself is kept out, or in an older state, though it counts as given.
-    pub(super) is_parked: bool,
+    pub is_parked: bool,
 }
 
 impl Basis {
-    /// A row that the server has. `last` is the last write to it that the tables remember.
-    pub(super) fn of_row(
+    /// A row that the server has, by its writer and a digest of its values. `last` is the last write to it that the tables remember.
+    pub fn of_row(
         &self,
         kind: Kind,
         row: &RowName,
@@ -117,7 +118,7 @@ impl Basis {
     }
 
     /// A row that the server lacks.
-    pub(super) fn of_lack(&self, kind: Kind, last: Option<Version>) -> Verdict {
+    pub fn of_lack(&self, kind: Kind, last: Option<Version>) -> Verdict {
         match (self.given.as_ref().filter(|_| !kind.is_new), last) {
             (None, _) => Verdict::Older,
             (Some(given), Some(last)) if given.has_seen(last) => Verdict::Local,

@@ -1,0 +1,71 @@
+//! `meridian regions rejoin` and a change of the regions that is still under way.
+
+mod support;
+
+use serde_json::json;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::{Server, meridian, text};
+
+const BUSY: &str = "/problems/membership-busy";
+
+/// A region that refuses so many wishes for this reason, then takes them; the wishes that it was sent.
+fn region(refusals: usize, problem: &'static str) -> (Server, Arc<AtomicUsize>) {
+    let wishes = Arc::new(AtomicUsize::new(0));
+    let count = wishes.clone();
+    let server = Server::start(move |request| {
+        let members = json!([{ "region": "b", "standing": "voting" }]);
+        let datasets = json!([{ "dataset": "main", "state": "running", "members": members }]);
+        let json = vec!["content-type: application/json".to_owned()];
+        Some(match request.method.as_str() {
+            "POST" if count.fetch_add(1, Ordering::SeqCst) < refusals => {
+                let problem = json!({ "type": problem, "title": "it can't be", "status": 409 });
+                (409, json, problem.to_string())
+            }
+            "POST" => (202, json, "{}".to_owned()),
+            _ => {
+                let regions = json!({ "region": "a", "datasets": datasets });
+                (200, json, regions.to_string())
+            }
+        })
+    });
+    (server, wishes)
+}
+
+fn rejoin(server: &Server, arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    meridian(directory.path())
+        .args(["regions", "rejoin", "b", "--api", &server.url()])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn it_waits_for_the_change_before_it() {
+    let (server, wishes) = region(3, BUSY);
+    let said = rejoin(&server, &["--timeout", "60"]);
+    assert!(said.status.success(), "{}", text(&said));
+    assert_eq!(wishes.load(Ordering::SeqCst), 4);
+    assert!(
+        text(&said).contains("region b has joined again"),
+        "{}",
+        text(&said)
+    );
+}
+
+#[test]
+fn it_waits_only_where_it_may_and_where_that_can_help() {
+    for (problem, arguments) in [
+        (BUSY, &["--no-wait"][..]),
+        (BUSY, &["--timeout", "0"]),
+        ("/problems/region-unknown", &["--timeout", "60"]),
+    ] {
+        let (server, wishes) = region(usize::MAX, problem);
+        let said = rejoin(&server, arguments);
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+        assert!(text(&said).contains("it can't be"), "{}", text(&said));
+        assert_eq!(wishes.load(Ordering::SeqCst), 1, "{problem} {arguments:?}");
+    }
+}

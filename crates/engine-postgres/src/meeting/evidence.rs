@@ -1,0 +1,286 @@
+//! What is known of a server when it and the tables meet.
+
+use super::history::{Break, Standing};
+use super::is_taking;
+use super::judge::{Basis, Kind, States, Verdict, Writers};
+use super::mark::Mark;
+use super::parting::Parting;
+use crate::document::{self, Values};
+use crate::{ServerIdentity, Xid};
+use meridian_model::{Body, Entry, Operation, OriginId, Position, RowName, Vector, Version};
+use std::collections::BTreeSet;
+
+/// What both sides say.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Why they meet again; `None` for the first time.
+    pub broken: Option<&'a Break>,
+    /// Which server, in which of its histories.
+    pub identity: ServerIdentity,
+    /// What the server's rows of Meridian's own say.
+    pub standing: &'a Standing,
+    /// This region's incarnation.
+    pub own: OriginId,
+    /// Where its log begins and ends.
+    pub log: (Position, Position),
+    /// What has been applied to its tables.
+    pub applied: &'a Vector,
+}
+
+/// What tells whose state a row is.
+#[derive(Debug)]
+pub struct Evidence {
+    /// What tells rows apart.
+    pub basis: Basis,
+    /// The server's mark, where it is worth something from now on.
+    pub mark: Option<Mark>,
+    /// Whether somebody may have written to the server unseen: a delete leaves no trace.
+    may_have_been_written: bool,
+    /// Tables whose rows were all written anew since the mark.
+    rewritten: BTreeSet<String>,
+    /// Rows that a constraint keeps out of the server.
+    parked: BTreeSet<RowName>,
+}
+
+/// What the server is asked for besides.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its next transaction.
+    pub next: Xid,
+    /// Tables whose rows were all written anew since the mark.
+    pub rewritten: BTreeSet<String>,
+    /// Rows that a constraint keeps out of it.
+    pub parked: BTreeSet<RowName>,
+}
+
+/// What the log says of the time since a mark.
+#[derive(Debug)]
+pub struct Since {
+    own: OriginId,
+    mark: Mark,
+    /// Where the server had been given the log up to.
+    given: Option<Position>,
+    parting: Parting,
+    states: States,
+    /// Transactions captured of this region's server which the server still has, and which may be
+    /// later than Meridian's last one.
+    captured: u32,
+}
+
+impl Facts<'_> {
+    /// Whether what the server says of the log is of this log.
+    #[must_use]
+    pub fn is_same_log(&self) -> bool {
+        self.broken.is_some_and(|broken| broken.is_same_log)
+    }
+
+    /// What the server had been given of the tables; `is_empty` says whether it has no rows at all.
+    #[must_use]
+    pub fn given(&self, is_empty: bool) -> Option<Vector> {
+        let given = self.standing.given.as_ref().map(|tag| tag.seen.clone());
+        match self.broken {
+            Some(broken) if broken.is_same_log => {
+                let mut given = given.unwrap_or_default();
+                if broken.is_same_history {
+                    // What it wrote itself it has.
+                    given.raise(self.own, self.applied.get(self.own));
+                }
+                Some(given)
+            }
+            // It is to be filled, whatever it says.
+            _ if is_empty => None,
+            _ => given,
+        }
+    }
+
+    /// Which of the members' streams the server had been given more of than the tables have: its rows
+    /// would seem to be its own.
+    #[must_use]
+    pub fn unheard(
+        &self,
+        given: &Vector,
+        members: impl IntoIterator<Item = OriginId>,
+    ) -> Option<OriginId> {
+        let mut others = members.into_iter().filter(|origin| *origin != self.own);
+        others.find(|origin| self.applied.get(*origin) < given.get(*origin))
+    }
+
+    /// The server's mark, where it is of this server and this log.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        self.standing.mark.filter(|mark| {
+            self.is_same_log()
+                && mark.system == self.identity.system
+                && mark.origin == self.own
+                && mark.from <= self.log.1
+        })
+    }
+
+    /// Begins to look what the log says of the time since the mark, and from where on it is to be read;
+    /// `None` where it doesn't reach back so far. `earlier` says up to where the server has the WAL of
+    /// its timelines before this one.
+    #[must_use]
+    pub fn since(&self, earlier: Vec<(u32, crate::Lsn)>) -> Option<(Position, Since)> {
+        let mark = self.mark().filter(|mark| mark.from >= self.log.0)?;
+        let ServerIdentity { system, timeline } = self.identity;
+        let since = Since {
+            own: self.own,
+            mark,
+            given: self.standing.given.as_ref().map(|given| given.position),
+            parting: Parting {
+                system,
+                timeline,
+                goes_on: self.broken.is_some_and(|broken| broken.is_same_history),
+                earlier,
+            },
+            states: States::default(),
+            captured: 0,
+        };
+        Some((mark.from, since))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn evidence(&self, given: Option<Vector>, since: Option<Since>, asked: Asked) -> Evidence {
+        let standing = self.standing;
+        let last_own = latest(&standing.writers);
+        let may_have_been_written = match (&since, last_own) {
+            (Some(since), Some(last)) => asked.next.0.wrapping_sub(last.0) > since.captured + 1,
+            _ => true,
+        };
+        let writers = self.mark().map(|mark| Writers {
+            horizon: mark.horizon,
+            own: standing.let_in.iter().copied().chain(last_own).collect(),
+            since: since.map(|since| since.states),
+        });
+        Evidence {
+            basis: Basis { given, writers },
+            mark: standing.mark.filter(|_| self.is_same_log()),
+            may_have_been_written,
+            rewritten: asked.rewritten,
+            parked: asked.parked,
+        }
+    }
+}
+
+impl Since {
+    /// An entry of the log, with its position there. `values` reads a table's document.
+    ///
+    /// What ended before the mark, or was captured before the log's position as of what the server was
+    /// given last, is no later than Meridian's last transaction.
+    pub fn take(
+        &mut self,
+        position: Position,
+        entry: &Entry,
+        values: impl Fn(&str, &str) -> Option<Values>,
+    ) {
+        let is_later = self.given.is_none_or(|given| position >= given);
+        let Ok(body) = Body::decode(&entry.body) else {
+            return;
+        };
+        let is_there = match &body {
+            Body::Captured(captured) if entry.origin == self.own => {
+                let at = captured.at;
+                let is_whole = at.is_last && !is_taking(at);
+                is_whole && is_later && at.end > self.mark.lsn.0 && self.parting.has(at)
+            }
+            _ => false,
+        };
+        let Some(transaction) = body.transaction() else {
+            return;
+        };
+        self.captured += u32::from(is_there && !transaction.changes.is_empty());
+        for change in &transaction.changes {
+            let Operation::Put { document } = &change.operation else {
+                continue;
+            };
+            let row = RowName {
+                table: change.table.clone(),
+                key: change.key.clone(),
+            };
+            if let Some(values) = values(&change.table, document) {
+                self.states.had(row, document::digest(&values));
+            }
+        }
+    }
+}
+
+impl Evidence {
+    /// The kind of a table: whether several writes make its rows together, and whether it was never
+    /// given anything.
+    #[must_use]
+    pub fn kind(&self, table: &str, merges: bool, is_new: bool) -> Kind {
+        Kind {
+            merges,
+            is_rewritten: self.rewritten.contains(table),
+            is_new,
+            is_parked: false,
+        }
+    }
+
+    /// A row that the server has and the tables have otherwise or not at all, by its writer and a digest
+    /// of its values; `last` is the last write to it that the tables remember.
+    #[must_use]
+    pub fn of_row(
+        &self,
+        kind: Kind,
+        row: &RowName,
+        writer: (Xid, u64),
+        last: Option<Version>,
+    ) -> Verdict {
+        let is_parked = self.parked.contains(row);
+        let kind = Kind { is_parked, ..kind };
+        self.basis.of_row(kind, row, writer, last)
+    }
+
+    /// A row that the server lacks; `has_rows` says whether its table has any.
+    #[must_use]
+    pub fn of_lack(
+        &self,
+        kind: Kind,
+        row: &RowName,
+        last: Option<Version>,
+        has_rows: bool,
+    ) -> Verdict {
+        match self.basis.of_lack(kind, last) {
+            _ if self.parked.contains(row) => Verdict::Older,
+            // A table that is empty as a whole may have been emptied to be filled again.
+            Verdict::Local if !has_rows => Verdict::Unknown,
+            verdict => verdict,
+        }
+    }
+
+    /// Whether rows that are [lacking](Verdict::Lacking) are asked about; `has_local` says whether any
+    /// row turned out to be written unseen.
+    #[must_use]
+    pub fn asks(&self, has_local: bool) -> bool {
+        self.may_have_been_written || has_local
+    }
+
+    /// What the server had been given, without what no region has any more: nobody could wait for that.
+    #[must_use]
+    pub fn given_within(&self, applied: &Vector) -> Vector {
+        let given = self.basis.given.clone().unwrap_or_default();
+        let readings = given.iter();
+        let readings = readings.map(|(origin, hlc)| (origin, hlc.min(applied.get(origin))));
+        readings.collect()
+    }
+}
+
+fn latest(writers: &[Xid]) -> Option<Xid> {
+    let later = |one: Xid, other: Xid| if one.precedes(other) { other } else { one };
+    writers.iter().copied().reduce(later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_writer_is_the_one_after_all_others() {
+        assert_eq!(latest(&[]), None);
+        assert_eq!(latest(&[Xid(5), Xid(9), Xid(7)]), Some(Xid(9)));
+        let wrapped = [Xid(u32::MAX - 5), Xid(10)];
+        assert_eq!(latest(&wrapped), Some(Xid(10)));
+    }
+}

@@ -1,0 +1,318 @@
+//! Whether a server goes on in the history that was captured of it so far. Pure.
+
+use super::is_unfinished;
+use super::mark::{Agreement, Mark, Noted};
+use crate::capture::ServerPlace;
+use crate::tag::Tag;
+use crate::{Lsn, ServerIdentity, Xid};
+use meridian_model::{CapturedAt, Position, Vector};
+use serde::{Deserialize, Serialize};
+
+/// What the server's rows of Meridian's own say.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What it was given last.
+    pub given: Option<Tag>,
+    /// Its mark.
+    pub mark: Option<Mark>,
+    /// The last transactions that wrote these.
+    pub writers: Vec<Xid>,
+    /// Those since the mark that let in rows which had been kept out.
+    pub let_in: Vec<Xid>,
+}
+
+/// How the slot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// It is there.
+    There,
+    /// There is none.
+    Missing,
+    /// The server threw away WAL that it needed.
+    Lost,
+}
+
+/// What is known from before.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What was captured last, and what the server had been given by then.
+    pub captured: Option<&'a (CapturedAt, Vector)>,
+    /// Why they were to meet, where rows were not compared to the end.
+    pub remembered: Option<&'a Break>,
+    /// Where the log ends.
+    pub log_end: Position,
+    /// The mark written last.
+    pub noted: Noted,
+}
+
+/// How capture goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Where it stood, and with what the server had been given by then.
+    GoesOn(CapturedAt, Vector),
+    /// Server and tables meet, for this reason; for the first time where there is none.
+    Meets(Option<Break>),
+}
+
+/// Why capture can't go on where it stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Break {
+    /// In words.
+    pub reason: String,
+    /// Whether the server lost nothing itself: only capture lost its place.
+    pub is_same_history: bool,
+    /// Whether what the server says of the log is of this log.
+    pub is_same_log: bool,
+}
+
+impl Break {
+    /// One for which rows were not compared to the end yet, and one that is found after it.
+    fn and(self, later: Self) -> Self {
+        Self {
+            // A slot made meanwhile and given up is no news.
+            reason: if later.is_same_history {
+                self.reason
+            } else {
+                later.reason
+            },
+            is_same_history: self.is_same_history && later.is_same_history,
+            is_same_log: self.is_same_log && later.is_same_log,
+        }
+    }
+}
+
+/// How capture goes on with a server and its slot.
+#[must_use]
+pub fn start((place, slot): (ServerPlace, Slot), found: &Standing, known: &Known<'_>) -> Start {
+    let unfinished = known.captured.is_some_and(|(at, _)| is_unfinished(*at));
+    // A comparison that was not carried to its end resumes nothing; but what befell the server since
+    // is asked about all the same.
+    let captured = known
+        .captured
+        .filter(|_| !unfinished || known.remembered.is_some());
+    let now = captured.and_then(|captured| broken(place, slot, found, (captured, known)));
+    let broken = match (known.remembered.cloned(), now) {
+        (Some(before), Some(now)) => Some(before.and(now)),
+        (before, now) => before.or(now),
+    };
+    match captured {
+        Some((at, seen)) if !unfinished && broken.is_none() => Start::GoesOn(*at, seen.clone()),
+        _ => Start::Meets(broken),
+    }
+}
+
+/// Why capture can't go on where it stood, if so.
+fn broken(
+    place: ServerPlace,
+    slot: Slot,
+    found: &Standing,
+    ((at, seen), known): (&(CapturedAt, Vector), &Known<'_>),
+) -> Option<Break> {
+    let ServerIdentity { system, timeline } = place.identity;
+    let other = |reason: String, is_same_log| {
+        Some(Break {
+            reason,
+            is_same_history: false,
+            is_same_log,
+        })
+    };
+    if system != at.system {
+        return other(
+            format!(
+                "it is another server: system {system} instead of {}",
+                at.system
+            ),
+            false,
+        );
+    }
+    let agreement = known.noted.agrees(found.mark.map(|mark| mark.number));
+    let is_beyond = |given: &Tag| given.position > known.log_end;
+    if agreement == Agreement::DirectoryOlder || found.given.as_ref().is_some_and(is_beyond) {
+        let reason = "this region's data directory is older than the server";
+        return other(reason.to_owned(), false);
+    }
+    if timeline != at.timeline {
+        let reason = format!(
+            "it was restored or promoted: timeline {timeline} instead of {}",
+            at.timeline
+        );
+        return other(reason, true);
+    }
+    if place.end.0 < at.end {
+        let reason = format!(
+            "it was restored: its WAL ends at {}, before {}",
+            place.end,
+            Lsn(at.end)
+        );
+        return other(reason, true);
+    }
+    if agreement == Agreement::ServerOlder || has_lost(found.given.as_ref(), seen) {
+        let reason = "it was restored: what it had been given before is missing";
+        return other(reason.to_owned(), true);
+    }
+    let reason = match slot {
+        Slot::There => return None,
+        Slot::Missing => "its replication slot is gone",
+        Slot::Lost => "it threw away WAL that its replication slot needed",
+    };
+    Some(Break {
+        reason: reason.to_owned(),
+        is_same_history: true,
+        is_same_log: true,
+    })
+}
+
+/// Whether the server says that it was given less than it had been already.
+fn has_lost(given: Option<&Tag>, seen: &Vector) -> bool {
+    let Some(given) = given else {
+        return false;
+    };
+    // Origins that count no more are left out in the end.
+    let given: Vec<_> = given.seen.iter().collect();
+    given.iter().any(|(origin, hlc)| *hlc < seen.get(*origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meeting::TAKING_OVER;
+    use meridian_model::{Hlc, OriginId};
+
+    const PLACE: ServerPlace = ServerPlace {
+        identity: ServerIdentity {
+            system: 7,
+            timeline: 2,
+        },
+        end: Lsn(1000),
+    };
+
+    fn seen(hlc: u64) -> Vector {
+        [(OriginId(5), Hlc::from_raw(hlc))].into_iter().collect()
+    }
+
+    fn standing(number: Option<u64>, hlc: u64) -> Standing {
+        Standing {
+            given: Some(Tag {
+                position: Position(30),
+                seen: seen(hlc),
+            }),
+            mark: number.map(|number| Mark {
+                number,
+                system: 7,
+                origin: OriginId(1),
+                horizon: Xid(1),
+                next: Xid(1),
+                lsn: Lsn(1),
+                from: Position(1),
+            }),
+            writers: Vec::new(),
+            let_in: Vec::new(),
+        }
+    }
+
+    fn captured(is_last: bool, part: u32) -> (CapturedAt, Vector) {
+        let at = CapturedAt {
+            system: 7,
+            timeline: 2,
+            end: 900,
+            part,
+            is_last,
+        };
+        (at, seen(10))
+    }
+
+    fn why(place: ServerPlace, slot: Slot, found: &Standing, noted: Noted) -> Option<Break> {
+        let captured = captured(true, 0);
+        let known = Known {
+            captured: Some(&captured),
+            remembered: None,
+            log_end: Position(40),
+            noted,
+        };
+        match start((place, slot), found, &known) {
+            Start::GoesOn(..) => None,
+            Start::Meets(broken) => Some(broken.expect("they have met")),
+        }
+    }
+
+    #[test]
+    fn they_meet_again_until_rows_are_compared_to_the_end() {
+        let missing = why(PLACE, Slot::Missing, &standing(None, 10), Noted::default());
+        let meets = |captured: Option<&(CapturedAt, Vector)>, remembered, found: &Standing| {
+            let known = Known {
+                captured,
+                remembered,
+                log_end: Position(40),
+                noted: Noted::default(),
+            };
+            start((PLACE, Slot::There), found, &known)
+        };
+        let sound = standing(None, 10);
+        assert_eq!(meets(None, None, &sound), Start::Meets(None));
+        let unfinished = captured(false, TAKING_OVER);
+        assert_eq!(meets(Some(&unfinished), None, &sound), Start::Meets(None));
+        // The new slot is there, and rows were not compared.
+        let whole = captured(true, TAKING_OVER);
+        let again = meets(Some(&whole), missing.as_ref(), &sound);
+        assert_eq!(again, Start::Meets(missing.clone()));
+        let Start::Meets(Some(back)) = meets(Some(&whole), missing.as_ref(), &standing(None, 9))
+        else {
+            panic!("it went back since");
+        };
+        assert!(!back.is_same_history);
+        let goes_on = meets(Some(&whole), None, &sound);
+        assert_eq!(goes_on, Start::GoesOn(whole.0, whole.1));
+    }
+
+    #[test]
+    fn a_server_that_goes_on_is_taken_as_it_is() {
+        let none = why(PLACE, Slot::There, &standing(None, 10), Noted::default());
+        assert_eq!(none, None);
+        let fresh = why(PLACE, Slot::There, &Standing::default(), Noted::default());
+        assert_eq!(fresh, None, "nothing was projected yet");
+    }
+
+    #[test]
+    fn a_slot_alone_may_be_gone() {
+        for slot in [Slot::Missing, Slot::Lost] {
+            let found = why(PLACE, slot, &standing(None, 10), Noted::default()).unwrap();
+            assert!(found.is_same_history && found.is_same_log);
+        }
+    }
+
+    #[test]
+    fn a_server_that_went_back_is_seen_by_any_sign() {
+        let mut promoted = PLACE;
+        promoted.identity.timeline = 3;
+        let mut short = PLACE;
+        short.end = Lsn(899);
+        let sound = standing(None, 10);
+        let signs = [
+            why(promoted, Slot::There, &sound, Noted::default()),
+            why(short, Slot::There, &sound, Noted::default()),
+            why(PLACE, Slot::There, &standing(None, 9), Noted::default()),
+            why(PLACE, Slot::There, &standing(Some(3), 10), Noted::of(4)),
+            why(PLACE, Slot::There, &sound, Noted::of(4)),
+        ];
+        for sign in signs {
+            let sign = sign.unwrap();
+            assert!(!sign.is_same_history && sign.is_same_log, "{sign:?}");
+        }
+    }
+
+    #[test]
+    fn another_log_or_server_is_told_apart() {
+        let mut other = PLACE;
+        other.identity.system = 8;
+        let mut beyond = standing(None, 10);
+        beyond.given.as_mut().unwrap().position = Position(41);
+        let signs = [
+            why(other, Slot::There, &standing(None, 10), Noted::default()),
+            why(PLACE, Slot::There, &beyond, Noted::default()),
+            why(PLACE, Slot::There, &standing(Some(5), 10), Noted::of(4)),
+        ];
+        for sign in signs {
+            assert!(!sign.unwrap().is_same_log);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a person is asked: which side is right about rows of which nothing tells.
+
+use super::compare::unreadable;
+use super::control::Choice;
+use super::schema::Schema;
+use super::status::{Differing, DifferingRow, SharedStatus};
+use super::trouble::Trouble;
+use crate::dataset::TablesSnapshot;
+use meridian_model::RowName;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Of the rows that differ, so many are shown per table.
+const ROWS_MAX: usize = 5;
+/// And so many in all.
+const ROWS_MAX_ALL: usize = 50;
+/// Of a row that is shown, so many columns are.
+const COLUMNS_MAX: usize = 50;
+/// Of a value, so many characters are.
+const CHARS_MAX: usize = 100;
+
+/// Rows of which nothing tells which side is right, by table.
+#[derive(Debug, Default)]
+pub(super) struct Open(BTreeMap<String, Differing>);
+
+impl Open {
+    /// A row that the server has so, and the tables otherwise.
+    ///
+    /// # Errors
+    /// [`Trouble`] when the tables can't be read.
+    pub(super) fn add(
+        &mut self,
+        tables: &TablesSnapshot,
+        row: &RowName,
+        server: Option<&str>,
+    ) -> Result<(), Trouble> {
+        let differing = self.0.entry(row.table.clone()).or_default();
+        differing.table.clone_from(&row.table);
+        differing.rows += 1;
+        if differing.first.len() >= ROWS_MAX {
+            return Ok(());
+        }
+        let shown = tables.get(&row.table, &row.key).map_err(unreadable)?;
+        let shown = shown.map(|row| row.document);
+        differing.keys.push(row.key.clone());
+        differing.first.push(DifferingRow {
+            key: row.key.clone(),
+            server: server.and_then(bounded),
+            tables: shown.as_deref().and_then(bounded),
+        });
+        Ok(())
+    }
+
+    /// Those of the other as well.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (table, more) in other.0 {
+            let differing = self.0.entry(table).or_default();
+            differing.table = more.table;
+            differing.rows += more.rows;
+            differing.keys.extend(more.keys);
+            differing.first.extend(more.first);
+        }
+    }
+
+    /// What somebody has chosen for all of them; `None` where there is nothing to choose.
+    ///
+    /// # Errors
+    /// The question, as `ask` puts it with the number of rows and the first of them.
+    pub(super) fn answered(
+        self,
+        status: &SharedStatus,
+        schema: &Schema,
+        ask: impl FnOnce(u64, &str) -> Trouble,
+    ) -> Result<Option<Choice>, Trouble> {
+        let choice = status.control().choice();
+        let stranger = choice
+            .tables
+            .keys()
+            .find(|name| schema.named(name).is_none());
+        if let Some(stranger) = stranger {
+            let reason =
+                format!("a side was chosen for {stranger}, and no such table replicates here");
+            status.control().falls_short(&choice);
+            status.change(|status| status.differing = listed(self.0.into_values()));
+            return Err(Trouble::asking(reason, NAMES));
+        }
+        if self.0.is_empty() {
+            status.change(|status| status.differing.clear());
+            return Ok(None);
+        }
+        let left = self
+            .0
+            .into_values()
+            .filter(|it| choice.of(&it.table).is_none());
+        let left: Vec<Differing> = left.collect();
+        let Some(first) = left.first() else {
+            return Ok(Some(choice));
+        };
+        let rows = left.iter().map(|table| table.rows).sum();
+        let trouble = ask(rows, &first.first());
+        status.control().falls_short(&choice);
+        status.change(|status| status.differing = listed(left));
+        Err(trouble)
+    }
+}
+
+/// How to say which side is right.
+pub(super) const HINT: &str = "`meridian postgres attach --region REGION` lists them; with --take \
+                               server the server's rows go to all regions, with --take regions \
+                               theirs are written here, with --take TABLE=SIDE those of one table";
+
+const NAMES: &str = "name tables as `meridian postgres attach --region REGION` lists them, with their \
+                     schemas; nothing was written";
+
+fn listed(all: impl IntoIterator<Item = Differing>) -> Vec<Differing> {
+    let mut left = ROWS_MAX_ALL;
+    let mut all: Vec<Differing> = all.into_iter().collect();
+    for differing in &mut all {
+        differing.keys.truncate(ROWS_MAX);
+        differing.first.truncate(ROWS_MAX.min(left));
+        left -= differing.first.len();
+    }
+    all
+}
+
+/// A document, its long values cut.
+fn bounded(document: &str) -> Option<Value> {
+    let Value::Object(columns) = serde_json::from_str(document).ok()? else {
+        return None;
+    };
+    let columns = columns.into_iter().take(COLUMNS_MAX);
+    let columns = columns.map(|(name, value)| match value {
+        Value::String(text) => (name, Value::String(cut(text))),
+        value => (name, value),
+    });
+    Some(Value::Object(columns.collect()))
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn differing(table: &str, rows: usize) -> Differing {
+        let first = (0..rows.min(ROWS_MAX)).map(|key| DifferingRow {
+            key: key.to_string(),
+            server: None,
+            tables: None,
+        });
+        Differing {
+            table: table.to_owned(),
+            rows: rows as u64,
+            keys: Vec::new(),
+            first: first.collect(),
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let long = "é".repeat(CHARS_MAX + 1);
+        let document = json!({"id": "1", "note": long, "none": null}).to_string();
+        let cut = "é".repeat(CHARS_MAX) + "…";
+        assert_eq!(
+            bounded(&document),
+            Some(json!({"id": "1", "note": cut, "none": null}))
+        );
+    }
+
+    #[test]
+    fn of_very_many_tables_the_first_rows_are_shown() {
+        let all = (0..20).map(|table| differing(&table.to_string(), 7));
+        let listed = listed(all);
+        assert_eq!(listed.len(), 20);
+        assert_eq!(listed.iter().map(|it| it.rows).sum::<u64>(), 140);
+        let shown: Vec<usize> = listed.iter().map(|it| it.first.len()).collect();
+        assert_eq!(shown, [[ROWS_MAX; 10], [0; 10]].concat());
+    }
+}
