@@ -205,6 +205,63 @@ impl System {
         });
     }
 
+    /// Waits until a region lists these conflicts and no others: key, what gave way, what stands.
+    pub fn lists(&self, region: usize, expected: &[(&str, Option<&str>, Option<&str>)]) {
+        let side = |key: &str, what: &Option<&str>| match what {
+            Some(what) => json!({"id": key, "what": what}),
+            None => Value::Null,
+        };
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(key, loser, winner)| {
+                let row = format!("public.items/{key}");
+                (json!(row), side(key, loser), side(key, winner))
+            })
+            .collect();
+        let arguments = ["conflicts", "--data-dir", "data", "--output", "json"];
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            let output = self.meridian(&[&arguments[..], &["--region", REGIONS[region]]].concat());
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let all = said["conflicts"].as_array().cloned().unwrap_or_default();
+            let mut found: Vec<_> = all.iter().map(sides).collect();
+            found.sort_by_key(|(row, ..)| row.to_string());
+            if found == expected {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < until,
+                "{found:#?}\n{expected:#?}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Kills a region as a power cut would. Nobody starts it again until it is revived.
+    pub fn kill(&self, region: usize) {
+        let said = fs::read_to_string(self.path().join("out.txt")).unwrap();
+        let events = said
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let mut started = events.filter(|event: &Value| {
+            event["event"] == "started" && event["region"] == REGIONS[region]
+        });
+        let process = started.next_back().unwrap()["process_id"].as_i64().unwrap();
+        self.signal_up(rustix::process::Signal::STOP);
+        let pid = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Lets a region be started again that was killed.
+    pub fn revive(&self) {
+        self.signal_up(rustix::process::Signal::CONT);
+    }
+
+    fn signal_up(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.up.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     pub fn attach(&self, region: usize, more: &[&str]) -> Output {
         let arguments = ["postgres", "attach", "--data-dir", "data", "--region"];
         let mut all = arguments.to_vec();
