@@ -10,6 +10,8 @@ use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,6 +142,19 @@ impl System {
         member(all.iter().find(of)?, "postgres").cloned()
     }
 
+    /// How long a region's API takes to say how it is.
+    fn answers_after(&self, region: u16) -> Duration {
+        let asked = Instant::now();
+        let api = (Ipv4Addr::LOCALHOST, self.base + 10 * region);
+        let mut stream = TcpStream::connect(api).unwrap();
+        let request = b"GET /v1/health HTTP/1.1\r\nHost: region\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 "), "{said}");
+        asked.elapsed()
+    }
+
     /// The most memory that a region's process has had so far, in MiB.
     fn peak_mib(&self, region: usize) -> u64 {
         let pid = self.process(region);
@@ -161,9 +176,11 @@ impl System {
     }
 
     /// Runs one transaction in the first region; readers of the others see all of it or nothing.
-    /// `count` counts what it did. How long it took to show everywhere.
-    fn whole(&self, transaction: &str, count: &str, rows: u64) -> Duration {
+    /// `count` counts what it did. How long it took to show everywhere, and how long the regions'
+    /// APIs took at most to answer meanwhile.
+    fn whole(&self, transaction: &str, count: &str, rows: u64) -> (Duration, Duration) {
         let (is_over, wrong) = (AtomicBool::new(false), Mutex::new(None));
+        let silence = Mutex::new(Duration::ZERO);
         let all = rows.to_string();
         let before = Instant::now();
         thread::scope(|scope| {
@@ -179,6 +196,18 @@ impl System {
                         }
                         // Whoever counts millions of rows without pause keeps a core from the rest.
                         thread::sleep(Duration::from_millis(20).max(4 * asked.elapsed()));
+                    }
+                });
+            }
+            for region in 0..3 {
+                let (is_over, silence) = (&is_over, &silence);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let answered = self.answers_after(region);
+                        let mut longest = silence.lock().unwrap();
+                        *longest = answered.max(*longest);
+                        drop(longest);
+                        thread::sleep(Duration::from_millis(20));
                     }
                 });
             }
@@ -207,7 +236,7 @@ impl System {
             );
         });
         assert_eq!(wrong.into_inner().unwrap(), None, "of {rows} rows show");
-        before.elapsed()
+        (before.elapsed(), silence.into_inner().unwrap())
     }
 }
 
@@ -250,7 +279,10 @@ fn large(rows: u64, peak_mib_max: u64) {
     let count = "SELECT count(*) FILTER (WHERE price = 1)::text FROM public.items";
     let updated = system.whole(update, count, rows);
     let peaks: Vec<u64> = (0..REGIONS.len()).map(|it| system.peak_mib(it)).collect();
-    eprintln!("{rows} rows: inserted {inserted:?}, updated {updated:?}, peaks {peaks:?} MiB");
+    eprintln!(
+        "{rows} rows, until they show and the longest silence: inserted {inserted:?}, updated \
+         {updated:?}; peaks {peaks:?} MiB"
+    );
     assert!(
         peaks.iter().all(|peak| *peak < peak_mib_max),
         "{peaks:?} MiB"

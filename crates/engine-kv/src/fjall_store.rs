@@ -26,7 +26,7 @@
 //! compacts.
 
 use crate::{Order, Store, StoreError, View, Visitor, Writes};
-use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice,
     Snapshot,
@@ -112,6 +112,10 @@ fn options() -> KeyspaceCreateOptions {
             CompressionType::None,
             CompressionType::Lz4,
         ]))
+        // A table's filter in one piece is megabytes. Where the cache doesn't take that, each read of
+        // a row would read all of it.
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
 }
 
 impl Inner {

@@ -17,7 +17,7 @@ pub mod mark;
 mod parting;
 
 pub use evidence::{Asked, Evidence, Facts, Since};
-pub use judge::{Basis, Kind, States, Verdict, Writers};
+pub use judge::{Basis, Has, Kind, Left, States, Verdict, Writers};
 pub use parting::Parting;
 
 use meridian_model::CapturedAt;

@@ -90,6 +90,12 @@ pub enum Mutation {
     ProbeTrustedAtOnce,
     /// A counter that is by chance what a batch makes it counts as written.
     SumsTakenForRows,
+    /// A row of a server that came back counts as older if the log has any state of it.
+    AnyStateIsOlder,
+    /// What a server that came back writes counts as having seen no more than the server was given.
+    SeenGoesBack,
+    /// That a server lacks what it lost is forgotten when its slot goes before it was given that again.
+    LostTwiceForgotten,
 }
 
 #[cfg(feature = "mutations")]

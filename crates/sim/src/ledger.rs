@@ -26,6 +26,10 @@ struct Record {
     is_confirmed: bool,
 }
 
+/// Which of the transactions of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordId(usize);
+
 /// Every client transaction of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
@@ -160,14 +164,15 @@ impl Ledger {
         }
     }
 
-    /// How many transactions of a node that changed something stand.
-    pub(crate) fn changing(&self, node: usize) -> usize {
-        let own = self.records.iter().filter(|record| record.node == node);
-        own.filter(|record| {
-            matches!(record.fate, Fate::Acknowledged | Fate::Survived)
-                && !record.transaction.changes.is_empty()
-        })
-        .count()
+    /// The record of the transaction that was staged last.
+    pub(crate) fn last(&self) -> Option<RecordId> {
+        self.records.len().checked_sub(1).map(RecordId)
+    }
+
+    /// Whether this transaction is in the log.
+    pub(crate) fn stands(&self, RecordId(at): RecordId) -> bool {
+        let fate = self.records.get(at).map(|record| record.fate);
+        matches!(fate, Some(Fate::Acknowledged | Fate::Survived))
     }
 
     /// The incarnation under which this node wrote.

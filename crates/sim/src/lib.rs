@@ -36,4 +36,5 @@ mod scenario;
 mod witness;
 mod world;
 
+pub use postgres::Met;
 pub use scenario::{Failure, Report, Scenario, run};

@@ -10,15 +10,22 @@
 
 mod agent;
 mod application;
+mod join;
+mod schema;
 mod server;
+mod truth;
 
 use crate::calm::{calm, converge, obey_the_law};
 use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use agent::Agent;
+use join::{Directory, Meeting, Operator};
 use meridian_check::Violation;
+use meridian_engine_postgres::Lsn;
+use meridian_model::{OriginId, Position};
 use server::Server;
 use std::time::Duration;
+use truth::Truth;
 
 const AT_REST_WITHIN: Duration = Duration::from_secs(60);
 
@@ -28,6 +35,24 @@ pub(crate) struct Beside {
     server: Server,
     /// `None` while there is no connection.
     agent: Option<Agent>,
+    /// The two meet.
+    meeting: Option<Meeting>,
+    directory: Directory,
+    operator: Operator,
+    truth: Truth,
+}
+
+/// What came of meetings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// How often a server and its region met again.
+    pub meetings: u64,
+    /// How often somebody was asked.
+    pub asked: u64,
+    /// Rows that were taken over.
+    pub taken: u64,
+    /// Which server was struck last.
+    last: Option<usize>,
 }
 
 impl Beside {
@@ -37,8 +62,13 @@ impl Beside {
     }
 
     fn disconnect(&mut self) {
-        self.agent = None;
+        (self.agent, self.meeting) = (None, None);
         self.server.forget_holds();
+    }
+
+    /// From where on the log is needed, as long as nothing is known of the server.
+    pub(crate) fn kept_from(&self, origin: OriginId) -> Option<Position> {
+        self.directory.noted.needs(origin)
     }
 
     fn is_at_rest(&self, world: &World, index: usize) -> Result<(), String> {
@@ -92,16 +122,42 @@ pub(crate) fn postgres(world: &mut World) -> Result<(), Violation> {
 }
 
 fn strike_server(world: &mut World) {
-    let index = world.random.usize(0..world.postgres.len());
-    let is_crash = world.random.bool();
     let random = &mut world.random;
+    // Troubles don't come alone.
+    let index = match world.met.last {
+        Some(last) if random.bool() => last,
+        _ => random.usize(0..world.postgres.len()),
+    };
+    world.met.last = Some(index);
     let beside = &mut world.postgres[index];
-    if is_crash {
-        beside.server.crash();
-        beside.agent = None;
-    } else {
-        beside.server.rewrite(random);
+    let server = &mut beside.server;
+    match random.u32(0..12) {
+        0..3 => return server.rewrite(random),
+        3..6 => server.crash(),
+        6..8 => server.drop_slot(),
+        8..11 => {
+            let to = earlier(server, random);
+            // Nothing tells of the end of a WAL that is lost and written anew before its mark.
+            if random.u32(0..3) == 0 && server.was_marked_since(to) {
+                server.put_back(to, random.bool());
+            } else {
+                server.fail_over(to);
+            }
+        }
+        _ => server.replace(),
     }
+    beside.disconnect();
+}
+
+/// A place in the WAL, mostly close to its end.
+fn earlier(server: &Server, random: &mut fastrand::Rng) -> Lsn {
+    let end = server.wal_end().0;
+    let most = match random.u32(0..4) {
+        0 => end,
+        1 => 3,
+        _ => 40,
+    };
+    Lsn(end - random.u64(0..=most.min(end)))
 }
 
 fn come_to_rest(world: &mut World) -> Result<(), Violation> {
@@ -139,11 +195,14 @@ fn check(world: &World) -> Result<(), Violation> {
                 )));
             }
         }
-        let (written, captured) = (beside.server.local(), world.ledger.changing(node.life));
-        if written != captured {
-            return Err(broken(format!(
-                "applications committed {written} transactions and {captured} were captured"
-            )));
+        let (truth, ledger) = (&beside.truth, &world.ledger);
+        if let Some(number) = truth.repeated(ledger) {
+            return Err(broken(format!("transaction {number} was captured twice")));
+        }
+        // What was committed before the two met last, they have compared.
+        let mut told = beside.server.numbers(beside.server.told_from);
+        if let Some(number) = told.find(|number| truth.times(ledger, *number) == 0) {
+            return Err(broken(format!("transaction {number} was never captured")));
         }
     }
     Ok(())

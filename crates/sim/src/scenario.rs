@@ -2,6 +2,7 @@
 
 use crate::joining;
 use crate::members;
+use crate::postgres::Met;
 use crate::world::World;
 use meridian_check::Violation;
 use meridian_model::Acknowledgement;
@@ -106,6 +107,8 @@ pub struct Report {
     pub answered: u64,
     /// Rows mended, in all regions.
     pub mended: u64,
+    /// What came of meetings of servers of PostgreSQL and their regions.
+    pub met: Met,
 }
 
 /// A run that broke a promise.
@@ -178,6 +181,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         confirmed: world.ledger.confirmed_count(),
         answered: world.promises.as_ref().map_or(0, |it| it.answered),
         mended: world.mended,
+        met: world.met,
     };
     match outcome {
         Ok(()) => Ok(report(conflicts(&world))),
@@ -200,6 +204,7 @@ fn health(seed: u64) -> Result<Report, Box<Failure>> {
             confirmed: 0,
             answered: outcome.answered,
             mended: 0,
+            met: Met::default(),
         }),
         Err(violation) => Err(Box::new(Failure {
             scenario: Scenario::Health,

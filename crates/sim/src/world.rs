@@ -4,7 +4,7 @@ use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
-use crate::postgres::Beside;
+use crate::postgres::{Beside, Met};
 use crate::promises::Promises;
 use event::Due;
 use meridian_check::{Violation, Workload};
@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// By node, where rows are in PostgreSQL.
     pub(crate) postgres: Vec<Beside>,
     pub(crate) applications_act: bool,
+    /// What came of meetings of servers and regions.
+    pub(crate) met: Met,
     /// Nothing was damaged yet.
     pub(crate) is_undamaged: bool,
     /// Records that were damaged, and rows that were mended.
@@ -85,6 +87,7 @@ impl World {
             promises: None,
             postgres: Vec::new(),
             applications_act: false,
+            met: Met::default(),
             is_undamaged: true,
             struck: 0,
             mended: 0,

@@ -234,3 +234,18 @@ fn unreached_peers_answered() {
 fn drains_ignored() {
     is_caught(Mutation::DrainsIgnored, Scenario::Health);
 }
+
+#[test]
+fn any_state_is_older() {
+    is_caught(Mutation::AnyStateIsOlder, Scenario::Postgres);
+}
+
+#[test]
+fn seen_goes_back() {
+    is_caught(Mutation::SeenGoesBack, Scenario::Postgres);
+}
+
+#[test]
+fn lost_twice_forgotten() {
+    is_caught(Mutation::LostTwiceForgotten, Scenario::Postgres);
+}

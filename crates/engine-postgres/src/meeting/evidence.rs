@@ -2,12 +2,16 @@
 
 use super::history::{Break, Standing};
 use super::is_taking;
-use super::judge::{Basis, Kind, States, Verdict, Writers};
+use super::judge::{Basis, Has, Kind, Left, States, Verdict, Writers};
 use super::mark::Mark;
 use super::parting::Parting;
 use crate::document::{self, Values};
+use crate::tag::Tag;
 use crate::{ServerIdentity, Xid};
-use meridian_model::{Body, Entry, Operation, OriginId, Position, RowName, Vector, Version};
+use meridian_model::mutation::{Mutation, active};
+use meridian_model::{
+    Body, CapturedAt, Entry, Operation, OriginId, Position, RowName, Vector, Version,
+};
 use std::collections::BTreeSet;
 
 /// What both sides say.
@@ -58,9 +62,11 @@ pub struct Asked {
 pub struct Since {
     own: OriginId,
     mark: Mark,
-    /// Where the server had been given the log up to.
-    given: Option<Position>,
+    /// What the server was given last.
+    given: Option<Tag>,
     parting: Parting,
+    /// The place that was captured last.
+    reached: CapturedAt,
     states: States,
     /// Transactions captured of this region's server which the server still has, and which may be
     /// later than Meridian's last one.
@@ -126,13 +132,14 @@ impl Facts<'_> {
         let since = Since {
             own: self.own,
             mark,
-            given: self.standing.given.as_ref().map(|given| given.position),
+            given: self.standing.given.clone(),
             parting: Parting {
                 system,
                 timeline,
                 goes_on: self.broken.is_some_and(|broken| broken.is_same_history),
                 earlier,
             },
+            reached: CapturedAt::default(),
             states: States::default(),
             captured: 0,
         };
@@ -174,33 +181,48 @@ impl Since {
         entry: &Entry,
         values: impl Fn(&str, &str) -> Option<Values>,
     ) {
-        let is_later = self.given.is_none_or(|given| position >= given);
+        let given = self.given.as_ref();
+        let is_later = given.is_none_or(|given| position >= given.position);
         let Ok(body) = Body::decode(&entry.body) else {
             return;
         };
-        let is_there = match &body {
-            Body::Captured(captured) if entry.origin == self.own => {
-                let at = captured.at;
-                let is_whole = at.is_last && !is_taking(at);
-                is_whole && is_later && at.end > self.mark.lsn.0 && self.parting.has(at)
+        let captured = match &body {
+            Body::Captured(captured) if entry.origin == self.own => Some(captured.at),
+            _ => None,
+        };
+        if let Some(at) = captured {
+            let is_same = (at.system, at.timeline) == (self.reached.system, self.reached.timeline);
+            if is_same && at.end < self.reached.end {
+                self.states.went_back();
             }
-            _ => false,
+            self.reached = at;
+        }
+        let has = match captured {
+            // What was taken over stands somewhere before the place where that was.
+            Some(at) if is_taking(at) && self.parting.has(at) == Has::No => Has::Perhaps,
+            Some(at) => self.parting.has(at),
+            None if given.is_some_and(|given| given.seen.has_seen(entry.version())) => Has::Yes,
+            None => Has::No,
         };
         let Some(transaction) = body.transaction() else {
             return;
         };
-        self.captured += u32::from(is_there && !transaction.changes.is_empty());
+        let is_own = captured
+            .is_some_and(|at| at.is_last && !is_taking(at) && is_later && at.end > self.mark.lsn.0);
+        let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
+        self.captured += u32::from(is_there);
         for change in &transaction.changes {
-            let Operation::Put { document } = &change.operation else {
-                continue;
+            let left = match &change.operation {
+                Operation::Put { document } => values(&change.table, document)
+                    .map_or(Left::Sum, |values| Left::Row(document::digest(&values))),
+                Operation::Delete => Left::Nothing,
+                _ => Left::Sum,
             };
             let row = RowName {
                 table: change.table.clone(),
                 key: change.key.clone(),
             };
-            if let Some(values) = values(&change.table, document) {
-                self.states.had(row, document::digest(&values));
-            }
+            self.states.had(row, entry.version(), left, has);
         }
     }
 }
@@ -264,6 +286,19 @@ impl Evidence {
         let readings = given.iter();
         let readings = readings.map(|(origin, hlc)| (origin, hlc.min(applied.get(origin))));
         readings.collect()
+    }
+
+    /// What the server's writes from now on count as having seen, where `before` is what they did so far:
+    /// what it had been given, and no less than was said before. Others have collected by that, and add
+    /// no increment to what comes later.
+    #[must_use]
+    pub fn seen(&self, applied: &Vector, before: Option<&Vector>) -> Vector {
+        let mut seen = self.given_within(applied);
+        let before = before.filter(|_| !active(Mutation::SeenGoesBack));
+        for (origin, hlc) in before.into_iter().flat_map(Vector::iter) {
+            seen.raise(origin, hlc);
+        }
+        seen
     }
 }
 

@@ -5,6 +5,7 @@ use super::mark::{Agreement, Mark, Noted};
 use crate::capture::ServerPlace;
 use crate::tag::Tag;
 use crate::{Lsn, ServerIdentity, Xid};
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{CapturedAt, Position, Vector};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub struct Known<'a> {
     pub captured: Option<&'a (CapturedAt, Vector)>,
     /// Why they were to meet, where rows were not compared to the end.
     pub remembered: Option<&'a Break>,
+    /// What it had been given when it had gone back and they met, while it has yet to be given the rest.
+    /// What is captured of it counts as having seen more.
+    pub given: Option<&'a Vector>,
     /// Where the log ends.
     pub log_end: Position,
     /// The mark written last.
@@ -90,7 +94,14 @@ pub fn start((place, slot): (ServerPlace, Slot), found: &Standing, known: &Known
     let captured = known
         .captured
         .filter(|_| !unfinished || known.remembered.is_some());
-    let now = captured.and_then(|captured| broken(place, slot, found, (captured, known)));
+    let mut now = captured.and_then(|captured| broken(place, slot, found, (captured, known)));
+    if known.given.is_some()
+        && !active(Mutation::LostTwiceForgotten)
+        && let Some(broken) = &mut now
+    {
+        // It lacks still what it had lost before.
+        broken.is_same_history = false;
+    }
     let broken = match (known.remembered.cloned(), now) {
         (Some(before), Some(now)) => Some(before.and(now)),
         (before, now) => before.or(now),
@@ -146,7 +157,9 @@ fn broken(
         );
         return other(reason, true);
     }
-    if agreement == Agreement::ServerOlder || has_lost(found.given.as_ref(), seen) {
+    if agreement == Agreement::ServerOlder
+        || has_lost(found.given.as_ref(), known.given.unwrap_or(seen))
+    {
         let reason = "it was restored: what it had been given before is missing";
         return other(reason.to_owned(), true);
     }
@@ -227,6 +240,7 @@ mod tests {
         let known = Known {
             captured: Some(&captured),
             remembered: None,
+            given: None,
             log_end: Position(40),
             noted,
         };
@@ -237,12 +251,49 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_given_the_rest_has_lost_nothing_since() {
+        let (captured, met) = (captured(true, 0), seen(8));
+        let of = |given, hlc| {
+            let known = Known {
+                captured: Some(&captured),
+                remembered: None,
+                given,
+                log_end: Position(40),
+                noted: Noted::default(),
+            };
+            start((PLACE, Slot::There), &standing(None, hlc), &known)
+        };
+        let goes_on = Start::GoesOn(captured.0, captured.1.clone());
+        assert_eq!(of(Some(&met), 8), goes_on);
+        assert_ne!(of(Some(&met), 7), goes_on, "it went back again");
+        assert_ne!(of(None, 8), goes_on);
+    }
+
+    #[test]
+    fn a_slot_that_goes_before_the_rest_is_given_is_no_small_matter() {
+        let (captured, met) = (captured(true, 0), seen(8));
+        let known = Known {
+            captured: Some(&captured),
+            remembered: None,
+            given: Some(&met),
+            log_end: Position(40),
+            noted: Noted::default(),
+        };
+        let found = start((PLACE, Slot::Missing), &standing(None, 8), &known);
+        let Start::Meets(Some(broken)) = found else {
+            panic!("the slot is gone");
+        };
+        assert!(!broken.is_same_history && broken.is_same_log);
+    }
+
+    #[test]
     fn they_meet_again_until_rows_are_compared_to_the_end() {
         let missing = why(PLACE, Slot::Missing, &standing(None, 10), Noted::default());
         let meets = |captured: Option<&(CapturedAt, Vector)>, remembered, found: &Standing| {
             let known = Known {
                 captured,
                 remembered,
+                given: None,
                 log_end: Position(40),
                 noted: Noted::default(),
             };

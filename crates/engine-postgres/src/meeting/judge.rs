@@ -9,7 +9,9 @@
 //! - its *mark* ([`super::mark`]), likewise: all transactions below the mark's xid had been captured.
 //!   Whatever such a transaction wrote last in a row is an older state of that row, since the tables
 //!   have had it;
-//! - the log from the mark on: what it says a row became may be in the server too.
+//! - the log from the mark on: what it says that a row became by the last write which the server has is
+//!   in the server too. What it became by writes that the server never had, or before others that it
+//!   has, is not: if the server shows that, somebody wrote it again.
 //!
 //! So a row whose writer is below the mark, or which is as the log since the mark says, is older and is
 //! written again. Any other was written by somebody whom capture never saw: it is taken for what it is, a
@@ -18,6 +20,7 @@
 //! its last write is mostly just that; but somebody may have deleted what was there before.
 
 use crate::Xid;
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{RowName, Vector, Version};
 use std::collections::{HashMap, HashSet};
 
@@ -56,18 +59,105 @@ pub struct Writers {
     pub since: Option<States>,
 }
 
-/// Documents that rows had, as digests of their values.
+/// What rows have been since, as digests of their values.
 #[derive(Debug, Default)]
-pub struct States(HashMap<RowName, HashSet<u64>>);
+pub struct States(HashMap<RowName, Been>);
+
+/// What a row has been.
+#[derive(Debug, Default)]
+struct Been {
+    /// What the greatest write left that the server has: nothing, or nothing that could be told.
+    last: Option<(Version, Option<u64>)>,
+    /// What it was before the server deleted it. What was being projected just then may be there again.
+    deleted: HashSet<u64>,
+    /// What it became by writes that the server may have.
+    perhaps: HashSet<u64>,
+    /// All that it became.
+    all: HashSet<u64>,
+}
+
+/// Whether the server has a write of which the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Has {
+    /// It does.
+    Yes,
+    /// It never had it, or not any more.
+    No,
+    /// Nobody knows.
+    Perhaps,
+}
+
+/// What a write left of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Values of this digest.
+    Row(u64),
+    /// What it adds to what was there.
+    Sum,
+    /// Nothing.
+    Nothing,
+}
+
+/// What the log says of a row's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It is what the server had.
+    Older,
+    /// It may be that.
+    Perhaps,
+    /// It isn't that.
+    Other,
+    /// Nothing: the row wasn't touched.
+    Nothing,
+}
 
 impl States {
-    /// The row had a document whose values have this digest.
-    pub fn had(&mut self, row: RowName, digest: u64) {
-        self.0.entry(row).or_default().insert(digest);
+    /// The next write to a row in the order of the log.
+    pub fn had(&mut self, row: RowName, version: Version, left: Left, has: Has) {
+        let been = match has {
+            Has::No => return,
+            _ => self.0.entry(row).or_default(),
+        };
+        if let Left::Row(digest) = left {
+            been.all.insert(digest);
+            been.perhaps.extend((has == Has::Perhaps).then_some(digest));
+        }
+        let is_greatest = been.last.is_none_or(|(last, _)| last < version);
+        if has == Has::Perhaps || !is_greatest && left != Left::Sum {
+            return;
+        }
+        let before = been.last.and_then(|(_, digest)| digest);
+        match left {
+            Left::Nothing => been.deleted.extend(before),
+            Left::Row(_) | Left::Sum => been.deleted.clear(),
+        }
+        let digest = match left {
+            Left::Row(digest) => Some(digest),
+            Left::Sum | Left::Nothing => None,
+        };
+        been.last = Some((version, digest));
     }
 
-    fn has(&self, row: &RowName, digest: u64) -> bool {
-        self.0.get(row).is_some_and(|all| all.contains(&digest))
+    /// The server went back here, on its own timeline: which of the writes so far it has, nobody knows.
+    pub fn went_back(&mut self) {
+        for been in self.0.values_mut() {
+            been.perhaps.extend(&been.all);
+            been.last = None;
+        }
+    }
+
+    fn tell(&self, row: &RowName, digest: u64) -> Told {
+        let Some(been) = self.0.get(row) else {
+            return Told::Nothing;
+        };
+        let is_last = been.last.is_some_and(|(_, last)| last == Some(digest));
+        if is_last || been.perhaps.contains(&digest) || active(Mutation::AnyStateIsOlder) {
+            Told::Older
+        } else if been.deleted.contains(&digest) {
+            Told::Perhaps
+        } else {
+            Told::Other
+        }
     }
 }
 
@@ -102,13 +192,18 @@ impl Basis {
         };
         let writers = self.writers.as_ref().filter(|_| !kind.is_rewritten);
         if let Some(writers) = writers {
-            let is_known = writer.precedes(writers.horizon) || writers.own.contains(&writer);
-            let since = writers.since.as_ref();
-            if is_known || since.is_some_and(|since| since.has(row, digest)) {
+            if writer.precedes(writers.horizon) || writers.own.contains(&writer) {
                 return Verdict::Older;
             }
-            if since.is_some() && !(kind.merges && last.is_some()) {
-                return Verdict::Local;
+            let told = writers.since.as_ref().map(|since| since.tell(row, digest));
+            match (told, last) {
+                (Some(Told::Nothing), None) => return Verdict::Local,
+                // The log has what was added, and not what that came to.
+                _ if kind.merges => {}
+                (Some(Told::Older), _) => return Verdict::Older,
+                (Some(Told::Perhaps), _) => return Verdict::Unknown,
+                (Some(Told::Other | Told::Nothing), _) => return Verdict::Local,
+                (None, _) => {}
             }
         }
         match last {
@@ -149,10 +244,65 @@ mod tests {
         })
     }
 
+    fn write(hlc: u64) -> Version {
+        version(hlc, HERE).unwrap()
+    }
+
+    fn told(writes: &[(u64, Left, Has)], digest: u64) -> Told {
+        let mut since = States::default();
+        for (hlc, left, has) in writes {
+            since.had(row(), write(*hlc), *left, *has);
+        }
+        since.tell(&row(), digest)
+    }
+
+    #[test]
+    fn a_state_that_another_followed_was_written_again() {
+        let (one, other) = (Left::Row(1), Left::Row(2));
+        let both = [(5, one, Has::Yes), (6, other, Has::Yes)];
+        assert_eq!(told(&both, 2), Told::Older);
+        assert_eq!(told(&both, 1), Told::Other, "it had become 2 by then");
+        let counted = [(5, one, Has::Yes), (4, Left::Sum, Has::Yes)];
+        assert_eq!(told(&counted, 1), Told::Other);
+        let smaller = [(6, other, Has::Yes), (5, one, Has::Yes)];
+        assert_eq!(told(&smaller, 2), Told::Older, "the later one gave way");
+        assert_eq!(told(&[], 1), Told::Nothing);
+    }
+
+    #[test]
+    fn a_state_that_the_server_never_had_was_written_there() {
+        let (one, other) = (Left::Row(1), Left::Row(2));
+        let lost = [(5, one, Has::Yes), (6, other, Has::No)];
+        assert_eq!(told(&lost, 1), Told::Older);
+        assert_eq!(told(&lost, 2), Told::Other);
+        let unclear = [(5, one, Has::Yes), (6, other, Has::Perhaps)];
+        assert_eq!(told(&unclear, 1), Told::Older);
+        assert_eq!(told(&unclear, 2), Told::Older);
+    }
+
+    #[test]
+    fn a_server_that_went_back_on_its_own_timeline_may_have_any_state() {
+        let mut since = States::default();
+        since.had(row(), write(5), Left::Row(1), Has::Yes);
+        since.had(row(), write(6), Left::Row(2), Has::Yes);
+        since.went_back();
+        since.had(row(), write(7), Left::Row(3), Has::Yes);
+        let tell = |digest| since.tell(&row(), digest);
+        assert_eq!([1, 2, 3].map(tell), [Told::Older; 3]);
+        assert_eq!(tell(4), Told::Other);
+    }
+
+    #[test]
+    fn what_was_deleted_may_have_been_projected_just_then() {
+        let deleted = [(5, Left::Row(1), Has::Yes), (6, Left::Nothing, Has::Yes)];
+        assert_eq!(told(&deleted, 1), Told::Perhaps);
+        assert_eq!(told(&deleted, 2), Told::Other);
+    }
+
     /// Given up to 10 of each; writers before 100 are captured; since then the row was 7.
     fn basis() -> Basis {
         let mut since = States::default();
-        since.had(row(), 7);
+        since.had(row(), write(5), Left::Row(7), Has::Yes);
         let given = [HERE, THERE].map(|origin| (origin, Hlc::from_raw(10)));
         Basis {
             given: Some(given.into_iter().collect()),
@@ -208,7 +358,11 @@ mod tests {
         assert_eq!(of(99, version(20, THERE)), Verdict::Older);
         assert_eq!(of(100, version(20, THERE)), Verdict::Unknown);
         assert_eq!(of(100, version(5, THERE)), Verdict::Unknown);
-        assert_eq!(of(100, None), Verdict::Local, "it is new");
+        assert_eq!(of(100, None), Verdict::Unknown, "it was there, and is gone");
+        let mut basis = basis;
+        basis.writers.as_mut().unwrap().since = Some(States::default());
+        let new = basis.of_row(MERGING, &row(), (Xid(100), 1), None);
+        assert_eq!(new, Verdict::Local, "it is new");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the present history of a server has of the one that was captured. Pure.
 
+use super::judge::Has;
 use crate::Lsn;
 use meridian_model::CapturedAt;
 
@@ -17,17 +18,22 @@ pub struct Parting {
 }
 
 impl Parting {
-    /// Whether the server certainly has this transaction. Where it went back on its own timeline,
-    /// nobody knows how far.
-    pub fn has(&self, at: CapturedAt) -> bool {
+    /// Whether the server has this transaction. Where it went back on its own timeline, nobody knows how
+    /// far.
+    pub fn has(&self, at: CapturedAt) -> Has {
         if at.system != self.system {
-            return false;
+            return Has::No;
         }
         if at.timeline == self.timeline {
-            return self.goes_on;
+            return if self.goes_on { Has::Yes } else { Has::Perhaps };
         }
         let mut earlier = self.earlier.iter();
-        earlier.any(|(timeline, end)| *timeline == at.timeline && at.end <= end.0)
+        match earlier.find(|(timeline, _)| *timeline == at.timeline) {
+            Some((_, end)) if at.end <= end.0 => Has::Yes,
+            // It doesn't say where its timelines began.
+            None if self.earlier.is_empty() => Has::Perhaps,
+            _ => Has::No,
+        }
     }
 }
 
@@ -50,15 +56,18 @@ mod tests {
             part: 0,
             is_last: true,
         };
-        assert!(parting.has(at(1, 100)) && parting.has(at(2, 150)));
-        assert!(!parting.has(at(1, 101)), "the standby never had it");
-        assert!(!parting.has(at(3, 250)), "it was restored");
+        assert_eq!(parting.has(at(1, 100)), Has::Yes);
+        assert_eq!(parting.has(at(2, 150)), Has::Yes);
+        assert_eq!(parting.has(at(1, 101)), Has::No, "the standby never had it");
+        assert_eq!(parting.has(at(3, 250)), Has::Perhaps, "it was restored");
         parting.goes_on = true;
-        assert!(parting.has(at(3, 250)));
+        assert_eq!(parting.has(at(3, 250)), Has::Yes);
         let other = CapturedAt {
             system: 8,
             ..at(3, 250)
         };
-        assert!(!parting.has(other));
+        assert_eq!(parting.has(other), Has::No);
+        parting.earlier.clear();
+        assert_eq!(parting.has(at(1, 50)), Has::Perhaps, "nobody says");
     }
 }

@@ -3,6 +3,7 @@
 //! A row may be in it more than once. The files have no names, and go with the process: after a start
 //! the rows are found again in the log.
 
+use super::beside::in_place;
 use super::trouble::Trouble;
 use super::unwritable;
 use crate::dataset::{TablesSnapshot, describe};
@@ -197,7 +198,14 @@ impl Reading {
 }
 
 impl Source for Rest {
+    /// Where few of very many rows come, all the others are looked at for them.
     fn next(&mut self, table: &str, comes: bool) -> Result<Chunk, String> {
+        in_place(true, || self.chunk(table, comes))
+    }
+}
+
+impl Rest {
+    fn chunk(&mut self, table: &str, comes: bool) -> Result<Chunk, String> {
         let Some(reading) = self.tables.get_mut(table) else {
             return Ok(Chunk::new());
         };

@@ -95,3 +95,13 @@ pub(super) async fn logged(noting: &mut Option<Noting>) -> Result<Lsn, CaptureEr
     *noting = None;
     logged.map(|()| reached)
 }
+
+/// Reads what is here. Where that may be long, the runtime's other tasks go on in another thread: the
+/// region answers whoever asks, and its links go on.
+pub(super) fn in_place<T>(is_long: bool, read: impl FnOnce() -> T) -> T {
+    if is_long {
+        tokio::task::block_in_place(read)
+    } else {
+        read()
+    }
+}

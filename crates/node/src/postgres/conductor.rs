@@ -14,7 +14,7 @@
 
 use super::PostgresConfig;
 use super::aside::RowsAside;
-use super::beside::{Marking, Noting, UnderWay, coming, logged};
+use super::beside::{Marking, Noting, UnderWay, coming, in_place, logged};
 use super::captured::{Before, Emptied, Reading};
 use super::compare::unreadable;
 use super::follow::Follower;
@@ -32,7 +32,7 @@ use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::apply::{Applier, ApplyError};
 use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::meeting::mark::Marks;
-use meridian_engine_postgres::projection::{Outcome, Parked, Projection, Shown};
+use meridian_engine_postgres::projection::{Batch, Outcome, Parked, Projection, Shown};
 use meridian_engine_postgres::server::connect;
 use meridian_model::Position;
 use std::convert::Infallible;
@@ -49,6 +49,8 @@ const NOTE_EVERY: Duration = Duration::from_millis(500);
 const RETRY_PARKED_EVERY: Duration = Duration::from_secs(60);
 /// At most so many transactions go into the log at once.
 const TRANSACTIONS_MAX: usize = 512;
+/// Reading so many rows takes no longer than other tasks may wait.
+const ROWS_AT_ONCE: usize = 500;
 /// Locks that wait for capture are given up after this: it may be long in telling of a transaction,
 /// and applications wait for these rows.
 const HOLD_MAX: Duration = Duration::from_secs(1);
@@ -261,9 +263,11 @@ impl Conductor<'_> {
                 break;
             }
             let (schema, projection) = (&self.schema, &mut self.projection);
-            let read = self
-                .reading
-                .read(&transaction, schema, projection, before)?;
+            let reading = &mut self.reading;
+            // Emptied tables have all of their rows named.
+            let read = in_place(statements > 0, || {
+                reading.read(&transaction, schema, projection, before)
+            })?;
             transactions.extend(read);
             if transactions.len() >= TRANSACTIONS_MAX {
                 break;
@@ -352,16 +356,8 @@ impl Conductor<'_> {
         let Some(batch) = self.projection.next_batch() else {
             return Ok(None);
         };
-        let mut shown = Vec::with_capacity(batch.rows.len());
-        for dirty in &batch.rows {
-            let row = snapshot
-                .get(&dirty.row.table, &dirty.row.key)
-                .map_err(unreadable)?;
-            shown.push(row.map(|row| Shown {
-                document: row.document,
-                version: row.version.latest,
-            }));
-        }
+        let is_long = batch.rows.len() > ROWS_AT_ONCE;
+        let shown = in_place(is_long, || rows_shown(&batch, &snapshot))?;
         if self.projection.is_writing_large() {
             self.many_shown = Some(snapshot);
         }
@@ -590,6 +586,19 @@ impl Conductor<'_> {
             status.forged_tags = self.capture.forged();
         });
     }
+}
+
+/// What the tables show of a batch's rows.
+fn rows_shown(batch: &Batch, tables: &TablesSnapshot) -> Result<Vec<Option<Shown>>, Trouble> {
+    let rows = batch.rows.iter().map(|dirty| {
+        let shown = tables.get(&dirty.row.table, &dirty.row.key);
+        let shown = shown.map_err(unreadable)?;
+        Ok(shown.map(|row| Shown {
+            document: row.document,
+            version: row.version.latest,
+        }))
+    });
+    rows.collect()
 }
 
 /// What becomes of a batch that is on its way; never comes where none is.

@@ -6,6 +6,9 @@ use crate::dataset::{DatasetHandle, LogDisk};
 use meridian_log::Reader;
 use meridian_model::{OriginId, Position, RowName};
 
+/// Reading so many entries takes no longer than other tasks may wait.
+const ENTRIES_AT_ONCE: u64 = 64;
+
 /// Follows the log like a peer does, for the rows that it touches.
 pub(super) struct Follower {
     log: Reader<LogDisk>,
@@ -68,6 +71,12 @@ impl Follower {
     pub(super) fn whole_to(&self) -> Position {
         let first = self.passed.first();
         first.map_or(self.position, |first| first.min(self.position))
+    }
+
+    /// Whether following up to there may take long: there is much, or a large transaction may end.
+    pub(super) fn is_far_from(&self, to: Position) -> bool {
+        let entries = to.0.saturating_sub(self.position.0);
+        entries > ENTRIES_AT_ONCE || self.passed.first().is_some()
     }
 
     /// Forgets what these origins began: they have gone, and all that comes of them has been followed.

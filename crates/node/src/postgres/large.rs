@@ -5,6 +5,7 @@
 //! until the last has come (it takes more than a share of the log's budget) are marked so that they
 //! show one by one, everywhere.
 
+use super::beside::in_place;
 use super::captured::{Before, Telling, spool};
 use super::conductor::Conductor;
 use super::trouble::Trouble;
@@ -62,10 +63,12 @@ impl Conductor<'_> {
             return Ok(());
         };
         let chunk = chunk.map_err(spool)?;
-        let is_last = large.chunks.peek().is_none();
-        let part = self
-            .reading
-            .part(&mut large.telling, (chunk, is_last), schema, projection)?;
+        let (reading, telling) = (&mut self.reading, &mut large.telling);
+        let part = in_place(true, || {
+            // The next chunk is read for that.
+            let is_last = large.chunks.peek().is_none();
+            reading.part(telling, (chunk, is_last), schema, projection)
+        })?;
         self.large = Some(large);
         self.relieve()?;
         self.log(part.into_iter().collect()).await

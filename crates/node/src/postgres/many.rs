@@ -12,6 +12,7 @@
 //! takes memory for each row.
 
 use super::aside::Rest;
+use super::beside::in_place;
 use super::conductor::{Conductor, Writing};
 use super::schema::Schema;
 use super::trouble::Trouble;
@@ -41,6 +42,10 @@ impl Conductor<'_> {
 
     /// Notes the rows that the log touched up to a position.
     pub(super) fn follow(&mut self, to: Position) -> Result<(), Trouble> {
+        in_place(self.follower.is_far_from(to), || self.follow_here(to))
+    }
+
+    fn follow_here(&mut self, to: Position) -> Result<(), Trouble> {
         let (schema, projection, aside) = (&self.schema, &mut self.projection, &mut self.aside);
         let is_planning = self.is_planning_many;
         self.follower.follow(to, |row| {

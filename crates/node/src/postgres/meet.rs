@@ -43,6 +43,8 @@ pub(super) struct Meeting<'a> {
     pub(super) taken: &'a Taken,
     /// Why they meet again; `None` for the first time.
     pub(super) broken: Option<Break>,
+    /// What was captured of the server so far counts as having seen this.
+    pub(super) before: Option<&'a Vector>,
 }
 
 /// What it came to.
@@ -130,13 +132,19 @@ impl Meeting<'_> {
             }
         };
         let place = (slot.identity, slot.begins);
+        // Before anything is taken over: what is captured from then on counts as having seen more.
+        match &self.broken {
+            Some(broken) if !broken.is_same_history => {
+                refill.begin_from(&evidence.given_within(&view.applied))?;
+            }
+            _ => refill.begin()?,
+        }
         let mut met = self
             .settle(&client, place, (&view, &evidence), &tally, &answer)
             .await?;
         client.batch_execute("COMMIT").await?;
         met.ungiven.clear()?;
         if !met.dirty.is_empty() {
-            refill.begin()?;
             met.ungiven.add(&met.dirty)?;
         }
         history::forget(directory)?;
@@ -214,8 +222,8 @@ impl Meeting<'_> {
         tally: &Tally,
         answer: &Answer,
     ) -> Result<Met, Trouble> {
-        let seen = evidence.given_within(&view.applied);
-        let given = seen.clone();
+        let given = evidence.given_within(&view.applied);
+        let seen = evidence.seen(&view.applied, self.before);
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
         for table in self.schema.parents_first() {

@@ -264,6 +264,7 @@ async fn start<'a>(
     let known = Known {
         captured: captured.as_ref(),
         remembered: remembered.as_ref(),
+        given: refill.given(),
         log_end: dataset.log().end(),
         noted: marks.noted(),
     };
@@ -295,6 +296,7 @@ async fn start<'a>(
                 status,
                 taken: &taken,
                 broken,
+                before: captured.as_ref().map(|(_, seen)| seen),
             };
             let met = meeting.hold(&mut refill).await?;
             adopt(config, &mut marks, met.mark)?;

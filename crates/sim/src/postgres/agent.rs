@@ -2,16 +2,21 @@
 //! `crates/node/src/postgres`, with each wait a place at which anything else may happen.
 
 use super::Beside;
+use super::join::{Directory, shown_rows};
 use super::server::Server;
+use super::truth::Truth;
+use crate::ledger::RecordId;
 use crate::node::SimReplica;
 use crate::world::{Event, World};
 use meridian_check::Violation;
-use meridian_engine_kv::TableReader;
-use meridian_engine_postgres::Lsn;
+use meridian_engine_kv::Snapshot;
+use meridian_engine_kv::View;
 use meridian_engine_postgres::changes::Fold;
 use meridian_engine_postgres::document;
+use meridian_engine_postgres::meeting::mark::{Marks, Reading, Writing as MarkWriting};
 use meridian_engine_postgres::projection::{Outcome, Projected, Projection, Shown};
 use meridian_engine_postgres::tag::Tag;
+use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_log::{MemoryDisk, Reader};
 use meridian_model::{Body, CapturedAt, Change, OriginId, Position, RowName, Vector};
 use std::time::Duration;
@@ -22,6 +27,11 @@ const READ_BYTES: usize = 1 << 20;
 pub(super) struct Agent {
     projection: Projection,
     writing: Option<Writing>,
+    marks: Marks,
+    looking: Option<Looking>,
+    marking: Option<Marking>,
+    identity: ServerIdentity,
+    own: OriginId,
     /// All before here is captured.
     reached: Lsn,
     /// What the server had been given by then.
@@ -30,8 +40,32 @@ pub(super) struct Agent {
     is_noted: bool,
     /// Up to here the log's entries have been looked at.
     followed: Position,
+    /// Where that began.
+    began_at: Position,
     /// Before here this region's own entries count too.
     own_until: Position,
+}
+
+/// Where capture and projection begin.
+pub(super) struct Begins {
+    pub(super) at: CapturedAt,
+    pub(super) seen: Vector,
+    /// Where the two have met: up to where in the log rows were compared, and those to be written.
+    pub(super) met: Option<(Position, Vec<RowName>)>,
+}
+
+/// A look at how the server stands, with the position in the log from which on entries may still be
+/// written into it.
+enum Looking {
+    Asked(Position),
+    Answered(Position, Reading),
+}
+
+/// A mark on its way into the server.
+enum Marking {
+    Due(MarkWriting),
+    Announced(MarkWriting),
+    Written(MarkWriting),
 }
 
 /// A batch on its way.
@@ -55,25 +89,16 @@ impl World {
     }
 
     fn agent_acts(&mut self, index: usize, beside: &mut Beside) -> Result<(), Violation> {
-        let Beside { server, agent } = beside;
-        let Some(known) = agent else {
-            *agent = self.connect(index, server)?;
-            return Ok(());
-        };
-        let stays = match self.random.u32(0..12) {
-            0..4 => self.capture(index, server, known)?,
-            4..6 => self.begin(index, known),
-            6..8 => self.land(index, server, known)?,
-            8..10 => {
-                known.hear();
-                true
-            }
-            10 => self.note(index, server, known)?,
-            _ => {
-                let (xid, read_at) = server.horizon();
-                known.projection.horizon_candidate(xid, read_at);
-                true
-            }
+        let stays = if let Some(meeting) = beside.meeting.take() {
+            self.meet(index, beside, meeting)?;
+            true
+        } else if let Some(mut agent) = beside.agent.take() {
+            let stays = self.acts(index, beside, &mut agent)?;
+            beside.agent = Some(agent);
+            stays
+        } else {
+            self.connect(index, beside)?;
+            true
         };
         // A connection breaks now and then, with what is on its way over it.
         if !stays || (self.applications_act && self.random.u32(0..400) == 0) {
@@ -82,52 +107,36 @@ impl World {
         Ok(())
     }
 
-    fn connect(&mut self, index: usize, server: &Server) -> Result<Option<Agent>, Violation> {
-        self.flush(index)?;
-        let node = &mut self.nodes[index];
-        let now = node.now(self.time);
-        let name = node.name.to_string();
-        let tables = node.tables();
-        let Some(replica) = &mut node.replica else {
-            return Ok(None);
-        };
-        if !replica.is_settled(now) || !replica.staged().is_empty() || !replica.follows() {
-            return Ok(None);
+    fn acts(
+        &mut self,
+        index: usize,
+        beside: &mut Beside,
+        agent: &mut Agent,
+    ) -> Result<bool, Violation> {
+        let Beside {
+            server,
+            directory,
+            truth,
+            ..
+        } = beside;
+        match self.random.u32(0..14) {
+            0..4 => self.capture(index, server, truth, agent),
+            4..6 => Ok(self.begin(index, agent)),
+            6..8 => self.land(index, server, agent),
+            8..10 => {
+                agent.hear();
+                Ok(true)
+            }
+            10 => self.note(index, server, agent),
+            11 => {
+                agent.mark(server, directory);
+                Ok(true)
+            }
+            _ => {
+                agent.look(server, directory);
+                Ok(true)
+            }
         }
-        let captured = replica.captured().cloned();
-        let (at, seen) = captured.map_or((Lsn(0), Vector::default()), |(at, seen)| {
-            (Lsn(at.end), seen)
-        });
-        if at < server.confirmed() {
-            return Err(Violation::Broken {
-                region: name,
-                what: format!(
-                    "the slot may have forgotten the WAL up to {}, and the log has it up to {at}",
-                    server.confirmed()
-                ),
-            });
-        }
-        let log = replica.reader();
-        let mut projection = Projection::new(server.wal_end(), []);
-        let position = server.position().map(|tag| tag.position);
-        let held = position.filter(|it| *it >= log.start() && *it <= log.end());
-        let own_until = log.end();
-        let followed = held.unwrap_or_else(|| {
-            // Nothing says where the server stands: every row is looked at.
-            projection.given_nothing();
-            projection.touched(server.names().cloned());
-            projection.touched(all_rows(&tables));
-            own_until
-        });
-        Ok(Some(Agent {
-            projection,
-            writing: None,
-            reached: at,
-            seen,
-            is_noted: true,
-            followed,
-            own_until,
-        }))
     }
 
     /// Takes some transactions of the WAL and makes them durable. Whether the connection stays.
@@ -135,6 +144,7 @@ impl World {
         &mut self,
         index: usize,
         server: &mut Server,
+        truth: &mut Truth,
         agent: &mut Agent,
     ) -> Result<bool, Violation> {
         for _ in 0..self.random.u32(1..6) {
@@ -149,7 +159,7 @@ impl World {
                 }
                 agent.hear();
             }
-            if !self.take_record(index, server, agent)? {
+            if !self.take_record(index, server, truth, agent)? {
                 return Ok(false);
             }
         }
@@ -160,6 +170,7 @@ impl World {
         &mut self,
         index: usize,
         server: &Server,
+        truth: &mut Truth,
         agent: &mut Agent,
     ) -> Result<bool, Violation> {
         let Some(record) = server.read(agent.reached) else {
@@ -182,29 +193,44 @@ impl World {
             None if rows.is_empty() => {}
             None => {
                 agent.is_noted = true;
-                return Ok(self.stage(index, agent, changes));
+                let entry = self.stage(index, agent, changes);
+                if let (Some(number), Some(entry)) = (record.number, entry) {
+                    truth.captured(number, entry);
+                    for (row, document) in &rows {
+                        if let Some(document) = document {
+                            truth.was(row, document);
+                        }
+                    }
+                }
+                return Ok(entry.is_some());
             }
         }
         Ok(true)
     }
 
-    /// Hands a captured transaction to the replica; whether it took it.
-    fn stage(&mut self, index: usize, agent: &Agent, changes: Vec<Change>) -> bool {
+    /// Hands a captured transaction to the replica; the entry that it is, if that took it.
+    fn stage(&mut self, index: usize, agent: &Agent, changes: Vec<Change>) -> Option<RecordId> {
+        self.captured_as(index, agent.at(), agent.seen.clone(), changes)
+    }
+
+    /// Hands something captured to the replica.
+    pub(super) fn captured_as(
+        &mut self,
+        index: usize,
+        at: CapturedAt,
+        seen: Vector,
+        changes: Vec<Change>,
+    ) -> Option<RecordId> {
         let node = &mut self.nodes[index];
         let now = node.now(self.time);
-        let Some(replica) = &mut node.replica else {
-            return false;
-        };
+        let replica = node.replica.as_mut()?;
         if !replica.is_settled(now) {
-            return false;
+            return None;
         }
         let before = replica.staged().len();
-        let at = agent.at();
-        let taken = replica.capture(now, at, agent.seen.clone(), changes);
-        if taken.is_ok() {
-            self.wrote(index, before);
-        }
-        taken.is_ok()
+        replica.capture(now, at, seen, changes).ok()?;
+        self.wrote(index, before)?;
+        self.ledger.last()
     }
 
     /// Makes all that was staged durable and visible, and lets the server forget it.
@@ -221,16 +247,18 @@ impl World {
         if !replica.staged().is_empty() {
             return Ok(false);
         }
-        let captured = replica.captured().map_or(0, |(at, _)| at.end);
-        let is_there = captured == agent.reached.0 || !agent.is_noted;
-        if agent.is_noted && is_there {
-            server.confirm(agent.reached);
-            if let Some(tag) = agent.projection.shown() {
-                replica.keep_from(tag.position);
-            }
+        let captured = Lsn(replica.captured().map_or(0, |(at, _)| at.end));
+        // What was seen is to be in the log by now.
+        let may_be_noted_later = !agent.is_noted;
+        let is_there = server.is_idle(captured, agent.reached, may_be_noted_later);
+        if captured > agent.reached || !is_there {
+            return Ok(false);
         }
-        // What passes without changes needs no entry of its own.
-        Ok(is_there || captured <= agent.reached.0 && server.is_idle(Lsn(captured), agent.reached))
+        if agent.is_noted {
+            server.confirm(agent.reached);
+            replica.keep_from(agent.needs());
+        }
+        Ok(true)
     }
 
     /// What was seen goes into the log where no transaction carries it.
@@ -244,7 +272,7 @@ impl World {
             return Ok(true);
         }
         agent.is_noted = true;
-        if !self.stage(index, agent, Vec::new()) {
+        if self.stage(index, agent, Vec::new()).is_none() {
             return Ok(false);
         }
         self.durable(index, server, agent)
@@ -322,7 +350,7 @@ impl World {
         Ok(!(self.applications_act && self.random.u32(0..40) == 0))
     }
 
-    fn broken_beside(&self, index: usize, what: String) -> Violation {
+    pub(super) fn broken_beside(&self, index: usize, what: String) -> Violation {
         Violation::Broken {
             region: self.nodes[index].name.to_string(),
             what,
@@ -331,14 +359,126 @@ impl World {
 }
 
 impl Agent {
+    /// `None` where the log can't be read.
+    pub(super) fn begin<V: View>(
+        beside: &mut Beside,
+        begins: Begins,
+        replica: &SimReplica,
+        tables: &Snapshot<V>,
+        marks: Marks,
+    ) -> Option<Self> {
+        let Beside {
+            server, directory, ..
+        } = beside;
+        let log = replica.reader();
+        let mut projection = Projection::new(server.wal_end(), []);
+        let position = server.standing().given.map(|tag| tag.position);
+        let position = position.filter(|it| *it >= log.start() && *it <= log.end());
+        let followed = match (begins.met, position) {
+            (Some((position, dirty)), _) => {
+                projection.given_nothing();
+                projection.touched(dirty);
+                position
+            }
+            (None, Some(position)) if !directory.refill => position,
+            // Nothing says where the server stands: every row is looked at.
+            (None, _) => {
+                projection.given_nothing();
+                projection.touched(differing(server, tables));
+                directory.refill |= projection.dirty_rows() > 0;
+                tables.position().ok()?
+            }
+        };
+        let reached = Lsn(begins.at.end).max(server.confirmed()?);
+        Some(Self {
+            projection,
+            writing: None,
+            marks,
+            looking: None,
+            marking: None,
+            identity: server.identity(),
+            own: replica.origin(),
+            reached,
+            seen: begins.seen,
+            is_noted: true,
+            followed,
+            began_at: followed,
+            own_until: log.end(),
+        })
+    }
+
     fn at(&self) -> CapturedAt {
         CapturedAt {
-            system: 1,
-            timeline: 1,
+            system: self.identity.system,
+            timeline: self.identity.timeline,
             end: self.reached.0,
             part: 0,
             is_last: true,
         }
+    }
+
+    /// From where on the log is needed.
+    fn needs(&self) -> Position {
+        let shown = self.projection.shown().map(|tag| tag.position);
+        let shown = shown.unwrap_or(self.began_at);
+        self.marks.needs().map_or(shown, |needs| needs.min(shown))
+    }
+
+    /// Looks how the server stands, some step further.
+    fn look(&mut self, server: &Server, directory: &mut Directory) {
+        self.looking = match self.looking.take() {
+            None => {
+                let shown = self.projection.shown().map(|tag| tag.position);
+                let is_clean = self.projection.dirty_rows() == 0;
+                let settled = is_clean.then_some(self.followed).or(shown);
+                Some(Looking::Asked(settled.unwrap_or(self.began_at)))
+            }
+            Some(Looking::Asked(settled)) => Some(Looking::Answered(settled, server.reading())),
+            Some(Looking::Answered(settled, reading)) => {
+                self.stands(reading, settled, directory);
+                None
+            }
+        };
+    }
+
+    fn stands(&mut self, found: Reading, settled: Position, directory: &mut Directory) {
+        self.projection.horizon_candidate(found.oldest, found.lsn);
+        if directory.refill {
+            let is_over = self.projection.dirty_rows() == 0
+                && !self.projection.is_writing()
+                && self.projection.uncaptured_batches() == 0;
+            if is_over {
+                (directory.refill, directory.given) = (false, None);
+            }
+            return;
+        }
+        let who = (self.identity.system, self.own);
+        self.marks.observe(found, settled, who);
+        if self.is_noted
+            && let Some(writing) = self.marks.due(self.reached)
+        {
+            self.marking = Some(Marking::Due(writing));
+        }
+    }
+
+    /// The mark on its way, if any, gets some step further.
+    fn mark(&mut self, server: &mut Server, directory: &mut Directory) {
+        self.marking = match self.marking.take() {
+            Some(Marking::Due(writing)) => {
+                directory.noted = writing.before;
+                Some(Marking::Announced(writing))
+            }
+            Some(Marking::Announced(writing)) => {
+                server.write_mark(writing.mark);
+                Some(Marking::Written(writing))
+            }
+            Some(Marking::Written(writing)) => {
+                directory.noted = writing.after;
+                self.marks.written(&writing);
+                None
+            }
+            None => None,
+        };
     }
 
     fn saw(&mut self, tag: &Tag) {
@@ -432,16 +572,15 @@ fn fold(
     Ok((rows, changes))
 }
 
-fn all_rows(tables: &TableReader<meridian_engine_kv::MemoryStore>) -> Vec<RowName> {
-    let mut rows = Vec::new();
-    for table in tables.tables().unwrap_or_default() {
-        let Ok(page) = tables.page(&table, None, usize::MAX, usize::MAX) else {
-            continue;
-        };
-        rows.extend(page.rows.into_iter().map(|(key, _)| RowName {
-            table: table.clone(),
-            key,
-        }));
-    }
-    rows
+/// The rows that server and tables don't show alike.
+fn differing<V: View>(server: &Server, tables: &Snapshot<V>) -> Vec<RowName> {
+    let here = server.schema.tables();
+    let here = here.flat_map(|table| shown_rows(tables, &table.name.to_string()));
+    let both = here.chain(server.rows.keys().cloned());
+    let differs = |row: &RowName| {
+        let shown = tables.get(&row.table, &row.key).ok().flatten();
+        let shown = shown.map(|shown| server.schema.values(row, &shown.document));
+        shown.as_ref() != server.values(row)
+    };
+    both.filter(differs).collect()
 }

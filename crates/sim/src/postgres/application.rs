@@ -1,6 +1,7 @@
 //! Applications: transactions of a few rows that begin, hold locks for a while, and end in any order.
 
-use super::server::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, Server, Write, name};
+use super::schema::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, name};
+use super::server::{Server, Write};
 use crate::world::{Event, World};
 use std::time::Duration;
 

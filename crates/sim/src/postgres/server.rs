@@ -1,119 +1,41 @@
 //! A model of a PostgreSQL server: rows with the transaction that wrote them, row locks, savepoints,
-//! transactions that commit out of the order of their ids, a WAL in the order of commits.
+//! transactions that commit out of the order of their ids, a WAL in the order of commits, and ways to
+//! lose the end of it.
 //!
 //! A position of the WAL is the number of transactions before it.
 
+use super::schema::{PURSES, PURSES_COUNT, Schema, name, tuple};
 use meridian_check::RowKey;
-use meridian_engine_postgres::capture::{Datum, Relation, RelationColumn, RowChange, Tuple};
-use meridian_engine_postgres::catalog::{Column, Table, TableName};
-use meridian_engine_postgres::changes::Tables;
-use meridian_engine_postgres::document::{self, Values};
+use meridian_engine_postgres::capture::{RowChange, ServerPlace};
+use meridian_engine_postgres::document::Values;
+use meridian_engine_postgres::meeting::history::{Slot, Standing};
+use meridian_engine_postgres::meeting::mark::{Mark, Reading};
 use meridian_engine_postgres::projection::{Outcome, Projected};
 use meridian_engine_postgres::tag::Tag;
-use meridian_engine_postgres::{Lsn, Xid};
-use meridian_model::{RowName, Strategy};
+use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
+use meridian_model::RowName;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Ids wrap around in the middle of a run.
 const FIRST_XID: u32 = u32::MAX - 400;
 
-/// The tables: one of plain rows, two with a counter.
-pub(super) struct Schema {
-    tables: [Arc<Table>; 3],
-}
-
-pub(super) const NOTES: &str = "notes";
-pub(super) const ACCOUNTS: &str = "accounts";
-/// Between these rows something is moved and never made: their balances are nothing together.
-pub(super) const PURSES: &str = "purses";
-/// So many of them, made once.
-pub(super) const PURSES_COUNT: u32 = 5;
-
-impl Default for Schema {
-    fn default() -> Self {
-        let table = |name: &str, value: &str, is_counter| {
-            let column = |name: &str, is_counter| Column {
-                name: name.to_owned(),
-                type_name: if is_counter { "bigint" } else { "text" }.to_owned(),
-                is_nullable: false,
-                is_counter,
-                is_identity_always: false,
-                missing: None,
-            };
-            Arc::new(Table {
-                name: TableName {
-                    schema: "public".to_owned(),
-                    name: name.to_owned(),
-                },
-                columns: vec![column("id", false), column(value, is_counter)],
-                key: vec![0],
-                unique: Vec::new(),
-                references: Vec::new(),
-                former: std::collections::BTreeMap::new(),
-            })
-        };
-        Self {
-            tables: [
-                table(NOTES, "note", false),
-                table(ACCOUNTS, "balance", true),
-                table(PURSES, "balance", true),
-            ],
-        }
-    }
-}
-
-impl Tables for Schema {
-    fn table(&self, name: &TableName) -> Option<Arc<Table>> {
-        self.tables.iter().find(|it| it.name == *name).cloned()
-    }
-
-    fn strategy(&self, _: &TableName) -> Strategy {
-        Strategy::LastWriterWins
-    }
-}
-
-impl Schema {
-    /// The table that a row of the dataset's tables is in.
-    pub(super) fn of(&self, row: &RowName) -> &Arc<Table> {
-        let mut tables = self.tables.iter();
-        let table = tables.find(|table| table.name.to_string() == row.table);
-        table.expect("applications write to these tables alone")
-    }
-
-    fn relation(&self, row: &RowName) -> Arc<Relation> {
-        let table = self.of(row);
-        let column = |(place, column): (usize, &Column)| RelationColumn {
-            name: column.name.clone(),
-            is_identity: table.is_key(place),
-            type_oid: 25,
-            type_modifier: -1,
-        };
-        Arc::new(Relation {
-            oid: 1,
-            name: table.name.clone(),
-            replica_identity: 'f',
-            columns: table.columns.iter().enumerate().map(column).collect(),
-        })
-    }
-}
-
-/// The row with this id in one of the tables.
-pub(super) fn name(table: &str, id: u32) -> RowName {
-    RowName {
-        table: format!("public.{table}"),
-        key: id.to_string(),
-    }
+/// Who wrote a row, in truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Writer {
+    /// The application's transaction of this number.
+    Application(u64),
+    /// The projection.
+    Projection,
 }
 
 #[derive(Clone, Debug)]
-struct Row {
-    values: Values,
-    xmin: u32,
-    /// Where the WAL goes on after the application's transaction that wrote it; `None` where it is
-    /// of the projection.
-    written_at: Option<u64>,
+pub(super) struct Row {
+    pub(super) values: Values,
+    pub(super) xmin: u32,
+    pub(super) by: Writer,
+    /// Where the WAL goes on after the transaction that wrote it.
+    written_at: u64,
 }
 
 /// What a transaction does to a row.
@@ -136,20 +58,53 @@ pub(super) struct Record {
     pub(super) xid: Xid,
     pub(super) changes: Vec<RowChange>,
     pub(super) tag: Option<Tag>,
+    /// Which of the applications' transactions it is.
+    pub(super) number: Option<u64>,
+    /// The next id after it.
+    next_xid: u32,
+    before: Before,
+}
+
+/// What a transaction wrote over.
+#[derive(Default)]
+struct Before {
+    rows: Vec<(RowName, Option<Row>, Option<Writer>)>,
+    own: Option<Own>,
+    oldest: Option<BTreeMap<String, Xid>>,
+}
+
+/// Meridian's own rows.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    position: Option<(Tag, Xid)>,
+    mark: Option<(Mark, Xid)>,
 }
 
 /// The server.
 pub(super) struct Server {
     pub(super) schema: Schema,
-    rows: BTreeMap<RowName, Row>,
+    pub(super) rows: BTreeMap<RowName, Row>,
+    /// Who deleted a row that isn't there.
+    pub(super) gone: BTreeMap<RowName, Writer>,
     open: Vec<Open>,
     wal: Vec<Record>,
-    position: Option<Tag>,
+    own: Own,
     next_xid: u32,
+    /// By table that was rewritten or frozen: no row's writer is before this one.
+    oldest: BTreeMap<String, Xid>,
     /// Rows that the projection has locked for its next batch.
     held: BTreeSet<RowName>,
-    /// Up to here the slot may have forgotten the WAL.
-    confirmed: Lsn,
+    identity: ServerIdentity,
+    /// Up to where it has the WAL of its timelines before this one.
+    earlier: Vec<(u32, Lsn)>,
+    /// How many timelines there were.
+    timelines: u32,
+    /// Up to where the slot may have forgotten the WAL; `None` where there is no slot.
+    slot: Option<Lsn>,
+    /// What was committed from here on comes through the slot.
+    pub(super) told_from: Lsn,
+    /// How many of the applications' transactions were committed.
+    numbers: u64,
 }
 
 impl Default for Server {
@@ -157,12 +112,22 @@ impl Default for Server {
         Self {
             schema: Schema::default(),
             rows: BTreeMap::new(),
+            gone: BTreeMap::new(),
             open: Vec::new(),
             wal: Vec::new(),
-            position: None,
+            own: Own::default(),
             next_xid: FIRST_XID,
+            oldest: BTreeMap::new(),
             held: BTreeSet::new(),
-            confirmed: Lsn(0),
+            identity: ServerIdentity {
+                system: 1,
+                timeline: 1,
+            },
+            earlier: Vec::new(),
+            timelines: 1,
+            slot: None,
+            told_from: Lsn(0),
+            numbers: 0,
         }
     }
 }
@@ -174,29 +139,107 @@ impl Server {
 
     /// The transactions from a position on.
     pub(super) fn read(&self, from: Lsn) -> Option<&Record> {
-        self.wal.get(usize::try_from(from.0).ok()?)
+        self.wal.get(index(from))
     }
 
-    /// What `meridian.position` says.
-    pub(super) fn position(&self) -> Option<&Tag> {
-        self.position.as_ref()
+    /// Which of the applications' transactions are in the WAL from a position on.
+    pub(super) fn numbers(&self, from: Lsn) -> impl Iterator<Item = u64> {
+        self.wal.iter().skip(index(from)).filter_map(|it| it.number)
+    }
+
+    /// What a row was at a position of the WAL, before all that is not known was written to it there.
+    pub(super) fn before(
+        &self,
+        row: &RowName,
+        at: Lsn,
+        is_known: impl Fn(Writer) -> bool,
+    ) -> Option<Values> {
+        let mut found: Option<Option<Values>> = None;
+        for record in self.wal.iter().take(index(at)).rev() {
+            let mut touched = record.before.rows.iter().filter(|(name, ..)| name == row);
+            let Some((_, before, _)) = touched.next() else {
+                continue;
+            };
+            let by = match (record.number, &record.tag) {
+                (Some(number), _) => Writer::Application(number),
+                (None, Some(_)) => Writer::Projection,
+                (None, None) => continue,
+            };
+            if is_known(by) {
+                break;
+            }
+            found = Some(before.as_ref().map(|row| row.values.clone()));
+        }
+        found.flatten()
+    }
+
+    pub(super) fn identity(&self) -> ServerIdentity {
+        self.identity
+    }
+
+    pub(super) fn place(&self) -> ServerPlace {
+        ServerPlace {
+            identity: self.identity,
+            end: self.wal_end(),
+        }
+    }
+
+    pub(super) fn earlier_timelines(&self) -> Vec<(u32, Lsn)> {
+        self.earlier.clone()
+    }
+
+    /// What Meridian's own rows say.
+    pub(super) fn standing(&self) -> Standing {
+        let Own { position, mark } = &self.own;
+        let position_by = position.as_ref().map(|(_, xid)| *xid);
+        let mark_by = mark.map(|(_, xid)| xid);
+        Standing {
+            given: position.as_ref().map(|(tag, _)| tag.clone()),
+            mark: mark.map(|(mark, _)| mark),
+            writers: position_by.into_iter().chain(mark_by).collect(),
+            let_in: Vec::new(),
+        }
+    }
+
+    /// Tables whose rows were all written by this transaction or later ones.
+    pub(super) fn rewritten_since(&self, horizon: Xid) -> BTreeSet<String> {
+        let names = self.schema.tables().map(|table| table.name.to_string());
+        let oldest = |name: &String| *self.oldest.get(name).unwrap_or(&Xid(FIRST_XID));
+        names
+            .filter(|name| !oldest(name).precedes(horizon))
+            .collect()
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        match self.slot {
+            Some(_) => Slot::There,
+            None => Slot::Missing,
+        }
+    }
+
+    /// Makes a slot; its stream begins here.
+    pub(super) fn create_slot(&mut self) -> Lsn {
+        self.slot = Some(self.wal_end());
+        self.told_from = self.wal_end();
+        self.wal_end()
+    }
+
+    pub(super) fn drop_slot(&mut self) {
+        self.slot = None;
     }
 
     /// The slot may forget what is before.
     pub(super) fn confirm(&mut self, reached: Lsn) {
-        self.confirmed = self.confirmed.max(reached);
+        self.slot = self.slot.map(|confirmed| confirmed.max(reached));
     }
 
-    pub(super) fn confirmed(&self) -> Lsn {
-        self.confirmed
+    /// How far the slot has been confirmed, if there is one.
+    pub(super) fn confirmed(&self) -> Option<Lsn> {
+        self.slot
     }
 
     pub(super) fn values(&self, row: &RowName) -> Option<&Values> {
         Some(&self.rows.get(row)?.values)
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &RowName> {
-        self.rows.keys()
     }
 
     /// Whether somebody holds the row's lock.
@@ -240,18 +283,19 @@ impl Server {
         if !commits {
             return;
         }
-        let written_at = Some(self.wal.len() as u64 + 1);
-        let mut changes = Vec::new();
+        let number = self.numbers;
+        let writer = Writer::Application(number);
+        let (mut changes, mut before) = (Vec::new(), Before::default());
         for (write, xmin) in writes {
-            let values = write.after;
-            let row = values.map(|values| Row {
-                values,
-                xmin,
-                written_at,
-            });
-            changes.extend(self.write(&write.row, row));
+            let by = (xmin, writer);
+            changes.extend(self.write(&write.row, write.after, by, &mut before));
         }
-        self.record(xid, changes, None);
+        let is_empty = changes.is_empty();
+        self.numbers += u64::from(!is_empty);
+        self.record(xid, changes, before);
+        if let Some(record) = self.wal.last_mut().filter(|_| !is_empty) {
+            record.number = Some(number);
+        }
     }
 
     /// A transaction makes the purses, empty.
@@ -266,9 +310,11 @@ impl Server {
     }
 
     /// What a reader finds in all purses together, which is nothing unless it sees half of a transfer.
+    /// Before all are there, nothing is to be found: rows that were there before a server and its region
+    /// met are taken over some at a time.
     pub(super) fn in_purses(&self) -> i64 {
-        let balances = (0..PURSES_COUNT).filter_map(|id| self.balance(&name(PURSES, id)));
-        balances.sum()
+        let balances = (0..PURSES_COUNT).map(|id| self.balance(&name(PURSES, id)));
+        balances.sum::<Option<i64>>().unwrap_or_default()
     }
 
     /// The second column of a row with a counter.
@@ -283,22 +329,48 @@ impl Server {
         }
     }
 
-    fn record(&mut self, xid: u32, changes: Vec<RowChange>, tag: Option<Tag>) {
+    fn record(&mut self, xid: u32, changes: Vec<RowChange>, before: Before) {
         self.wal.push(Record {
             xid: Xid(xid),
             changes,
-            tag,
+            tag: None,
+            number: None,
+            next_xid: self.next_xid,
+            before,
         });
     }
 
     /// Makes a row this; what the WAL says of it.
-    fn write(&mut self, name: &RowName, after: Option<Row>) -> Option<RowChange> {
+    fn write(
+        &mut self,
+        name: &RowName,
+        after: Option<Values>,
+        (xmin, by): (u32, Writer),
+        before: &mut Before,
+    ) -> Option<RowChange> {
         let relation = self.schema.relation(name);
-        let new = after.as_ref().map(|row| tuple(&row.values));
+        let new = after.as_ref().map(tuple);
+        let gone = self.gone.get(name).copied();
         let old = match after {
-            Some(row) => self.rows.insert(name.clone(), row),
-            None => self.rows.remove(name),
+            Some(values) => {
+                let row = Row {
+                    values,
+                    xmin,
+                    by,
+                    written_at: self.wal.len() as u64 + 1,
+                };
+                self.gone.remove(name);
+                self.rows.insert(name.clone(), row)
+            }
+            None => {
+                let old = self.rows.remove(name);
+                if old.is_some() {
+                    self.gone.insert(name.clone(), by);
+                }
+                old
+            }
         };
+        before.rows.push((name.clone(), old.clone(), gone));
         let old = old.map(|row| tuple(&row.values));
         match (old, new) {
             (None, None) => None,
@@ -322,23 +394,140 @@ impl Server {
         self.held.clear();
     }
 
-    /// Some rows get other ids: `VACUUM FREEZE`, `ALTER TABLE`.
+    /// A standby that has the WAL up to a position takes over, or a backup is restored to there: a new
+    /// timeline begins.
+    pub(super) fn fail_over(&mut self, to: Lsn) {
+        self.go_back(to);
+        self.timelines += 1;
+        self.earlier.push((self.identity.timeline, to));
+        self.identity.timeline = self.timelines;
+        self.slot = None;
+    }
+
+    /// A copy of the files takes the place of what was there, on the same timeline and with the slot as
+    /// it was, or without.
+    pub(super) fn put_back(&mut self, to: Lsn, has_slot: bool) {
+        self.go_back(to);
+        let slot = self.slot.filter(|_| has_slot);
+        self.slot = slot.map(|confirmed| confirmed.min(to));
+    }
+
+    /// Another server stands in its place, which has the tables and nothing in them.
+    pub(super) fn replace(&mut self) {
+        self.go_back(Lsn(0));
+        self.identity.system += 1;
+        (self.gone, self.oldest) = (BTreeMap::new(), BTreeMap::new());
+        self.slot = None;
+    }
+
+    /// Whether its mark was written after a position.
+    pub(super) fn was_marked_since(&self, position: Lsn) -> bool {
+        let mut later = self.wal.iter().skip(index(position));
+        let number = |own: &Own| own.mark.map(|(mark, _)| mark.number);
+        later.any(|record| {
+            let before = record.before.own.as_ref();
+            before.is_some_and(|own| number(own) != number(&self.own))
+        })
+    }
+
+    fn go_back(&mut self, to: Lsn) {
+        self.crash();
+        for record in self.wal.drain(index(to)..).rev() {
+            let Before { rows, own, oldest } = record.before;
+            for (name, row, gone) in rows.into_iter().rev() {
+                match row {
+                    Some(row) => self.rows.insert(name.clone(), row),
+                    None => self.rows.remove(&name),
+                };
+                match gone {
+                    Some(writer) => self.gone.insert(name, writer),
+                    None => self.gone.remove(&name),
+                };
+            }
+            self.own = own.unwrap_or_else(|| std::mem::take(&mut self.own));
+            self.oldest = oldest.unwrap_or_else(|| std::mem::take(&mut self.oldest));
+        }
+        // What was under way there has gone with its ids; those of later ones are given again.
+        self.next_xid = self.wal.last().map_or(FIRST_XID, |last| last.next_xid);
+        if let Some(at) = self.earlier.iter().position(|(_, end)| *end >= to) {
+            self.identity.timeline = self.earlier[at].0;
+            self.earlier.truncate(at);
+        }
+        self.told_from = self.told_from.min(to);
+    }
+
+    /// `ALTER TABLE` writes all rows of a table anew, or `VACUUM` freezes them.
     pub(super) fn rewrite(&mut self, random: &mut fastrand::Rng) {
+        let tables: Vec<String> = self
+            .schema
+            .tables()
+            .map(|table| table.name.to_string())
+            .collect();
+        let table = &tables[random.usize(0..tables.len())];
         let names: Vec<RowName> = self.rows.keys().cloned().collect();
+        let names = names.into_iter().filter(|name| name.table == *table);
+        let names: Vec<RowName> = names.collect();
+        let mut open = self.open.iter().flat_map(|open| &open.writes);
+        let is_held = self.held.iter().any(|row| row.table == *table);
+        if is_held || open.any(|(write, _)| write.row.table == *table) {
+            return;
+        }
+        let mut before = Before {
+            oldest: Some(self.oldest.clone()),
+            ..Before::default()
+        };
+        self.oldest.insert(table.clone(), self.reading().oldest);
+        if random.bool() {
+            self.wal_of_a_rewrite(before);
+            return;
+        }
         let xid = self.take_xid();
         for name in names {
-            if random.bool() && !self.is_locked(&name) {
-                self.rows.entry(name).and_modify(|row| row.xmin = xid);
-            }
+            let Some(row) = self.rows.get_mut(&name) else {
+                continue;
+            };
+            let gone = None;
+            before.rows.push((name, Some(row.clone()), gone));
+            row.xmin = xid;
+        }
+        self.record(xid, Vec::new(), before);
+    }
+
+    fn wal_of_a_rewrite(&mut self, before: Before) {
+        let xid = self.take_xid();
+        self.record(xid, Vec::new(), before);
+    }
+
+    /// The transactions under way, and a position read after that.
+    pub(super) fn reading(&self) -> Reading {
+        let older = |one: Xid, other: Xid| if one.precedes(other) { one } else { other };
+        let open = self.open.iter().map(|open| Xid(open.xid));
+        let next = Xid(self.next_xid);
+        Reading {
+            oldest: open.reduce(older).unwrap_or(next),
+            next,
+            lsn: self.wal_end(),
         }
     }
 
-    /// The `xmin` of a snapshot, and a position read after it.
-    pub(super) fn horizon(&self) -> (Xid, Lsn) {
-        let older = |one: Xid, other: Xid| if one.precedes(other) { one } else { other };
-        let open = self.open.iter().map(|open| Xid(open.xid));
-        let oldest = open.reduce(older).unwrap_or(Xid(self.next_xid));
-        (oldest, self.wal_end())
+    /// Writes Meridian's mark.
+    pub(super) fn write_mark(&mut self, mark: Mark) {
+        self.write_own(|own, xid| own.mark = Some((mark, xid)));
+    }
+
+    /// Forgets what Meridian said of itself.
+    pub(super) fn forget_own(&mut self) {
+        self.write_own(|own, _| *own = Own::default());
+    }
+
+    fn write_own(&mut self, change: impl FnOnce(&mut Own, Xid)) {
+        let before = Before {
+            own: Some(self.own.clone()),
+            ..Before::default()
+        };
+        let xid = self.take_xid();
+        change(&mut self.own, Xid(xid));
+        self.record(xid, Vec::new(), before);
     }
 
     /// Takes locks for the projection's next batch and says who wrote these rows.
@@ -375,9 +564,8 @@ impl Server {
         let (mut unsure, mut writes) = (Vec::new(), Vec::new());
         for (dirty, wanted) in &batch.rows {
             let table = self.schema.of(&dirty.row);
-            let wanted = wanted
-                .as_deref()
-                .map(|text| values(table, &dirty.row, text));
+            let wanted = wanted.as_deref();
+            let wanted = wanted.map(|text| self.schema.values(&dirty.row, text));
             let found = self.rows.get(&dirty.row);
             let is_same = found.map(|row| &row.values) == wanted.as_ref();
             if is_same && (found.is_none() || table.is_told_by_values()) {
@@ -385,9 +573,10 @@ impl Server {
             }
             if let Some(row) = found {
                 let xmin = Xid(row.xmin);
+                let is_applications = row.by != Writer::Projection;
                 if dirty.known != Some(xmin) && !xmin.precedes(batch.horizon) {
                     unsure.push(dirty.row.clone());
-                } else if row.written_at.is_some_and(|at| at > captured.0) {
+                } else if is_applications && row.written_at > captured.0 {
                     return Err(format!(
                         "row {} was overwritten before capture had seen it",
                         dirty.row
@@ -400,21 +589,24 @@ impl Server {
             return Ok(self.probe(&unsure));
         }
         let xid = self.take_xid();
+        let mut before = Before {
+            own: Some(self.own.clone()),
+            ..Before::default()
+        };
         let mut changes = Vec::new();
         for (name, values) in writes {
-            let row = values.map(|values| Row {
-                values,
-                xmin: xid,
-                written_at: None,
-            });
-            changes.extend(self.write(&name, row));
+            let by = (xid, Writer::Projection);
+            changes.extend(self.write(&name, values, by, &mut before));
         }
         let tag = Tag {
             position: batch.position,
             seen: batch.seen.clone(),
         };
-        self.position = Some(tag.clone());
-        self.record(xid, changes, Some(tag));
+        self.own.position = Some((tag.clone(), Xid(xid)));
+        self.record(xid, changes, before);
+        if let Some(record) = self.wal.last_mut() {
+            record.tag = Some(tag);
+        }
         Ok(Outcome::Committed {
             xid: Xid(xid),
             end: self.wal_end(),
@@ -422,12 +614,15 @@ impl Server {
         })
     }
 
-    /// Whether nothing between two positions concerns the log.
-    pub(super) fn is_idle(&self, from: Lsn, to: Lsn) -> bool {
-        let records = self.wal.iter().take(usize::try_from(to.0).unwrap_or(0));
-        records
-            .skip(usize::try_from(from.0).unwrap_or(0))
-            .all(|record| record.tag.is_some() || record.changes.is_empty())
+    /// Whether nothing between two positions concerns the log; `has_tags` says whether what the
+    /// projection wrote may be there.
+    pub(super) fn is_idle(&self, from: Lsn, to: Lsn, has_tags: bool) -> bool {
+        let records = self.wal.iter().take(index(to)).skip(index(from));
+        let is_nothing = |record: &Record| match &record.tag {
+            Some(_) => has_tags,
+            None => record.changes.is_empty(),
+        };
+        records.into_iter().all(is_nothing)
     }
 
     /// The rows.
@@ -443,29 +638,10 @@ impl Server {
             table: table.clone(),
             key: key.clone(),
         };
-        values(self.schema.of(&row), &row, &document.to_string())
-    }
-
-    /// How many transactions of applications changed something.
-    pub(super) fn local(&self) -> usize {
-        let local = self.wal.iter();
-        local
-            .filter(|record| record.tag.is_none() && !record.changes.is_empty())
-            .count()
+        self.schema.values(&row, &document.to_string())
     }
 }
 
-/// The values that a document gives a row. What is left of an account that one region deleted and
-/// another added to lacks its id.
-fn values(table: &Table, row: &RowName, text: &str) -> Values {
-    let key = std::slice::from_ref(&row.key);
-    document::values_at(table, key, text).expect("the tables hold rows of these tables")
-}
-
-fn tuple(values: &Values) -> Tuple {
-    let datum = |value: &Option<String>| match value {
-        Some(text) => Datum::Text(text.clone()),
-        None => Datum::Null,
-    };
-    values.iter().map(datum).collect()
+fn index(position: Lsn) -> usize {
+    usize::try_from(position.0).expect("a position of this WAL")
 }

@@ -65,6 +65,10 @@ impl World {
             return Ok(());
         };
         replica.set_peers(now, &self.regions);
+        let beside = self.postgres.get(index);
+        if let Some(needed) = beside.and_then(|beside| beside.kept_from(replica.origin())) {
+            replica.keep_from(needed);
+        }
         let (origin, own) = (replica.origin(), replica.marks().get(replica.origin()));
         self.ledger
             .recovered(node.life, node.name.as_str(), origin, own.sequence)
