@@ -137,6 +137,7 @@ impl Facts<'_> {
                 system,
                 timeline,
                 goes_on: self.broken.is_some_and(|broken| broken.is_same_history),
+                is_unclear: self.broken.is_some_and(|broken| broken.is_unclear),
                 earlier,
             },
             reached: CapturedAt::default(),

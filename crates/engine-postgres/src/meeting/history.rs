@@ -67,6 +67,9 @@ pub struct Break {
     pub is_same_history: bool,
     /// Whether what the server says of the log is of this log.
     pub is_same_log: bool,
+    /// Whether it went back on the timeline that it was on, nobody knows how far.
+    #[serde(default)]
+    pub is_unclear: bool,
 }
 
 impl Break {
@@ -81,6 +84,7 @@ impl Break {
             },
             is_same_history: self.is_same_history && later.is_same_history,
             is_same_log: self.is_same_log && later.is_same_log,
+            is_unclear: self.is_unclear || later.is_unclear,
         }
     }
 }
@@ -125,6 +129,7 @@ fn broken(
             reason,
             is_same_history: false,
             is_same_log,
+            is_unclear: is_same_log && timeline == at.timeline,
         })
     };
     if system != at.system {
@@ -172,6 +177,7 @@ fn broken(
         reason: reason.to_owned(),
         is_same_history: true,
         is_same_log: true,
+        is_unclear: false,
     })
 }
 

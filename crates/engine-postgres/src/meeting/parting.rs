@@ -13,6 +13,8 @@ pub struct Parting {
     pub timeline: u32,
     /// Whether it lost nothing of that.
     pub goes_on: bool,
+    /// Whether it went back on an earlier timeline, too, nobody knows how far.
+    pub is_unclear: bool,
     /// Up to where it has those before.
     pub earlier: Vec<(u32, Lsn)>,
 }
@@ -29,6 +31,7 @@ impl Parting {
         }
         let mut earlier = self.earlier.iter();
         match earlier.find(|(timeline, _)| *timeline == at.timeline) {
+            Some((_, end)) if at.end <= end.0 && self.is_unclear => Has::Perhaps,
             Some((_, end)) if at.end <= end.0 => Has::Yes,
             // It doesn't say where its timelines began.
             None if self.earlier.is_empty() => Has::Perhaps,
@@ -47,6 +50,7 @@ mod tests {
             system: 7,
             timeline: 3,
             goes_on: false,
+            is_unclear: false,
             earlier: vec![(1, Lsn(100)), (2, Lsn(200))],
         };
         let at = |timeline, end| CapturedAt {
@@ -67,6 +71,8 @@ mod tests {
             ..at(3, 250)
         };
         assert_eq!(parting.has(other), Has::No);
+        parting.is_unclear = true;
+        assert_eq!(parting.has(at(1, 100)), Has::Perhaps, "it went back twice");
         parting.earlier.clear();
         assert_eq!(parting.has(at(1, 50)), Has::Perhaps, "nobody says");
     }

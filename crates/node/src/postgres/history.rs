@@ -107,6 +107,7 @@ mod tests {
             reason: "gone".to_owned(),
             is_same_history: true,
             is_same_log: true,
+            is_unclear: false,
         };
         remember(path, &broken).unwrap();
         assert_eq!(remembered(path).unwrap(), Some(broken));

@@ -395,11 +395,9 @@ impl World {
 }
 
 impl Meeting {
-    /// Whether the server went back and is on the same timeline as before.
+    /// Whether nobody knows how far the server went back.
     fn went_back_unseen(&self) -> bool {
-        let is_promoted = |it: &Break| it.reason.contains("timeline");
-        let broken = self.broken.as_ref();
-        broken.is_some_and(|it| !it.is_same_history && it.is_same_log && !is_promoted(it))
+        self.broken.as_ref().is_some_and(|broken| broken.is_unclear)
     }
 }
 
