@@ -223,6 +223,7 @@ mod tests {
                 next: Xid(1),
                 lsn: Lsn(1),
                 from: Position(1),
+                is_renewed: false,
             }),
             writers: Vec::new(),
             let_in: Vec::new(),

@@ -29,6 +29,10 @@ pub struct Mark {
     pub lsn: Lsn,
     /// What a transaction from `horizon` on wrote is in the log from here on, whoever's it was.
     pub from: Position,
+    /// Whether it only repeats the one before, under another number. Then the transaction that wrote it
+    /// says nothing of those before it: they may not have been captured.
+    #[serde(default)]
+    pub is_renewed: bool,
 }
 
 /// Which mark was written last, as the data directory knows it.
@@ -198,6 +202,7 @@ impl Marks {
             next: reading.next,
             lsn: reading.lsn,
             from,
+            is_renewed: false,
         });
     }
 
@@ -230,6 +235,7 @@ impl Marks {
         let last = self.last?;
         self.pending = Some(Mark {
             number: last.number + 1,
+            is_renewed: true,
             ..last
         });
         self.due(last.lsn)
@@ -318,6 +324,7 @@ mod tests {
         let renewed = marks.renewed().unwrap();
         let again = Mark {
             number: 2,
+            is_renewed: true,
             ..writing.mark
         };
         assert_eq!(renewed.mark, again);

@@ -30,9 +30,12 @@ pub(super) async fn standing(
     let mut standing = Standing::default();
     for row in client.query(query, &names).await? {
         let writer: String = row.try_get(3)?;
-        standing.writers.extend(writer.parse().ok().map(Xid));
         let seen: Option<String> = row.try_get(2)?;
         let seen = seen.unwrap_or_default();
+        let mark = mark::parsed(&seen);
+        if !mark.is_some_and(|mark| mark.is_renewed) {
+            standing.writers.extend(writer.parse().ok().map(Xid));
+        }
         if row.try_get(4)? {
             let xids: Vec<String> = serde_json::from_str(&seen).unwrap_or_default();
             let xids = xids.iter().filter_map(|xid| xid.parse().ok().map(Xid));
@@ -40,7 +43,7 @@ pub(super) async fn standing(
             continue;
         }
         if !row.try_get::<_, bool>(0)? {
-            standing.mark = mark::parsed(&seen).or(standing.mark);
+            standing.mark = mark.or(standing.mark);
             continue;
         }
         let position: i64 = row.try_get(1)?;
