@@ -260,7 +260,7 @@ mod tests {
             (StatusCode::OK, &json!("eu-west-1"))
         );
         let expected = json!({
-            "asked": format!("POST {VISITS}/increment"),
+            "asked": "POST /v1/tables/visits/rows/app/increment",
             "body": { "field": "eu-west-1", "by": 1 },
         });
         assert_eq!(page["visits"], expected);
