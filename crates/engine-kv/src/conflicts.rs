@@ -139,10 +139,24 @@ impl<S: Store> Tables<S> {
         let Some(winner) = winner.filter(|winner| winner.document != loser.document) else {
             return Ok(());
         };
+        let kind = ConflictKind::of(winner.document.as_deref(), loser.document.as_deref());
+        self.stage_collision(applying, (table, key), kind, (winner, loser), index);
+        Ok(())
+    }
+
+    /// Stages a conflict that doesn't follow from the versions.
+    fn stage_collision(
+        &mut self,
+        applying: &Applying<'_>,
+        (table, key): (&str, &str),
+        kind: ConflictKind,
+        (winner, loser): (ConflictingWrite, ConflictingWrite),
+        index: &mut u32,
+    ) {
         let conflict = Conflict {
-            table: table.clone(),
-            key: key.clone(),
-            kind: ConflictKind::of(winner.document.as_deref(), loser.document.as_deref()),
+            table: table.to_owned(),
+            key: key.to_owned(),
+            kind,
             winner,
             loser,
             resolved_at: applying.now,
@@ -150,7 +164,6 @@ impl<S: Store> Tables<S> {
             field: None,
         };
         self.stage_conflict(applying, &conflict, index);
-        Ok(())
     }
 
     /// Stages both sides of the rows of which somebody chose one.
@@ -182,22 +195,12 @@ impl<S: Store> Tables<S> {
             if engine.document == shown.document {
                 continue;
             }
-            let (winner, loser) = if *stands {
+            let sides = if *stands {
                 (engine, shown)
             } else {
                 (shown, engine)
             };
-            let conflict = Conflict {
-                table: table.clone(),
-                key: key.clone(),
-                kind: ConflictKind::Chosen,
-                winner,
-                loser,
-                resolved_at: applying.now,
-                strategy: Strategy::LastWriterWins,
-                field: None,
-            };
-            self.stage_conflict(applying, &conflict, index);
+            self.stage_collision(applying, (table, key), ConflictKind::Chosen, sides, index);
         }
         Ok(())
     }
