@@ -556,8 +556,9 @@ impl Conductor<'_> {
         if !is_over {
             return Ok(());
         }
-        self.reading.refilled()?;
-        self.refill.end()
+        // In this order: while rows are due it is known which.
+        self.refill.end()?;
+        self.reading.refilled()
     }
 
     fn describe(&mut self, wal: WalStanding) {

@@ -113,7 +113,8 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    async fn put(&mut self) -> Result<(), Trouble> {
+    /// What there is by now, all the same if that is nothing.
+    pub(super) async fn put(&mut self) -> Result<(), Trouble> {
         self.bytes = 0;
         let transaction = CapturedTransaction {
             at: self.at,
@@ -127,7 +128,7 @@ impl<'a> Taking<'a> {
     }
 
     /// What is left.
-    pub(super) async fn rest(mut self) -> Result<(), Trouble> {
+    pub(super) async fn rest(&mut self) -> Result<(), Trouble> {
         if self.changes.is_empty() && self.collisions.is_empty() {
             return Ok(());
         }
