@@ -51,6 +51,14 @@ impl Collector {
     pub(crate) fn note_expiry(&mut self, hlc: Hlc) {
         self.expiries = self.expiries.min(hlc);
     }
+
+    /// Notes a conflict, which may lie before the cursor: the parts of a large transaction are taken
+    /// in later than what stands between them.
+    pub(crate) fn note_conflict(&mut self, at: &[u8]) {
+        if at < self.conflicts.as_slice() {
+            self.conflicts = at.to_vec();
+        }
+    }
 }
 
 impl<S: Store> Tables<S> {

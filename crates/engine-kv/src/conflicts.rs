@@ -95,6 +95,7 @@ impl<S: Store> Tables<S> {
 
     fn stage_conflict(&mut self, applying: &Applying<'_>, conflict: &Conflict, index: &mut u32) {
         let at = keys::conflict(applying.position, *index);
+        self.collector.note_conflict(&at);
         let record = value::encode(&at, conflict);
         self.staged.put(at, record);
         self.conflicts.total += 1;

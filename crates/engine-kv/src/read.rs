@@ -83,9 +83,9 @@ pub struct ConflictCounts {
 /// its conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
-    /// Where the transaction stands in this region's log.
+    /// Where the transaction, or the part of a large one, stands in this region's log.
     pub position: Position,
-    /// Which of the transaction's conflicts it is, from 0.
+    /// Which of its conflicts it is, from 0.
     pub index: u32,
 }
 

@@ -15,6 +15,7 @@ on_both_stores!(
     increments_add_up,
     a_concurrent_write_leaves_a_conflict_record,
     conflicts_are_listed_newest_first_and_trimmed,
+    a_conflict_that_belongs_before_those_trimmed_goes_first,
     a_delete_absorbs_the_increments_it_had_seen_and_no_others,
     collecting_increments_changes_no_later_result,
     a_tombstone_is_collected_once_stable_and_only_if_it_stands,
@@ -123,13 +124,17 @@ impl<S: TestStore> Region<S> {
     }
 }
 
-fn conflicts_are_listed_newest_first_and_trimmed<S: TestStore>() {
-    let (_home, store) = S::fresh();
+fn keeping_two_conflicts<S: TestStore>() -> (S::Home, Region<S>) {
+    let (home, store) = S::fresh();
     let limits = Limits {
         conflicts_max: 2,
         ..Limits::default()
     };
-    let mut here = Region::with_limits(1, store, limits);
+    (home, Region::with_limits(1, store, limits))
+}
+
+fn conflicts_are_listed_newest_first_and_trimmed<S: TestStore>() {
+    let (_home, mut here) = keeping_two_conflicts::<S>();
     let (_home_there, _, mut there) = region::<S>(2);
     for key in ["a", "b", "c", "d"] {
         here.meet(&mut there, key);
@@ -158,6 +163,35 @@ fn conflicts_are_listed_newest_first_and_trimmed<S: TestStore>() {
     assert_eq!(listed(&here), "ed");
     let counts = here.reader().conflict_counts().unwrap();
     assert_eq!((counts.total, counts.kept), (5, 2));
+}
+
+/// A large transaction's parts stand before what was applied while they were held.
+fn a_conflict_that_belongs_before_those_trimmed_goes_first<S: TestStore>() {
+    let (_home, mut here) = keeping_two_conflicts::<S>();
+    let (_home_there, _, mut there) = region::<S>(2);
+    for key in ["a", "b", "c"] {
+        here.meet(&mut there, key);
+    }
+    here.collect(&Vector::default(), Micros(8));
+    let (version, transaction) = there.put("part", "1");
+    here.put("part", "2");
+    let part = Applying {
+        position: Position(0),
+        version,
+        transaction: &transaction,
+        collisions: None,
+        now: Micros(9),
+    };
+    here.tables.apply(&part).unwrap();
+    here.commit();
+    let listed = |here: &Region<S>| {
+        let listed = here.reader().conflicts(None, 10).unwrap().conflicts;
+        let keys: Vec<_> = listed.into_iter().map(|(_, it)| it.key).collect();
+        keys.join(" ")
+    };
+    assert_eq!(listed(&here), "c b part");
+    here.collect(&Vector::default(), Micros(9));
+    assert_eq!(listed(&here), "c b");
 }
 
 fn a_delete_absorbs_the_increments_it_had_seen_and_no_others<S: TestStore>() {

@@ -112,7 +112,8 @@ pub struct Records {
 /// A transaction on its way into the tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Applying<'a> {
-    /// Where it stands in this region's log.
+    /// Where it stands in this region's log: a part of a large transaction where the part does,
+    /// though the tables are past that when they take it in.
     pub position: Position,
     /// When and where it was committed.
     pub version: Version,

@@ -139,7 +139,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             if held.next == position {
                 break;
             }
-            held.next = held.next.next();
+            let part = held.next;
+            held.next = part.next();
             road.held.insert(origin, held);
             if entry.origin != origin {
                 continue;
@@ -150,13 +151,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 continue;
             };
             let applying = Applying {
-                position,
+                position: part,
                 version: entry.version(),
                 transaction: &captured.transaction,
                 collisions: Some(&captured.collisions),
                 now: now.wall,
             };
-            self.apply_or_set_aside(&applying, Some(road))?;
+            self.apply_or_set_aside(&applying, position, Some(road))?;
             if !self.is_catching_up() {
                 return self.commit_up_to_letter();
             }

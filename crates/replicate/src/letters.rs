@@ -127,11 +127,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(reply)
     }
 
-    /// Applies a transaction, or sets it aside and perhaps stands still before it. `road` is the
-    /// road's state at its position; `None` where that is the latest.
+    /// Applies a transaction, or sets it aside and perhaps stands still before it, with the tables
+    /// at `position`. `road` is the road's state there; `None` where that is the latest.
     pub(crate) fn apply_or_set_aside(
         &mut self,
         applying: &Applying<'_>,
+        position: Position,
         road: Option<&Road>,
     ) -> Result<(), EngineError> {
         let Some(reason) = self.engine.objection(applying.transaction) else {
@@ -143,7 +144,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             let reason =
                 format!("it stands at dead letter {letter} until that is decided about: {reason}");
             let road = road.unwrap_or(&self.road).encode();
-            let until = Some((applying.position, road));
+            let until = Some((position, road));
             self.stand_at(Cause::Letter {
                 letter,
                 reason,

@@ -440,7 +440,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 after,
             });
         }
-        if let Err(error) = self.apply_or_set_aside(applying, None) {
+        if let Err(error) = self.apply_or_set_aside(applying, applying.position, None) {
             match error.damaged_row.clone() {
                 Some(row) => self.block(row, version),
                 None => self.stop_tables(&error),

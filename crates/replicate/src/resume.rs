@@ -305,7 +305,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     collisions: body.collisions(),
                     now: now.wall,
                 };
-                self.apply_or_set_aside(&applying, Some(&road))?;
+                self.apply_or_set_aside(&applying, position, Some(&road))?;
             }
             if !self.is_catching_up() {
                 // The letter's decision, if it is one itself, is followed again with it.

@@ -162,6 +162,38 @@ fn a_crash_at_any_step_neither_loses_a_part_nor_takes_one_in_twice() {
 }
 
 #[test]
+fn each_parts_conflicts_are_listed_once_wherever_the_region_crashed() {
+    for crash_after in 0..8 {
+        let (mut a, mut b) = pair();
+        for part in 0..3 {
+            let request = request(&format!("part-{part}"), put_action("7"));
+            b.run(seconds(4), &request).expect("a write");
+        }
+        for part in 0..3 {
+            a.part(5, place(10, part, part == 2));
+        }
+        stream(&mut a, &mut b, seconds(6));
+        let mut done = 0;
+        while b.machine().is_catching_up() {
+            if done == crash_after {
+                b.restart();
+            }
+            done += 1;
+            b.step(7);
+        }
+        let reader = Tables::reader(b.machine().engine());
+        let listed = reader
+            .conflicts(None, 10)
+            .expect("readable tables")
+            .conflicts;
+        let keys: Vec<_> = listed.iter().map(|(_, it)| it.key.as_str()).collect();
+        assert_eq!(keys, ["part-2", "part-1", "part-0"], "{crash_after}");
+        let counts = reader.conflict_counts().expect("readable tables");
+        assert_eq!((counts.total, counts.kept), (3, 3), "{crash_after}");
+    }
+}
+
+#[test]
 fn a_transaction_that_is_given_up_leaves_nothing() {
     let (mut a, mut b) = pair();
     a.part(4, place(10, 0, false));
