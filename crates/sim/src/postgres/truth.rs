@@ -95,13 +95,15 @@ impl Truth {
             None => seen.gone.get(row).copied(),
         };
         let is_unseen = by.is_some_and(|by| !self.is_known(ledger, row, by));
-        let is_decided =
-            matches!(by, Some(Writer::Application(number)) if self.is_decided(row, number));
+        let is_decided = |by| match by {
+            Writer::Application(number) => self.is_decided(row, number),
+            Writer::Projection => false,
+        };
         let values = there.map(|((values, _), _)| values);
         match action {
-            Action::Write if is_unseen && !is_decided => {
+            Action::Write if is_unseen && !by.is_some_and(is_decided) => {
                 // Somebody may have made it again what it had been before.
-                let is_known = |by| self.is_known(ledger, row, by);
+                let is_known = |by| self.is_known(ledger, row, by) || is_decided(by);
                 let known = server.before(row, begins, is_known);
                 let is_change = known.as_ref() != values;
                 is_change
