@@ -209,7 +209,9 @@ impl Meeting<'_> {
             Some(broken) => format!("{}, and ", broken.reason),
             None => String::new(),
         };
-        let choice = open.answered(self.status, self.schema, |rows, first| {
+        let unread_by = self.dataset.status().choices_unread_by;
+        let who = (self.status, self.schema);
+        let choice = open.answered(who, unread_by.as_ref(), |rows, first| {
             let reason = format!(
                 "{cause}{rows} rows differ between this server and the other regions of which \
                  nothing tells which side is right; the first is {first}"

@@ -209,7 +209,9 @@ impl Newcomers<'_> {
                 asked.add(&view.tables, row, document)?;
             }
         }
-        asked.answered(self.status, self.schema, |rows, first| {
+        let unread_by = self.dataset.status().choices_unread_by;
+        let who = (self.status, self.schema);
+        asked.answered(who, unread_by.as_ref(), |rows, first| {
             let reason = format!(
                 "{rows} rows differ between a table that replicates since now and the other \
                  regions; the first is {first}"
