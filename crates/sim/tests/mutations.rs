@@ -166,6 +166,11 @@ fn sums_taken_for_rows() {
 }
 
 #[test]
+fn parked_forgotten() {
+    is_caught(Mutation::ParkedForgotten, Scenario::Postgres);
+}
+
+#[test]
 fn one_observer_decides() {
     is_caught(Mutation::OneObserverDecides, Scenario::Health);
 }

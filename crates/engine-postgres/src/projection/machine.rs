@@ -421,7 +421,9 @@ impl Projection {
 
     /// What waits for this row is tried again.
     pub(super) fn stir(&mut self, row: &RowName) {
-        self.dirty.extend(self.parked.waiting_for(row).cloned());
+        if !active(Mutation::ParkedForgotten) {
+            self.dirty.extend(self.parked.waiting_for(row).cloned());
+        }
         if let Some(issued) = &mut self.issued {
             issued.stirred.push(row.clone());
         }

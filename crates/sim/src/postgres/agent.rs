@@ -371,7 +371,9 @@ impl Agent {
             server, directory, ..
         } = beside;
         let log = replica.reader();
-        let mut projection = Projection::new(server.wal_end(), []);
+        let mut projection = Projection::new(server.wal_end(), server.parked().cloned());
+        // Whatever kept them out may be mended since.
+        projection.retry_parked();
         let position = server.standing().given.map(|tag| tag.position);
         let position = position.filter(|it| *it >= log.start() && *it <= log.end());
         let followed = match (begins.met, position) {

@@ -1,12 +1,14 @@
 //! Applications: transactions of a few rows that begin, hold locks for a while, and end in any order.
 
-use super::schema::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, name};
+use super::schema::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, SEATS, VISITS, name};
 use super::server::{Server, Write};
 use crate::world::{Event, World};
 use std::time::Duration;
 
 const IDS: u32 = 12;
 const OPEN_MAX: usize = 4;
+/// Who may hold seats: few, so that regions often give two seats to one.
+const HOLDERS: u32 = 8;
 
 impl World {
     pub(crate) fn application(&mut self, index: usize) {
@@ -36,7 +38,9 @@ fn transaction(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
     for _ in 0..random.usize(1..4) {
         let more = statement(server, random);
         let is_free = |write: &Write| {
-            !server.is_locked(&write.row) && writes.iter().all(|other| other.row != write.row)
+            !server.is_locked(&write.row)
+                && writes.iter().all(|other| other.row != write.row)
+                && server.permits(&writes, write)
         };
         if more.iter().all(is_free) {
             writes.extend(more);
@@ -54,7 +58,7 @@ fn statement(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
         in_savepoint,
     };
     let id = random.u32(0..IDS);
-    match random.u32(0..12) {
+    match random.u32(0..18) {
         0..4 => vec![write(NOTES, id, Some(random.u32(..).to_string()))],
         4 => vec![write(NOTES, id, None)],
         5 => {
@@ -76,6 +80,10 @@ fn statement(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
             vec![write(ACCOUNTS, id, Some(balance.to_string()))]
         }
         9 => vec![write(ACCOUNTS, id, None)],
+        12..14 => vec![write(SEATS, id, Some(random.u32(0..HOLDERS).to_string()))],
+        14 => vec![write(SEATS, id, None)],
+        15..17 => vec![write(VISITS, id, Some(random.u32(0..IDS).to_string()))],
+        17 => vec![write(VISITS, id, None)],
         _ => {
             let (from, to) = (random.u32(0..PURSES_COUNT), random.u32(0..PURSES_COUNT));
             let amount = random.i64(1..4);

@@ -63,6 +63,8 @@ pub(super) struct Meeting {
     next: Xid,
     rewritten: BTreeSet<String>,
     earlier: Vec<(u32, Lsn)>,
+    /// The rows that are kept out of the server.
+    parked: BTreeSet<RowName>,
     settling: Option<Settling>,
 }
 
@@ -130,6 +132,7 @@ impl World {
                         None => BTreeSet::new(),
                     },
                     earlier: server.earlier_timelines(),
+                    parked: server.parked().map(|it| it.row.clone()).collect(),
                     settling: None,
                 });
                 Ok(())
@@ -201,7 +204,7 @@ impl World {
         let asked = Asked {
             next: meeting.next,
             rewritten: meeting.rewritten.clone(),
-            parked: BTreeSet::new(),
+            parked: meeting.parked.clone(),
         };
         let evidence = facts.evidence(given, since.map(|(_, since)| since), asked);
         let judged = judge(&evidence, &meeting.server, &beside.server, &tables);

@@ -7,9 +7,9 @@ use meridian_engine_postgres::document::{self, Values};
 use meridian_model::{RowName, Strategy};
 use std::sync::Arc;
 
-/// The tables: one of plain rows, two with a counter.
+/// The tables: one of plain rows, two with a counter, two whose rows exclude and need each other.
 pub(super) struct Schema {
-    tables: [Arc<Table>; 3],
+    tables: [Arc<Table>; 5],
 }
 
 pub(super) const NOTES: &str = "notes";
@@ -18,6 +18,10 @@ pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const PURSES: &str = "purses";
 /// So many of them, made once.
 pub(super) const PURSES_COUNT: u32 = 5;
+/// Each has a holder who holds no other.
+pub(super) const SEATS: &str = "seats";
+/// Each is of a seat, and no other is of the same.
+pub(super) const VISITS: &str = "visits";
 
 impl Default for Schema {
     fn default() -> Self {
@@ -47,6 +51,8 @@ impl Default for Schema {
                 table(NOTES, "note", false),
                 table(ACCOUNTS, "balance", true),
                 table(PURSES, "balance", true),
+                table(SEATS, "holder", false),
+                table(VISITS, "seat", false),
             ],
         }
     }
