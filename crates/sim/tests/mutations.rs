@@ -171,6 +171,16 @@ fn parked_forgotten() {
 }
 
 #[test]
+fn emptied_table_kept() {
+    is_caught(Mutation::EmptiedTableKept, Scenario::Postgres);
+}
+
+#[test]
+fn nothing_given_forgotten() {
+    is_caught(Mutation::NothingGivenForgotten, Scenario::Postgres);
+}
+
+#[test]
 fn one_observer_decides() {
     is_caught(Mutation::OneObserverDecides, Scenario::Health);
 }

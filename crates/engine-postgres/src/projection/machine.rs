@@ -91,7 +91,7 @@ impl Projection {
     /// hadn't either. So what local transactions write is dirty until a batch is captured, which says
     /// what those after it had seen.
     pub fn given_nothing(&mut self) {
-        self.is_given_nothing = true;
+        self.is_given_nothing = !active(Mutation::NothingGivenForgotten);
     }
 
     /// Entries of the log touched these rows: of other regions, or any after a start or rewind.

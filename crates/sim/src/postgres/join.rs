@@ -239,7 +239,9 @@ impl World {
             let is_first = evidence.basis.given.is_none() && judged.document.is_none();
             // What counting left of a deleted row is in no server, and is deleted again.
             let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);
-            if !is_asked && !is_first && !is_rest {
+            // What an application did to a row that counts as kept out can't be told from that.
+            let is_out = judged.document.is_none() && meeting.parked.contains(&judged.row);
+            if !is_asked && !is_first && !is_rest && !is_out {
                 let at = (meeting.begins, &beside.server);
                 let wrong = match &judged.document {
                     // Nobody knows how far it went back, and its log has had this.

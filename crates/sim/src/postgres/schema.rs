@@ -25,7 +25,7 @@ pub(super) const VISITS: &str = "visits";
 
 impl Default for Schema {
     fn default() -> Self {
-        let table = |name: &str, value: &str, is_counter| {
+        let table = |name: &str, columns: &[(&str, bool)]| {
             let column = |name: &str, is_counter| Column {
                 name: name.to_owned(),
                 type_name: if is_counter { "bigint" } else { "text" }.to_owned(),
@@ -39,7 +39,11 @@ impl Default for Schema {
                     schema: "public".to_owned(),
                     name: name.to_owned(),
                 },
-                columns: vec![column("id", false), column(value, is_counter)],
+                columns: [("id", false)]
+                    .iter()
+                    .chain(columns)
+                    .map(|(name, is_counter)| column(name, *is_counter))
+                    .collect(),
                 key: vec![0],
                 unique: Vec::new(),
                 references: Vec::new(),
@@ -48,11 +52,11 @@ impl Default for Schema {
         };
         Self {
             tables: [
-                table(NOTES, "note", false),
-                table(ACCOUNTS, "balance", true),
-                table(PURSES, "balance", true),
-                table(SEATS, "holder", false),
-                table(VISITS, "seat", false),
+                table(NOTES, &[("note", false)]),
+                table(ACCOUNTS, &[("balance", true)]),
+                table(PURSES, &[("balance", true)]),
+                table(SEATS, &[("holder", false), ("note", false)]),
+                table(VISITS, &[("seat", false), ("note", false)]),
             ],
         }
     }
@@ -86,8 +90,8 @@ impl Schema {
         table.expect("applications write to these tables alone")
     }
 
-    pub(super) fn relation(&self, row: &RowName) -> Arc<Relation> {
-        let table = self.of(row);
+    pub(super) fn relation(&self, table: &str) -> Arc<Relation> {
+        let table = self.named(table);
         let column = |(place, column): (usize, &Column)| RelationColumn {
             name: column.name.clone(),
             is_identity: table.is_key(place),

@@ -50,6 +50,10 @@ pub(super) struct Write {
 #[derive(Debug)]
 struct Open {
     xid: u32,
+    /// The tables that it has emptied, before it wrote.
+    emptied: Vec<String>,
+    /// No writer of what they have from then on is before this one.
+    oldest: Xid,
     writes: Vec<(Write, u32)>,
 }
 
@@ -133,6 +137,14 @@ impl Default for Server {
             told_from: Lsn(0),
             numbers: 0,
         }
+    }
+}
+
+impl Record {
+    /// Whether it empties tables.
+    pub(super) fn empties(&self) -> bool {
+        let empties = |change: &RowChange| matches!(change, RowChange::Truncate { .. });
+        self.changes.iter().any(empties)
     }
 }
 
@@ -273,7 +285,7 @@ impl Server {
     }
 
     fn is_locked_by_application(&self, row: &RowName) -> bool {
-        self.open_writes().any(|write| write.row == *row)
+        self.is_emptied(&row.table) || self.open_writes().any(|write| write.row == *row)
     }
 
     pub(super) fn open_count(&self) -> usize {
@@ -288,6 +300,12 @@ impl Server {
 
     /// A transaction has begun and written; its rows are locked until it ends.
     pub(super) fn begin(&mut self, writes: Vec<Write>) {
+        self.begin_emptying(Vec::new(), writes);
+    }
+
+    /// The same for one that has emptied tables first, which are locked too.
+    pub(super) fn begin_emptying(&mut self, emptied: Vec<String>, writes: Vec<Write>) {
+        let oldest = self.reading().oldest;
         let xid = self.take_xid();
         let writes = writes.into_iter().map(|write| {
             let writer = if write.in_savepoint {
@@ -298,18 +316,31 @@ impl Server {
             (write, writer)
         });
         let writes = writes.collect();
-        self.open.push(Open { xid, writes });
+        self.open.push(Open {
+            xid,
+            emptied,
+            oldest,
+            writes,
+        });
     }
 
     /// One of the open transactions ends.
     pub(super) fn end(&mut self, which: usize, commits: bool) {
-        let Open { xid, writes } = self.open.remove(which);
+        let Open {
+            xid,
+            emptied,
+            oldest,
+            writes,
+        } = self.open.remove(which);
         if !commits {
             return;
         }
         let number = self.numbers;
         let writer = Writer::Application(number);
         let (mut changes, mut before) = (Vec::new(), Before::default());
+        if !emptied.is_empty() {
+            changes.push(self.empty(&emptied, oldest, writer, &mut before));
+        }
         for (write, xmin) in writes {
             let by = (xmin, writer);
             changes.extend(self.write(&write.row, write.after, by, &mut before));
@@ -320,6 +351,43 @@ impl Server {
         if let Some(record) = self.wal.last_mut().filter(|_| !is_empty) {
             record.number = Some(number);
         }
+    }
+
+    /// `TRUNCATE`; what the WAL says of it.
+    fn empty(
+        &mut self,
+        tables: &[String],
+        oldest: Xid,
+        by: Writer,
+        before: &mut Before,
+    ) -> RowChange {
+        before.oldest = Some(self.oldest.clone());
+        for table in tables {
+            self.oldest.insert(table.clone(), oldest);
+        }
+        let rows = self.rows.keys().filter(|row| tables.contains(&row.table));
+        for name in rows.cloned().collect::<Vec<_>>() {
+            let row = self.rows.remove(&name);
+            let gone = self.gone.insert(name.clone(), by);
+            before.rows.push((name, row, gone));
+        }
+        let relations = tables.iter().map(|table| self.schema.relation(table));
+        RowChange::Truncate {
+            relations: relations.collect(),
+        }
+    }
+
+    /// Whether nobody has written to a table, locked rows of it or emptied it.
+    pub(super) fn is_unused(&self, table: &str) -> bool {
+        let mut written = self.open_writes().map(|write| &write.row);
+        let is_its = |row: &RowName| row.table == table;
+        !self.held.iter().any(is_its) && !written.any(is_its) && !self.is_emptied(table)
+    }
+
+    /// Whether an open transaction has emptied a table.
+    fn is_emptied(&self, table: &str) -> bool {
+        let mut emptied = self.open.iter().flat_map(|open| &open.emptied);
+        emptied.any(|it| it == table)
     }
 
     /// A transaction makes the purses, empty.
@@ -372,7 +440,7 @@ impl Server {
         (xmin, by): (u32, Writer),
         before: &mut Before,
     ) -> Option<RowChange> {
-        let relation = self.schema.relation(name);
+        let relation = self.schema.relation(&name.table);
         let new = after.as_ref().map(tuple);
         let gone = self.gone.get(name).copied();
         let old = match after {
@@ -491,8 +559,7 @@ impl Server {
         let names: Vec<RowName> = self.rows.keys().cloned().collect();
         let names = names.into_iter().filter(|name| name.table == *table);
         let names: Vec<RowName> = names.collect();
-        let is_held = self.held.iter().any(|row| row.table == *table);
-        if is_held || self.open_writes().any(|write| write.row.table == *table) {
+        if !self.is_unused(table) {
             return;
         }
         let mut before = Before {
