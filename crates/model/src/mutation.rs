@@ -100,7 +100,7 @@ pub enum Mutation {
     AnyStateIsOlder,
     /// What a server that came back writes counts as having seen no more than the server was given.
     SeenGoesBack,
-    /// That a server lacks what it lost is forgotten when its slot goes before it was given that again.
+    /// What a server has yet to be given is forgotten when its slot goes before that.
     LostTwiceForgotten,
 }
 

@@ -3,12 +3,15 @@
 use crate::{Engine, Now, Replica};
 use meridian_log::Disk;
 use meridian_model::{RegionName, Sequence, Standing};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A member from which nothing came for so long, or which took nothing new, is away.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a member must have been away before it is evicted because the log is full.
+/// How long a member must have been away before it is evicted because the log is full, and for how long
+/// a majority must have been there without it before it is for any reason: members that all were cut
+/// off, or were paused, come back one after the other.
 const AWAY_AT_BUDGET: Duration = Duration::from_secs(10);
 
 /// When a member was last seen.
@@ -17,6 +20,8 @@ pub(crate) struct Presence {
     held: Sequence,
     advanced: Duration,
     touched: Duration,
+    /// Since when a majority has been there without it.
+    missed: Option<Duration>,
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
@@ -34,6 +39,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 held: Sequence(0),
                 advanced: now.elapsed,
                 touched: now.elapsed,
+                missed: None,
             });
             let (Some(origin), Some(receiver)) = (member.origin, self.receivers.get(region)) else {
                 continue;
@@ -48,6 +54,30 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 seen.touched = now.elapsed;
             }
         }
+        self.note_missed(now);
+    }
+
+    fn note_missed(&mut self, now: Now) {
+        let regions = self.deliberation.presence.keys();
+        let missed = regions.filter(|region| {
+            !self.is_in_touch(now, region) && self.is_majority_without(now, region)
+        });
+        let missed: BTreeSet<RegionName> = missed.cloned().collect();
+        for (region, seen) in &mut self.deliberation.presence {
+            let since = seen.missed.unwrap_or(now.elapsed);
+            seen.missed = missed.contains(region).then_some(since);
+        }
+    }
+
+    fn is_majority_without(&self, now: Now, region: &RegionName) -> bool {
+        self.voters_in_touch(now, Some(region)) >= self.road.epoch.majority()
+    }
+
+    /// For how long a majority has been there without this member.
+    fn missed(&self, now: Now, region: &RegionName) -> Duration {
+        let seen = self.deliberation.presence.get(region);
+        let since = seen.and_then(|seen| seen.missed).unwrap_or(now.elapsed);
+        now.elapsed.saturating_sub(since)
     }
 
     /// For how long a member has not been in touch.
@@ -97,7 +127,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             let away = self.away(now, region);
             let is_overdue = self.config.evict_after.is_some_and(|after| away >= after);
             (is_overdue || (is_over_budget && away >= AWAY_AT_BUDGET))
-                && self.voters_in_touch(now, Some(region)) >= self.road.epoch.majority()
+                && self.missed(now, region) >= AWAY_AT_BUDGET
         })
     }
 }

@@ -359,6 +359,29 @@ fn an_eviction_to_which_others_object_is_forgotten() {
 }
 
 #[test]
+fn who_was_cut_off_from_all_evicts_nobody_that_returns_a_little_later() {
+    let mut regions = founded(&["a", "b", "c"]);
+    regions[0].log_bytes_max = 64 << 10;
+    regions[0].log_bytes_limit = 1 << 20;
+    regions[0].start(1);
+    together(&mut regions, 1, 3);
+    while write(&mut regions[0], 3, "k").is_ok() {}
+    assert!(regions[0].machine().log_bytes() > 64 << 10);
+    apart(&mut regions, 3, 40);
+    // They come back one after the other.
+    let c = regions.pop().expect("three");
+    together(&mut regions, 40, 46);
+    regions.push(c);
+    together(&mut regions, 46, 50);
+    assert_eq!(members(&mut regions[0]).len(), 3);
+    // Away while a majority is there, it costs them log.
+    regions.pop();
+    while write(&mut regions[0], 50, "k").is_ok() {}
+    together(&mut regions, 50, 80);
+    assert_eq!(members(&mut regions[0]).len(), 2);
+}
+
+#[test]
 fn an_evicted_region_comes_back_as_another_incarnation() {
     let mut regions = founded(&["a", "b"]);
     together(&mut regions, 1, 3);

@@ -121,7 +121,7 @@ impl World {
             ..
         } = beside;
         match self.random.u32(0..14) {
-            0..4 => self.capture(index, server, truth, agent),
+            0..4 => self.capture(index, server, (truth, directory), agent),
             4..6 => Ok(self.begin(index, agent)),
             6..8 => self.land(index, server, agent),
             8..10 => {
@@ -145,7 +145,7 @@ impl World {
         &mut self,
         index: usize,
         server: &mut Server,
-        truth: &mut Truth,
+        (truth, directory): (&mut Truth, &mut Directory),
         agent: &mut Agent,
     ) -> Result<bool, Violation> {
         for _ in 0..self.random.u32(1..6) {
@@ -171,7 +171,7 @@ impl World {
                     return Ok(true);
                 }
             }
-            if !self.take_record(index, server, truth, agent)? {
+            if !self.take_record(index, server, (truth, directory), agent)? {
                 return Ok(false);
             }
         }
@@ -182,7 +182,7 @@ impl World {
         &mut self,
         index: usize,
         server: &Server,
-        truth: &mut Truth,
+        (truth, directory): (&mut Truth, &mut Directory),
         agent: &mut Agent,
     ) -> Result<bool, Violation> {
         let Some(record) = server.read(agent.reached) else {
@@ -210,6 +210,9 @@ impl World {
             None if rows.is_empty() => {}
             None => {
                 agent.is_noted = true;
+                for (row, _) in &rows {
+                    directory.wrote(row, end);
+                }
                 let entry = self.stage(index, agent, changes);
                 if let (Some(number), Some(entry)) = (record.number, entry) {
                     truth.captured(number, entry);
@@ -404,7 +407,9 @@ impl Agent {
             (None, _) => {
                 projection.given_nothing();
                 projection.touched(differing(server, tables));
-                directory.refill |= projection.dirty_rows() > 0;
+                if projection.dirty_rows() > 0 {
+                    directory.begins_refill();
+                }
                 tables.position().ok()?
             }
         };
@@ -467,7 +472,7 @@ impl Agent {
                 && !self.projection.is_writing()
                 && self.projection.uncaptured_batches() == 0;
             if is_over {
-                (directory.refill, directory.given) = (false, None);
+                directory.ends_refill();
             }
             return;
         }

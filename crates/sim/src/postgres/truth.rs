@@ -19,6 +19,8 @@ pub(super) struct Truth {
     same: BTreeSet<(RowName, u64)>,
     /// What rows were made by what was captured.
     been: BTreeSet<(RowName, String)>,
+    /// By row the transactions that made it what somebody has said is to be written over.
+    decided: BTreeSet<(RowName, u64)>,
 }
 
 impl Truth {
@@ -40,6 +42,16 @@ impl Truth {
     /// Whether it ever was.
     pub(super) fn has_been(&self, row: &RowName, document: &str) -> bool {
         self.been.contains(&(row.clone(), document.to_owned()))
+    }
+
+    /// Somebody has said that what a transaction made of a row is to be written over.
+    pub(super) fn decided(&mut self, row: RowName, number: u64) {
+        self.decided.insert((row, number));
+    }
+
+    /// Whether somebody has said so.
+    pub(super) fn is_decided(&self, row: &RowName, number: u64) -> bool {
+        self.decided.contains(&(row.clone(), number))
     }
 
     /// A row was taken over with this entry, which may come to nothing.
@@ -83,11 +95,15 @@ impl Truth {
             None => seen.gone.get(row).copied(),
         };
         let is_unseen = by.is_some_and(|by| !self.is_known(ledger, row, by));
+        let is_decided = |by| match by {
+            Writer::Application(number) => self.is_decided(row, number),
+            Writer::Projection => false,
+        };
         let values = there.map(|((values, _), _)| values);
         match action {
-            Action::Write if is_unseen => {
+            Action::Write if is_unseen && !by.is_some_and(is_decided) => {
                 // Somebody may have made it again what it had been before.
-                let is_known = |by| self.is_known(ledger, row, by);
+                let is_known = |by| self.is_known(ledger, row, by) || is_decided(by);
                 let known = server.before(row, begins, is_known);
                 let is_change = known.as_ref() != values;
                 is_change
