@@ -10,6 +10,7 @@
 
 mod agent;
 mod application;
+mod constraints;
 mod join;
 mod schema;
 mod server;
@@ -20,10 +21,11 @@ use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use agent::Agent;
 use join::{Directory, Meeting, Operator};
-use meridian_check::Violation;
+use meridian_check::{RowKey, Violation};
 use meridian_engine_postgres::Lsn;
 use meridian_model::{OriginId, Position};
 use server::Server;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use truth::Truth;
 
@@ -185,15 +187,25 @@ fn check(world: &World) -> Result<(), Violation> {
         };
         let tables = node.rows();
         let shown = beside.server.shown();
+        let out = constraints::kept_out(&tables, &beside.server);
         for key in tables.keys().chain(shown.keys()) {
             let found = shown.get(key);
-            let expected = tables.get(key);
+            let expected = tables.get(key).filter(|_| !out.contains(key));
             let expected = expected.map(|row| beside.server.as_row(key, &row.document));
             if found != expected.as_ref() {
                 return Err(broken(format!(
                     "the server shows {found:?} as row {key:?}, the tables {expected:?}"
                 )));
             }
+        }
+        let parked = beside.server.parked().map(|it| &it.row);
+        let parked: BTreeSet<RowKey> = parked
+            .map(|row| (row.table.clone(), row.key.clone()))
+            .collect();
+        if parked != out {
+            return Err(broken(format!(
+                "the server says that {parked:?} are kept out, and {out:?} are"
+            )));
         }
         let (truth, ledger) = (&beside.truth, &world.ledger);
         if let Some(number) = truth.repeated(ledger) {

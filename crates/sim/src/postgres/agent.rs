@@ -11,6 +11,7 @@ use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::Snapshot;
 use meridian_engine_kv::View;
+use meridian_engine_postgres::catalog::TableName;
 use meridian_engine_postgres::changes::Fold;
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::meeting::mark::{Marks, Reading, Writing as MarkWriting};
@@ -152,12 +153,23 @@ impl World {
                 agent.projection.passed(agent.reached);
                 break;
             };
+            let empties = record.empties();
             if record.tag.is_some() && agent.writing.is_some() {
                 // It is committed: what became of it is known at once, and has to be known first.
                 if !self.land(index, server, agent)? {
                     return Ok(false);
                 }
                 agent.hear();
+            }
+            if empties {
+                // The tables are to show what was there before it.
+                if !self.durable(index, server, agent)? {
+                    return Ok(false);
+                }
+                let replica = self.nodes[index].replica.as_ref();
+                if !replica.is_some_and(|replica| replica.follows()) {
+                    return Ok(true);
+                }
             }
             if !self.take_record(index, server, (truth, directory), agent)? {
                 return Ok(false);
@@ -177,7 +189,12 @@ impl World {
             return Ok(true);
         };
         let end = Lsn(agent.reached.0 + 1);
-        let (rows, changes) = fold(server, &record.changes).map_err(|what| {
+        let tables = self.nodes[index].tables();
+        let shown = |table: &TableName| {
+            let rows = shown_rows(&tables.snapshot(), &table.to_string());
+            rows.into_iter().map(|row| row.key).collect()
+        };
+        let (rows, changes) = fold(server, &record.changes, shown).map_err(|what| {
             self.broken_beside(index, format!("a transaction can't be folded: {what}"))
         })?;
         let tag = record.tag.as_ref();
@@ -374,7 +391,9 @@ impl Agent {
             server, directory, ..
         } = beside;
         let log = replica.reader();
-        let mut projection = Projection::new(server.wal_end(), []);
+        let mut projection = Projection::new(server.wal_end(), server.parked().cloned());
+        // Whatever kept them out may be mended since.
+        projection.retry_parked();
         let position = server.standing().given.map(|tag| tag.position);
         let position = position.filter(|it| *it >= log.start() && *it <= log.end());
         let followed = match (begins.met, position) {
@@ -557,11 +576,12 @@ type Folded = (Vec<(RowName, Option<String>)>, Vec<Change>);
 fn fold(
     server: &Server,
     changes: &[meridian_engine_postgres::capture::RowChange],
+    shown: impl Fn(&TableName) -> Vec<String>,
 ) -> Result<Folded, String> {
     let schema = &server.schema;
     let mut fold = Fold::default();
     for change in changes {
-        let taken = fold.take(change.clone(), schema, |_| Vec::new());
+        let taken = fold.take(change.clone(), schema, &shown);
         taken.map_err(|error| error.to_string())?;
     }
     let rows = fold.touched().map(|(table, key, values)| {

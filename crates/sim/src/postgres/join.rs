@@ -106,6 +106,8 @@ pub(super) struct Meeting {
     next: Xid,
     rewritten: BTreeSet<String>,
     earlier: Vec<(u32, Lsn)>,
+    /// The rows that are kept out of the server.
+    parked: BTreeSet<RowName>,
     settling: Option<Settling>,
 }
 
@@ -179,6 +181,7 @@ impl World {
                         None => BTreeSet::new(),
                     },
                     earlier: server.earlier_timelines(),
+                    parked: server.parked().map(|it| it.row.clone()).collect(),
                     settling: None,
                 });
                 Ok(())
@@ -256,7 +259,7 @@ impl World {
         let asked = Asked {
             next: meeting.next,
             rewritten: meeting.rewritten.clone(),
-            parked: BTreeSet::new(),
+            parked: meeting.parked.clone(),
         };
         let evidence = facts.evidence(given, since.map(|(_, since)| since), asked);
         let judged = judge(&evidence, &meeting.server, &beside.server, &tables);
@@ -302,7 +305,9 @@ impl World {
             let is_first = evidence.basis.given.is_none() && judged.document.is_none();
             // What counting left of a deleted row is in no server, and is deleted again.
             let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);
-            if !is_asked && !is_first && !is_rest {
+            // What an application did to a row that counts as kept out can't be told from that.
+            let is_out = judged.document.is_none() && meeting.parked.contains(&judged.row);
+            if !is_asked && !is_first && !is_rest && !is_out {
                 let at = (meeting.begins, &beside.server);
                 let wrong = match &judged.document {
                     // Nobody knows how far it went back, and its log has had this.
