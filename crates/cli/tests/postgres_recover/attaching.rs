@@ -28,7 +28,7 @@ fn differing() -> System {
     system
 }
 
-fn detach(system: &System, region: usize, succeeds: bool) {
+pub fn detach(system: &System, region: usize, succeeds: bool) {
     let arguments = ["postgres", "detach", "--data-dir", "data", "--region"];
     let mut all = arguments.to_vec();
     all.push(REGIONS[region]);

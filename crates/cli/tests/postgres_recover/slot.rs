@@ -114,7 +114,7 @@ fn rows_that_a_new_table_was_still_to_be_given_are_not_taken_for_deleted() {
 }
 
 /// Drops region 0's slot and runs statements before there is another one.
-fn drop_slot(system: &System, statements: &str) {
+pub fn drop_slot(system: &System, statements: &str) {
     let drop = format!(
         "DO $$ BEGIN
         PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active;
