@@ -46,7 +46,7 @@
 mod armor;
 mod casts;
 mod constraints;
-mod decide;
+pub mod decide;
 mod error;
 mod large;
 mod plan;

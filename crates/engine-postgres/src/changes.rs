@@ -13,6 +13,7 @@
 use crate::capture::{Datum, Relation, RelationColumn, RowChange, Tuple};
 use crate::catalog::{Became, Table, TableName};
 use crate::document::{self, Values};
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{Change, Edit, Operation, Strategy};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -142,6 +143,9 @@ impl Fold {
                     let mine = self.places.iter().filter(|((table, _), _)| table == name);
                     for place in mine.map(|(_, place)| *place).collect::<Vec<_>>() {
                         self.rows[place].now = None;
+                    }
+                    if active(Mutation::EmptiedTableKept) {
+                        continue;
                     }
                     for key in shown(name) {
                         self.went(&shape.table, key);

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! history: does capture go on where it stood? ── no ──▶ evidence ──▶ judge: each row that differs
-//!    ▲                                                     ▲
-//!    └──────────── mark, and what the server was given ────┘
+//!    ▲                                                   ▲    ▲
+//!    └──────────── mark, and what the server was given ──┘    └── rest: what was decided before
 //! ```
 //!
 //! What the server says of itself went back together with its rows, if it did; so it is what they are
@@ -15,6 +15,7 @@ pub mod history;
 mod judge;
 pub mod mark;
 mod parting;
+pub mod rest;
 
 pub use evidence::{Asked, Evidence, Facts, Since};
 pub use judge::{Basis, Has, Kind, Left, States, Verdict, Writers};

@@ -90,11 +90,19 @@ pub enum Mutation {
     ProbeTrustedAtOnce,
     /// A counter that is by chance what a batch makes it counts as written.
     SumsTakenForRows,
+    /// What waits for a row that constraints keep out is not tried again when that row changes.
+    ParkedForgotten,
+    /// A part of a large transaction shows before the last has come.
+    PartsShownAtOnce,
+    /// Of a table that was emptied only the rows go that the same transaction had written.
+    EmptiedTableKept,
+    /// What was never given to a server counts as given, where rows are told by comparing.
+    NothingGivenForgotten,
     /// A row of a server that came back counts as older if the log has any state of it.
     AnyStateIsOlder,
     /// What a server that came back writes counts as having seen no more than the server was given.
     SeenGoesBack,
-    /// That a server lacks what it lost is forgotten when its slot goes before it was given that again.
+    /// What a server has yet to be given is forgotten when its slot goes before that.
     LostTwiceForgotten,
 }
 

@@ -10,6 +10,7 @@
 
 mod agent;
 mod application;
+mod constraints;
 mod join;
 mod schema;
 mod server;
@@ -20,10 +21,11 @@ use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use agent::Agent;
 use join::{Directory, Meeting, Operator};
-use meridian_check::Violation;
+use meridian_check::{RowKey, Violation};
 use meridian_engine_postgres::Lsn;
 use meridian_model::{OriginId, Position};
 use server::Server;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use truth::Truth;
 
@@ -33,6 +35,8 @@ const AT_REST_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Beside {
     server: Server,
+    /// Whether applications write many rows in one transaction, too.
+    writes_large: bool,
     /// `None` while there is no connection.
     agent: Option<Agent>,
     /// The two meet.
@@ -86,11 +90,14 @@ impl Beside {
 }
 
 /// Every fault of chaos, and those of servers, while applications write to all of them.
-pub(crate) fn postgres(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Violation> {
     world.clients_act = false;
     for index in 0..world.nodes.len() {
         world.nodes[index].captures = true;
-        world.postgres.push(Beside::default());
+        world.postgres.push(Beside {
+            writes_large,
+            ..Beside::default()
+        });
         world.plan(Duration::from_millis(3), Event::Application(index));
         world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {
@@ -185,15 +192,25 @@ fn check(world: &World) -> Result<(), Violation> {
         };
         let tables = node.rows();
         let shown = beside.server.shown();
+        let out = constraints::kept_out(&tables, &beside.server);
         for key in tables.keys().chain(shown.keys()) {
             let found = shown.get(key);
-            let expected = tables.get(key);
+            let expected = tables.get(key).filter(|_| !out.contains(key));
             let expected = expected.map(|row| beside.server.as_row(key, &row.document));
             if found != expected.as_ref() {
                 return Err(broken(format!(
                     "the server shows {found:?} as row {key:?}, the tables {expected:?}"
                 )));
             }
+        }
+        let parked = beside.server.parked().map(|it| &it.row);
+        let parked: BTreeSet<RowKey> = parked
+            .map(|row| (row.table.clone(), row.key.clone()))
+            .collect();
+        if parked != out {
+            return Err(broken(format!(
+                "the server says that {parked:?} are kept out, and {out:?} are"
+            )));
         }
         let (truth, ledger) = (&beside.truth, &world.ledger);
         if let Some(number) = truth.repeated(ledger) {

@@ -166,6 +166,26 @@ fn sums_taken_for_rows() {
 }
 
 #[test]
+fn parked_forgotten() {
+    is_caught(Mutation::ParkedForgotten, Scenario::Postgres);
+}
+
+#[test]
+fn parts_shown_at_once() {
+    is_caught(Mutation::PartsShownAtOnce, Scenario::Postgres);
+}
+
+#[test]
+fn emptied_table_kept() {
+    is_caught(Mutation::EmptiedTableKept, Scenario::Postgres);
+}
+
+#[test]
+fn nothing_given_forgotten() {
+    is_caught(Mutation::NothingGivenForgotten, Scenario::Postgres);
+}
+
+#[test]
 fn one_observer_decides() {
     is_caught(Mutation::OneObserverDecides, Scenario::Health);
 }

@@ -69,7 +69,12 @@ fn order(take: &[Take]) -> CliResult<Value> {
             )));
         }
     }
-    Ok(json!({"take": all, "take_in": tables}))
+    let mut order = json!({"take": all});
+    if !tables.is_empty() {
+        // A region of an earlier version knows nothing of single tables.
+        order["take_in"] = json!(tables);
+    }
+    Ok(order)
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
@@ -206,6 +211,12 @@ mod tests {
         assert_eq!(
             order(&taken).unwrap(),
             json!({"take": "server", "take_in": {"public.a=b": "regions", "public.c": "server"}})
+        );
+        let all = order(&taken[..1]).unwrap();
+        assert_eq!(
+            all,
+            json!({"take": "server"}),
+            "as before there were tables"
         );
         for wrong in [
             "",

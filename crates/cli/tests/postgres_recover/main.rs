@@ -1,6 +1,7 @@
 //! A dataset survives what happens to its PostgreSQL servers: the binary, stock servers, ordinary SQL.
 
 mod attaching;
+mod earlier;
 mod failover;
 mod owners;
 mod restored;

@@ -63,8 +63,58 @@ fn what_was_decided_is_written_though_the_region_stops_before_it_could() {
     system.settles(0);
 }
 
+#[test]
+fn rows_that_a_new_table_was_still_to_be_given_are_not_taken_for_deleted() {
+    let mut system = System::prepared(2);
+    let stock = "CREATE TABLE public.stock (id int PRIMARY KEY, what text NOT NULL)";
+    for region in 0..2 {
+        system.sql(region, stock);
+    }
+    // In region 0 it doesn't replicate yet, and has a part of the rows.
+    system.prepare();
+    let publication = |system: &System, what: &str| {
+        let alter = format!("ALTER PUBLICATION meridian_shop {what} TABLE public.stock");
+        system.sql(0, &alter);
+    };
+    publication(&system, "DROP");
+    system.sql(0, "INSERT INTO public.stock VALUES (1, 'a'), (2, 'b')");
+    system.up();
+    system.sql(
+        1,
+        "INSERT INTO public.stock SELECT id, chr(96 + id) FROM generate_series(1, 4) id;
+        INSERT INTO public.items VALUES (1, 'after them')",
+    );
+    system.all_have("1=after them");
+    system.settles(0);
+    // Somebody who has yet to commit keeps the others from being written.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let writer = runtime.block_on(connect(&system.servers[0], "test"));
+    let writer = writer.unwrap();
+    let begin = "BEGIN; INSERT INTO public.stock VALUES (3, 'open')";
+    runtime.block_on(writer.batch_execute(begin)).unwrap();
+    publication(&system, "ADD");
+    system.stands(0, "rows wait to be written", |postgres| {
+        postgres["rows_dirty"] == 2
+    });
+    drop_slot(&system, "DELETE FROM public.stock WHERE id = 2;");
+    runtime.block_on(writer.batch_execute("ROLLBACK")).unwrap();
+    let all = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.stock";
+    for region in [1, 0] {
+        eventually(
+            "what was deleted is gone, and no other row",
+            PATIENCE,
+            || {
+                let found = system.ask(region, all);
+                let is_all_gone = region == 1 && found.as_deref() == Some("1=a");
+                assert!(!is_all_gone, "rows were deleted everywhere");
+                (found.as_deref() == Some("1=a 3=c 4=d")).then_some(())
+            },
+        );
+    }
+}
+
 /// Drops region 0's slot and runs statements before there is another one.
-fn drop_slot(system: &System, statements: &str) {
+pub fn drop_slot(system: &System, statements: &str) {
     let drop = format!(
         "DO $$ BEGIN
         PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active;

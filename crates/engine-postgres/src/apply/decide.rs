@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Two rows with the same values in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub(super) one: usize,
-    pub(super) other: usize,
-    pub(super) index: String,
+pub struct Pair {
+    /// One row.
+    pub one: usize,
+    /// The other.
+    pub other: usize,
+    /// The index's name.
+    pub index: String,
 }
 
 /// From the newest on, a row is taken unless one taken before excludes it: the rows that are out,
 /// with the pair that decides (the newest rival's).
-pub(super) fn out(newest_first: &[usize], pairs: &[Pair]) -> BTreeMap<usize, (usize, String)> {
+#[must_use]
+pub fn out(newest_first: &[usize], pairs: &[Pair]) -> BTreeMap<usize, (usize, String)> {
     let mut rivals: BTreeMap<usize, Vec<(usize, &str)>> = BTreeMap::new();
     for pair in pairs {
         rivals
@@ -52,16 +56,18 @@ pub(super) fn out(newest_first: &[usize], pairs: &[Pair]) -> BTreeMap<usize, (us
 
 /// A row refers to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Need {
-    pub(super) child: usize,
+pub struct Need {
+    /// The row that refers.
+    pub child: usize,
     /// The rows of the batch that would do; none where the server has one that isn't in the batch.
-    pub(super) parents: Vec<usize>,
+    pub parents: Vec<usize>,
     /// Whether the server has one that isn't in the batch.
-    pub(super) is_met: bool,
+    pub is_met: bool,
 }
 
 /// The rows, of those taken, whose parents aren't there, each with the need that shows it.
-pub(super) fn orphans(taken: &BTreeSet<usize>, needs: &[Need]) -> BTreeMap<usize, usize> {
+#[must_use]
+pub fn orphans(taken: &BTreeSet<usize>, needs: &[Need]) -> BTreeMap<usize, usize> {
     let mut orphans: BTreeMap<usize, usize> = BTreeMap::new();
     loop {
         let stays = |row: &usize| taken.contains(row) && !orphans.contains_key(row);

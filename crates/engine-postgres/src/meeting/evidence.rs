@@ -5,6 +5,7 @@ use super::is_taking;
 use super::judge::{Basis, Has, Kind, Left, States, Verdict, Writers};
 use super::mark::Mark;
 use super::parting::Parting;
+use super::rest::{Due, Rest};
 use crate::document::{self, Values};
 use crate::tag::Tag;
 use crate::{ServerIdentity, Xid};
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub log: (Position, Position),
     /// What has been applied to its tables.
     pub applied: &'a Vector,
+    /// What the server had yet to be given, as far as the log has what was captured.
+    pub due: Due<'a>,
 }
 
 /// What tells whose state a row is.
@@ -44,6 +47,10 @@ pub struct Evidence {
     rewritten: BTreeSet<String>,
     /// Rows that a constraint keeps out of the server.
     parked: BTreeSet<RowName>,
+    /// Rows that were compared before, and that it has not been given since.
+    rest: Rest,
+    /// Whether there are such rows and nobody knows which: what it had been given tells of none.
+    is_rest_unknown: bool,
 }
 
 /// What the server is asked for besides.
@@ -161,12 +168,23 @@ impl Facts<'_> {
             own: standing.let_in.iter().copied().chain(last_own).collect(),
             since: since.map(|since| since.states),
         });
+        let broken = self.broken.filter(|it| it.is_same_log && !it.went_back);
+        let said = standing.given.as_ref().filter(|_| broken.is_some());
+        let due = match active(Mutation::LostTwiceForgotten) {
+            true => Due::Nothing,
+            false => self.due.left(said),
+        };
         Evidence {
             basis: Basis { given, writers },
             mark: standing.mark.filter(|_| self.is_same_log()),
             may_have_been_written,
             rewritten: asked.rewritten,
             parked: asked.parked,
+            rest: match due {
+                Due::Rows(rest) => rest.clone(),
+                Due::Nothing | Due::Unknown => Rest::default(),
+            },
+            is_rest_unknown: matches!(due, Due::Unknown),
         }
     }
 }
@@ -251,7 +269,10 @@ impl Evidence {
         writer: (Xid, u64),
         last: Option<Version>,
     ) -> Verdict {
-        let is_parked = self.parked.contains(row);
+        if self.rest.is_as_compared(row, Some(writer.0)) {
+            return Verdict::Older;
+        }
+        let is_parked = self.is_rest_unknown || self.parked.contains(row);
         let kind = Kind { is_parked, ..kind };
         self.basis.of_row(kind, row, writer, last)
     }
@@ -267,8 +288,9 @@ impl Evidence {
     ) -> Verdict {
         match self.basis.of_lack(kind, last) {
             _ if self.parked.contains(row) => Verdict::Older,
+            _ if self.rest.is_as_compared(row, None) => Verdict::Older,
             // A table that is empty as a whole may have been emptied to be filled again.
-            Verdict::Local if !has_rows => Verdict::Unknown,
+            Verdict::Local if !has_rows || self.is_rest_unknown => Verdict::Unknown,
             verdict => verdict,
         }
     }
@@ -311,6 +333,85 @@ fn latest(writers: &[Xid]) -> Option<Xid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meeting::history::Break;
+    use meridian_model::Hlc;
+
+    const OWN: OriginId = OriginId(1);
+
+    fn row(key: &str) -> RowName {
+        RowName {
+            table: "public.t".to_owned(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// What becomes of two rows that a server lacks, and of which it counts as having been given the last
+    /// write.
+    fn lacks(due: Due<'_>, given_at: Option<u64>, went_back: bool) -> [Verdict; 2] {
+        let applied: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
+        let broken = Break {
+            reason: String::new(),
+            is_same_history: !went_back,
+            is_same_log: true,
+            is_unclear: false,
+            went_back,
+        };
+        let standing = Standing {
+            given: given_at.map(|position| Tag {
+                position: Position(position),
+                seen: applied.clone(),
+            }),
+            ..Standing::default()
+        };
+        let facts = Facts {
+            broken: Some(&broken),
+            identity: ServerIdentity {
+                system: 1,
+                timeline: 1,
+            },
+            standing: &standing,
+            own: OWN,
+            log: (Position(0), Position(50)),
+            applied: &applied,
+            due,
+        };
+        let asked = Asked {
+            next: Xid(1),
+            rewritten: BTreeSet::new(),
+            parked: BTreeSet::new(),
+        };
+        let evidence = facts.evidence(facts.given(false), None, asked);
+        let last = Version {
+            hlc: Hlc::from_raw(5),
+            origin: OWN,
+        };
+        let kind = evidence.kind("public.t", false, false);
+        ["due", "other"].map(|key| evidence.of_lack(kind, &row(key), Some(last), true))
+    }
+
+    #[test]
+    fn a_row_that_was_to_be_written_is_not_taken_for_deleted() {
+        let mut rest = Rest::from(Position(20));
+        rest.add(&row("due"), None);
+        let of = |due, given_at| lacks(due, given_at, false);
+        let (older, local) = (Verdict::Older, Verdict::Local);
+        assert_eq!(of(Due::Rows(&rest), Some(20)), [older, local]);
+        assert_eq!(
+            of(Due::Rows(&rest), Some(21)),
+            [local, local],
+            "it was given"
+        );
+        assert_eq!(of(Due::Nothing, Some(20)), [local, local]);
+    }
+
+    #[test]
+    fn while_nobody_knows_which_rows_were_to_be_written_a_lack_is_asked_about() {
+        let unknown = [Verdict::Unknown; 2];
+        let rest = Rest::from(Position(20));
+        assert_eq!(lacks(Due::Unknown, Some(20), false), unknown);
+        assert_eq!(lacks(Due::Rows(&rest), None, false), unknown);
+        assert_eq!(lacks(Due::Rows(&rest), Some(20), true), unknown);
+    }
 
     #[test]
     fn the_latest_writer_is_the_one_after_all_others() {

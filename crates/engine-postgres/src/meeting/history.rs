@@ -70,6 +70,9 @@ pub struct Break {
     /// Whether it went back on the timeline that it was on, nobody knows how far.
     #[serde(default)]
     pub is_unclear: bool,
+    /// Whether it has lost something since the two met last.
+    #[serde(default)]
+    pub went_back: bool,
 }
 
 impl Break {
@@ -85,6 +88,7 @@ impl Break {
             is_same_history: self.is_same_history && later.is_same_history,
             is_same_log: self.is_same_log && later.is_same_log,
             is_unclear: self.is_unclear || later.is_unclear,
+            went_back: self.went_back || later.went_back,
         }
     }
 }
@@ -130,6 +134,7 @@ fn broken(
             is_same_history: false,
             is_same_log,
             is_unclear: is_same_log && timeline == at.timeline,
+            went_back: true,
         })
     };
     if system != at.system {
@@ -178,6 +183,7 @@ fn broken(
         is_same_history: true,
         is_same_log: true,
         is_unclear: false,
+        went_back: false,
     })
 }
 
@@ -290,6 +296,7 @@ mod tests {
             panic!("the slot is gone");
         };
         assert!(!broken.is_same_history && broken.is_same_log);
+        assert!(!broken.went_back, "it lost nothing more");
     }
 
     #[test]
@@ -355,6 +362,7 @@ mod tests {
         for sign in signs {
             let sign = sign.unwrap();
             assert!(!sign.is_same_history && sign.is_same_log, "{sign:?}");
+            assert!(sign.went_back);
         }
     }
 

@@ -91,7 +91,7 @@ impl Projection {
     /// hadn't either. So what local transactions write is dirty until a batch is captured, which says
     /// what those after it had seen.
     pub fn given_nothing(&mut self) {
-        self.is_given_nothing = true;
+        self.is_given_nothing = !active(Mutation::NothingGivenForgotten);
     }
 
     /// Entries of the log touched these rows: of other regions, or any after a start or rewind.
@@ -421,7 +421,9 @@ impl Projection {
 
     /// What waits for this row is tried again.
     pub(super) fn stir(&mut self, row: &RowName) {
-        self.dirty.extend(self.parked.waiting_for(row).cloned());
+        if !active(Mutation::ParkedForgotten) {
+            self.dirty.extend(self.parked.waiting_for(row).cloned());
+        }
         if let Some(issued) = &mut self.issued {
             issued.stirred.push(row.clone());
         }

@@ -229,6 +229,8 @@ pub struct DatasetStatus {
     pub peers: Vec<PeerReport>,
     /// The dead letters.
     pub letters: LetterCounts,
+    /// A member that isn't known to read which side of rows somebody chose, if there is one.
+    pub choices_unread_by: Option<RegionName>,
 }
 
 /// Who counts, as this region sees it.

@@ -13,7 +13,7 @@ use super::{Delays, LogDisk, MachineClock, Questions};
 use crate::postgres::SharedStatus;
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
-use meridian_model::{Envelope, OriginId, RegionName, Vector, Version};
+use meridian_model::{COLLISIONS_SINCE, Envelope, OriginId, RegionName, Vector, Version};
 use meridian_replicate::compare::Mended;
 use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
 use meridian_topology::Promises;
@@ -489,6 +489,7 @@ impl Worker {
         DatasetStatus {
             peers: peers.collect(),
             letters,
+            choices_unread_by: self.replica.all_speak(COLLISIONS_SINCE).err(),
             origin: self.replica.origin(),
             stopped: self.replica.stopped().map(str::to_owned),
             settled: self.replica.is_settled(now),

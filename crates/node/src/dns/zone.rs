@@ -15,6 +15,7 @@ use meridian_dns::{Owner, OwnerError, Record, Steered};
 use meridian_topology::{
     Address, Fault, GLOBAL, NAME_SERVER, Region, StaticRecord, Topology, TopologyError,
 };
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// For how long a denial may be kept: short, since a region may get an address of another family.
 const DENIAL_TTL_SECONDS: u64 = 60;
+
+/// The class of all records: the Internet (RFC 1035 §3.2.4).
+const CLASS_IN: u16 = 1;
 
 /// What to do about a record that can't be read, where its type says nothing better.
 const RECORD_HINT: &str = "write [TTL] TYPE DATA as in a zone file, for example \"MX 10 mail.example.com.\"; names without a dot at their end are below the zone";
@@ -109,8 +113,9 @@ fn source(
         .map_err(|error| faults.push(unplaced(error, NAME_HINT)))
         .ok()?;
     let mut records = static_records(topology, &apex, faults);
-    let text = generated(topology);
-    match parse_records(&apex, &text) {
+    let numbered = |serial| parse_records(&apex, &generated(topology, serial));
+    let generated = numbered(0).and_then(|rest| numbered(serial(records.iter().chain(&rest))));
+    match generated {
         Ok(generated) => records.extend(generated),
         Err(fault) => faults.push(unplaced(reason(&fault), NAME_HINT)),
     }
@@ -138,7 +143,7 @@ fn source(
 }
 
 /// What every zone has: SOA, NS and their addresses, and the regions' own names of services.
-fn generated(topology: &Topology) -> String {
+fn generated(topology: &Topology, serial: u32) -> String {
     let servers = name_servers(topology);
     let ttl = seconds(topology.dns.records_ttl);
     let mut rest = String::new();
@@ -164,14 +169,28 @@ fn generated(topology: &Topology) -> String {
     }
     let primary = servers.first().map_or("", |(name, _)| name);
     let mailbox = mailbox(topology);
-    // The same for the same zone, another for another; nobody transfers it, so it needn't rise.
-    let statics = topology.dns.records.iter();
-    let statics: Vec<_> = statics.map(|it| (&it.name, &it.text)).collect();
-    let statics = format!("{statics:?}");
-    let serial = xxh3_64(format!("{rest}{statics}").as_bytes()) as u32;
     format!(
         "@ {ttl} SOA {primary}. {mailbox}. {serial} 3600 600 86400 {DENIAL_TTL_SECONDS}\n{rest}"
     )
+}
+
+/// The zone's serial number: the same for the same records, another for others. Nobody transfers the
+/// zone, so it needn't rise. It is made of the records' wire form (RFC 1035 §3.2.1, names canonical),
+/// in order: name servers of different builds say the same of the same topology.
+fn serial<'a>(records: impl Iterator<Item = &'a Record>) -> u32 {
+    let wire = |record: &Record| {
+        let length = u16::try_from(record.data.len()).unwrap_or(u16::MAX);
+        let mut wire = record.owner.octets().to_vec();
+        wire.extend(record.rtype.to_int().to_be_bytes());
+        wire.extend(CLASS_IN.to_be_bytes());
+        wire.extend(record.ttl_seconds.to_be_bytes());
+        wire.extend(length.to_be_bytes());
+        wire.extend(&record.data);
+        wire
+    };
+    let records: BTreeSet<Vec<u8>> = records.map(wire).collect();
+    let octets: Vec<u8> = records.into_iter().flatten().collect();
+    xxh3_64(&octets) as u32
 }
 
 /// The zone's name servers and, where this zone has to say it, the address of each.
@@ -396,14 +415,57 @@ mod tests {
         assert!(error.to_string().contains("ns2.meridian.test"), "{error}");
     }
 
+    fn serial_of(topology: &Topology) -> u32 {
+        let mut faults = Vec::new();
+        let source = source(topology, None, &mut faults).unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
+        let is_soa = |record: &&Record| record.rtype.to_int() == 6;
+        let soa = source.records.iter().find(is_soa).unwrap();
+        // It stands before four numbers more at the end.
+        let (_, numbers) = soa.data.split_last_chunk::<20>().unwrap();
+        u32::from_be_bytes(*numbers.first_chunk().unwrap())
+    }
+
     #[test]
-    fn every_region_makes_the_same_and_a_change_shows_in_the_serial() {
-        let one = generated(&topology());
-        assert_eq!(one, generated(&topology()));
-        assert_ne!(one, generated(&with_record("www", "CNAME app.global")));
+    fn every_build_makes_the_same_serial() {
+        let more = with_record("www", "CNAME app.global");
+        let serials = [&topology(), &more].map(serial_of);
+        assert_eq!(serials, [4_105_793_284, 3_783_889_658]);
+    }
+
+    #[test]
+    fn the_serial_goes_by_the_records_and_not_by_how_they_are_written() {
+        let of = |records: &[(&str, &str)]| {
+            let mut topology = topology();
+            let records = records.iter().map(|(name, text)| StaticRecord {
+                name: (*name).to_owned(),
+                text: (*text).to_owned(),
+                position: None,
+            });
+            topology.dns.records.extend(records);
+            serial_of(&topology)
+        };
+        let one = of(&[("a", "60 A 192.0.2.1"), ("b", "60 TXT x")]);
+        assert_eq!(
+            of(&[("B", "60 IN TXT \"x\""), ("A", "60  A 192.0.2.1")]),
+            one
+        );
+        let others = [
+            of(&[]),
+            of(&[("a", "60 A 192.0.2.1")]),
+            of(&[("a", "61 A 192.0.2.1"), ("b", "60 TXT x")]),
+            of(&[("a", "60 A 192.0.2.2"), ("b", "60 TXT x")]),
+            of(&[("c", "60 A 192.0.2.1"), ("b", "60 TXT x")]),
+        ];
+        assert!(!others.contains(&one));
+    }
+
+    #[test]
+    fn a_mailbox_is_written_as_a_name_and_shows_in_the_serial() {
         let mut topology = topology();
+        let before = serial_of(&topology);
         topology.dns.hostmaster = Some("a.b@example.com".to_owned());
-        assert!(generated(&topology).contains("a\\.b.example.com. "));
-        check_zone_records(&topology).unwrap();
+        assert!(generated(&topology, 0).contains("a\\.b.example.com. "));
+        assert_ne!(serial_of(&topology), before);
     }
 }

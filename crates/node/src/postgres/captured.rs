@@ -3,7 +3,7 @@
 use super::compare::unreadable;
 use super::schema::Schema;
 use super::trouble::Trouble;
-use super::ungiven::Ungiven;
+use super::ungiven::{TakenAt, Ungiven};
 use crate::dataset::{CapturedTransaction, TablesSnapshot};
 use meridian_engine_postgres::capture::{CapturedTransaction as FromServer, RowChange};
 use meridian_engine_postgres::catalog::TableName;
@@ -158,9 +158,14 @@ impl Reading {
         let reads = tag.is_some() || matches!(telling.before, Before::Shown(_));
         let rows = touched(&fold, schema, reads);
         let at = telling.place(is_last);
+        let taken_at = TakenAt {
+            end: end.0,
+            part: at,
+            is_last,
+        };
         let mut blind = Vec::new();
         for (place, (row, _)) in rows.iter().enumerate() {
-            if self.ungiven.remove(row, (end.0, at)) && !reads {
+            if self.ungiven.remove(row, taken_at) && !reads {
                 blind.extend(u32::try_from(place));
             }
         }

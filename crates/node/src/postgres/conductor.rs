@@ -496,11 +496,12 @@ impl Conductor<'_> {
         if self.large.is_some() {
             return Ok(());
         }
-        for (chosen, noted) in self.status.inquiries().choices() {
+        let unread_by = self.dataset.status().choices_unread_by;
+        for (chosen, noted) in self.status.inquiries().choices(unread_by.as_ref()) {
             if let Some(note) = self.reading.choice(chosen) {
                 self.log(vec![note]).await?;
                 // Whoever asked may have given up.
-                let _ = noted.send(());
+                let _ = noted.send(Ok(()));
             }
         }
         Ok(())
@@ -556,8 +557,9 @@ impl Conductor<'_> {
         if !is_over {
             return Ok(());
         }
-        self.reading.refilled()?;
-        self.refill.end()
+        // In this order: while rows are due it is known which.
+        self.refill.end()?;
+        self.reading.refilled()
     }
 
     fn describe(&mut self, wal: WalStanding) {

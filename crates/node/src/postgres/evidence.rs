@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, describe};
 use meridian_engine_postgres::capture::earlier_timelines;
 use meridian_engine_postgres::meeting::history::Break;
+use meridian_engine_postgres::meeting::rest::Due;
 use meridian_engine_postgres::meeting::{Asked, Evidence, Facts, Since};
 use meridian_engine_postgres::{ServerIdentity, Xid, document};
 use meridian_model::{Position, RowName, Vector};
@@ -26,6 +27,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) broken: Option<&'a Break>,
     /// Which server, in which of its histories.
     pub(super) identity: ServerIdentity,
+    /// What it had yet to be given.
+    pub(super) due: Due<'a>,
 }
 
 impl Surroundings<'_> {
@@ -39,6 +42,7 @@ impl Surroundings<'_> {
             own: self.dataset.origin(),
             log: (self.dataset.log().start(), self.dataset.log().end()),
             applied: &view.applied,
+            due: self.due,
         };
         let is_empty = !facts.is_same_log() && self.is_empty(client).await?;
         let given = facts.given(is_empty);

@@ -108,6 +108,7 @@ mod tests {
             is_same_history: true,
             is_same_log: true,
             is_unclear: false,
+            went_back: false,
         };
         remember(path, &broken).unwrap();
         assert_eq!(remembered(path).unwrap(), Some(broken));

@@ -28,9 +28,10 @@ use crate::dataset::{DatasetHandle, TablesSnapshot};
 use meridian_engine_postgres::capture::create_slot;
 use meridian_engine_postgres::meeting::history::Break;
 use meridian_engine_postgres::meeting::mark::Mark;
+use meridian_engine_postgres::meeting::rest::{Due, Rest};
 use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
-use meridian_engine_postgres::{Lsn, ServerIdentity};
+use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
 use tokio_postgres::Client;
 
@@ -43,8 +44,8 @@ pub(super) struct Meeting<'a> {
     pub(super) taken: &'a Taken,
     /// Why they meet again; `None` for the first time.
     pub(super) broken: Option<Break>,
-    /// What was captured of the server so far counts as having seen this.
-    pub(super) before: Option<&'a Vector>,
+    /// Up to where the server was captured, which counts as having seen this.
+    pub(super) before: Option<&'a (CapturedAt, Vector)>,
 }
 
 /// What it came to.
@@ -95,6 +96,8 @@ impl Answer {
 struct Judged {
     row: RowName,
     document: Option<String>,
+    /// Who wrote what the server has.
+    writer: Option<Xid>,
     verdict: Verdict,
 }
 
@@ -114,12 +117,19 @@ impl Meeting<'_> {
         let slot = create_slot(&self.config.server, &self.config.slot).await?;
         see(&client, Some(&slot.snapshot)).await?;
         let view = view(self.dataset).await?;
+        let at = self.before.map(|(at, _)| *at).unwrap_or_default();
+        let rest = Ungiven::left(directory, at)?;
         let surroundings = Surroundings {
             config: self.config,
             dataset: self.dataset,
             schema: self.schema,
             broken: self.broken.as_ref(),
             identity: slot.identity,
+            due: match &rest {
+                _ if !refill.is_due() => Due::Nothing,
+                Some(rest) => Due::Rows(rest),
+                None => Due::Unknown,
+            },
         };
         let evidence = surroundings.read(&client, &view).await?;
         let mut tally = self.tally(&client, &view, &evidence).await?;
@@ -132,6 +142,9 @@ impl Meeting<'_> {
             }
         };
         let place = (slot.identity, slot.begins);
+        if !refill.is_due() {
+            Ungiven::none(directory).begin(Rest::default())?;
+        }
         // Before anything is taken over: what is captured from then on counts as having seen more.
         match &self.broken {
             Some(broken) if !broken.is_same_history => {
@@ -139,14 +152,10 @@ impl Meeting<'_> {
             }
             _ => refill.begin()?,
         }
-        let mut met = self
+        let met = self
             .settle(&client, place, (&view, &evidence), &tally, &answer)
             .await?;
         client.batch_execute("COMMIT").await?;
-        met.ungiven.clear()?;
-        if !met.dirty.is_empty() {
-            met.ungiven.add(&met.dirty)?;
-        }
         history::forget(directory)?;
         detached::met(directory)?;
         Ok(met)
@@ -200,7 +209,9 @@ impl Meeting<'_> {
             Some(broken) => format!("{}, and ", broken.reason),
             None => String::new(),
         };
-        let choice = open.answered(self.status, self.schema, |rows, first| {
+        let unread_by = self.dataset.status().choices_unread_by;
+        let who = (self.status, self.schema);
+        let choice = open.answered(who, unread_by.as_ref(), |rows, first| {
             let reason = format!(
                 "{cause}{rows} rows differ between this server and the other regions of which \
                  nothing tells which side is right; the first is {first}"
@@ -223,9 +234,11 @@ impl Meeting<'_> {
         answer: &Answer,
     ) -> Result<Met, Trouble> {
         let given = evidence.given_within(&view.applied);
-        let seen = evidence.seen(&view.applied, self.before);
+        let before = self.before.map(|(_, seen)| seen);
+        let seen = evidence.seen(&view.applied, before);
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
+        let mut rest = Rest::from(view.position);
         for table in self.schema.parents_first() {
             let kind = self.kind(&table.name.to_string(), evidence);
             let mut comparison = Comparison::new(client, table, &view.tables);
@@ -234,6 +247,7 @@ impl Meeting<'_> {
                     let Judged {
                         row,
                         document,
+                        writer,
                         verdict,
                     } = judged;
                     let side = answer.side(&row.table, verdict);
@@ -242,6 +256,7 @@ impl Meeting<'_> {
                             if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
                             }
+                            rest.add(&row, writer);
                             dirty.push(row);
                         }
                         Action::Take => {
@@ -265,6 +280,10 @@ impl Meeting<'_> {
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
         }
+        // Before the rows count as compared, and after what was chosen is told.
+        taking.put().await?;
+        let mut ungiven = Ungiven::none(&self.config.directory);
+        ungiven.begin(rest)?;
         let (at, seen) = taking.finish().await?;
         let report = MetReport {
             reason: self.broken.as_ref().map(|broken| broken.reason.clone()),
@@ -286,7 +305,7 @@ impl Meeting<'_> {
             seen,
             position: view.position,
             dirty,
-            ungiven: Ungiven::none(&self.config.directory),
+            ungiven,
             mark: evidence.mark,
         })
     }
@@ -307,6 +326,7 @@ fn judge(
             verdict: evidence.of_row(kind, &row.name, writer, last),
             row: row.name,
             document: Some(row.document),
+            writer: Some(row.writer),
         });
     }
     for row in chunk.only_here {
@@ -315,6 +335,7 @@ fn judge(
         judged.push(Judged {
             row,
             document: None,
+            writer: None,
             verdict,
         });
     }

@@ -62,7 +62,7 @@ use meridian_engine_postgres::meeting::{
 use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use meridian_engine_postgres::tag::{TagKey, sign};
-use meridian_model::CapturedAt;
+use meridian_model::{CapturedAt, Position};
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
 use parking::Parking;
@@ -268,7 +268,8 @@ async fn start<'a>(
         log_end: dataset.log().end(),
         noted: marks.noted(),
     };
-    let mut lacking = Vec::new();
+    let was_due = refill.is_due();
+    let (mut lacking, mut lacking_from) = (Vec::new(), Position(0));
     let (at, seen, met) = match meeting::history::start((place, slot), &standing, &known) {
         Start::GoesOn(at, seen) => {
             let newcomers = Newcomers {
@@ -283,7 +284,7 @@ async fn start<'a>(
                 let (directory, server) = (config.directory.clone(), (&client, &*config.dataset));
                 marks.written(&mark::carry_out(writing, directory, server).await?);
             }
-            lacking = newcomers.take_over(&client, (at, &seen)).await?;
+            (lacking, lacking_from) = newcomers.take_over(&client, (at, &seen)).await?;
             // There was nothing to choose.
             status.control().decided();
             (at, seen, None)
@@ -296,7 +297,7 @@ async fn start<'a>(
                 status,
                 taken: &taken,
                 broken,
-                before: captured.as_ref().map(|(_, seen)| seen),
+                before: captured.as_ref(),
             };
             let met = meeting.hold(&mut refill).await?;
             adopt(config, &mut marks, met.mark)?;
@@ -307,6 +308,16 @@ async fn start<'a>(
             )
         }
     };
+    let (met, mut ungiven) = match met {
+        Some((position, dirty, ungiven)) => (Some((position, dirty)), ungiven),
+        None if was_due => (None, Ungiven::read(&config.directory, at)?),
+        None => (None, Ungiven::none(&config.directory)),
+    };
+    if !lacking.is_empty() {
+        // Before the tables count as taken over: nothing else tells of these rows.
+        ungiven.add(&lacking, lacking_from)?;
+        refill.begin()?;
+    }
     taken.note(&schema)?;
     let key = TagKey::open(&config.directory.join("tag.key"))
         .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
@@ -329,34 +340,25 @@ async fn start<'a>(
     // Whatever kept them out may be mended since.
     projection.retry_parked();
     let started = position.map(|tag| Follower::start(dataset, tag.position));
-    let mut ungiven = Ungiven::none(&config.directory);
     let follower = match (met, started) {
-        (Some((position, dirty, all)), _) => {
-            ungiven = all;
+        (Some((position, dirty)), _) => {
             projection.given_nothing();
             projection.touched(dirty);
             Follower::from_here(dataset, position)?
         }
-        (None, Some(Ok(follower))) if !refill.is_due() => follower,
+        (None, Some(Ok(follower))) if !was_due => follower,
         // Nothing says where the server stands: every row is looked at.
         _ => {
-            if refill.is_due() {
-                ungiven = Ungiven::read(&config.directory, at)?;
-            }
             let follower = attach::look_at_all(dataset, &client, &schema, &mut projection).await?;
-            // What is the same on both sides has been given.
-            ungiven.keep_only(projection.dirty())?;
-            if projection.dirty_rows() > 0 {
+            if refill.is_due() || projection.dirty_rows() > 0 {
+                // What is the same on both sides has been given.
+                ungiven.keep_only(projection.dirty())?;
                 refill.begin()?;
             }
             follower
         }
     };
-    if !lacking.is_empty() {
-        refill.begin()?;
-        ungiven.add(&lacking)?;
-        projection.touched(lacking);
-    }
+    projection.touched(lacking.into_iter().map(|lacking| lacking.row));
     let capture = captures(config, at, &key).await?;
     Ok(Conductor {
         config,

@@ -12,10 +12,12 @@ use super::status::{PostgresState, SharedStatus};
 use super::taken::Taken;
 use super::taking::Taking;
 use super::trouble::Trouble;
+use super::ungiven::Lacking;
 use crate::dataset::DatasetHandle;
+use meridian_engine_postgres::Xid;
 use meridian_engine_postgres::apply::parked;
 use meridian_engine_postgres::catalog::Table;
-use meridian_model::{CapturedAt, RowName, Vector};
+use meridian_model::{CapturedAt, Position, RowName, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_postgres::Client;
@@ -32,25 +34,33 @@ pub(super) struct Newcomers<'a> {
 /// A row that both sides don't have alike.
 struct Open {
     row: RowName,
-    /// The server's, with a digest of its values.
-    there: Option<(String, u64)>,
+    /// The server's.
+    there: Option<There>,
     is_here: bool,
+}
+
+/// A row as the server has it.
+struct There {
+    document: String,
+    /// Of its values.
+    digest: u64,
+    writer: Xid,
 }
 
 impl Newcomers<'_> {
     /// Takes over the rows of such tables. What is written to them meanwhile is in the stream as well,
-    /// and comes after. Gives back the rows that are to be written into the server: what touched them
-    /// may lie before where the log is followed.
+    /// and comes after. Gives back the rows that are to be written into the server, with where the log
+    /// ended then: what touched them may lie before where it is followed.
     pub(super) async fn take_over(
         &self,
         client: &Client,
         (at, seen): (CapturedAt, &Vector),
-    ) -> Result<Vec<RowName>, Trouble> {
+    ) -> Result<(Vec<Lacking>, Position), Trouble> {
         let is_new = |table: &&Arc<Table>| !self.taken.has(&table.name.to_string());
         let new: Vec<_> = self.schema.parents_first().filter(is_new).collect();
         if new.is_empty() {
             self.status.change(|status| status.differing.clear());
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Position(0)));
         }
         see(client, None).await?;
         let view = view(self.dataset).await?;
@@ -72,15 +82,17 @@ impl Newcomers<'_> {
             let side = choice
                 .as_ref()
                 .and_then(|choice| choice.of(&open.row.table));
-            let (row, document) = (open.row, open.there.map(|(document, _)| document));
+            let row = open.row;
+            let there = open.there.map(|there| (there.document, there.writer));
+            let (document, writer) = there.unzip();
             match (fate, side) {
                 (Fate::Take, _) => taking.take(row, document).await?,
                 (Fate::Ask, Some(Side::Server)) => taking.take_blind(row, document).await?,
                 (Fate::Ask, _) => {
                     taking.give_up(row.clone(), document).await?;
-                    lacking.push(row);
+                    lacking.push(Lacking { row, writer });
                 }
-                (Fate::Write, _) => lacking.push(row),
+                (Fate::Write, _) => lacking.push(Lacking { row, writer }),
             }
         }
         // Rows that only the server has of tables that never replicated may be very many.
@@ -93,9 +105,14 @@ impl Newcomers<'_> {
             }
         }
         taking.rest().await?;
+        let from = self.dataset.log().end();
+        if !lacking.is_empty() {
+            // What is given from now on stands behind there.
+            taking.put().await?;
+        }
         client.batch_execute("COMMIT").await?;
         self.status.change(|status| status.differing.clear());
-        Ok(lacking)
+        Ok((lacking, from))
     }
 
     fn is_back(&self, table: &Table) -> bool {
@@ -107,7 +124,7 @@ impl Newcomers<'_> {
         client: &Client,
         table: &Table,
         view: &View,
-        (open, lacking): (&mut Vec<Open>, &mut Vec<RowName>),
+        (open, lacking): (&mut Vec<Open>, &mut Vec<Lacking>),
     ) -> Result<(), Trouble> {
         let is_back = self.is_back(table);
         let mut comparison = Comparison::new(client, table, &view.tables);
@@ -117,12 +134,17 @@ impl Newcomers<'_> {
             let there = there.chain(chunk.different.into_iter().map(|row| (row, true)));
             open.extend(there.map(|(row, is_here)| Open {
                 row: row.name,
-                there: Some((row.document, row.digest)),
+                there: Some(There {
+                    document: row.document,
+                    digest: row.digest,
+                    writer: row.writer,
+                }),
                 is_here,
             }));
             if !is_back || !comparison.has_rows() {
                 // It is new, or was emptied to be filled.
-                lacking.extend(chunk.only_here);
+                let rows = chunk.only_here.into_iter();
+                lacking.extend(rows.map(|row| Lacking { row, writer: None }));
                 continue;
             }
             open.extend(chunk.only_here.into_iter().map(|row| Open {
@@ -148,7 +170,7 @@ impl Newcomers<'_> {
         given.raise(own, view.applied.get(own));
         let states: BTreeMap<RowName, u64> = open
             .iter()
-            .filter_map(|open| Some((open.row.clone(), open.there.as_ref()?.1)))
+            .filter_map(|open| Some((open.row.clone(), open.there.as_ref()?.digest)))
             .collect();
         let older = had(self.dataset, self.schema, &states)?;
         let parked = match open.is_empty() {
@@ -183,11 +205,13 @@ impl Newcomers<'_> {
         let mut asked = question::Open::default();
         for (Open { row, there, .. }, fate) in open.iter().zip(fates) {
             if *fate == Fate::Ask {
-                let document = there.as_ref().map(|(document, _)| document.as_str());
+                let document = there.as_ref().map(|there| there.document.as_str());
                 asked.add(&view.tables, row, document)?;
             }
         }
-        asked.answered(self.status, self.schema, |rows, first| {
+        let unread_by = self.dataset.status().choices_unread_by;
+        let who = (self.status, self.schema);
+        asked.answered(who, unread_by.as_ref(), |rows, first| {
             let reason = format!(
                 "{rows} rows differ between a table that replicates since now and the other \
                  regions; the first is {first}"

@@ -1,12 +1,12 @@
 //! What a person is asked: which side is right about rows of which nothing tells.
 
 use super::compare::unreadable;
-use super::control::Choice;
+use super::control::{Choice, Side};
 use super::schema::Schema;
 use super::status::{Differing, DifferingRow, SharedStatus};
 use super::trouble::Trouble;
 use crate::dataset::TablesSnapshot;
-use meridian_model::RowName;
+use meridian_model::{RegionName, RowName};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -62,14 +62,15 @@ impl Open {
         }
     }
 
-    /// What somebody has chosen for all of them; `None` where there is nothing to choose.
+    /// What somebody has chosen for all of them; `None` where there is nothing to choose. What a server
+    /// has and gives up is told to all regions, so none of them may be one that doesn't read that.
     ///
     /// # Errors
     /// The question, as `ask` puts it with the number of rows and the first of them.
     pub(super) fn answered(
         self,
-        status: &SharedStatus,
-        schema: &Schema,
+        (status, schema): (&SharedStatus, &Schema),
+        unread_by: Option<&RegionName>,
         ask: impl FnOnce(u64, &str) -> Trouble,
     ) -> Result<Option<Choice>, Trouble> {
         let choice = status.control().choice();
@@ -88,6 +89,13 @@ impl Open {
             status.change(|status| status.differing.clear());
             return Ok(None);
         }
+        let gives_up = |table: &String| choice.of(table) == Some(Side::Regions);
+        let untold = unread_by.filter(|_| self.0.keys().any(gives_up));
+        if let Some(region) = untold {
+            status.control().falls_short(&choice);
+            status.change(|status| status.differing = listed(self.0.into_values()));
+            return Err(Trouble::untold(region));
+        }
         let left = self
             .0
             .into_values()
@@ -97,7 +105,11 @@ impl Open {
             return Ok(Some(choice));
         };
         let rows = left.iter().map(|table| table.rows).sum();
-        let trouble = ask(rows, &first.first());
+        let mut trouble = ask(rows, &first.first());
+        if !choice.is_empty() {
+            let hint = trouble.hint.unwrap_or_default();
+            trouble.hint = Some(format!("{TOGETHER}; {hint}"));
+        }
         status.control().falls_short(&choice);
         status.change(|status| status.differing = listed(left));
         Err(trouble)
@@ -108,6 +120,9 @@ impl Open {
 pub(super) const HINT: &str = "`meridian postgres attach --region REGION` lists them; with --take \
                                server the server's rows go to all regions, with --take regions \
                                theirs are written here, with --take TABLE=SIDE those of one table";
+
+const TOGETHER: &str = "nothing was written, and what was said of other tables holds no more: say a \
+                        side for all tables that differ in one command";
 
 const NAMES: &str = "name tables as `meridian postgres attach --region REGION` lists them, with their \
                      schemas; nothing was written";
@@ -160,6 +175,48 @@ mod tests {
             keys: Vec::new(),
             first: first.collect(),
         }
+    }
+
+    fn open(tables: &[&str]) -> Open {
+        let differing = |table: &&str| ((*table).to_owned(), differing(table, 1));
+        Open(tables.iter().map(differing).collect())
+    }
+
+    fn answered(open: Open, status: &SharedStatus, unread_by: Option<&str>) -> Result<(), Trouble> {
+        let region = unread_by.map(RegionName::new);
+        let who = (status, &Schema::default());
+        let ask = |rows, first: &str| Trouble::asking(format!("{rows}, {first}"), HINT);
+        open.answered(who, region.as_ref(), ask).map(drop)
+    }
+
+    fn chose(side: Side) -> SharedStatus {
+        let status = SharedStatus::default();
+        status.control().attach(Choice {
+            all: Some(side),
+            ..Choice::default()
+        });
+        status
+    }
+
+    #[test]
+    fn what_not_every_region_can_be_told_is_not_given_up() {
+        let status = chose(Side::Regions);
+        let refused = answered(open(&["public.t"]), &status, Some("b")).unwrap_err();
+        assert!(refused.is_question, "it isn't tried again every moment");
+        assert!(refused.reason.contains("region b"), "{}", refused.reason);
+        assert!(refused.hint.is_some_and(|hint| hint.contains("upgrade")));
+        assert!(
+            status.control().choice().is_empty(),
+            "it is to be said again"
+        );
+        assert_eq!(status.now().differing.len(), 1);
+        for (side, unread_by) in [(Side::Regions, None), (Side::Server, Some("b"))] {
+            let status = chose(side);
+            assert!(answered(open(&["public.t"]), &status, unread_by).is_ok());
+            assert_eq!(status.control().choice().all, Some(side));
+        }
+        // Where nothing differs nothing is given up.
+        assert!(answered(open(&[]), &chose(Side::Regions), Some("b")).is_ok());
     }
 
     #[test]

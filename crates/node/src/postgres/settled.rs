@@ -1,9 +1,10 @@
 //! What whoever compares a server with the tables asks the conductor, which alone knows what is on its
 //! way between the two.
 
+use super::trouble::Trouble;
 use meridian_engine_postgres::Lsn;
 use meridian_engine_postgres::projection::RowStanding;
-use meridian_model::{Chosen, Position, RowName};
+use meridian_model::{Chosen, Position, RegionName, RowName};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -30,7 +31,7 @@ struct Inner {
 }
 
 /// Rows of which a side was chosen, and who waits for that to be durable in the log.
-pub(super) type Choice = (Vec<Chosen>, oneshot::Sender<()>);
+pub(super) type Choice = (Vec<Chosen>, oneshot::Sender<Result<(), Trouble>>);
 
 impl Inquiries {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -68,16 +69,26 @@ impl Inquiries {
         std::mem::take(&mut self.lock().wanted)
     }
 
-    /// Has it noted in the log which side of rows somebody chose; the answer comes once that is durable.
-    pub(super) fn choose(&self, chosen: Vec<Chosen>) -> oneshot::Receiver<()> {
+    /// Has it noted in the log which side of rows somebody chose; the answer comes once that is durable,
+    /// or can't be.
+    pub(super) fn choose(&self, chosen: Vec<Chosen>) -> oneshot::Receiver<Result<(), Trouble>> {
         let (noted, told) = oneshot::channel();
         self.lock().choices.push((chosen, noted));
         told
     }
 
-    /// What is to be noted.
-    pub(super) fn choices(&self) -> Vec<Choice> {
-        std::mem::take(&mut self.lock().choices)
+    /// What is to be noted: what somebody still waits for. While a region wouldn't read it, that is
+    /// refused.
+    pub(super) fn choices(&self, unread_by: Option<&RegionName>) -> Vec<Choice> {
+        let mut choices = std::mem::take(&mut self.lock().choices);
+        choices.retain(|(_, noted)| !noted.is_closed());
+        let Some(region) = unread_by else {
+            return choices;
+        };
+        for (_, noted) in choices {
+            let _ = noted.send(Err(Trouble::untold(region)));
+        }
+        Vec::new()
     }
 
     /// Nobody who asked before is there any more.
@@ -123,5 +134,22 @@ mod tests {
         assert!(told.try_recv().is_err());
         inquiries.answer(Lsn(10), Position(5), settled);
         assert_eq!(told.try_recv(), Ok(vec![RowStanding::Settled]));
+    }
+
+    #[test]
+    fn a_choice_is_noted_for_whoever_waits_if_all_regions_read_it() {
+        let inquiries = Inquiries::default();
+        let region = RegionName::new("b");
+        drop(inquiries.choose(Vec::new()));
+        assert!(inquiries.choices(None).is_empty(), "nobody waits any more");
+        let mut told = inquiries.choose(Vec::new());
+        assert!(inquiries.choices(Some(&region)).is_empty());
+        let refused = told.try_recv().unwrap().unwrap_err();
+        assert!(refused.reason.contains("region b"), "{}", refused.reason);
+        let mut told = inquiries.choose(Vec::new());
+        for (_, noted) in inquiries.choices(None) {
+            noted.send(Ok(())).unwrap();
+        }
+        assert!(told.try_recv().unwrap().is_ok());
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Taking<'a> {
         row: RowName,
         document: Option<String>,
     ) -> Result<(), Trouble> {
-        self.bytes += document.as_ref().map_or(0, String::len);
+        let bytes = size(document.as_deref());
         self.changes.push(Change {
             table: row.table,
             key: row.key,
@@ -76,7 +76,7 @@ impl<'a> Taking<'a> {
                 None => Operation::Delete,
             },
         });
-        self.put_if_full().await
+        self.grew(bytes).await
     }
 
     /// The same where it had not been given what the tables show of it, or nobody knows.
@@ -96,16 +96,18 @@ impl<'a> Taking<'a> {
         row: RowName,
         document: Option<String>,
     ) -> Result<(), Trouble> {
-        self.bytes += document.as_ref().map_or(0, String::len);
+        let bytes = size(document.as_deref());
         self.collisions.chosen.push(Chosen {
             row,
             document,
             stands: false,
         });
-        self.put_if_full().await
+        self.grew(bytes).await
     }
 
-    async fn put_if_full(&mut self) -> Result<(), Trouble> {
+    /// There is a row more, of so many bytes.
+    async fn grew(&mut self, bytes: usize) -> Result<(), Trouble> {
+        self.bytes += bytes;
         let rows = self.changes.len() + self.collisions.chosen.len();
         if rows >= ROWS_MAX || self.bytes >= BYTES_MAX {
             self.put().await?;
@@ -113,7 +115,8 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    async fn put(&mut self) -> Result<(), Trouble> {
+    /// What there is by now, all the same if that is nothing.
+    pub(super) async fn put(&mut self) -> Result<(), Trouble> {
         self.bytes = 0;
         let transaction = CapturedTransaction {
             at: self.at,
@@ -127,7 +130,7 @@ impl<'a> Taking<'a> {
     }
 
     /// What is left.
-    pub(super) async fn rest(mut self) -> Result<(), Trouble> {
+    pub(super) async fn rest(&mut self) -> Result<(), Trouble> {
         if self.changes.is_empty() && self.collisions.is_empty() {
             return Ok(());
         }
@@ -144,4 +147,8 @@ impl<'a> Taking<'a> {
         };
         Ok((at, self.seen))
     }
+}
+
+fn size(document: Option<&str>) -> usize {
+    document.map_or(0, str::len)
 }

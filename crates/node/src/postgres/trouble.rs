@@ -5,6 +5,7 @@ use meridian_engine_postgres::apply::ApplyError;
 use meridian_engine_postgres::capture::CaptureError;
 use meridian_engine_postgres::changes::ChangesError;
 use meridian_engine_postgres::server::ServerError;
+use meridian_model::{COLLISIONS_SINCE, RegionName};
 use tokio_postgres::error::SqlState;
 
 /// Why capture and projection ended.
@@ -24,6 +25,9 @@ pub(super) struct Trouble {
 const FULL: &str = "the server keeps its WAL meanwhile: bring the region back that is away, evict \
                     it, or raise `log-bytes-max`";
 
+const UPGRADE: &str = "nothing was written: upgrade that region, and choose again once it has \
+                       connected";
+
 const UNPREPARED: &str =
     "`meridian postgres prepare --apply` makes what Meridian keeps in the database";
 
@@ -34,6 +38,15 @@ impl Trouble {
             is_question: true,
             ..Self::lasting(reason, hint)
         }
+    }
+
+    /// A region couldn't be told what gives way to somebody's choice.
+    pub(super) fn untold(region: &RegionName) -> Self {
+        let reason = format!(
+            "region {region} is not known to speak wire version {COLLISIONS_SINCE}, which tells regions \
+             what gives way to a choice"
+        );
+        Self::asking(reason, UPGRADE)
     }
 
     pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {

@@ -13,6 +13,7 @@ use meridian_engine_kv::{Snapshot, View};
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::meeting::history::{Break, Known, Standing, Start, start};
 use meridian_engine_postgres::meeting::mark::{Mark, Marks, Noted};
+use meridian_engine_postgres::meeting::rest::{self, Due, Rest};
 use meridian_engine_postgres::meeting::{Action, Asked, Evidence, Facts, TAKING_OVER, Verdict};
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_log::{MemoryDisk, Reader};
@@ -34,6 +35,48 @@ pub(super) struct Directory {
     pub(super) refill: bool,
     /// What the server had been given when they met, as long as that is so.
     pub(super) given: Option<Vector>,
+    /// Which rows those are.
+    rest: Option<Rest>,
+    /// Those of them that applications wrote since, with where that was captured.
+    written: Vec<(u64, Lsn)>,
+}
+
+impl Directory {
+    /// Rows are to be given from now on.
+    pub(super) fn begins_refill(&mut self) {
+        if !self.refill {
+            self.refill = true;
+            self.notes(Rest::default());
+        }
+    }
+
+    fn notes(&mut self, rest: Rest) {
+        (self.rest, self.written) = (Some(rest), Vec::new());
+    }
+
+    /// An application wrote a row.
+    pub(super) fn wrote(&mut self, row: &RowName, end: Lsn) {
+        if self.refill {
+            self.written.push((rest::name(row), end));
+        }
+    }
+
+    /// The server has been given all of them.
+    pub(super) fn ends_refill(&mut self) {
+        (self.refill, self.given) = (false, None);
+        (self.rest, self.written) = (None, Vec::new());
+    }
+
+    /// The rows that are left, as far as the log has what was captured.
+    fn left(&self, captured: Option<CapturedAt>) -> Option<Rest> {
+        let mut rest = self.rest.clone().filter(|_| self.refill)?;
+        for (name, end) in &self.written {
+            if captured.is_some_and(|at| end.0 <= at.end) {
+                rest.remove(*name);
+            }
+        }
+        Some(rest)
+    }
 }
 
 /// Who answers where nothing tells.
@@ -63,6 +106,8 @@ pub(super) struct Meeting {
     next: Xid,
     rewritten: BTreeSet<String>,
     earlier: Vec<(u32, Lsn)>,
+    /// The rows that are kept out of the server.
+    parked: BTreeSet<RowName>,
     settling: Option<Settling>,
 }
 
@@ -75,6 +120,10 @@ struct Settling {
     take: VecDeque<(RowName, Option<String>)>,
     /// Those to be written.
     dirty: Vec<RowName>,
+    /// The same, as the server shows them.
+    rest: Rest,
+    /// Those among them of which somebody said so, with the transactions that made them what they are.
+    decided: Vec<(RowName, u64)>,
     mark: Option<Mark>,
 }
 
@@ -82,6 +131,8 @@ struct Settling {
 struct Judged {
     row: RowName,
     document: Option<String>,
+    /// Who wrote what the server has.
+    writer: Option<Xid>,
     verdict: Verdict,
 }
 
@@ -130,6 +181,7 @@ impl World {
                         None => BTreeSet::new(),
                     },
                     earlier: server.earlier_timelines(),
+                    parked: server.parked().map(|it| it.row.clone()).collect(),
                     settling: None,
                 });
                 Ok(())
@@ -176,6 +228,7 @@ impl World {
         let Ok(position) = tables.position() else {
             return Ok(());
         };
+        let rest = beside.directory.left(replica.captured().map(|(at, _)| *at));
         let facts = Facts {
             broken: meeting.broken.as_ref(),
             identity: meeting.identity,
@@ -183,6 +236,11 @@ impl World {
             own: replica.origin(),
             log: (log.start(), log.end()),
             applied: &applied,
+            due: match &rest {
+                Some(rest) => Due::Rows(rest),
+                None if beside.directory.refill => Due::Unknown,
+                None => Due::Nothing,
+            },
         };
         let given = facts.given(meeting.server.rows.is_empty());
         if let Some(given) = &given
@@ -201,7 +259,7 @@ impl World {
         let asked = Asked {
             next: meeting.next,
             rewritten: meeting.rewritten.clone(),
-            parked: BTreeSet::new(),
+            parked: meeting.parked.clone(),
         };
         let evidence = facts.evidence(given, since.map(|(_, since)| since), asked);
         let judged = judge(&evidence, &meeting.server, &beside.server, &tables);
@@ -228,15 +286,28 @@ impl World {
                 beside.truth.same(row, number);
             }
         }
-        let (mut take, mut dirty) = (VecDeque::new(), Vec::new());
+        let (mut take, mut dirty, mut decided) = (VecDeque::new(), Vec::new(), Vec::new());
+        let mut rest = Rest::from(position);
         let is_unclear = meeting.went_back_unseen();
         for judged in judged {
             let is_asked = is_open(&&judged);
+            let number = meeting.server.number_of(&judged.row);
+            if meeting.lost_nothing()
+                && beside.directory.refill
+                && judged.verdict != Verdict::Older
+                && number.is_some_and(|number| beside.truth.is_decided(&judged.row, number))
+            {
+                let (row, verdict) = (&judged.row, judged.verdict);
+                let what = format!("somebody said what becomes of {row}, and it is {verdict:?}");
+                return Err(self.broken_beside(index, what));
+            }
             let action = Action::of(judged.verdict, is_asked && is_server_right == Some(true));
             let is_first = evidence.basis.given.is_none() && judged.document.is_none();
             // What counting left of a deleted row is in no server, and is deleted again.
             let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);
-            if !is_asked && !is_first && !is_rest {
+            // What an application did to a row that counts as kept out can't be told from that.
+            let is_out = judged.document.is_none() && meeting.parked.contains(&judged.row);
+            if !is_asked && !is_first && !is_rest && !is_out {
                 let at = (meeting.begins, &beside.server);
                 let wrong = match &judged.document {
                     // Nobody knows how far it went back, and its log has had this.
@@ -261,11 +332,16 @@ impl World {
                 }
             }
             match action {
-                Action::Write => dirty.push(judged.row),
+                Action::Write => {
+                    let number = number.filter(|_| is_asked);
+                    decided.extend(number.map(|number| (judged.row.clone(), number)));
+                    rest.add(&judged.row, judged.writer);
+                    dirty.push(judged.row);
+                }
                 Action::Take => take.push_back((judged.row, judged.document)),
             }
         }
-        beside.directory.refill = true;
+        beside.directory.begins_refill();
         if meeting
             .broken
             .as_ref()
@@ -285,6 +361,8 @@ impl World {
             position,
             take,
             dirty,
+            rest,
+            decided,
             mark: evidence.mark,
         });
         beside.meeting = Some(meeting);
@@ -320,6 +398,12 @@ impl World {
         if settling.at.is_last && !meeting.broken.as_ref().is_some_and(|it| it.is_same_log) {
             // What it says is of another log.
             beside.server.forget_own();
+        }
+        if settling.at.is_last {
+            beside.directory.notes(settling.rest.clone());
+            for (row, number) in settling.decided.drain(..) {
+                beside.truth.decided(row, number);
+            }
         }
         let (at, seen) = (settling.at, settling.seen.clone());
         let changes = rows.iter().map(|(row, document)| Change {
@@ -395,6 +479,12 @@ impl World {
 }
 
 impl Meeting {
+    /// Whether the server is as it was, only capture lost its place, and it says what it was given.
+    fn lost_nothing(&self) -> bool {
+        let broken = self.broken.as_ref();
+        broken.is_some_and(|broken| broken.is_same_history) && self.standing.given.is_some()
+    }
+
     /// Whether nobody knows how far the server went back.
     fn went_back_unseen(&self) -> bool {
         self.broken.as_ref().is_some_and(|broken| broken.is_unclear)
@@ -448,6 +538,7 @@ fn judge(
             judged.push(Judged {
                 verdict: evidence.of_row(kind, row, writer, last(row)),
                 row: row.clone(),
+                writer: Some(writer.0),
                 document: Some(document::document(table, values)),
             });
         }
@@ -457,6 +548,7 @@ fn judge(
                     verdict: evidence.of_lack(kind, &row, last(&row), has_rows),
                     row,
                     document: None,
+                    writer: None,
                 });
             }
         }

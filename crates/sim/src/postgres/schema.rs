@@ -7,9 +7,9 @@ use meridian_engine_postgres::document::{self, Values};
 use meridian_model::{RowName, Strategy};
 use std::sync::Arc;
 
-/// The tables: one of plain rows, two with a counter.
+/// The tables: one of plain rows, two with a counter, two whose rows exclude and need each other.
 pub(super) struct Schema {
-    tables: [Arc<Table>; 3],
+    tables: [Arc<Table>; 5],
 }
 
 pub(super) const NOTES: &str = "notes";
@@ -18,10 +18,14 @@ pub(super) const ACCOUNTS: &str = "accounts";
 pub(super) const PURSES: &str = "purses";
 /// So many of them, made once.
 pub(super) const PURSES_COUNT: u32 = 5;
+/// Each has a holder who holds no other.
+pub(super) const SEATS: &str = "seats";
+/// Each is of a seat, and no other is of the same.
+pub(super) const VISITS: &str = "visits";
 
 impl Default for Schema {
     fn default() -> Self {
-        let table = |name: &str, value: &str, is_counter| {
+        let table = |name: &str, columns: &[(&str, bool)]| {
             let column = |name: &str, is_counter| Column {
                 name: name.to_owned(),
                 type_name: if is_counter { "bigint" } else { "text" }.to_owned(),
@@ -35,7 +39,11 @@ impl Default for Schema {
                     schema: "public".to_owned(),
                     name: name.to_owned(),
                 },
-                columns: vec![column("id", false), column(value, is_counter)],
+                columns: [("id", false)]
+                    .iter()
+                    .chain(columns)
+                    .map(|(name, is_counter)| column(name, *is_counter))
+                    .collect(),
                 key: vec![0],
                 unique: Vec::new(),
                 references: Vec::new(),
@@ -44,9 +52,11 @@ impl Default for Schema {
         };
         Self {
             tables: [
-                table(NOTES, "note", false),
-                table(ACCOUNTS, "balance", true),
-                table(PURSES, "balance", true),
+                table(NOTES, &[("note", false)]),
+                table(ACCOUNTS, &[("balance", true)]),
+                table(PURSES, &[("balance", true)]),
+                table(SEATS, &[("holder", false), ("note", false)]),
+                table(VISITS, &[("seat", false), ("note", false)]),
             ],
         }
     }
@@ -80,8 +90,8 @@ impl Schema {
         table.expect("applications write to these tables alone")
     }
 
-    pub(super) fn relation(&self, row: &RowName) -> Arc<Relation> {
-        let table = self.of(row);
+    pub(super) fn relation(&self, table: &str) -> Arc<Relation> {
+        let table = self.named(table);
         let column = |(place, column): (usize, &Column)| RelationColumn {
             name: column.name.clone(),
             is_identity: table.is_key(place),

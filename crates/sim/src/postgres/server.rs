@@ -10,7 +10,7 @@ use meridian_engine_postgres::capture::{RowChange, ServerPlace};
 use meridian_engine_postgres::document::Values;
 use meridian_engine_postgres::meeting::history::{Slot, Standing};
 use meridian_engine_postgres::meeting::mark::{Mark, Reading};
-use meridian_engine_postgres::projection::{Outcome, Projected};
+use meridian_engine_postgres::projection::{Outcome, Parked, Projected};
 use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::RowName;
@@ -50,6 +50,10 @@ pub(super) struct Write {
 #[derive(Debug)]
 struct Open {
     xid: u32,
+    /// The tables that it has emptied, before it wrote.
+    emptied: Vec<String>,
+    /// No writer of what they have from then on is before this one.
+    oldest: Xid,
     writes: Vec<(Write, u32)>,
 }
 
@@ -78,6 +82,10 @@ struct Before {
 struct Own {
     position: Option<(Tag, Xid)>,
     mark: Option<(Mark, Xid)>,
+    /// Its transactions since the mark that let rows in which had been kept out.
+    let_in: Vec<Xid>,
+    /// The rows that are kept out.
+    parked: BTreeMap<RowName, Parked>,
 }
 
 /// The server.
@@ -129,6 +137,14 @@ impl Default for Server {
             told_from: Lsn(0),
             numbers: 0,
         }
+    }
+}
+
+impl Record {
+    /// Whether it empties tables.
+    pub(super) fn empties(&self) -> bool {
+        let empties = |change: &RowChange| matches!(change, RowChange::Truncate { .. });
+        self.changes.iter().any(empties)
     }
 }
 
@@ -190,14 +206,19 @@ impl Server {
 
     /// What Meridian's own rows say.
     pub(super) fn standing(&self) -> Standing {
-        let Own { position, mark } = &self.own;
+        let Own {
+            position,
+            mark,
+            let_in,
+            ..
+        } = &self.own;
         let position_by = position.as_ref().map(|(_, xid)| *xid);
         let mark_by = mark.map(|(_, xid)| xid);
         Standing {
             given: position.as_ref().map(|(tag, _)| tag.clone()),
             mark: mark.map(|(mark, _)| mark),
             writers: position_by.into_iter().chain(mark_by).collect(),
-            let_in: Vec::new(),
+            let_in: let_in.clone(),
         }
     }
 
@@ -242,14 +263,29 @@ impl Server {
         Some(&self.rows.get(row)?.values)
     }
 
+    /// The rows that are kept out of it.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &Parked> {
+        self.own.parked.values()
+    }
+
+    /// Whether the projection holds the row's lock.
+    pub(super) fn is_held(&self, row: &RowName) -> bool {
+        self.held.contains(row)
+    }
+
+    /// What open transactions have written.
+    pub(super) fn open_writes(&self) -> impl Iterator<Item = &Write> {
+        let writes = self.open.iter().flat_map(|open| &open.writes);
+        writes.map(|(write, _)| write)
+    }
+
     /// Whether somebody holds the row's lock.
     pub(super) fn is_locked(&self, row: &RowName) -> bool {
         self.held.contains(row) || self.is_locked_by_application(row)
     }
 
     fn is_locked_by_application(&self, row: &RowName) -> bool {
-        let writes = self.open.iter().flat_map(|open| &open.writes);
-        writes.into_iter().any(|(write, _)| write.row == *row)
+        self.is_emptied(&row.table) || self.open_writes().any(|write| write.row == *row)
     }
 
     pub(super) fn open_count(&self) -> usize {
@@ -264,6 +300,12 @@ impl Server {
 
     /// A transaction has begun and written; its rows are locked until it ends.
     pub(super) fn begin(&mut self, writes: Vec<Write>) {
+        self.begin_emptying(Vec::new(), writes);
+    }
+
+    /// The same for one that has emptied tables first, which are locked too.
+    pub(super) fn begin_emptying(&mut self, emptied: Vec<String>, writes: Vec<Write>) {
+        let oldest = self.reading().oldest;
         let xid = self.take_xid();
         let writes = writes.into_iter().map(|write| {
             let writer = if write.in_savepoint {
@@ -274,18 +316,31 @@ impl Server {
             (write, writer)
         });
         let writes = writes.collect();
-        self.open.push(Open { xid, writes });
+        self.open.push(Open {
+            xid,
+            emptied,
+            oldest,
+            writes,
+        });
     }
 
     /// One of the open transactions ends.
     pub(super) fn end(&mut self, which: usize, commits: bool) {
-        let Open { xid, writes } = self.open.remove(which);
+        let Open {
+            xid,
+            emptied,
+            oldest,
+            writes,
+        } = self.open.remove(which);
         if !commits {
             return;
         }
         let number = self.numbers;
         let writer = Writer::Application(number);
         let (mut changes, mut before) = (Vec::new(), Before::default());
+        if !emptied.is_empty() {
+            changes.push(self.empty(&emptied, oldest, writer, &mut before));
+        }
         for (write, xmin) in writes {
             let by = (xmin, writer);
             changes.extend(self.write(&write.row, write.after, by, &mut before));
@@ -296,6 +351,43 @@ impl Server {
         if let Some(record) = self.wal.last_mut().filter(|_| !is_empty) {
             record.number = Some(number);
         }
+    }
+
+    /// `TRUNCATE`; what the WAL says of it.
+    fn empty(
+        &mut self,
+        tables: &[String],
+        oldest: Xid,
+        by: Writer,
+        before: &mut Before,
+    ) -> RowChange {
+        before.oldest = Some(self.oldest.clone());
+        for table in tables {
+            self.oldest.insert(table.clone(), oldest);
+        }
+        let rows = self.rows.keys().filter(|row| tables.contains(&row.table));
+        for name in rows.cloned().collect::<Vec<_>>() {
+            let row = self.rows.remove(&name);
+            let gone = self.gone.insert(name.clone(), by);
+            before.rows.push((name, row, gone));
+        }
+        let relations = tables.iter().map(|table| self.schema.relation(table));
+        RowChange::Truncate {
+            relations: relations.collect(),
+        }
+    }
+
+    /// Whether nobody has written to a table, locked rows of it or emptied it.
+    pub(super) fn is_unused(&self, table: &str) -> bool {
+        let mut written = self.open_writes().map(|write| &write.row);
+        let is_its = |row: &RowName| row.table == table;
+        !self.held.iter().any(is_its) && !written.any(is_its) && !self.is_emptied(table)
+    }
+
+    /// Whether an open transaction has emptied a table.
+    fn is_emptied(&self, table: &str) -> bool {
+        let mut emptied = self.open.iter().flat_map(|open| &open.emptied);
+        emptied.any(|it| it == table)
     }
 
     /// A transaction makes the purses, empty.
@@ -348,7 +440,7 @@ impl Server {
         (xmin, by): (u32, Writer),
         before: &mut Before,
     ) -> Option<RowChange> {
-        let relation = self.schema.relation(name);
+        let relation = self.schema.relation(&name.table);
         let new = after.as_ref().map(tuple);
         let gone = self.gone.get(name).copied();
         let old = match after {
@@ -467,9 +559,7 @@ impl Server {
         let names: Vec<RowName> = self.rows.keys().cloned().collect();
         let names = names.into_iter().filter(|name| name.table == *table);
         let names: Vec<RowName> = names.collect();
-        let mut open = self.open.iter().flat_map(|open| &open.writes);
-        let is_held = self.held.iter().any(|row| row.table == *table);
-        if is_held || open.any(|(write, _)| write.row.table == *table) {
+        if !self.is_unused(table) {
             return;
         }
         let mut before = Before {
@@ -517,7 +607,12 @@ impl Server {
 
     /// Forgets what Meridian said of itself.
     pub(super) fn forget_own(&mut self) {
-        self.write_own(|own, _| *own = Own::default());
+        self.write_own(|own, _| {
+            *own = Own {
+                parked: std::mem::take(&mut own.parked),
+                ..Own::default()
+            };
+        });
     }
 
     fn write_own(&mut self, change: impl FnOnce(&mut Own, Xid)) {
@@ -532,7 +627,8 @@ impl Server {
 
     /// Takes locks for the projection's next batch and says who wrote these rows.
     pub(super) fn hold(&mut self, rows: &[RowName]) -> Outcome {
-        if rows.iter().any(|row| self.is_locked_by_application(row)) {
+        let is_busy = |row| self.is_locked_by_application(row) || self.is_contended(row, None);
+        if rows.iter().any(is_busy) {
             return Outcome::Locked;
         }
         self.held = rows.iter().cloned().collect();
@@ -561,14 +657,19 @@ impl Server {
         if rows.any(|(dirty, _)| self.is_locked_by_application(&dirty.row)) {
             return Ok(Outcome::Locked);
         }
+        let plan = match self.plan(batch) {
+            Ok(plan) => plan,
+            Err(rows) => return Ok(Outcome::Involved { rows }),
+        };
         let (mut unsure, mut writes) = (Vec::new(), Vec::new());
-        for (dirty, wanted) in &batch.rows {
+        for (number, (dirty, wanted)) in batch.rows.iter().enumerate() {
             let table = self.schema.of(&dirty.row);
-            let wanted = wanted.as_deref();
+            let wanted = wanted.as_deref().filter(|_| !plan.is_out(number));
             let wanted = wanted.map(|text| self.schema.values(&dirty.row, text));
             let found = self.rows.get(&dirty.row);
             let is_same = found.map(|row| &row.values) == wanted.as_ref();
-            if is_same && (found.is_none() || table.is_told_by_values()) {
+            let is_displaced = plan.is_displaced(number) && found.is_some();
+            if is_same && !is_displaced && (found.is_none() || table.is_told_by_values()) {
                 continue;
             }
             if let Some(row) = found {
@@ -583,10 +684,17 @@ impl Server {
                     ));
                 }
             }
+            if is_displaced {
+                writes.push((dirty.row.clone(), None));
+            }
             writes.push((dirty.row.clone(), wanted));
         }
         if !unsure.is_empty() {
             return Ok(self.probe(&unsure));
+        }
+        let mut written = writes.iter();
+        if written.any(|(row, values)| self.is_contended(row, values.as_ref())) {
+            return Ok(Outcome::Locked);
         }
         let xid = self.take_xid();
         let mut before = Before {
@@ -603,15 +711,38 @@ impl Server {
             seen: batch.seen.clone(),
         };
         self.own.position = Some((tag.clone(), Xid(xid)));
+        let parked = plan.parked(batch);
+        self.note_parked(batch, &parked, Xid(xid));
         self.record(xid, changes, before);
         if let Some(record) = self.wal.last_mut() {
             record.tag = Some(tag);
         }
+        if let Some(what) = self.broken_constraint() {
+            return Err(format!("the server would have refused this: {what}"));
+        }
         Ok(Outcome::Committed {
             xid: Xid(xid),
             end: self.wal_end(),
-            parked: Vec::new(),
+            parked,
         })
+    }
+
+    /// Notes which rows of a batch are kept out, and that it let others in.
+    fn note_parked(&mut self, batch: &Projected, parked: &[Parked], xid: Xid) {
+        let is_out = |row: &RowName| parked.iter().any(|it| it.row == *row);
+        let mut lets_in = false;
+        for (dirty, document) in batch.rows.iter().filter(|(dirty, _)| dirty.is_parked) {
+            self.own.parked.remove(&dirty.row);
+            lets_in |= document.is_some() && !is_out(&dirty.row);
+        }
+        if lets_in {
+            let horizon = self.own.mark.map(|(mark, _)| mark.horizon);
+            let is_since = |it: &Xid| horizon.is_some_and(|horizon| !it.precedes(horizon));
+            self.own.let_in.retain(is_since);
+            self.own.let_in.push(xid);
+        }
+        let parked = parked.iter().map(|it| (it.row.clone(), it.clone()));
+        self.own.parked.extend(parked);
     }
 
     /// Whether nothing between two positions concerns the log; `has_tags` says whether what the

@@ -17,14 +17,24 @@ pub(super) struct Truth {
     taken: BTreeMap<(RowName, u64), Vec<RecordId>>,
     /// By row the transactions that made it what it was in the tables, too.
     same: BTreeSet<(RowName, u64)>,
+    /// By row the transactions that wrote it in a part which the log has, perhaps without the others.
+    parts: BTreeSet<(RowName, u64)>,
     /// What rows were made by what was captured.
     been: BTreeSet<(RowName, String)>,
+    /// By row the transactions that made it what somebody has said is to be written over.
+    decided: BTreeSet<(RowName, u64)>,
 }
 
 impl Truth {
     /// A transaction was captured as this entry, which may come to nothing.
     pub(super) fn captured(&mut self, number: u64, entry: RecordId) {
         self.captured.entry(number).or_default().push(entry);
+    }
+
+    /// A part of a transaction that writes this row goes into the log.
+    pub(super) fn in_part(&mut self, row: &RowName, number: Option<u64>) {
+        self.parts
+            .extend(number.map(|number| (row.clone(), number)));
     }
 
     /// A transaction made a row what the tables had.
@@ -40,6 +50,16 @@ impl Truth {
     /// Whether it ever was.
     pub(super) fn has_been(&self, row: &RowName, document: &str) -> bool {
         self.been.contains(&(row.clone(), document.to_owned()))
+    }
+
+    /// Somebody has said that what a transaction made of a row is to be written over.
+    pub(super) fn decided(&mut self, row: RowName, number: u64) {
+        self.decided.insert((row, number));
+    }
+
+    /// Whether somebody has said so.
+    pub(super) fn is_decided(&self, row: &RowName, number: u64) -> bool {
+        self.decided.contains(&(row.clone(), number))
     }
 
     /// A row was taken over with this entry, which may come to nothing.
@@ -83,11 +103,17 @@ impl Truth {
             None => seen.gone.get(row).copied(),
         };
         let is_unseen = by.is_some_and(|by| !self.is_known(ledger, row, by));
+        let is_decided = |by| match by {
+            // A part counts as captured though the others are missing.
+            Writer::Application(number) if self.parts.contains(&(row.clone(), number)) => true,
+            Writer::Application(number) => self.is_decided(row, number),
+            Writer::Projection => false,
+        };
         let values = there.map(|((values, _), _)| values);
         match action {
-            Action::Write if is_unseen => {
+            Action::Write if is_unseen && !by.is_some_and(is_decided) => {
                 // Somebody may have made it again what it had been before.
-                let is_known = |by| self.is_known(ledger, row, by);
+                let is_known = |by| self.is_known(ledger, row, by) || is_decided(by);
                 let known = server.before(row, begins, is_known);
                 let is_change = known.as_ref() != values;
                 is_change

@@ -189,7 +189,7 @@ pub(super) async fn noted(check: &Check<'_>, chosen: Vec<Chosen>) -> Result<(), 
     let until = Instant::now() + PATIENCE;
     loop {
         match tokio::time::timeout(Duration::from_secs(1), &mut answer).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(told)) => return told,
             Ok(Err(_)) => return Err(lost()),
             Err(_) => {
                 must_run(check.status)?;

@@ -326,11 +326,15 @@ impl Check<'_> {
         found: &[(Confirmed, RowSource)],
     ) -> Result<BTreeSet<RowName>, Trouble> {
         let mut mended = BTreeSet::new();
-        for table in self.schema.parents_first().cloned().collect::<Vec<_>>() {
+        let tables: Vec<Arc<Table>> = self.schema.parents_first().cloned().collect();
+        // For all of them first: rows that refer to one that goes are written together with it.
+        for table in &tables {
+            self.note_choice(table, found).await?;
+        }
+        for table in tables {
             let name = table.name.to_string();
             let rows = found.iter().filter(|(row, _)| row.name.table == name);
             let reader = Reader::new(&self.client, &table).await?;
-            self.note_choice(&table, found).await?;
             let mut tried = Vec::new();
             for (row, source) in rows {
                 let is_mended_by = match (source, self.order.take) {
