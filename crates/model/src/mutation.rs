@@ -92,6 +92,8 @@ pub enum Mutation {
     SumsTakenForRows,
     /// What waits for a row that constraints keep out is not tried again when that row changes.
     ParkedForgotten,
+    /// A part of a large transaction shows before the last has come.
+    PartsShownAtOnce,
     /// Of a table that was emptied only the rows go that the same transaction had written.
     EmptiedTableKept,
     /// What was never given to a server counts as given, where rows are told by comparing.

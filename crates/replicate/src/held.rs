@@ -25,6 +25,7 @@ use crate::resume::{Cause, STEP_BYTES};
 use crate::road::Road;
 use crate::{Applying, Engine, EngineError, Now, Replica};
 use meridian_log::Disk;
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{Body, Captured, CapturedAt, Entry, Hlc, OriginId, Position, Version};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ impl Road {
     pub(crate) fn hold(&mut self, position: Position, entry: &Entry, at: CapturedAt) -> Holding {
         let known = self.held.get(&entry.origin).copied();
         let known = known.filter(|held| held.at.is_of(at));
-        if at.is_held() {
+        if at.is_held() && !active(Mutation::PartsShownAtOnce) {
             let begun = Held {
                 at,
                 first: entry.hlc,

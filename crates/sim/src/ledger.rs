@@ -1,7 +1,8 @@
 //! What clients asked for and what they were told.
 
 use meridian_check::{Committed, Law, Violation};
-use meridian_model::{Body, Entry, OriginId, Sequence};
+use meridian_model::{Body, CapturedAt, Entry, OriginId, Sequence};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -22,6 +23,8 @@ struct Record {
     sequence: Sequence,
     fate: Fate,
     transaction: Committed,
+    /// Where it was captured.
+    at: Option<CapturedAt>,
     /// Whether as many regions as were promised were known to hold it.
     is_confirmed: bool,
 }
@@ -39,10 +42,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Notes a transaction that was staged.
     pub(crate) fn staged(&mut self, node: usize, entry: &Entry) {
-        let transaction = match Body::decode(&entry.body) {
-            Ok(Body::Transaction(transaction)) => transaction,
-            Ok(Body::Decision(decision)) => decision.transaction,
-            Ok(Body::Captured(captured)) => captured.transaction,
+        let (transaction, at) = match Body::decode(&entry.body) {
+            Ok(Body::Transaction(transaction)) => (transaction, None),
+            Ok(Body::Decision(decision)) => (decision.transaction, None),
+            Ok(Body::Captured(captured)) => (captured.transaction, Some(captured.at)),
             _ => return,
         };
         self.records.push(Record {
@@ -51,6 +54,7 @@ impl Ledger {
             sequence: entry.sequence,
             fate: Fate::Open,
             is_confirmed: false,
+            at,
             transaction: Committed {
                 version: entry.version(),
                 dependencies: transaction.dependencies,
@@ -185,12 +189,27 @@ impl Ledger {
 
     /// The rows that all this must have led to.
     pub(crate) fn law(&self) -> Law {
-        let survivors: Vec<Committed> = self
-            .records
-            .iter()
-            .filter(|record| matches!(record.fate, Fate::Acknowledged | Fate::Survived))
-            .map(|record| record.transaction.clone())
-            .collect();
+        let mut survivors: Vec<Committed> = Vec::new();
+        // Parts count once the last has come, and not where something else follows.
+        let mut held: BTreeMap<OriginId, (CapturedAt, Vec<Committed>)> = BTreeMap::new();
+        let standing = self.records.iter();
+        for record in standing.filter(|it| matches!(it.fate, Fate::Acknowledged | Fate::Survived)) {
+            let transaction = record.transaction.clone();
+            if let Some(at) = record.at {
+                let parts = held.remove(&record.origin);
+                let mut parts = parts.filter(|(known, _)| known.is_of(at));
+                if at.is_held() {
+                    let (_, parts) = held
+                        .entry(record.origin)
+                        .or_insert_with(|| parts.take().unwrap_or((at, Vec::new())));
+                    parts.push(transaction);
+                    continue;
+                }
+                let parts = parts.filter(|_| at.is_last).into_iter();
+                survivors.extend(parts.flat_map(|(_, parts)| parts));
+            }
+            survivors.push(transaction);
+        }
         Law::of(&survivors)
     }
 

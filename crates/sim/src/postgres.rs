@@ -35,6 +35,8 @@ const AT_REST_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Beside {
     server: Server,
+    /// Whether applications write many rows in one transaction, too.
+    writes_large: bool,
     /// `None` while there is no connection.
     agent: Option<Agent>,
     /// The two meet.
@@ -88,11 +90,14 @@ impl Beside {
 }
 
 /// Every fault of chaos, and those of servers, while applications write to all of them.
-pub(crate) fn postgres(world: &mut World) -> Result<(), Violation> {
+pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Violation> {
     world.clients_act = false;
     for index in 0..world.nodes.len() {
         world.nodes[index].captures = true;
-        world.postgres.push(Beside::default());
+        world.postgres.push(Beside {
+            writes_large,
+            ..Beside::default()
+        });
         world.plan(Duration::from_millis(3), Event::Application(index));
         world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {

@@ -171,7 +171,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
         Scenario::Witness => crate::witness::witness(&mut world),
         Scenario::Changing => crate::changing::changing(&mut world, level),
-        Scenario::Postgres => crate::postgres::postgres(&mut world),
+        Scenario::Postgres => crate::postgres::postgres(&mut world, seed % 4 == 1),
         Scenario::Health => return health(seed),
     };
     let report = |conflicts| Report {

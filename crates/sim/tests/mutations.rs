@@ -171,6 +171,11 @@ fn parked_forgotten() {
 }
 
 #[test]
+fn parts_shown_at_once() {
+    is_caught(Mutation::PartsShownAtOnce, Scenario::Postgres);
+}
+
+#[test]
 fn emptied_table_kept() {
     is_caught(Mutation::EmptiedTableKept, Scenario::Postgres);
 }

@@ -11,6 +11,7 @@ use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_engine_kv::Snapshot;
 use meridian_engine_kv::View;
+use meridian_engine_postgres::capture::RowChange;
 use meridian_engine_postgres::catalog::TableName;
 use meridian_engine_postgres::changes::Fold;
 use meridian_engine_postgres::document;
@@ -19,10 +20,13 @@ use meridian_engine_postgres::projection::{Outcome, Projected, Projection, Shown
 use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_log::{MemoryDisk, Reader};
-use meridian_model::{Body, CapturedAt, Change, OriginId, Position, RowName, Vector};
+use meridian_model::{Body, Captured, CapturedAt, Change, OriginId, Position, RowName, Vector};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const READ_BYTES: usize = 1 << 20;
+/// So many changes of a transaction are told at once; of more each lot is a part.
+const PART_CHANGES: usize = 7;
 
 /// The connection's state.
 pub(super) struct Agent {
@@ -35,12 +39,18 @@ pub(super) struct Agent {
     own: OriginId,
     /// All before here is captured.
     reached: Lsn,
+    /// What has been told of the transaction that comes next.
+    telling: Telling,
+    /// The part of it that the log had when this began.
+    resumed: Option<CapturedAt>,
     /// What the server had been given by then.
     seen: Vector,
     /// Whether the log has that.
     is_noted: bool,
     /// Up to here the log's entries have been looked at.
     followed: Position,
+    /// The transactions of which parts were passed there, and not the last.
+    passed: BTreeMap<OriginId, Passed>,
     /// Where that began.
     began_at: Position,
     /// Before here this region's own entries count too.
@@ -53,6 +63,23 @@ pub(super) struct Begins {
     pub(super) seen: Vector,
     /// Where the two have met: up to where in the log rows were compared, and those to be written.
     pub(super) met: Option<(Position, Vec<RowName>)>,
+}
+
+/// A transaction that is told in parts.
+#[derive(Default)]
+struct Telling {
+    /// The part that comes next.
+    part: u32,
+    /// What the parts before did to rows.
+    rows: Vec<(RowName, Option<String>)>,
+}
+
+/// Parts that show nothing before the last has come.
+struct Passed {
+    at: CapturedAt,
+    /// Where in the log they begin.
+    begins: Position,
+    rows: Vec<RowName>,
 }
 
 /// A look at how the server stands, with the position in the log from which on entries may still be
@@ -194,11 +221,32 @@ impl World {
             let rows = shown_rows(&tables.snapshot(), &table.to_string());
             rows.into_iter().map(|row| row.key).collect()
         };
-        let (rows, changes) = fold(server, &record.changes, shown).map_err(|what| {
+        let tag = record.tag.as_ref();
+        let (part, is_last) = agent.next_part(&record.changes, tag.is_some());
+        let (rows, changes) = fold(server, part, shown).map_err(|what| {
             self.broken_beside(index, format!("a transaction can't be folded: {what}"))
         })?;
-        let tag = record.tag.as_ref();
         agent.projection.rows_captured(record.xid, tag, &rows);
+        let at = CapturedAt {
+            end: end.0,
+            part: agent.telling.part,
+            is_last,
+            ..agent.at()
+        };
+        if tag.is_none() {
+            for (row, _) in &rows {
+                directory.wrote(row, end);
+            }
+        }
+        agent.telling.rows.extend(rows);
+        if !is_last {
+            agent.telling.part += 1;
+            for (row, _) in &agent.telling.rows {
+                truth.in_part(row, record.number);
+            }
+            return Ok(agent.knows(at) || self.stage(index, agent, at, changes).is_some());
+        }
+        let Telling { rows, .. } = std::mem::take(&mut agent.telling);
         let deviations = agent.projection.transaction_captured(record.xid, tag, end);
         if !deviations.is_empty() {
             let what = format!("the projection's own {deviations:?} count as somebody else's");
@@ -210,10 +258,7 @@ impl World {
             None if rows.is_empty() => {}
             None => {
                 agent.is_noted = true;
-                for (row, _) in &rows {
-                    directory.wrote(row, end);
-                }
-                let entry = self.stage(index, agent, changes);
+                let entry = self.stage(index, agent, at, changes);
                 if let (Some(number), Some(entry)) = (record.number, entry) {
                     truth.captured(number, entry);
                     for (row, document) in &rows {
@@ -229,8 +274,21 @@ impl World {
     }
 
     /// Hands a captured transaction to the replica; the entry that it is, if that took it.
-    fn stage(&mut self, index: usize, agent: &Agent, changes: Vec<Change>) -> Option<RecordId> {
-        self.captured_as(index, agent.at(), agent.seen.clone(), changes)
+    fn stage(
+        &mut self,
+        index: usize,
+        agent: &Agent,
+        at: CapturedAt,
+        changes: Vec<Change>,
+    ) -> Option<RecordId> {
+        self.captured_as(index, at, agent.seen.clone(), changes)
+    }
+
+    /// Whether the log has some parts of a transaction and not the last.
+    fn is_within(&self, index: usize) -> bool {
+        let replica = self.nodes[index].replica.as_ref();
+        let captured = replica.and_then(|replica| replica.captured());
+        captured.is_some_and(|(at, _)| !at.is_last)
     }
 
     /// Hands something captured to the replica.
@@ -267,6 +325,13 @@ impl World {
         if !replica.staged().is_empty() {
             return Ok(false);
         }
+        let told = agent.telling.part;
+        let within = replica.captured().map(|(at, _)| *at);
+        let within = within.filter(|at| !at.is_last);
+        if told > 0 || within.is_some() {
+            let next = agent.reached.0 + 1;
+            return Ok(within.is_some_and(|at| at.end == next && told <= at.part + 1));
+        }
         let captured = Lsn(replica.captured().map_or(0, |(at, _)| at.end));
         // What was seen is to be in the log by now.
         let may_be_noted_later = !agent.is_noted;
@@ -288,11 +353,12 @@ impl World {
         server: &mut Server,
         agent: &mut Agent,
     ) -> Result<bool, Violation> {
-        if agent.is_noted {
+        // Something else would end a transaction of which parts are missing.
+        if agent.is_noted || self.is_within(index) {
             return Ok(true);
         }
         agent.is_noted = true;
-        if self.stage(index, agent, Vec::new()).is_none() {
+        if self.stage(index, agent, agent.at(), Vec::new()).is_none() {
             return Ok(false);
         }
         self.durable(index, server, agent)
@@ -307,7 +373,8 @@ impl World {
         let log = replica.reader();
         let is_behind = agent.followed < log.end();
         let is_due = is_behind || agent.projection.dirty_rows() > 0;
-        if agent.writing.is_some() || !is_due || !replica.follows() {
+        let is_idle = agent.writing.is_none() && !self.is_within(index);
+        if !is_idle || !is_due || !replica.follows() {
             return true;
         }
         let (snapshot, seen) = (node.tables().snapshot(), replica.applied());
@@ -318,6 +385,8 @@ impl World {
             return false;
         };
         agent.projection.touched(rows);
+        // What is held back is looked at again with its last part.
+        let position = agent.whole_to();
         let Some(batch) = agent.projection.next_batch() else {
             return true;
         };
@@ -413,8 +482,10 @@ impl Agent {
                 tables.position().ok()?
             }
         };
-        let reached = Lsn(begins.at.end).max(server.confirmed()?);
-        Some(Self {
+        let resumed = Some(begins.at).filter(|at| !at.is_last);
+        let end = begins.at.end - u64::from(resumed.is_some());
+        let reached = Lsn(end).max(server.confirmed()?);
+        let mut agent = Self {
             projection,
             writing: None,
             marks,
@@ -423,12 +494,41 @@ impl Agent {
             identity: server.identity(),
             own: replica.origin(),
             reached,
+            telling: Telling::default(),
+            resumed,
             seen: begins.seen,
             is_noted: true,
             followed,
+            passed: BTreeMap::new(),
             began_at: followed,
             own_until: log.end(),
-        })
+        };
+        if position != Some(followed) && log.start() < followed {
+            // Every row was looked at here, but for those of which parts were passed before.
+            agent.followed = log.start();
+            agent.follow(&log, followed, replica.origin())?;
+        }
+        Some(agent)
+    }
+
+    /// The changes of a transaction that are told next, and whether they are its last. What the
+    /// projection wrote is told at once.
+    fn next_part<'a>(&self, changes: &'a [RowChange], is_tagged: bool) -> (&'a [RowChange], bool) {
+        if is_tagged {
+            return (changes, true);
+        }
+        let told = self.telling.part as usize * PART_CHANGES;
+        let rest = changes.get(told..).unwrap_or_default();
+        match rest.split_at_checked(PART_CHANGES) {
+            Some((part, more)) => (part, more.is_empty()),
+            None => (rest, true),
+        }
+    }
+
+    /// Whether the log has this part from before.
+    fn knows(&self, at: CapturedAt) -> bool {
+        let is_it = |resumed: &CapturedAt| resumed.is_of(at) && at.part <= resumed.part;
+        self.resumed.as_ref().is_some_and(is_it)
     }
 
     fn at(&self) -> CapturedAt {
@@ -454,7 +554,7 @@ impl Agent {
             None => {
                 let shown = self.projection.shown().map(|tag| tag.position);
                 let is_clean = self.projection.dirty_rows() == 0;
-                let settled = is_clean.then_some(self.followed).or(shown);
+                let settled = is_clean.then_some(self.whole_to()).or(shown);
                 Some(Looking::Asked(settled.unwrap_or(self.began_at)))
             }
             Some(Looking::Asked(settled)) => Some(Looking::Answered(settled, server.reading())),
@@ -517,6 +617,12 @@ impl Agent {
         }
     }
 
+    /// Up to here the tables show all that the log holds, where they stand at the position reached.
+    fn whole_to(&self) -> Position {
+        let begun = self.passed.values().map(|passed| passed.begins);
+        begun.min().unwrap_or(self.followed).min(self.followed)
+    }
+
     /// The rows that entries up to `to` touched; `None` where they can't be read.
     fn follow(
         &mut self,
@@ -531,20 +637,39 @@ impl Agent {
                 if self.followed == to {
                     break;
                 }
-                let is_early = self.followed < self.own_until;
+                let here = self.followed;
+                let is_early = here < self.own_until;
                 self.followed = self.followed.next();
                 let Ok(body) = Body::decode(&entry.body) else {
                     continue;
                 };
                 let is_own = matches!(body, Body::Captured(_)) && entry.origin == own;
-                if is_own && !is_early {
-                    continue;
-                }
                 let changes = body.transaction().into_iter().flat_map(|it| &it.changes);
-                rows.extend(changes.map(|change| RowName {
+                let changes = changes.filter(|_| !is_own || is_early);
+                let touched = changes.map(|change| RowName {
                     table: change.table.clone(),
                     key: change.key.clone(),
-                }));
+                });
+                let Body::Captured(Captured { at, .. }) = &body else {
+                    rows.extend(touched);
+                    continue;
+                };
+                let passed = self.passed.remove(&entry.origin);
+                let mut passed = passed.filter(|it| it.at.is_of(*at));
+                if at.is_held() {
+                    let parts = passed.get_or_insert_with(|| Passed {
+                        at: *at,
+                        begins: here,
+                        rows: Vec::new(),
+                    });
+                    parts.rows.extend(touched);
+                    self.passed
+                        .extend(passed.map(|parts| (entry.origin, parts)));
+                    continue;
+                }
+                rows.extend(touched);
+                let parts = passed.filter(|_| at.is_last).into_iter();
+                rows.extend(parts.flat_map(|parts| parts.rows));
             }
         }
         Some(rows)
@@ -575,7 +700,7 @@ type Folded = (Vec<(RowName, Option<String>)>, Vec<Change>);
 /// What a transaction did to each row, and its changes.
 fn fold(
     server: &Server,
-    changes: &[meridian_engine_postgres::capture::RowChange],
+    changes: &[RowChange],
     shown: impl Fn(&TableName) -> Vec<String>,
 ) -> Result<Folded, String> {
     let schema = &server.schema;

@@ -1,5 +1,6 @@
 //! Applications: transactions of a few rows that begin, hold locks for a while, and end in any order.
 
+use super::Beside;
 use super::schema::{ACCOUNTS, NOTES, PURSES, PURSES_COUNT, SEATS, VISITS, name};
 use super::server::{Server, Write};
 use crate::world::{Event, World};
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 const IDS: u32 = 12;
 const OPEN_MAX: usize = 4;
+/// More than are captured at once.
+const STATEMENTS_MAX: usize = 20;
 /// Who may hold seats: few, so that regions often give two seats to one.
 const HOLDERS: u32 = 8;
 
@@ -18,7 +21,11 @@ impl World {
             return;
         }
         let random = &mut self.random;
-        let server = &mut self.postgres[index].server;
+        let Beside {
+            server,
+            writes_large,
+            ..
+        } = &mut self.postgres[index];
         let open = server.open_count();
         if open > 0 && (open == OPEN_MAX || random.bool()) {
             let (which, commits) = (random.usize(0..open), random.u32(0..8) > 0);
@@ -28,7 +35,11 @@ impl World {
         if random.u32(0..60) == 0 {
             return empty(server, random);
         }
-        let writes = transaction(server, random);
+        let statements = match random.usize(1..4) {
+            1 if *writes_large && random.bool() => STATEMENTS_MAX,
+            statements => statements,
+        };
+        let writes = transaction(server, random, statements);
         if !writes.is_empty() {
             server.begin(writes);
         }
@@ -58,9 +69,9 @@ fn empty(server: &mut Server, random: &mut fastrand::Rng) {
 }
 
 /// What one transaction does, of the rows that nobody else has locked.
-fn transaction(server: &Server, random: &mut fastrand::Rng) -> Vec<Write> {
+fn transaction(server: &Server, random: &mut fastrand::Rng, statements: usize) -> Vec<Write> {
     let mut writes: Vec<Write> = Vec::new();
-    for _ in 0..random.usize(1..4) {
+    for _ in 0..statements {
         let more = statement(server, random);
         let is_free = |write: &Write| {
             !server.is_locked(&write.row)

@@ -17,6 +17,8 @@ pub(super) struct Truth {
     taken: BTreeMap<(RowName, u64), Vec<RecordId>>,
     /// By row the transactions that made it what it was in the tables, too.
     same: BTreeSet<(RowName, u64)>,
+    /// By row the transactions that wrote it in a part which the log has, perhaps without the others.
+    parts: BTreeSet<(RowName, u64)>,
     /// What rows were made by what was captured.
     been: BTreeSet<(RowName, String)>,
     /// By row the transactions that made it what somebody has said is to be written over.
@@ -27,6 +29,12 @@ impl Truth {
     /// A transaction was captured as this entry, which may come to nothing.
     pub(super) fn captured(&mut self, number: u64, entry: RecordId) {
         self.captured.entry(number).or_default().push(entry);
+    }
+
+    /// A part of a transaction that writes this row goes into the log.
+    pub(super) fn in_part(&mut self, row: &RowName, number: Option<u64>) {
+        self.parts
+            .extend(number.map(|number| (row.clone(), number)));
     }
 
     /// A transaction made a row what the tables had.
@@ -96,6 +104,8 @@ impl Truth {
         };
         let is_unseen = by.is_some_and(|by| !self.is_known(ledger, row, by));
         let is_decided = |by| match by {
+            // A part counts as captured though the others are missing.
+            Writer::Application(number) if self.parts.contains(&(row.clone(), number)) => true,
             Writer::Application(number) => self.is_decided(row, number),
             Writer::Projection => false,
         };
