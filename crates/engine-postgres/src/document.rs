@@ -137,38 +137,27 @@ fn write<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(json, value).expect("memory takes all JSON");
 }
 
-/// The values that a document gives a row.
+/// The values that a document gives the row with this key: what the server shows once it is written
+/// there. What concurrent edits and counters leave of a deleted row says nothing of its key.
 ///
 /// # Errors
-/// [`DocumentError`] when it doesn't fit the table.
-pub fn values(table: &Table, document: &str) -> Result<Values, DocumentError> {
-    let shape = |reason: String| DocumentError::Shape {
-        table: table.name.to_string(),
-        reason,
-    };
-    let object = serde_json::from_str(document).map_err(|error| shape(error.to_string()))?;
-    of_object(table, object, false)
-}
-
-/// The values that a document gives the row with this key. What concurrent edits and counters leave
-/// of a deleted row says nothing of its key.
-///
-/// # Errors
-/// [`DocumentError::Incomplete`] when too little is left to be a row, and as [`values`].
-pub fn values_at(table: &Table, key: &[String], document: &str) -> Result<Values, DocumentError> {
+/// [`DocumentError`] when it doesn't fit the table, [`DocumentError::Incomplete`] when too little is
+/// left to be a row.
+pub fn values(table: &Table, key: &str, document: &str) -> Result<Values, DocumentError> {
     let mut object: Object =
         serde_json::from_str(document).map_err(|error| DocumentError::Shape {
             table: table.name.to_string(),
             reason: error.to_string(),
         })?;
-    let names = table.key.iter().map(|column| &table.columns[*column].name);
-    let missing: Vec<_> = names
-        .zip(key)
-        .filter(|(name, _)| !object.contains_key(*name))
-        .map(|(name, text)| (name.clone(), text.as_str().into()))
-        .collect();
-    let is_rest = !missing.is_empty();
-    object.extend(missing);
+    renew(table, &mut object);
+    let is_whole = |column: &usize| object.contains_key(&table.columns[*column].name);
+    let is_rest = !table.key.iter().all(is_whole);
+    if is_rest {
+        for (column, text) in table.key.iter().zip(key_values(table, key)?) {
+            let name = table.columns[*column].name.clone();
+            object.entry(name).or_insert(text.into());
+        }
+    }
     of_object(table, object, is_rest)
 }
 
@@ -183,7 +172,6 @@ fn of_object(table: &Table, mut object: Object, is_rest: bool) -> Result<Values,
         table: table.name.to_string(),
         column: column.to_owned(),
     };
-    renew(table, &mut object);
     let mut values = Values::with_capacity(table.columns.len());
     for column in &table.columns {
         // A row from before the column.
@@ -272,7 +260,7 @@ mod tests {
             vec![text("1"), None, None],
         ] {
             let document = document(&table, &row);
-            assert_eq!(values(&table, &document), Ok(row));
+            assert_eq!(values(&table, "1", &document), Ok(row));
         }
         let document = document(&table, &vec![text("1"), text("x"), text("3")]);
         assert_eq!(document, r#"{"a":"1","b":"x","n":3}"#);
@@ -282,7 +270,7 @@ mod tests {
     fn a_row_from_before_the_table_was_altered_is_what_it_is_now() {
         let mut table = table(&[0]);
         let old = r#"{"a":"1","was":"x","gone":"y"}"#;
-        let refused = values(&table, old).unwrap_err().to_string();
+        let refused = values(&table, "1", old).unwrap_err().to_string();
         assert!(
             refused.contains("column gone of table public.t"),
             "{refused}"
@@ -293,10 +281,15 @@ mod tests {
         let gone = ("gone".to_owned(), Became::Gone);
         table.former = [was, gone].into();
         let now = vec![text("1"), text("x"), text("0")];
-        assert_eq!(values(&table, old), Ok(now.clone()));
+        assert_eq!(values(&table, "1", old), Ok(now.clone()));
         // What was written under the new name counts.
         let both = r#"{"a":"1","b":"x","was":"y"}"#;
-        assert_eq!(values(&table, both), Ok(now));
+        assert_eq!(values(&table, "1", both), Ok(now.clone()));
+        // Under the key's old name it is a whole row all the same.
+        let id = ("id".to_owned(), Became::Column("a".to_owned()));
+        table.former.extend([id]);
+        let old = r#"{"id":"1","was":"x"}"#;
+        assert_eq!(values(&table, "1", old), Ok(now));
     }
 
     #[test]
@@ -325,19 +318,22 @@ mod tests {
     #[test]
     fn what_is_left_of_a_deleted_row_takes_its_key_from_its_name() {
         let mut two = table(&[1, 0]);
-        let key = ["x".to_owned(), "7".to_owned()];
         let rest = r#"{"n":5}"#;
         let row = vec![text("7"), text("x"), text("5")];
-        assert_eq!(values_at(&two, &key, rest), Ok(row));
+        assert_eq!(values(&two, &key(&two, &row), rest), Ok(row));
+        assert!(matches!(
+            values(&two, "7", rest),
+            Err(DocumentError::Key { .. })
+        ));
         two.key = vec![0];
         two.columns[1].is_nullable = false;
         assert!(matches!(
-            values_at(&two, &key[1..], rest),
+            values(&two, "7", rest),
             Err(DocumentError::Incomplete { column, .. }) if column == "b"
         ));
         // A whole row of another shape is another matter.
         assert!(matches!(
-            values_at(&two, &key[1..], r#"{"a":"7","n":5}"#),
+            values(&two, "7", r#"{"a":"7","n":5}"#),
             Err(DocumentError::Columns { column, .. }) if column == "b"
         ));
     }
@@ -345,7 +341,7 @@ mod tests {
     #[test]
     fn a_document_of_another_shape_of_the_table_is_told() {
         let table = table(&[0]);
-        let column = |document: &str| values(&table, document);
+        let column = |document: &str| values(&table, "1", document);
         let later = vec![text("1"), None, None];
         assert_eq!(column(r#"{"a":"1","b":null}"#), Ok(later));
         assert!(matches!(

@@ -306,6 +306,15 @@ impl System {
         self.places[region].cluster.stop(Stop::Immediate);
     }
 
+    /// Drops the slot of a region that is down.
+    pub fn drop_slot(&self, region: usize) {
+        let cluster = &self.places[region].cluster;
+        let client = self.runtime.block_on(cluster.connect("shop", "postgres"));
+        let client = client.expect("the server takes connections");
+        let drop = "SELECT pg_drop_replication_slot('meridian_shop')";
+        self.until("the slot is dropped", || self.try_on(&client, drop).is_ok());
+    }
+
     pub fn start_server(&mut self, region: usize) {
         self.places[region].cluster.start().expect("a server");
     }
@@ -434,6 +443,13 @@ impl System {
     pub fn set_clock_off(&self, region: usize, offset_ms: i64) {
         let fault = json!({"kind": "clock-offset", "offset_ms": offset_ms, "for": "1h"});
         self.begin_fault(region, &fault);
+    }
+
+    /// How many rows were taken over, and were to be written, when a region last met its server.
+    pub fn rows_met(&self, region: usize) -> (u64, u64) {
+        let status = self.status(region).expect("an answer");
+        let count = |name: &str| status["met"][name].as_u64().expect("it met its server");
+        (count("rows_taken"), count("rows_to_write"))
     }
 
     /// How many rows a region holds of a table, whatever its server shows.

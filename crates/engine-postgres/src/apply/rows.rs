@@ -46,7 +46,7 @@ impl Rows {
             let key = document::key_values(table, &dirty.row.key)?;
             let values = wanted
                 .as_ref()
-                .map(|wanted| document::values_at(table, &key, wanted));
+                .map(|wanted| document::values(table, &dirty.row.key, wanted));
             let (values, lacks) = match values.transpose() {
                 Ok(values) => (values, None),
                 Err(DocumentError::Incomplete { column, .. }) => (None, Some(column)),

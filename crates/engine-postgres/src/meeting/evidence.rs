@@ -204,7 +204,7 @@ impl Since {
         &mut self,
         position: Position,
         entry: &Entry,
-        values: impl Fn(&str, &str) -> Option<Values>,
+        values: impl Fn(&RowName, &str) -> Option<Values>,
     ) {
         let given = self.given.as_ref();
         let is_later = given.is_none_or(|given| position >= given.position);
@@ -237,15 +237,15 @@ impl Since {
         let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
         self.captured += u32::from(is_there);
         for change in &transaction.changes {
-            let left = match &change.operation {
-                Operation::Put { document } => values(&change.table, document)
-                    .map_or(Left::Sum, |values| Left::Row(document::digest(&values))),
-                Operation::Delete => Left::Nothing,
-                _ => Left::Sum,
-            };
             let row = RowName {
                 table: change.table.clone(),
                 key: change.key.clone(),
+            };
+            let left = match &change.operation {
+                Operation::Put { document } => values(&row, document)
+                    .map_or(Left::Sum, |values| Left::Row(document::digest(&values))),
+                Operation::Delete => Left::Nothing,
+                _ => Left::Sum,
             };
             self.states.had(row, entry.version(), left, has);
         }

@@ -117,8 +117,8 @@ impl<'a> Comparison<'a> {
             self.there.insert(digest(&key));
             let known = self.tables.get(&self.name, &key).map_err(unreadable)?;
             let is_known = known.is_some();
-            let same = |known: String| document::values(self.table, &known).as_ref() == Ok(&values);
-            if known.is_some_and(|known| same(known.document)) {
+            let shown = known.map(|known| document::values(self.table, &key, &known.document));
+            if shown.is_some_and(|shown| shown.as_ref() == Ok(&values)) {
                 continue;
             }
             let row = ThereRow {

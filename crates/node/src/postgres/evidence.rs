@@ -106,9 +106,9 @@ impl Surroundings<'_> {
                 break;
             }
             for entry in &batch.entries {
-                since.take(position, entry, |table, document| {
-                    let table = self.schema.named(table)?;
-                    document::values(table, document).ok()
+                since.take(position, entry, |row, document| {
+                    let table = self.schema.named(&row.table)?;
+                    document::values(table, &row.key, document).ok()
                 });
                 position = position.next();
             }

@@ -504,8 +504,9 @@ fn since(
             return false;
         };
         for entry in &batch.entries {
-            since.take(position, entry, |table, document| {
-                document::values(server.schema.named(table), document).ok()
+            since.take(position, entry, |row, document| {
+                let table = server.schema.named(&row.table);
+                document::values(table, &row.key, document).ok()
             });
             position = position.next();
         }

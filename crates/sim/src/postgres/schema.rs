@@ -109,8 +109,7 @@ impl Schema {
     /// The values that a document gives a row. What is left of an account that one region deleted and
     /// another added to lacks its id.
     pub(super) fn values(&self, row: &RowName, document: &str) -> Values {
-        let key = std::slice::from_ref(&row.key);
-        document::values_at(self.of(row), key, document)
+        document::values(self.of(row), &row.key, document)
             .expect("the tables hold rows of these tables")
     }
 }

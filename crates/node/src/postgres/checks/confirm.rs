@@ -107,7 +107,7 @@ async fn once(
             continue;
         };
         match standing {
-            _ if sides.is_same(table) => {}
+            _ if sides.is_same(table, &name.key) => {}
             RowStanding::UnderWay => again.push(name),
             RowStanding::Parked => found.parked += 1,
             RowStanding::Settled => found.differing.push(Confirmed {
@@ -206,10 +206,10 @@ fn lost() -> Trouble {
 }
 
 impl Sides {
-    fn is_same(&self, table: &Table) -> bool {
+    fn is_same(&self, table: &Table, key: &str) -> bool {
         match (&self.server, &self.tables) {
             (Some(row), Some(document)) => {
-                document::values(table, document).as_ref() == Ok(&row.values)
+                document::values(table, key, document).as_ref() == Ok(&row.values)
             }
             (server, tables) => server.is_none() && tables.is_none(),
         }

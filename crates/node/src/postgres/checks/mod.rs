@@ -174,7 +174,7 @@ impl Check<'_> {
                 let key = document::key(table, &row.values);
                 let shown = tables.get(&name, &key).map_err(unreadable)?;
                 let is_same = shown.is_some_and(|shown| {
-                    document::values(table, &shown.document).as_ref() == Ok(&row.values)
+                    document::values(table, &key, &shown.document).as_ref() == Ok(&row.values)
                 });
                 if !is_same {
                     let table = name.clone();

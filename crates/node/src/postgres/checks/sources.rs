@@ -74,7 +74,8 @@ pub(in super::super) fn had(
                     continue;
                 };
                 let table = schema.named(&row.table);
-                let values = table.and_then(|table| document::values(table, document).ok());
+                let values =
+                    table.and_then(|table| document::values(table, &row.key, document).ok());
                 if values.is_some_and(|values| document::digest(&values) == *state) {
                     older.insert(row);
                 }
