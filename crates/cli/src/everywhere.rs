@@ -6,6 +6,23 @@ use crate::output;
 use crate::status::{get, none_answers};
 use crate::target::Target;
 use serde_json::{Map, Value};
+use std::thread;
+
+/// Asks all regions at the same time, so that those which hang are waited for once.
+pub fn at_once<T: Send, R: Send>(
+    regions: impl IntoIterator<Item = T>,
+    ask: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let ask = &ask;
+    thread::scope(|scope| {
+        let asked = regions.into_iter().map(|it| scope.spawn(move || ask(it)));
+        let asked: Vec<_> = asked.collect();
+        let replies = asked.into_iter().map(|reply| reply.join());
+        replies
+            .map(|reply| reply.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
 
 /// What every region said of a path.
 pub struct Everywhere {
@@ -16,13 +33,12 @@ pub struct Everywhere {
 impl Everywhere {
     /// Asks the regions meant.
     pub fn ask(target: &Target, path: &str) -> CliResult<Self> {
-        let mut regions = target.all_at_a_glance()?;
-        let ask = |api: &mut Api| {
-            let reply = get(api, path);
+        let said = at_once(target.all_at_a_glance()?, |mut api| {
+            let reply = get(&api, path);
             reply.iter().for_each(|reply| api.learn_name(reply));
-            reply
-        };
-        let replies = regions.iter_mut().map(ask).collect();
+            (api, reply)
+        });
+        let (regions, replies) = said.into_iter().unzip();
         Ok(Self { regions, replies })
     }
 
@@ -73,5 +89,37 @@ impl Everywhere {
     /// An error if no region answers.
     pub fn none_answers(&self) -> CliResult {
         none_answers(self.replies.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Barrier};
+
+    #[test]
+    fn a_region_that_answers_late_is_no_reason_to_ask_the_next_one_later() {
+        let all_asked = Arc::new(Barrier::new(3));
+        let urls = [(); 3].map(|()| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let all_asked = Arc::clone(&all_asked);
+            thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]).unwrap();
+                all_asked.wait();
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close";
+                write!(stream, "{head}\r\n\r\n{{}}").unwrap();
+            });
+            url
+        });
+        let target = Target {
+            api: urls.to_vec(),
+            ..Target::default()
+        };
+        let said = Everywhere::ask(&target, "/v1/status").unwrap();
+        assert_eq!(said.answers().count(), 3);
     }
 }

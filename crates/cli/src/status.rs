@@ -2,6 +2,7 @@
 
 use crate::client::Api;
 use crate::error::{CliError, CliResult, Exit};
+use crate::everywhere::at_once;
 use crate::output::{self, Format, table};
 use crate::reading::{Reading, bytes_text, lag_text};
 use crate::target::Target;
@@ -29,12 +30,7 @@ struct Line {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let lines: Vec<_> = options
-        .target
-        .all_at_a_glance()?
-        .into_iter()
-        .map(ask)
-        .collect();
+    let lines = at_once(options.target.all_at_a_glance()?, ask);
     match format {
         Format::Json => output::json(&lines.iter().map(as_json).collect::<Vec<_>>())?,
         Format::Text => {

@@ -2,6 +2,7 @@
 
 use crate::client::Api;
 use crate::error::{CliError, CliResult};
+use crate::everywhere::at_once;
 use crate::output::{self, Format, table};
 use crate::status::none_answers;
 use crate::target::Target;
@@ -19,8 +20,10 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let apis = options.target.all_at_a_glance()?;
-    let asked: Vec<_> = apis.iter().map(|api| (api, of(api))).collect();
+    let asked = at_once(options.target.all_at_a_glance()?, |api| {
+        let faults = of(&api);
+        (api, faults)
+    });
     match format {
         Format::Json => {
             let regions: Vec<_> = asked
@@ -54,7 +57,7 @@ fn as_json(api: &Api, faults: &CliResult<Vec<Value>>) -> Value {
     })
 }
 
-fn print(asked: &[(&Api, CliResult<Vec<Value>>)]) -> CliResult {
+fn print(asked: &[(Api, CliResult<Vec<Value>>)]) -> CliResult {
     let mut rows = Vec::new();
     for (api, faults) in asked {
         match faults {

@@ -4,6 +4,7 @@ use super::reading::{Member, Regions};
 use crate::client::{Address, Api};
 use crate::config::{load, place};
 use crate::error::CliResult;
+use crate::everywhere::at_once;
 use crate::output::{self, Format, table};
 use crate::system::System;
 use crate::target::Target;
@@ -175,7 +176,7 @@ fn of_member(member: &Member) -> Line {
 /// The regions of a topology. An API speaks HTTPS unless it listens on loopback.
 fn of_topology(file: &Path, target: &Target) -> CliResult<Vec<Line>> {
     let topology = load(file)?;
-    let described = topology.regions.iter().map(|region| {
+    let described = at_once(&topology.regions, |region| {
         let api = region.api.as_ref();
         let url = api.map(|api| {
             let scheme = if api.listen.is_loopback() {
@@ -199,7 +200,7 @@ fn of_topology(file: &Path, target: &Target) -> CliResult<Vec<Line>> {
             witness: region.witness,
         }
     });
-    Ok(described.collect())
+    Ok(described)
 }
 
 /// Whether it says that it lives; for that no token is needed.
@@ -221,7 +222,7 @@ fn is_alive(api: &Api) -> bool {
 }
 
 fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
-    let line = |api: &Api| {
+    let line = |api: Api| {
         let said: Option<serde_json::Value> = api
             .get("/v1/status")
             .ok()
@@ -233,13 +234,13 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
             longitude: None,
             api: Some(api.url().to_owned()),
             link: None,
-            reachable: said.is_some() || is_alive(api),
+            reachable: said.is_some() || is_alive(&api),
             place: "-".to_owned(),
             datasets: Vec::new(),
             witness: false,
         }
     };
-    Ok(target.all_at_a_glance()?.iter().map(line).collect())
+    Ok(at_once(target.all_at_a_glance()?, line))
 }
 
 #[cfg(test)]

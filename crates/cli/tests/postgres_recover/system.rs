@@ -6,6 +6,7 @@ use meridian_engine_postgres::local::{Cluster, Settings, Stop};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -289,28 +290,33 @@ impl System {
         self.clusters[region] = cluster;
     }
 
-    /// A base backup of a region's server, in a directory that a server can be started on.
+    /// A base backup of a region's server, in a directory that a server can be started on. By SQL: not
+    /// every package of a server has pg_basebackup.
     pub fn base_backup(&self, region: usize) -> TempDir {
         let home = home();
         let cluster = &self.clusters[region];
-        let output = Command::new(cluster.binaries().program("pg_basebackup"))
-            .arg("-D")
-            .arg(home.path().join("data"))
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-U",
-                "postgres",
-                "-c",
-                "fast",
-                "-X",
-                "stream",
-            ])
-            .args(["-p", &cluster.port().to_string()])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output));
-        give(&home.path().join("data"), &cluster.data());
+        let (from, to) = (cluster.data(), home.path().join("data"));
+        run(async {
+            let client = cluster.connect("postgres", "postgres").await.unwrap();
+            let version = "SELECT current_setting('server_version_num')::int";
+            let version: i32 = client.query_one(version, &[]).await.unwrap().get(0);
+            let (start, stop) = match version >= 150_000 {
+                true => (
+                    "SELECT pg_backup_start('test', true)",
+                    "SELECT labelfile FROM pg_backup_stop(false)",
+                ),
+                false => (
+                    "SELECT pg_start_backup('test', true, false)",
+                    "SELECT labelfile FROM pg_stop_backup(false, false)",
+                ),
+            };
+            client.batch_execute(start).await.unwrap();
+            copy_live(&from, &to, &OF_THE_PROCESS);
+            let label: String = client.query_one(stop, &[]).await.unwrap().get(0);
+            fs::write(to.join("backup_label"), label).unwrap();
+        });
+        copy_live(&from.join("pg_wal"), &to.join("pg_wal"), &[]);
+        give(&to, &from);
         home
     }
 
@@ -397,6 +403,44 @@ pub fn home() -> TempDir {
 pub fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(copied.unwrap().success());
+}
+
+/// What belongs to the process that runs, and is no part of a backup
+/// (PostgreSQL's documentation, "Making a Base Backup Using the Low Level API").
+const OF_THE_PROCESS: [&str; 9] = [
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_replslot",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat_tmp",
+    "pg_subtrans",
+    "pg_wal",
+    "postmaster.pid",
+];
+
+/// Copies a directory whose files come and go meanwhile; of the directories in it that are named, only
+/// that they are there.
+fn copy_live(from: &Path, to: &Path, without: &[&str]) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    let is_out = |path: &Path| without.iter().any(|name| path.ends_with(name));
+    if is_out(from) {
+        return;
+    }
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if path.is_dir() {
+            copy_live(&path, &to, without);
+        } else if !is_out(&path)
+            && let Err(error) = fs::copy(&path, to)
+        {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{}", path.display());
+        }
+    }
 }
 
 /// Gives a directory to whom another one belongs.

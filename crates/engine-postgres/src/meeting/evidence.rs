@@ -165,7 +165,6 @@ impl Facts<'_> {
         };
         let writers = self.mark().map(|mark| Writers {
             horizon: mark.horizon,
-            own: standing.let_in.iter().copied().chain(last_own).collect(),
             since: since.map(|since| since.states),
         });
         let broken = self.broken.filter(|it| it.is_same_log && !it.went_back);
@@ -175,7 +174,14 @@ impl Facts<'_> {
             false => self.due.left(said),
         };
         Evidence {
-            basis: Basis { given, writers },
+            basis: Basis {
+                given,
+                own: match self.is_same_log() {
+                    true => standing.let_in.iter().copied().chain(last_own).collect(),
+                    false => Vec::new(),
+                },
+                writers,
+            },
             mark: standing.mark.filter(|_| self.is_same_log()),
             may_have_been_written,
             rewritten: asked.rewritten,

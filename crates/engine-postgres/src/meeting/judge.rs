@@ -43,7 +43,10 @@ pub enum Verdict {
 pub struct Basis {
     /// What it had been given; `None` where it never was given anything.
     pub given: Option<Vector>,
-    /// What is known of its writers.
+    /// Transactions that are known to be Meridian's: the last one, and those that let in rows which had
+    /// been kept out, whose states are older than the log since.
+    pub own: Vec<Xid>,
+    /// What is known of its other writers.
     pub writers: Option<Writers>,
 }
 
@@ -52,9 +55,6 @@ pub struct Basis {
 pub struct Writers {
     /// All before this one were captured.
     pub horizon: Xid,
-    /// Those that are known to be Meridian's: the last one, and those that let in rows which had been
-    /// kept out, whose states are older than the log since.
-    pub own: Vec<Xid>,
     /// What the log since says that rows became; `None` where it doesn't reach back so far.
     pub since: Option<States>,
 }
@@ -190,9 +190,12 @@ impl Basis {
                 Some(_) => Verdict::Unknown,
             };
         };
+        if self.own.contains(&writer) {
+            return Verdict::Older;
+        }
         let writers = self.writers.as_ref().filter(|_| !kind.is_rewritten);
         if let Some(writers) = writers {
-            if writer.precedes(writers.horizon) || writers.own.contains(&writer) {
+            if writer.precedes(writers.horizon) {
                 return Verdict::Older;
             }
             let told = writers.since.as_ref().map(|since| since.tell(row, digest));
@@ -306,9 +309,9 @@ mod tests {
         let given = [HERE, THERE].map(|origin| (origin, Hlc::from_raw(10)));
         Basis {
             given: Some(given.into_iter().collect()),
+            own: vec![Xid(120), Xid(110)],
             writers: Some(Writers {
                 horizon: Xid(100),
-                own: vec![Xid(120), Xid(110)],
                 since: Some(since),
             }),
         }
@@ -366,11 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mark_only_what_the_server_had_been_given_tells() {
+    fn without_a_mark_what_the_server_had_been_given_tells() {
         let basis = Basis {
             writers: None,
             ..basis()
         };
+        let own = basis.of_row(Kind::default(), &row(), (Xid(120), 1), version(10, THERE));
+        assert_eq!(own, Verdict::Older, "ours");
         let of = |last| basis.of_row(Kind::default(), &row(), (Xid(1), 1), last);
         assert_eq!(of(version(10, THERE)), Verdict::Local);
         assert_eq!(of(version(11, THERE)), Verdict::Unknown);
