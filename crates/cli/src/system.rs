@@ -6,6 +6,7 @@
 
 use crate::error::{CliError, CliResult, Exit};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -30,6 +31,9 @@ pub struct System {
     /// Where one more region would listen.
     #[serde(default)]
     pub next: Option<NextRegion>,
+    /// Where those would listen again that have left.
+    #[serde(default)]
+    pub former: BTreeMap<String, NextRegion>,
 }
 
 /// The addresses that `up` keeps ready for a region that is to join.
@@ -68,6 +72,17 @@ pub struct SystemRegion {
 }
 
 impl System {
+    /// Where a region is to listen that joins: where it does or did, if it is or was here.
+    pub fn addresses_for(&self, name: &str) -> Option<NextRegion> {
+        let here = self.regions.iter().find(|region| region.name == name);
+        let here = here.map(|region| NextRegion {
+            api: region.api.trim_start_matches("http://").to_owned(),
+            link: region.link.clone(),
+        });
+        here.or_else(|| self.former.get(name).cloned())
+            .or_else(|| self.next.clone())
+    }
+
     /// Reads the system that runs in `data_dir`.
     pub fn read(data_dir: &Path) -> CliResult<Self> {
         let path = data_dir.join(FILE);
@@ -136,6 +151,7 @@ mod tests {
                 witness: false,
             }],
             next: None,
+            former: BTreeMap::new(),
         };
         system.write(directory.path()).unwrap();
         assert_eq!(System::read(directory.path()).unwrap(), system);

@@ -392,3 +392,44 @@ fn a_region_joins_with_nothing_but_its_name_and_leaves_again() {
         text(&refused)
     );
 }
+
+#[test]
+fn a_region_that_was_removed_is_added_again_with_nothing_but_its_name() {
+    let up = Up::start(28_000, &[]);
+    up.wait_for("serving", 1);
+    let change = |verb: &str, name: &str| {
+        let output = up.run(&["regions", verb, name, "--timeout", "50"]);
+        assert!(output.status.success(), "{}\n{}", text(&output), up.said());
+    };
+    change("add", "eu-central-1");
+    put(&up, "eu-central-1", "1", "1");
+    change("remove", "eu-central-1");
+    up.wait_for("stopped", 1);
+    put(&up, "us-east-1", "2", "2");
+    change("add", "eu-central-1");
+    let joins = up.wait_for("joins", 2);
+    assert_eq!(joins[0]["set_aside"], Value::Null);
+    assert_eq!(joins[1]["region"]["api"], joins[0]["region"]["api"]);
+    let set_aside = PathBuf::from(joins[1]["set_aside"].as_str().unwrap());
+    let kept = std::fs::read_dir(up.directory.path().join(set_aside)).unwrap();
+    assert_eq!(kept.count(), 1);
+
+    // One that founded the system too, and at once: its process may not have ended yet.
+    change("remove", "eu-west-1");
+    change("add", "eu-west-1");
+    for region in ["eu-central-1", "eu-west-1"] {
+        for key in ["1", "2"] {
+            assert_eq!(read(&up, region, key).as_deref(), Some(key), "{region}");
+        }
+        put(&up, region, region, "3");
+    }
+    eventually("equal checksums", PATIENCE, || {
+        let output = up.run(&["tables", "checksum", "orders"]);
+        output.status.success().then_some(())
+    });
+    // Everybody had what they held: nothing was written again.
+    let aside = up.run(&["regions", "aside", "list", "--output", "json"]);
+    let aside: Vec<Value> = serde_json::from_slice(&aside.stdout).unwrap();
+    let is_held = |kept: &Value| kept["state"] == "held";
+    assert!(aside.iter().all(is_held), "{aside:?}");
+}

@@ -181,11 +181,17 @@ impl Lifecycle {
 
     /// Waits until the members expect this region anew.
     async fn expected_again(&mut self, handle: &DatasetHandle) {
-        let number = handle.membership().epoch.number;
-        let name = &self.config.name;
+        let membership = handle.membership();
+        let number = membership.epoch.number;
+        let own = membership.epoch.members.get(&self.region);
+        // One that was leaving was removed, and is added like a new one.
+        let verb = match own.map(|member| member.standing) {
+            Some(Standing::Leaving) => "add",
+            _ => "rejoin",
+        };
         tracing::error!(
-            dataset = name,
-            hint = format!("meridian regions rejoin {}", self.region),
+            dataset = self.config.name,
+            hint = format!("meridian regions {verb} {}", self.region),
             "this region counts no more"
         );
         loop {

@@ -95,7 +95,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let target = options.at.target();
     let (api, link) = match (&options.api, &options.link) {
         (Some(api), Some(link)) => (api.to_string(), link.to_string()),
-        _ => addresses_of_up(&target)?,
+        _ => addresses_of_up(&target, &options.name)?,
     };
     let asked = target.one()?;
     let mut body = json!({
@@ -158,18 +158,18 @@ pub fn post(api: &Api, path: &str, body: &Value) -> CliResult {
         .map(drop)
 }
 
-/// The addresses that a running `up` keeps ready for one more region.
-fn addresses_of_up(target: &Target) -> CliResult<(String, String)> {
+/// The addresses that a running `up` keeps ready for a region.
+fn addresses_of_up(target: &Target, name: &str) -> CliResult<(String, String)> {
     let addresses = "give --api HOST:PORT and --link HOST:PORT, the new region's own addresses";
     let Some(data_dir) = target.data_dir() else {
         return Err(CliError::usage("the new region has no addresses").hint(addresses));
     };
     let system = System::read(&data_dir)?;
-    let next = system.next.ok_or_else(|| {
+    let kept = system.addresses_for(name).ok_or_else(|| {
         CliError::usage("that `meridian up` is of an earlier version, which starts no new regions")
             .hint("stop it and start it again")
     })?;
-    Ok((next.api, next.link))
+    Ok((kept.api, kept.link))
 }
 
 /// Where the region is: as said, or as its name says.

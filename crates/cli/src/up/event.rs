@@ -40,7 +40,10 @@ pub enum Happened {
     /// It said who the members are, other than before.
     Members(Box<Regions>),
     /// It has joined the system that runs, and is about to be started.
-    Admitted,
+    Admitted {
+        /// Where what it held when it left is set aside, if it was here before.
+        set_aside: Option<PathBuf>,
+    },
     /// It has left the system, and is about to be stopped.
     Left,
     /// Its PostgreSQL server ended, unasked, or could not be started again.

@@ -149,7 +149,14 @@ pub fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
         Happened::Stopped { was_killed: true } => {
             format!("{name} did not stop in 10 s and was killed")
         }
-        Happened::Admitted => format!("{name} joins: {}", state.region.api),
+        Happened::Admitted { set_aside: None } => format!("{name} joins: {}", state.region.api),
+        Happened::Admitted {
+            set_aside: Some(path),
+        } => format!(
+            "{name} joins again: {}; its old data is set aside in {}",
+            state.region.api,
+            path.display()
+        ),
         Happened::Left => format!(
             "{name} has left; its data stays in {}",
             state.region.data_dir.display()
@@ -215,7 +222,9 @@ fn event_json(happened: &Happened, state: &RegionState) -> Option<Value> {
         Happened::Stopped { was_killed } => {
             json!({ "event": "stopped", "region": name, "was_killed": was_killed })
         }
-        Happened::Admitted => json!({ "event": "joins", "region": state.region }),
+        Happened::Admitted { set_aside } => {
+            json!({ "event": "joins", "region": state.region, "set_aside": set_aside })
+        }
         Happened::Left => json!({ "event": "left", "region": name }),
         Happened::ServerDied {
             why,

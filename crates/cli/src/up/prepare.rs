@@ -86,6 +86,7 @@ pub fn prepare(options: &Options) -> CliResult<Prepared> {
         zone: topology.zone.clone(),
         regions: regions.collect(),
         next: roster.next(options.base_port),
+        former: roster.former(options.base_port),
     };
     for region in &system.regions {
         make_region_dir(&region.data_dir)?;

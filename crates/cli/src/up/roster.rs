@@ -8,6 +8,7 @@ use meridian_topology::{
     Address, Location, PORTS_PER_REGION, Place, REGIONS_MAX, Region, Topology, well_known,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -136,10 +137,21 @@ impl Roster {
 
     /// Where one more region would listen.
     pub fn next(&self, base_port: u16) -> Option<NextRegion> {
+        self.room(base_port, self.next_number())
+    }
+
+    /// Where those would listen again that have left: where others remember them.
+    pub fn former(&self, base_port: u16) -> BTreeMap<String, NextRegion> {
+        let gone = self.entries.iter().filter(|entry| entry.gone);
+        gone.filter_map(|entry| Some((entry.name.clone(), self.room(base_port, entry.number)?)))
+            .collect()
+    }
+
+    fn room(&self, base_port: u16, number: u16) -> Option<NextRegion> {
         if self.entries.iter().filter(|entry| !entry.gone).count() >= REGIONS_MAX {
             return None;
         }
-        let (api, link) = addresses(base_port, self.next_number())?;
+        let (api, link) = addresses(base_port, number)?;
         Some(NextRegion {
             api: api.to_string(),
             link: link.to_string(),
@@ -156,11 +168,13 @@ impl Roster {
         self.entries.iter().any(|it| it.name == name && !it.gone)
     }
 
-    /// Takes a new member in, if it is to listen where `up` would start it.
+    /// Takes a new member in, or one that had left, if it is to listen where `up` would start it.
     pub fn admit(&mut self, member: &Member, base_port: u16) -> bool {
-        let next = self.next(base_port);
-        let is_here = next.is_some_and(|next| {
-            member.api.as_deref() == Some(&next.api) && member.link.as_deref() == Some(&next.link)
+        let mut entries = self.entries.iter();
+        let former = entries.find(|entry| entry.name == member.region);
+        let number = former.map_or_else(|| self.next_number(), |entry| entry.number);
+        let is_here = self.room(base_port, number).is_some_and(|room| {
+            member.api.as_deref() == Some(&room.api) && member.link.as_deref() == Some(&room.link)
         });
         let Some((latitude, longitude)) = member.latitude.zip(member.longitude) else {
             return false;
@@ -168,7 +182,6 @@ impl Roster {
         if !is_here {
             return false;
         }
-        let number = self.next_number();
         self.entries.retain(|entry| entry.name != member.region);
         self.entries.push(Entry {
             name: member.region.clone(),
@@ -296,6 +309,21 @@ mod tests {
         );
         assert_eq!(again.next(7000).unwrap().api, "127.0.0.1:7040");
         assert!(again.joined("near") && !again.has("eu-west-1"));
+    }
+
+    #[test]
+    fn a_region_that_had_left_comes_back_to_its_ports() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut roster = Roster::open(directory.path(), &Topology::built_in()).unwrap();
+        assert!(roster.former(7000).is_empty());
+        roster.gone("eu-west-1");
+        let former = roster.former(7000)["eu-west-1"].clone();
+        assert_eq!(former.api, "127.0.0.1:7010");
+        let next = roster.next(7000).unwrap();
+        assert!(!roster.admit(&member("eu-west-1", &next), 7000));
+        assert!(roster.admit(&member("eu-west-1", &former), 7000));
+        assert!(roster.has("eu-west-1") && roster.former(7000).is_empty());
+        assert_eq!(roster.next(7000), Some(next));
     }
 
     #[test]

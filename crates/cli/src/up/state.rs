@@ -131,7 +131,7 @@ impl State {
             }),
             Happened::Left => state.has_left = true,
             Happened::Members(_)
-            | Happened::Admitted
+            | Happened::Admitted { .. }
             | Happened::ServerDied { .. }
             | Happened::ServerStarted => {}
             Happened::Read(reading) => state.read(reading.as_deref(), now),
@@ -201,6 +201,7 @@ fn rate(before: Option<u64>, after: Option<u64>, between: Option<Duration>) -> O
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     pub fn state() -> State {
         let region = |name: &str, port: u16| SystemRegion {
@@ -220,6 +221,7 @@ pub mod tests {
             zone: "meridian.test".to_owned(),
             regions: vec![region("us-east-1", 7000), region("eu-west-1", 7010)],
             next: None,
+            former: BTreeMap::new(),
         })
     }
 

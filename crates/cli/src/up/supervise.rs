@@ -2,14 +2,13 @@
 
 use super::Options;
 use super::event::{Event, Happened};
-use super::grow::{Fleet, has_left};
+use super::grow::Fleet;
 use super::lines::{Lines, death_text, event_text, tips};
 use super::prepare::Prepared;
 use super::state::{Phase, State};
 use super::view::View;
 use crate::error::{CliError, CliResult};
 use crate::output::{self, Format};
-use crate::regions::reading::Regions;
 use crate::system::{System, SystemRegion};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -109,11 +108,16 @@ async fn supervise(
         let ends = tokio::select! {
             event = events.recv() => {
                 if let Some(event) = event {
-                    if let Happened::Members(said) = &event.happened && !was_asked {
-                        let mut up = Up { system: &mut system, fleet: &mut fleet, state: &mut state, options };
-                        up.take_members(event.region, said, &mut screen);
+                    if let Happened::Members(said) = &event.happened {
+                        fleet.hear(event.region, said);
                     }
                     follow(&event, &mut state, &mut screen, (&system, &fleet));
+                    // One that had left may be expected again before its process has ended.
+                    let may_change = matches!(event.happened, Happened::Members(_) | Happened::Stopped { .. });
+                    if may_change && !was_asked {
+                        let mut up = Up { system: &mut system, fleet: &mut fleet, state: &mut state, options };
+                        up.take_members(&mut screen);
+                    }
                 }
                 false
             }
@@ -154,9 +158,14 @@ struct Up<'a> {
 }
 
 impl Up<'_> {
-    /// Starts the regions that are new among the members, and stops one that has left.
-    fn take_members(&mut self, index: usize, said: &Regions, screen: &mut Screen) {
-        match self.fleet.admit(said) {
+    /// Starts the regions that are new among the members, and stops those that have left.
+    fn take_members(&mut self, screen: &mut Screen) {
+        let regions = &self.state.regions;
+        let is_ending = |name: &str| {
+            let mut running = regions.iter().filter(|it| !it.phase.is_final());
+            running.any(|it| it.region.name == name)
+        };
+        match self.fleet.admit(is_ending) {
             Ok(admitted) => {
                 for region in admitted {
                     self.start(region, screen);
@@ -164,11 +173,12 @@ impl Up<'_> {
             }
             Err(error) => screen.note(&format!("a region can't be started: {error}")),
         }
-        let Some(state) = self.state.regions.get(index) else {
-            return;
-        };
-        if has_left(said) && !state.phase.is_final() {
+        for index in 0..self.state.regions.len() {
+            let state = &self.state.regions[index];
             let name = state.region.name.clone();
+            if state.phase.is_final() || !self.fleet.has_left(index, &name) {
+                continue;
+            }
             self.tell(index, Happened::Left, screen);
             if let Err(error) = self.fleet.stop(index, &name) {
                 screen.note(&error.to_string());
@@ -178,7 +188,9 @@ impl Up<'_> {
 
     fn start(&mut self, region: SystemRegion, screen: &mut Screen) {
         let index = self.state.admit(region.clone());
-        self.tell(index, Happened::Admitted, screen);
+        let is_back = region.data_dir.join("datasets").exists();
+        let set_aside = is_back.then(|| region.data_dir.join("set-aside"));
+        self.tell(index, Happened::Admitted { set_aside }, screen);
         self.fleet.start(index, &region, self.system, self.options);
     }
 
@@ -204,7 +216,7 @@ fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System
             let region = state.regions.get(event.region);
             let is_noted = matches!(
                 event.happened,
-                Happened::Admitted
+                Happened::Admitted { .. }
                     | Happened::Left
                     | Happened::ServerDied { .. }
                     | Happened::ServerStarted
@@ -248,6 +260,7 @@ fn write_system(system: &System, state: &State, fleet: &Fleet) {
     let now = System {
         regions: here.map(|state| state.region.clone()).collect(),
         next: fleet.roster.next(fleet.base_port),
+        former: fleet.roster.former(fleet.base_port),
         ..system.clone()
     };
     if let Err(error) = now.write(data_dir) {

@@ -135,13 +135,18 @@ pub fn standing(system: &System, at: usize) -> String {
         .to_owned()
 }
 
-/// Adds a region by its verb, which returns when it has joined.
+/// Starts a region and adds it.
 pub fn join(system: &mut System, region: usize, link: SocketAddr) {
+    system.start_joining(region);
+    add(system, region, link);
+}
+
+/// Adds a region by its verb, which returns when it has joined.
+fn add(system: &mut System, region: usize, link: SocketAddr) {
     let name = system.names[region].clone();
     let api = system.api(region).to_string();
     let link = link.to_string();
     let at = format!("http://{}", system.api(0));
-    system.start_joining(region);
     meridian(&[
         "regions",
         "add",
@@ -298,4 +303,31 @@ fn a_region_that_is_away_for_too_long_is_evicted_by_the_others() {
     }
     assert_eq!(system.put(1, "row", "2").status, 200, "the others go on");
     system.wait_converged(&[0, 1]);
+}
+
+#[test]
+fn a_region_that_left_joins_again_over_its_old_data() {
+    let mut system = System::start(&["a", "b", "c"], "");
+    assert_eq!(system.put(2, "old", "1").status, 201);
+    system.wait_converged(&[0, 1, 2]);
+    let at = format!("http://{}", system.api(0));
+    meridian(&["regions", "remove", "c", "--api", &at, "--timeout", "50"]);
+    system.terminate(2);
+    assert_eq!(system.put(0, "old", "2").status, 200);
+
+    // It goes on as what it is, and says what is to be done.
+    system.start_joining(2);
+    system.until("c knows that it has left", || {
+        standing(&system, 2) == "removed"
+    });
+    system.until("c says how it comes back", || {
+        system.talk(2).contains("meridian regions add c")
+    });
+    let link = system.link(2);
+    add(&mut system, 2, link);
+    let old = fs::read_dir(system.data_dir(2).join("set-aside")).expect("old data");
+    assert_eq!(old.count(), 1);
+    system.wait_converged(&[0, 1, 2]);
+    let row = system.client(2).row("old").expect("an answer");
+    assert_eq!(row.body, "2", "nothing is written again");
 }

@@ -60,6 +60,35 @@ async fn a_child_without_parent_waits_for_it() {
     assert_eq!(region.parked().await, BTreeSet::new());
 }
 
+/// As the check of a foreign key is planned where no index helps it.
+#[tokio::test]
+async fn nothing_is_compiled_for_a_foreign_key_without_an_index() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = region(&cluster).await;
+    region
+        .execute(
+            "CREATE TABLE plans (line text);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+             $$DECLARE line text; BEGIN
+               FOR line IN EXPLAIN SELECT 1 FROM ONLY public.s x WHERE up = OLD.id FOR KEY SHARE OF x
+               LOOP INSERT INTO public.plans VALUES (line); END LOOP;
+               RETURN OLD; END$$;
+             CREATE TRIGGER note BEFORE DELETE ON s FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .await;
+    region.put("s", "1", 1, &[("id", Some("1")), ("up", None)]);
+    region.settle().await;
+    region.delete("s", "1", 2);
+    region.settle().await;
+    assert_eq!(region.rows("SELECT id FROM s").await, [""; 0]);
+    let plan = region.rows("SELECT line FROM plans").await;
+    assert!(
+        plan.iter().any(|line| line.contains("Seq Scan")),
+        "{plan:?}"
+    );
+    assert!(plan.iter().all(|line| !line.contains("JIT")), "{plan:?}");
+}
+
 #[tokio::test]
 async fn a_parent_that_goes_parks_its_children_and_no_cascade_fires() {
     let cluster = Cluster::temporary().unwrap();

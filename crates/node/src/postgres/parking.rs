@@ -11,7 +11,7 @@ use meridian_engine_postgres::catalog::Table;
 use meridian_engine_postgres::document;
 use meridian_engine_postgres::projection::{Hindrance, Parked, Projected};
 use meridian_model::{Conflict, ConflictKind, ConflictingWrite, Micros, RowName, Strategy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -86,6 +86,14 @@ impl SharedParked {
         let columns = table.key.iter();
         let columns = columns.map(|column| table.columns[*column].name.clone());
         Some(columns.zip(texts).collect())
+    }
+
+    /// The counters of a table, as far as the server was asked for its columns.
+    pub(crate) fn counters_of(&self, table: &str) -> BTreeSet<String> {
+        let inner = self.lock();
+        let columns = inner.tables.get(table).map(|table| table.columns.iter());
+        let counters = columns.into_iter().flatten().filter(|it| it.is_counter);
+        counters.map(|column| column.name.clone()).collect()
     }
 
     /// Has a row decided about again; answered when it is.

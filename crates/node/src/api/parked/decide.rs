@@ -26,7 +26,7 @@ use meridian_engine_postgres::projection::Hindrance;
 use meridian_model::RowName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -122,14 +122,17 @@ pub(crate) async fn edit(
     let mut write = Write::read(&state, &mut incoming, bytes_max).await?;
     let text = documents::text(std::mem::take(&mut write.body))?;
     let ParkedEdit { set } = documents::object(&text)?;
-    let key = dataset.postgres().parked().key_of(&row);
-    let key = key.unwrap_or_default();
-    let lacks = match hindrance(dataset, &row) {
-        Ok(Hindrance::Incomplete { column }) => Some(column),
-        _ => None,
+    let parked = dataset.postgres().parked();
+    let columns = Columns {
+        key: parked.key_of(&row).unwrap_or_default(),
+        counters: parked.counters_of(&row.table),
+        lacks: match hindrance(dataset, &row) {
+            Ok(Hindrance::Incomplete { column }) => Some(column),
+            _ => None,
+        },
     };
     let action = move |now: &RowView| {
-        let document = edited(&now.document, set, &key, lacks.as_deref())?;
+        let document = edited(&now.document, set, &columns)?;
         Ok(Action::Put { document })
     };
     let wanted = if_match(incoming.headers())?;
@@ -218,14 +221,20 @@ async fn decide(
     })
 }
 
+/// What is known of a parked row's columns.
+#[derive(Default)]
+struct Columns {
+    /// Those of its key, with their values.
+    key: BTreeMap<String, String>,
+    counters: BTreeSet<String>,
+    /// One that it has to have, and lacks.
+    lacks: Option<String>,
+}
+
 /// A document with other values in some of its columns. One that is all that was left of a deleted row
 /// lacks a column, which may be set, and its key.
-fn edited(
-    document: &str,
-    set: Map<String, Value>,
-    key: &BTreeMap<String, String>,
-    lacks: Option<&str>,
-) -> Result<String, Problem> {
+fn edited(document: &str, set: Map<String, Value>, of: &Columns) -> Result<String, Problem> {
+    let lacks = of.lacks.as_deref();
     let unreadable = |error: serde_json::Error| Problem::new(Kind::Internal, error.to_string());
     let mut columns: Map<String, Value> = serde_json::from_str(document).map_err(unreadable)?;
     if set.is_empty() {
@@ -238,26 +247,26 @@ fn edited(
         return Err(Problem::new(Kind::BadBody, detail).hint(hint));
     }
     for (column, value) in set {
-        if key.contains_key(&column) {
+        if of.key.contains_key(&column) {
             let detail = format!("column {column:?} is of the key, which names the row");
             let hint = "drop the row, and insert one with another key by SQL";
             return Err(Problem::new(Kind::BadBody, detail).hint(hint));
         }
-        let value = match columns.get(&column) {
-            Some(before) => value_of(before, value),
-            None if lacks == Some(&*column) => new_value(value),
-            None => {
-                let known = columns.keys().map(String::as_str).chain(lacks);
-                let known: Vec<&str> = known.collect();
-                let detail = format!("the row has no column {column:?}");
-                let hint = format!("its columns are {}", known.join(", "));
-                return Err(Problem::new(Kind::BadBody, detail).hint(hint));
-            }
+        if !columns.contains_key(&column) && lacks != Some(&*column) {
+            let known = columns.keys().map(String::as_str).chain(lacks);
+            let known: Vec<&str> = known.collect();
+            let detail = format!("the row has no column {column:?}");
+            let hint = format!("its columns are {}", known.join(", "));
+            return Err(Problem::new(Kind::BadBody, detail).hint(hint));
+        }
+        let value = match of.counters.contains(&column) {
+            true => counted(&column, &value)?,
+            false => text_of(value),
         };
         columns.insert(column, value);
     }
     if lacks.is_some() {
-        for (column, text) in key {
+        for (column, text) in &of.key {
             let own = || Value::String(text.clone());
             columns.entry(column.clone()).or_insert_with(own);
         }
@@ -265,27 +274,22 @@ fn edited(
     Ok(Value::Object(columns).to_string())
 }
 
-/// A value of a column that the document doesn't have: whole numbers may be a counter's.
-fn new_value(value: Value) -> Value {
-    match value {
-        Value::Null | Value::Number(_) => value,
-        Value::String(text) => match text.parse::<i64>() {
-            Ok(number) if number.to_string() == text => Value::from(number),
-            _ => Value::String(text),
-        },
-        other => Value::String(other.to_string()),
-    }
+/// A counter's value as it stands in a document.
+fn counted(column: &str, value: &Value) -> Result<Value, Problem> {
+    let number = match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_i64(),
+    };
+    number.map(|number: i64| number.into()).ok_or_else(|| {
+        let detail = format!("column {column:?} is a counter, and {value} is no whole number");
+        Problem::new(Kind::BadBody, detail)
+    })
 }
 
-/// A value as it stands in a document: a text, or a number where it was one (a counter).
-fn value_of(before: &Value, value: Value) -> Value {
+/// Any other column's.
+fn text_of(value: Value) -> Value {
     match value {
-        Value::Null => Value::Null,
-        Value::Number(number) if before.is_number() => Value::Number(number),
-        Value::String(text) if before.is_number() => {
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
-        }
-        Value::String(text) => Value::String(text),
+        Value::Null | Value::String(_) => value,
         other => Value::String(other.to_string()),
     }
 }
@@ -295,8 +299,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn key() -> BTreeMap<String, String> {
-        BTreeMap::from([("id".to_owned(), "7".to_owned())])
+    fn columns(lacks: Option<&str>) -> Columns {
+        Columns {
+            key: BTreeMap::from([("id".to_owned(), "7".to_owned())]),
+            counters: ["n", "balance"].map(str::to_owned).into(),
+            lacks: lacks.map(str::to_owned),
+        }
     }
 
     fn edit(set: Value) -> Result<Value, Problem> {
@@ -304,7 +312,7 @@ mod tests {
         let Value::Object(set) = set else {
             panic!("an object");
         };
-        let text = edited(document, set, &key(), None)?;
+        let text = edited(document, set, &columns(None))?;
         Ok(serde_json::from_str(&text).unwrap())
     }
 
@@ -317,6 +325,17 @@ mod tests {
         );
         let row = edit(json!({"email": 12, "n": 9})).unwrap();
         assert_eq!(row, json!({"id": "7", "email": "12", "n": 9, "flag": "t"}));
+    }
+
+    #[test]
+    fn a_counter_is_a_whole_number() {
+        for bad in ["zz", "", "1.5", "true", "9223372036854775808"] {
+            assert_eq!(edit(json!({"n": bad})).unwrap_err().kind(), Kind::BadBody);
+        }
+        for bad in [json!(null), json!(1.5), json!(true), json!([1])] {
+            assert_eq!(edit(json!({"n": bad})).unwrap_err().kind(), Kind::BadBody);
+        }
+        assert_eq!(edit(json!({"n": "-8"})).unwrap()["n"], json!(-8));
     }
 
     #[test]
@@ -333,7 +352,7 @@ mod tests {
             let Value::Object(set) = set else {
                 panic!("an object");
             };
-            let text = edited(left, set, &key(), Some("balance"))?;
+            let text = edited(left, set, &columns(Some("balance")))?;
             Ok::<Value, Problem>(serde_json::from_str(&text).unwrap())
         };
         let whole = edit(json!({"balance": "7"})).unwrap();
@@ -341,7 +360,11 @@ mod tests {
             whole,
             json!({"id": "7", "name": "still here", "balance": 7})
         );
-        for bad in [json!({"name": "back"}), json!({"balance": 7, "other": 1})] {
+        for bad in [
+            json!({"name": "back"}),
+            json!({"balance": 7, "other": 1}),
+            json!({"balance": "zz"}),
+        ] {
             assert_eq!(edit(bad).unwrap_err().kind(), Kind::BadBody);
         }
     }
