@@ -1,4 +1,4 @@
-//! A region with an empty server joins while the others are written to.
+//! A region with an empty server joins others, whether or not these are written to.
 
 use crate::system::{System, Wanted};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,4 +66,21 @@ fn a_region_that_joins_under_load() {
         "2000 20",
     );
     system.expect("SELECT v FROM public.t WHERE id = 100001", "c");
+}
+
+#[test]
+fn a_region_that_joins_where_nobody_writes() {
+    let mut system = System::start_with(&Wanted {
+        schema: "CREATE TABLE public.t (id int PRIMARY KEY, v text);",
+        founders: 2,
+        ..Wanted::default()
+    });
+    system.write_topology(2, 2);
+    system.prepare(2);
+    system.start_region_with(2, &["--join"]);
+    // It waits until the region counts.
+    system.add_region(2);
+    system.wait_running(2);
+    system.sql(2, "INSERT INTO public.t VALUES (1, 'c')");
+    system.expect("SELECT v FROM public.t WHERE id = 1", "c");
 }

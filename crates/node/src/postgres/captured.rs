@@ -79,6 +79,14 @@ impl Reading {
         self.reached = self.reached.max(lsn);
     }
 
+    /// The server shows all of this from where capture stands on, though no batch of its own says so.
+    pub(super) fn shows(&mut self, seen: Vector) {
+        if self.reached != Lsn(0) && self.seen != seen {
+            self.seen = seen;
+            self.is_noted = false;
+        }
+    }
+
     /// What tells the log where capture stands, without a transaction of the server.
     pub(super) fn note(&mut self) -> CapturedTransaction {
         self.is_noted = true;

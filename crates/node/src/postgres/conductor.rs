@@ -34,7 +34,7 @@ use meridian_engine_postgres::capture::{Capture, Event};
 use meridian_engine_postgres::meeting::mark::Marks;
 use meridian_engine_postgres::projection::{Batch, Outcome, Parked, Projection, Shown};
 use meridian_engine_postgres::server::connect;
-use meridian_model::Position;
+use meridian_model::{Position, Vector};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -344,8 +344,8 @@ impl Conductor<'_> {
         let Some((snapshot, seen)) = view else {
             return Ok(None);
         };
-        let position = snapshot.position().map_err(unreadable)?;
-        self.follow(position)?;
+        let followed = snapshot.position().map_err(unreadable)?;
+        self.follow(followed)?;
         self.follower
             .forget(|origin| gone.cuts.contains_key(&origin));
         // What a large transaction holds back is looked at again with its last part.
@@ -354,6 +354,9 @@ impl Conductor<'_> {
             return self.begin_many(snapshot);
         }
         let Some(batch) = self.projection.next_batch() else {
+            if position == followed {
+                self.shows_all(seen);
+            }
             return Ok(None);
         };
         let is_long = batch.rows.len() > ROWS_AT_ONCE;
@@ -377,6 +380,19 @@ impl Conductor<'_> {
             (applier, outcome.map(Landed::Batch))
         });
         Ok(Some((id, writing)))
+    }
+
+    /// The server shows all that the tables do. A region that joins counts once it has said so of what
+    /// the others had by then, and where nobody writes no batch says it.
+    fn shows_all(&mut self, seen: Vector) {
+        let membership = self.dataset.membership();
+        let own = Some(self.dataset.origin());
+        let mut members = membership.epoch.members.values();
+        let joining = meridian_model::Standing::Joining;
+        let is_joining = members.any(|it| it.origin == own && it.standing == joining);
+        if is_joining && !self.has_dirty() && self.projection.uncaptured_batches() == 0 {
+            self.reading.shows(seen);
+        }
     }
 
     async fn ended(
