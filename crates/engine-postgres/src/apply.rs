@@ -329,7 +329,10 @@ impl Applier {
             Err(tried) => return Ok(tried),
         };
         let parked = plan.parked(rows);
-        let end = self.commit((xid, &tag), projected, &parked).await?;
+        let lets_in = plan.writes_again() || position::lets_in(projected, &parked);
+        let end = self
+            .commit((xid, &tag), projected, (&parked, lets_in))
+            .await?;
         Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
     }
 

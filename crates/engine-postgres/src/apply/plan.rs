@@ -67,6 +67,11 @@ impl Plan {
         self.displaced.contains(&number)
     }
 
+    /// Whether a row that was there is written again, perhaps as it was.
+    pub(super) fn writes_again(&self) -> bool {
+        self.displaced.iter().any(|number| self.comes(*number))
+    }
+
     pub(super) fn parked(&self, rows: &Rows) -> Vec<Parked> {
         self.out
             .iter()

@@ -30,7 +30,8 @@ pub const LET_IN_SUFFIX: &str = "#let-in";
 /// What the row is called that says up to which of its transactions the server was captured.
 pub const MARK_SUFFIX: &str = "#mark";
 
-/// Notes that this transaction let parked rows in, and forgets those from before the mark.
+/// Notes that this transaction wrote rows which the log doesn't name again, those that had been parked
+/// and those that made room for the decision, and forgets those from before the mark.
 const LET_IN: &str = "INSERT INTO meridian.position AS p (dataset, seen) \
     VALUES ($1::text || $2, jsonb_build_array((pg_current_xact_id()::xid)::text)) \
     ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen || COALESCE(( \
@@ -118,9 +119,9 @@ impl Applier {
         &mut self,
         (xid, tag): (Xid, &Tag),
         projected: &Projected,
-        parked: &[Parked],
+        (parked, lets_in): (&[Parked], bool),
     ) -> Result<Lsn, Refusal> {
-        self.record_parked(projected, parked).await?;
+        self.record_parked(projected, (parked, lets_in)).await?;
         let mark = self.prepared(MARK).await?;
         let write = self.prepared(WRITE).await?;
         let read = self.prepared(session::WAL_POSITION).await?;
@@ -147,10 +148,16 @@ impl Applier {
     async fn record_parked(
         &mut self,
         projected: &Projected,
-        parked: &[Parked],
+        (parked, lets_in): (&[Parked], bool),
     ) -> Result<(), Refusal> {
         if !self.records_parked {
             return Ok(());
+        }
+        if lets_in {
+            let note = self.prepared(LET_IN).await?;
+            self.client
+                .execute(&note, &[&self.dataset, &LET_IN_SUFFIX, &MARK_SUFFIX])
+                .await?;
         }
         let armor = self.armor;
         let before = projected.rows.iter().filter(|(dirty, _)| dirty.is_parked);
@@ -163,12 +170,6 @@ impl Applier {
         self.client
             .execute(&unpark, &[&self.dataset, &tables, &keys])
             .await?;
-        if lets_in(projected, parked) {
-            let note = self.prepared(LET_IN).await?;
-            self.client
-                .execute(&note, &[&self.dataset, &LET_IN_SUFFIX, &MARK_SUFFIX])
-                .await?;
-        }
         let (tables, keys) = names(armor, parked.iter().map(|it| &it.row));
         let rows: Vec<String> = parked
             .iter()
@@ -195,7 +196,7 @@ impl Applier {
 
 /// Whether a row that was out is in the server now. What it says is older than the position before, so
 /// that nobody finds it in the log from there on.
-fn lets_in(projected: &Projected, parked: &[Parked]) -> bool {
+pub(super) fn lets_in(projected: &Projected, parked: &[Parked]) -> bool {
     let is_out = |row: &RowName| parked.iter().any(|parked| parked.row == *row);
     let mut rows = projected.rows.iter();
     rows.any(|(dirty, document)| dirty.is_parked && document.is_some() && !is_out(&dirty.row))

@@ -18,7 +18,7 @@ pub struct Standing {
     pub mark: Option<Mark>,
     /// The last transactions that wrote these.
     pub writers: Vec<Xid>,
-    /// Those since the mark that let in rows which had been kept out.
+    /// Those since the mark that let in rows which had been kept out, or wrote rows again that were there.
     pub let_in: Vec<Xid>,
 }
 

@@ -44,7 +44,7 @@ pub struct Basis {
     /// What it had been given; `None` where it never was given anything.
     pub given: Option<Vector>,
     /// Transactions that are known to be Meridian's: the last one, and those that let in rows which had
-    /// been kept out, whose states are older than the log since.
+    /// been kept out or wrote rows again that were there, whose states are older than the log since.
     pub own: Vec<Xid>,
     /// What is known of its other writers.
     pub writers: Option<Writers>,

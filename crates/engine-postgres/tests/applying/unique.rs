@@ -131,17 +131,40 @@ async fn a_constraint_that_is_checked_at_the_end_says_no_in_time() {
     assert_eq!(region.parked().await, BTreeSet::from(out));
 }
 
+/// Notes a mark whose horizon is now.
+async fn horizon(region: &Region) {
+    let mark = "INSERT INTO meridian.position (dataset, seen) VALUES ('shop#mark', \
+                jsonb_build_object('horizon', (pg_current_xact_id()::xid)::text)) \
+                ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen";
+    region.execute(mark).await;
+}
+
+/// The transactions that are named as having let rows in.
+const LET_IN: &str = "SELECT seen::text FROM meridian.position WHERE dataset = 'shop#let-in'";
+
+#[tokio::test]
+async fn a_row_that_is_written_again_to_make_room_has_its_writer_named() {
+    let cluster = Cluster::temporary().unwrap();
+    let mut region = Region::open(&cluster, "d", SCHEMA).await;
+    region.put("t", "1", 20, &row("1", "x", None));
+    region.settle().await;
+    let writer = "SELECT xmin::text FROM t WHERE id = 1";
+    let before = region.rows(writer).await;
+    horizon(&region).await;
+    // Nothing touches row 1, whose value this one wants.
+    region.put("t", "2", 10, &row("2", "x", None));
+    region.settle().await;
+    assert_eq!(region.parked().await.len(), 1);
+    let after = region.rows(writer).await;
+    assert_ne!(before, after);
+    let named: Vec<String> = serde_json::from_str(&region.rows(LET_IN).await.remove(0)).unwrap();
+    assert_eq!(named, after);
+}
+
 #[tokio::test]
 async fn the_transactions_that_let_rows_in_since_the_mark_are_named_in_the_server() {
     let cluster = Cluster::temporary().unwrap();
     let mut region = Region::open(&cluster, "d", SCHEMA).await;
-    let let_in = "SELECT seen::text FROM meridian.position WHERE dataset = 'shop#let-in'";
-    let horizon = async |region: &Region| {
-        let mark = "INSERT INTO meridian.position (dataset, seen) VALUES ('shop#mark', \
-                    jsonb_build_object('horizon', (pg_current_xact_id()::xid)::text)) \
-                    ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen";
-        region.execute(mark).await;
-    };
     horizon(&region).await;
     let mut named = Vec::new();
     for round in [1_u64, 11, 21] {
@@ -158,7 +181,7 @@ async fn the_transactions_that_let_rows_in_since_the_mark_are_named_in_the_serve
         }
         named.insert(0, writer);
         let listed: Vec<String> =
-            serde_json::from_str(&region.rows(let_in).await.remove(0)).unwrap();
+            serde_json::from_str(&region.rows(LET_IN).await.remove(0)).unwrap();
         assert_eq!(listed, named, "round {round}");
         region.delete("t", "2", round + 4);
         region.settle().await;

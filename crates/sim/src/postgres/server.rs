@@ -4,6 +4,7 @@
 //!
 //! A position of the WAL is the number of transactions before it.
 
+use super::constraints::Plan;
 use super::schema::{PURSES, PURSES_COUNT, Schema, name, tuple};
 use meridian_check::RowKey;
 use meridian_engine_postgres::capture::{RowChange, ServerPlace};
@@ -712,7 +713,7 @@ impl Server {
         };
         self.own.position = Some((tag.clone(), Xid(xid)));
         let parked = plan.parked(batch);
-        self.note_parked(batch, &parked, Xid(xid));
+        self.note_parked(batch, &plan, &parked, Xid(xid));
         self.record(xid, changes, before);
         if let Some(record) = self.wal.last_mut() {
             record.tag = Some(tag);
@@ -727,10 +728,13 @@ impl Server {
         })
     }
 
-    /// Notes which rows of a batch are kept out, and that it let others in.
-    fn note_parked(&mut self, batch: &Projected, parked: &[Parked], xid: Xid) {
+    /// Notes which rows of a batch are kept out, and that it let others in or wrote them again.
+    fn note_parked(&mut self, batch: &Projected, plan: &Plan, parked: &[Parked], xid: Xid) {
         let is_out = |row: &RowName| parked.iter().any(|it| it.row == *row);
-        let mut lets_in = false;
+        let mut rows = batch.rows.iter().enumerate();
+        let mut lets_in = rows.any(|(number, (_, document))| {
+            plan.is_displaced(number) && document.is_some() && !plan.is_out(number)
+        });
         for (dirty, document) in batch.rows.iter().filter(|(dirty, _)| dirty.is_parked) {
             self.own.parked.remove(&dirty.row);
             lets_in |= document.is_some() && !is_out(&dirty.row);
