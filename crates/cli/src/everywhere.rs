@@ -19,7 +19,7 @@ pub fn at_once<T: Send, R: Send>(
         let asked: Vec<_> = asked.collect();
         let replies = asked.into_iter().map(|reply| reply.join());
         replies
-            .map(|reply| reply.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|reply| reply.expect("asking doesn't panic"))
             .collect()
     })
 }

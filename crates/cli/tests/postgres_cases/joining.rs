@@ -4,6 +4,15 @@ use crate::system::{System, Wanted};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The third region joins; it counts then.
+fn joins(system: &mut System) {
+    system.write_topology(2, 2);
+    system.prepare(2);
+    system.start_region_with(2, &["--join"]);
+    system.add_region(2);
+    system.wait_running(2);
+}
+
 #[test]
 fn a_region_that_joins_under_load() {
     let mut system = System::start_with(&Wanted {
@@ -49,11 +58,7 @@ fn a_region_that_joins_under_load() {
             })
         })
         .collect();
-    system.write_topology(2, 2);
-    system.prepare(2);
-    system.start_region_with(2, &["--join"]);
-    system.add_region(2);
-    system.wait_running(2);
+    joins(&mut system);
     // It takes writes of its own.
     system.sql(2, "INSERT INTO public.t VALUES (100001, 100001, 'c')");
     system.wait_for(0, "SELECT v FROM public.t WHERE id = 100001", "c");
@@ -75,12 +80,7 @@ fn a_region_that_joins_where_nobody_writes() {
         founders: 2,
         ..Wanted::default()
     });
-    system.write_topology(2, 2);
-    system.prepare(2);
-    system.start_region_with(2, &["--join"]);
-    // It waits until the region counts.
-    system.add_region(2);
-    system.wait_running(2);
+    joins(&mut system);
     system.sql(2, "INSERT INTO public.t VALUES (1, 'c')");
     system.expect("SELECT v FROM public.t WHERE id = 1", "c");
 }

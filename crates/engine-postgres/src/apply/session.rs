@@ -13,9 +13,9 @@ use tokio_postgres::{Client, Row};
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
 /// plan is made twice, and each goes through the key's index whatever the table's size was when it
 /// was made, and where there is none nothing is compiled for the price that this has (each check of a
-/// foreign key without an index would be, for tens of milliseconds); commits aren't waited for, since what a crash of the server loses is found by
-/// the position in it; a lock is given up before the server looks for deadlocks; what would be written
-/// outside of a transaction that began as ours is refused.
+/// foreign key without an index would be, for tens of milliseconds); commits aren't waited for, since
+/// what a crash of the server loses is found by the position in it; a lock is given up before the server
+/// looks for deadlocks; what would be written outside of a transaction that began as ours is refused.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
 SET search_path = '';

@@ -512,8 +512,8 @@ impl Conductor<'_> {
         if self.large.is_some() {
             return Ok(());
         }
-        let unread_by = self.dataset.status().choices_unread_by;
-        for (chosen, noted) in self.status.inquiries().choices(unread_by.as_ref()) {
+        let unread_by = || self.dataset.status().choices_unread_by;
+        for (chosen, noted) in self.status.inquiries().choices(unread_by) {
             if let Some(note) = self.reading.choice(chosen) {
                 self.log(vec![note]).await?;
                 // Whoever asked may have given up.

@@ -79,14 +79,17 @@ impl Inquiries {
 
     /// What is to be noted: what somebody still waits for. While a region wouldn't read it, that is
     /// refused.
-    pub(super) fn choices(&self, unread_by: Option<&RegionName>) -> Vec<Choice> {
+    pub(super) fn choices(&self, unread_by: impl FnOnce() -> Option<RegionName>) -> Vec<Choice> {
         let mut choices = std::mem::take(&mut self.lock().choices);
         choices.retain(|(_, noted)| !noted.is_closed());
-        let Some(region) = unread_by else {
+        if choices.is_empty() {
+            return choices;
+        }
+        let Some(region) = unread_by() else {
             return choices;
         };
         for (_, noted) in choices {
-            let _ = noted.send(Err(Trouble::untold(region)));
+            let _ = noted.send(Err(Trouble::untold(&region)));
         }
         Vec::new()
     }
@@ -141,13 +144,16 @@ mod tests {
         let inquiries = Inquiries::default();
         let region = RegionName::new("b");
         drop(inquiries.choose(Vec::new()));
-        assert!(inquiries.choices(None).is_empty(), "nobody waits any more");
+        assert!(
+            inquiries.choices(|| None).is_empty(),
+            "nobody waits any more"
+        );
         let mut told = inquiries.choose(Vec::new());
-        assert!(inquiries.choices(Some(&region)).is_empty());
+        assert!(inquiries.choices(|| Some(region)).is_empty());
         let refused = told.try_recv().unwrap().unwrap_err();
         assert!(refused.reason.contains("region b"), "{}", refused.reason);
         let mut told = inquiries.choose(Vec::new());
-        for (_, noted) in inquiries.choices(None) {
+        for (_, noted) in inquiries.choices(|| None) {
             noted.send(Ok(())).unwrap();
         }
         assert!(told.try_recv().unwrap().is_ok());

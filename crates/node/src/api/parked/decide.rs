@@ -222,7 +222,6 @@ async fn decide(
 }
 
 /// What is known of a parked row's columns.
-#[derive(Default)]
 struct Columns {
     /// Those of its key, with their values.
     key: BTreeMap<String, String>,
