@@ -10,8 +10,8 @@ use std::time::Duration;
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a member must have been away before it is evicted because the log is full, and for how long
-/// a majority must have been there without it before it is for any reason: members that all were cut
-/// off, or were paused, come back one after the other.
+/// a majority must have been there without it before it is evicted by itself for any reason: members
+/// that all were cut off, or were paused, come back one after the other.
 const AWAY_AT_BUDGET: Duration = Duration::from_secs(10);
 
 /// When a member was last seen.
