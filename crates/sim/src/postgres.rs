@@ -12,6 +12,7 @@ mod agent;
 mod application;
 mod constraints;
 mod join;
+mod older;
 mod schema;
 mod server;
 mod truth;
@@ -24,6 +25,7 @@ use join::{Directory, Meeting, Operator};
 use meridian_check::{RowKey, Violation};
 use meridian_engine_postgres::Lsn;
 use meridian_model::{OriginId, Position};
+use older::Copy;
 use server::Server;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub(crate) struct Beside {
     /// The two meet.
     meeting: Option<Meeting>,
     directory: Directory,
+    /// A copy of the directory from before.
+    copy: Option<Copy>,
     operator: Operator,
     truth: Truth,
 }
@@ -55,6 +59,8 @@ pub struct Met {
     pub asked: u64,
     /// Rows that were taken over.
     pub taken: u64,
+    /// How often a data directory was put back to an older copy.
+    pub put_back: u64,
     /// Which server was struck last.
     last: Option<usize>,
 }
@@ -98,6 +104,7 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
             writes_large,
             ..Beside::default()
         });
+        world.postgres[index].server.is_strict = world.random.u32(0..3) == 0;
         world.plan(Duration::from_millis(3), Event::Application(index));
         world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {
@@ -110,10 +117,11 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
     world.run_until(SAFETY, |world| {
         let pause = Duration::from_millis(world.random.u64(50..900));
         world.plan(pause, Event::Fault);
-        if world.random.u32(0..3) == 0 {
-            strike_server(world);
-        } else {
-            strike(world);
+        let copied = world.postgres.iter().position(|it| it.copy.is_some());
+        match copied.filter(|_| world.random.bool()) {
+            Some(index) => world.put_directory_back(index),
+            None if world.random.u32(0..3) == 0 => strike_server(world),
+            None => strike(world),
         }
     })?;
     world.applications_act = false;
@@ -138,7 +146,7 @@ fn strike_server(world: &mut World) {
     world.met.last = Some(index);
     let beside = &mut world.postgres[index];
     let server = &mut beside.server;
-    match random.u32(0..12) {
+    match random.u32(0..14) {
         0..3 => return server.rewrite(random),
         3..6 => server.crash(),
         6..8 => server.drop_slot(),
@@ -151,7 +159,8 @@ fn strike_server(world: &mut World) {
                 server.fail_over(to);
             }
         }
-        _ => server.replace(),
+        11 => server.replace(),
+        _ => return world.copy_directory(index),
     }
     beside.disconnect();
 }
@@ -194,6 +203,12 @@ fn check(world: &World) -> Result<(), Violation> {
         let shown = beside.server.shown();
         let out = constraints::kept_out(&tables, &beside.server);
         for key in tables.keys().chain(shown.keys()) {
+            if tables
+                .get(key)
+                .is_some_and(|row| beside.server.leaves(key, row))
+            {
+                continue;
+            }
             let found = shown.get(key);
             let expected = tables.get(key).filter(|_| !out.contains(key));
             let expected = expected.map(|row| beside.server.as_row(key, &row.document));

@@ -269,3 +269,13 @@ fn seen_goes_back() {
 fn lost_twice_forgotten() {
     is_caught(Mutation::LostTwiceForgotten, Scenario::Postgres);
 }
+
+#[test]
+fn older_directory_trusted() {
+    is_caught(Mutation::OlderDirectoryTrusted, Scenario::Postgres);
+}
+
+#[test]
+fn parked_taken_for_deleted() {
+    is_caught(Mutation::ParkedTakenForDeleted, Scenario::Postgres);
+}

@@ -148,7 +148,9 @@ fn broken(
     }
     let agreement = known.noted.agrees(found.mark.map(|mark| mark.number));
     let is_beyond = |given: &Tag| given.position > known.log_end;
-    if agreement == Agreement::DirectoryOlder || found.given.as_ref().is_some_and(is_beyond) {
+    let is_older =
+        agreement == Agreement::DirectoryOlder || found.given.as_ref().is_some_and(is_beyond);
+    if is_older && !active(Mutation::OlderDirectoryTrusted) {
         let reason = "this region's data directory is older than the server";
         return other(reason.to_owned(), false);
     }
