@@ -95,7 +95,8 @@ fn promises_hold_while_regions_come_and_go() {
 fn servers_of_postgresql_show_what_the_tables_do() {
     let (mut acknowledged, mut conflicts) = (0, 0);
     let (mut meetings, mut asked, mut taken, mut put_back) = (0, 0, 0, 0);
-    for seed in 0..100 {
+    // The last ones found deletions undone of rows that counted as kept out.
+    for seed in (0..100).chain([220, 550, 1047]) {
         let report = run(Scenario::Postgres, seed).unwrap_or_else(|failure| panic!("{failure}"));
         acknowledged += report.acknowledged;
         conflicts += report.conflicts;

@@ -616,6 +616,35 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_may_have_been_written_since_it_was_noted_as_kept_out_is_asked_about() {
+        let seen = |hlc| -> Vector { [(OWN, Hlc::from_raw(hlc))].into_iter().collect() };
+        let of = |noted| {
+            let evidence = Evidence {
+                basis: Basis {
+                    given: Some(seen(9)),
+                    ..Basis::default()
+                },
+                mark: None,
+                may_have_been_written: true,
+                rewritten: BTreeSet::new(),
+                ungiven: BTreeSet::new(),
+                parked: [row("out")].into(),
+                refused: BTreeSet::new(),
+                noted: Some(seen(noted)),
+                rest: Rest::default(),
+                is_rest_unknown: false,
+            };
+            let last = Version {
+                hlc: Hlc::from_raw(5),
+                origin: OWN,
+            };
+            evidence.of_lack(Kind::default(), &row("out"), Some(last), true)
+        };
+        assert_eq!(of(5), Verdict::Older);
+        assert_eq!(of(4), Verdict::Lacking);
+    }
+
+    #[test]
     fn the_latest_writer_is_the_one_after_all_others() {
         assert_eq!(latest(&[]), None);
         assert_eq!(latest(&[Xid(5), Xid(9), Xid(7)]), Some(Xid(9)));
