@@ -98,13 +98,17 @@ impl Beside {
 /// Every fault of chaos, and those of servers, while applications write to all of them.
 pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Violation> {
     world.clients_act = false;
+    // Drawn apart: the other runs go on as they would.
+    let mut apart = world.random.clone();
+    let puts_directories_back = apart.u32(0..4) == 0;
     for index in 0..world.nodes.len() {
         world.nodes[index].captures = true;
         world.postgres.push(Beside {
             writes_large,
             ..Beside::default()
         });
-        world.postgres[index].server.is_strict = world.random.u32(0..3) == 0;
+        let server = &mut world.postgres[index].server;
+        server.is_strict = puts_directories_back && apart.bool();
         world.plan(Duration::from_millis(3), Event::Application(index));
         world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {
@@ -120,7 +124,7 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
         let copied = world.postgres.iter().position(|it| it.copy.is_some());
         match copied.filter(|_| world.random.bool()) {
             Some(index) => world.put_directory_back(index),
-            None if world.random.u32(0..3) == 0 => strike_server(world),
+            None if world.random.u32(0..3) == 0 => strike_server(world, puts_directories_back),
             None => strike(world),
         }
     })?;
@@ -136,7 +140,7 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
     check(world)
 }
 
-fn strike_server(world: &mut World) {
+fn strike_server(world: &mut World, puts_directories_back: bool) {
     let random = &mut world.random;
     // Troubles don't come alone.
     let index = match world.met.last {
@@ -146,7 +150,7 @@ fn strike_server(world: &mut World) {
     world.met.last = Some(index);
     let beside = &mut world.postgres[index];
     let server = &mut beside.server;
-    match random.u32(0..14) {
+    match random.u32(0..if puts_directories_back { 16 } else { 12 }) {
         0..3 => return server.rewrite(random),
         3..6 => server.crash(),
         6..8 => server.drop_slot(),

@@ -176,8 +176,7 @@ impl World {
             Start::GoesOn(at, seen) => {
                 let met = None;
                 let begins = Begins { at, seen, met };
-                let mark = beside.renew_mark(standing.mark);
-                self.capture_from(index, beside, begins, mark)
+                self.capture_from(index, beside, begins, standing.mark)
             }
             Start::Meets(broken) => {
                 self.met.meetings += u64::from(broken.is_some());
@@ -501,20 +500,6 @@ impl World {
         let joined = Agent::begin(beside, begins, replica, &node.tables().snapshot(), marks);
         beside.agent = joined;
         Ok(())
-    }
-}
-
-impl Beside {
-    /// Writes the mark that was found once more; which one the server has then.
-    fn renew_mark(&mut self, found: Option<Mark>) -> Option<Mark> {
-        let mut marks = Marks::new(self.directory.noted);
-        let _ = marks.adopt(found);
-        let Some(writing) = marks.renewed() else {
-            return found;
-        };
-        self.server.write_mark(writing.mark);
-        self.directory.noted = writing.after;
-        Some(writing.mark)
     }
 }
 

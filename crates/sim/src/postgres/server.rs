@@ -217,8 +217,7 @@ impl Server {
             ..
         } = &self.own;
         let position_by = position.as_ref().map(|(_, xid)| *xid);
-        let mark_by = mark.filter(|(mark, _)| !mark.is_renewed);
-        let mark_by = mark_by.map(|(_, xid)| xid);
+        let mark_by = mark.map(|(_, xid)| xid);
         Standing {
             given: position.as_ref().map(|(tag, _)| tag.clone()),
             mark: mark.map(|(mark, _)| mark),
