@@ -59,8 +59,6 @@ pub struct Met {
     pub asked: u64,
     /// Rows that were taken over.
     pub taken: u64,
-    /// How often a data directory was put back to an older copy.
-    pub put_back: u64,
     /// Which server was struck last.
     last: Option<usize>,
 }

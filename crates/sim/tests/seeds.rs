@@ -94,7 +94,7 @@ fn promises_hold_while_regions_come_and_go() {
 #[test]
 fn servers_of_postgresql_show_what_the_tables_do() {
     let (mut acknowledged, mut conflicts) = (0, 0);
-    let (mut meetings, mut asked, mut taken, mut put_back) = (0, 0, 0, 0);
+    let (mut meetings, mut asked, mut taken) = (0, 0, 0);
     for seed in 0..100 {
         let report = run(Scenario::Postgres, seed).unwrap_or_else(|failure| panic!("{failure}"));
         acknowledged += report.acknowledged;
@@ -102,11 +102,9 @@ fn servers_of_postgresql_show_what_the_tables_do() {
         meetings += report.met.meetings;
         asked += report.met.asked;
         taken += report.met.taken;
-        put_back += report.met.put_back;
     }
     assert!(meetings > 100, "only {meetings} servers came back");
     assert!(asked > 50, "only {asked} questions");
-    assert!(put_back > 5, "only {put_back} directories were put back");
     assert!(taken > 500, "only {taken} rows were taken over");
     assert!(acknowledged > 10_000, "only {acknowledged} were captured");
     assert!(conflicts > 1_000, "only {conflicts} conflicts");
