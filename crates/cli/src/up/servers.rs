@@ -14,7 +14,6 @@ use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
 use meridian_engine_postgres::catalog::Movement;
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
-use meridian_engine_postgres::prepare::Status;
 use meridian_engine_postgres::server;
 use meridian_topology::{
     Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
@@ -341,7 +340,7 @@ fn tell(reports: &[Report]) {
         });
         let between = report.between.iter().map(|finding| ("regions", finding));
         for (place, finding) in regions.chain(between) {
-            if finding.status != Status::Ok {
+            if finding.status.is_missing() {
                 output::talk(&format!(
                     "✗ {place}: {} {}: {}",
                     finding.subject, finding.check, finding.reason
@@ -357,6 +356,7 @@ fn tell(reports: &[Report]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_engine_postgres::prepare::Status;
 
     #[test]
     fn each_region_has_its_server_six_ports_after_its_api() {
