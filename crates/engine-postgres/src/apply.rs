@@ -323,7 +323,7 @@ impl Applier {
             .attempt_rows(projected, rows, needs_plan, refused)
             .await;
         // It was answered before all that followed, and failed the transaction if it failed.
-        let xid = error::xid(id.answered().await?.get(0))?;
+        let xid = id.answered().await?;
         let plan = match tried? {
             Ok(plan) => plan,
             Err(tried) => return Ok(tried),

@@ -62,3 +62,65 @@ impl Wish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Address;
+    use crate::test_region::region;
+    use clap::Parser;
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        waiting: Waiting,
+    }
+
+    const BUSY: &str = "/problems/membership-busy";
+    const OTHER: &str = "/problems/membership-refused";
+
+    /// What comes of a change that is refused so, and then accepted, and how often it was asked for.
+    fn sent(refusals: &'static [&str], flags: &[&str]) -> (CliResult, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let url = region(
+            move || match refusals.get(count.fetch_add(1, Ordering::SeqCst)) {
+                Some(problem) => (409, json!({"type": problem, "title": "refused"})),
+                None => (202, json!({})),
+            },
+        );
+        let address = Address {
+            url,
+            ..Address::default()
+        };
+        let api = Api::new(address, Duration::from_secs(30)).unwrap();
+        let flags = [&["command"], flags].concat();
+        let waiting = Command::parse_from(flags).waiting;
+        let said = Wish::post("/v1/regions", &json!({"region": "d"})).send(&api, &waiting);
+        (said, asked.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn a_change_that_waits_for_another_is_asked_for_again() {
+        let (said, asked) = sent(&[BUSY, BUSY], &[]);
+        assert!(said.is_ok(), "{said:?}");
+        assert_eq!(asked, 3);
+    }
+
+    #[test]
+    fn any_other_refusal_is_told_at_once() {
+        let (said, asked) = sent(&[OTHER], &[]);
+        assert!(said.is_err());
+        assert_eq!(asked, 1);
+    }
+
+    #[test]
+    fn without_waiting_a_change_under_way_is_told_at_once() {
+        let (said, asked) = sent(&[BUSY], &["--no-wait"]);
+        assert!(said.is_err());
+        assert_eq!(asked, 1);
+    }
+}
