@@ -148,7 +148,7 @@ fn strike_server(world: &mut World, puts_directories_back: bool) {
     world.met.last = Some(index);
     let beside = &mut world.postgres[index];
     let server = &mut beside.server;
-    match random.u32(0..if puts_directories_back { 16 } else { 12 }) {
+    match random.u32(0..if puts_directories_back { 24 } else { 12 }) {
         0..3 => return server.rewrite(random),
         3..6 => server.crash(),
         6..8 => server.drop_slot(),

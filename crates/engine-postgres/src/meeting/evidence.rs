@@ -169,6 +169,13 @@ impl Facts<'_> {
         Some((mark.from, since))
     }
 
+    /// Whether the log lacks what this region had captured of the server: then it doesn't say either what
+    /// the last writes were.
+    fn is_directory_older(&self) -> bool {
+        let mark = self.standing.mark;
+        !self.is_same_log() && mark.is_some_and(|mark| mark.origin == self.own)
+    }
+
     /// The tables that a server which went back had yet to be filled with.
     fn ungiven(&self) -> BTreeSet<String> {
         if !self.broken.is_some_and(|broken| broken.went_back) {
@@ -202,6 +209,7 @@ impl Facts<'_> {
             asked.refused.retain(|row| !since.written.contains(row));
         }
         let noted = standing.given.as_ref().map(|tag| tag.seen.clone());
+        let noted = noted.filter(|_| !self.is_directory_older());
         let noted = since.is_none().then(|| noted.unwrap_or_default());
         let writers = self.mark().map(|mark| Writers {
             horizon: mark.horizon,
@@ -613,6 +621,65 @@ mod tests {
         assert_eq!(noted("out", 20), [local, lacking]);
         assert_eq!(noted("refused", 20), [older, local]);
         assert_eq!(noted("out", 19), [older, lacking], "it was noted since");
+    }
+
+    #[test]
+    fn what_an_older_directory_lacks_may_have_been_a_write_to_a_row_that_is_noted() {
+        let seen: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
+        let broken = Break {
+            reason: String::new(),
+            is_same_history: false,
+            is_same_log: false,
+            is_unclear: false,
+            went_back: true,
+        };
+        let of = |origin| {
+            let standing = Standing {
+                given: Some(Tag {
+                    position: Position(20),
+                    seen: seen.clone(),
+                }),
+                mark: Some(Mark {
+                    number: 1,
+                    system: 1,
+                    origin,
+                    horizon: Xid(5),
+                    next: Xid(5),
+                    lsn: Lsn(10),
+                    from: Position(0),
+                    is_renewed: false,
+                }),
+                ..Standing::default()
+            };
+            let facts = Facts {
+                broken: Some(&broken),
+                identity: ServerIdentity {
+                    system: 1,
+                    timeline: 1,
+                },
+                standing: &standing,
+                own: OWN,
+                log: (Position(0), Position(10)),
+                applied: &seen,
+                due: Due::Nothing,
+                fills: &Fills::default(),
+            };
+            let asked = Asked {
+                next: Xid(9),
+                rewritten: BTreeSet::new(),
+                parked: [row("out")].into(),
+                refused: BTreeSet::new(),
+            };
+            let evidence = facts.evidence(facts.given(false), None, asked);
+            let last = Version {
+                hlc: Hlc::from_raw(5),
+                origin: OWN,
+            };
+            let kind = evidence.kind("public.t", false, false);
+            evidence.of_lack(kind, &row("out"), Some(last), true)
+        };
+        assert_eq!(of(OWN), Verdict::Lacking);
+        assert_eq!(of(OriginId(2)), Verdict::Older, "an incarnation before");
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Directory {
         (self.rest, self.written) = (Some(rest), Vec::new());
     }
 
+    /// Whether it knows of a mark in the server.
+    pub(super) fn is_marked(&self) -> bool {
+        self.noted.agrees(None) == Agreement::ServerOlder
+    }
+
     /// Whether the server has been marked since.
     pub(super) fn is_older_than(&self, server: &Server) -> bool {
         let mark = server.standing().mark.map(|mark| mark.number);

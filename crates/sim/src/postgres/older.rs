@@ -30,7 +30,8 @@ impl World {
             return;
         };
         let own = replica.marks().get(replica.origin()).sequence;
-        if !replica.staged().is_empty() {
+        // Before its first mark nothing in the server tells one directory from another.
+        if !replica.staged().is_empty() || !self.postgres[index].directory.is_marked() {
             return;
         }
         self.kill(index);
@@ -49,9 +50,9 @@ impl World {
         }
     }
 
-    /// Puts a copy back, where the server can tell and nobody else has to.
+    /// Puts a copy back, once the server can tell, and if nobody else has to.
     pub(super) fn put_directory_back(&mut self, index: usize) {
-        let Some(copy) = self.postgres[index].copy.take() else {
+        let Some(copy) = &self.postgres[index].copy else {
             return;
         };
         let Some(origin) = self.nodes[index].origin else {
@@ -61,11 +62,15 @@ impl World {
         let is_heard = others.any(|replica| {
             replica.origin() != origin && replica.marks().get(origin).sequence > copy.own
         });
-        let beside = &self.postgres[index];
         let are_all_up = self.nodes.iter().all(|node| node.replica.is_some());
-        if is_heard || !are_all_up || !copy.directory.is_older_than(&beside.server) {
+        let is_older = copy.directory.is_older_than(&self.postgres[index].server);
+        if !is_heard && !(are_all_up && is_older) {
             return;
         }
+        let copy = self.postgres[index].copy.take();
+        let Some(copy) = copy.filter(|_| !is_heard) else {
+            return;
+        };
         self.kill(index);
         let node = &mut self.nodes[index];
         (node.disk, node.store) = (copy.disk, copy.store);
