@@ -208,9 +208,13 @@ impl Facts<'_> {
             asked.parked.retain(|row| !since.written.contains(row));
             asked.refused.retain(|row| !since.written.contains(row));
         }
-        let noted = standing.given.as_ref().map(|tag| tag.seen.clone());
-        let noted = noted.filter(|_| !self.is_directory_older());
-        let noted = since.is_none().then(|| noted.unwrap_or_default());
+        let noted = match &standing.given {
+            Some(_) if self.is_directory_older() => Some(Vector::default()),
+            Some(tag) => Some(tag.seen.clone()),
+            // After a detach: what was noted then is all that is known.
+            None => None,
+        };
+        let noted = noted.filter(|_| since.is_none());
         let writers = self.mark().map(|mark| Writers {
             horizon: mark.horizon,
             since: since.map(|since| since.states),
