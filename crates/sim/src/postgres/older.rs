@@ -64,7 +64,8 @@ impl World {
         });
         let are_all_up = self.nodes.iter().all(|node| node.replica.is_some());
         let is_older = copy.directory.is_older_than(&self.postgres[index].server);
-        if !is_heard && !(are_all_up && is_older) {
+        let may_come_to_be = !are_all_up || !is_older;
+        if may_come_to_be && !is_heard {
             return;
         }
         let copy = self.postgres[index].copy.take();
