@@ -5,7 +5,7 @@
 use meridian_model::mutation::{Mutation, activate};
 use meridian_sim::{Scenario, run};
 
-const SEEDS_MAX: u64 = 150;
+const SEEDS_MAX: u64 = 400;
 
 /// Some seed must show the bug; prints how many it took.
 fn is_caught(mutation: Mutation, scenario: Scenario) {
