@@ -13,7 +13,7 @@ const VALUE_CHARS_MAX: usize = 32;
 /// `meridian conflicts`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; of two documents, the fields in which they differ. Where fields are decided by\nthemselves, the field and its values. Of siblings both stand. A row that PostgreSQL can't show beside\nanother is parked; both are shown with their values. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
+    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; of two documents, the fields in which they differ. Where fields are decided by\nthemselves, the field and its values. Of siblings both stand. A row that PostgreSQL can't show beside\nanother is parked; both are shown with their values, and a row whose parent is deleted or parked with that. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
 )]
 pub struct Options {
     /// How many at most
@@ -57,12 +57,16 @@ fn row(conflict: &Value) -> Vec<String> {
     let winner = events
         .iter()
         .position(|event| event["eventId"] == *resolved);
+    let is_orphan = conflict["conflictType"] == "ForeignKeyConflict";
     let side = |is_winner: bool| {
         let places = 0..events.len();
         let place = places
             .into_iter()
             .find(|place| (Some(*place) == winner) == is_winner);
-        place.map_or_else(|| "-".to_owned(), |place| write(&events[place]))
+        place.map_or_else(
+            || "-".to_owned(),
+            |place| write(&events[place], is_orphan && is_winner),
+        )
     };
     let (stands, other) = match conflict["resolutionStrategy"].as_str() {
         // Both stand, side by side.
@@ -111,14 +115,15 @@ fn differing(conflict: &Value, mut events: Vec<Value>) -> Vec<Value> {
     events
 }
 
-/// A write: who took it, and what it wrote.
-fn write(event: &Value) -> String {
+/// A write: who took it, and what it wrote. A parent that is there keeps its child out by being parked.
+fn write(event: &Value, is_parent: bool) -> String {
     let mut region = text(&event["region"]);
     if event["aggregateId"].is_string() {
         region = format!("{region} {}", text(&event["aggregateId"]));
     }
     match &event["data"] {
         Value::Null => format!("{region}: deleted"),
+        _ if is_parent => format!("{region}: parked itself"),
         data => format!("{region}: {}", shortened(data, VALUE_CHARS_MAX)),
     }
 }
@@ -194,6 +199,23 @@ mod tests {
         let expected = [
             r#"us-east-1 orders/2: {"item":"tea"}"#,
             r#"eu-west-1: {"item":"tea"}"#,
+        ];
+        assert_eq!(shown[3..], expected);
+    }
+
+    #[test]
+    fn a_parent_that_is_there_is_parked_itself() {
+        let mut conflict = conflict("Parked");
+        conflict["conflictType"] = "ForeignKeyConflict".into();
+        conflict["constraint"] = "lines_order_fkey".into();
+        conflict["resolvedEvent"] = "2-b".into();
+        conflict["conflictingEvents"][1]["aggregateId"] = "orders/2".into();
+        assert_eq!(row(&conflict)[3], "eu-west-1 orders/2: deleted");
+        conflict["conflictingEvents"][1]["data"] = json!({"item": "tea"});
+        let shown = row(&conflict);
+        let expected = [
+            "eu-west-1 orders/2: parked itself",
+            r#"us-east-1: {"item":"tea"}"#,
         ];
         assert_eq!(shown[3..], expected);
     }

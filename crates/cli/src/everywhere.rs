@@ -95,28 +95,13 @@ impl Everywhere {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::sync::{Arc, Barrier};
+    use crate::test_region::regions_asked_at_once;
+    use serde_json::json;
 
     #[test]
     fn a_region_that_answers_late_is_no_reason_to_ask_the_next_one_later() {
-        let all_asked = Arc::new(Barrier::new(3));
-        let urls = [(); 3].map(|()| {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            let all_asked = Arc::clone(&all_asked);
-            thread::spawn(move || {
-                let (mut stream, _) = listener.accept().unwrap();
-                let _ = stream.read(&mut [0; 1024]).unwrap();
-                all_asked.wait();
-                let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close";
-                write!(stream, "{head}\r\n\r\n{{}}").unwrap();
-            });
-            url
-        });
         let target = Target {
-            api: urls.to_vec(),
+            api: regions_asked_at_once([(); 3].map(|()| json!({}))),
             ..Target::default()
         };
         let said = Everywhere::ask(&target, "/v1/status").unwrap();

@@ -42,6 +42,8 @@ mod status;
 mod system;
 mod tables;
 mod target;
+#[cfg(test)]
+mod test_region;
 mod up;
 mod verdicts;
 

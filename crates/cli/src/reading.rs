@@ -248,16 +248,22 @@ fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     values.flatten().reduce(u64::saturating_add)
 }
 
-/// How far behind, for people.
+/// How far behind, for people. Of a region that isn't heard from nobody knows what it committed
+/// meanwhile.
 pub fn lag_text(peer: &PeerReading) -> String {
-    match (peer.lag_seconds, peer.lag_transactions) {
-        (Some(seconds), Some(transactions)) => format!(
-            "{seconds:.2} s, {transactions} transaction{}",
-            if transactions == 1 { "" } else { "s" }
-        ),
-        (Some(seconds), None) => format!("{seconds:.2} s"),
-        (None, Some(transactions)) => format!("{transactions} transactions"),
-        (None, None) => "unknown".to_owned(),
+    let is_heard = peer.state.is_empty() || peer.state == "streaming";
+    let transactions = peer.lag_transactions.map(|count| match (count, is_heard) {
+        (0, false) => "unknown transactions".to_owned(),
+        (1, true) => "1 transaction".to_owned(),
+        (1, false) => "1 transaction or more".to_owned(),
+        (_, true) => format!("{count} transactions"),
+        (_, false) => format!("{count} transactions or more"),
+    });
+    let seconds = peer.lag_seconds.map(|seconds| format!("{seconds:.2} s"));
+    let parts: Vec<_> = seconds.into_iter().chain(transactions).collect();
+    match parts.is_empty() {
+        true => "unknown".to_owned(),
+        false => parts.join(", "),
     }
 }
 
@@ -320,6 +326,26 @@ mod tests {
         assert_eq!(sum([None, None].into_iter()), None);
         assert_eq!(sum([None, Some(3), Some(4)].into_iter()), Some(7));
         assert_eq!(lag_text(&PeerReading::default()), "unknown");
+    }
+
+    #[test]
+    fn of_a_region_that_is_not_heard_from_nobody_knows_how_much_is_missing() {
+        let mut peer = PeerReading {
+            state: "streaming".to_owned(),
+            lag_seconds: Some(5.2),
+            lag_transactions: Some(1),
+            ..PeerReading::default()
+        };
+        assert_eq!(lag_text(&peer), "5.20 s, 1 transaction");
+        for state in ["disconnected", "subscribing", "quarantined"] {
+            peer.state = state.to_owned();
+            peer.lag_transactions = Some(0);
+            assert_eq!(lag_text(&peer), "5.20 s, unknown transactions");
+            peer.lag_transactions = Some(1);
+            assert_eq!(lag_text(&peer), "5.20 s, 1 transaction or more");
+            peer.lag_transactions = Some(7);
+            assert_eq!(lag_text(&peer), "5.20 s, 7 transactions or more");
+        }
     }
 
     #[test]

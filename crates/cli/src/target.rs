@@ -210,31 +210,12 @@ fn who_is(address: &Address) -> CliResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::thread;
+    use crate::test_region;
+    use serde_json::json;
 
     /// The URL of a region that says its name to whoever asks.
     fn region(name: &'static str) -> String {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut head = Vec::new();
-                let mut octet = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut octet).unwrap() == 1 {
-                    head.push(octet[0]);
-                }
-                let body = format!("{{\"region\": \"{name}\"}}");
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-            }
-        });
-        url
+        test_region::region(move || (200, json!({"region": name})))
     }
 
     #[test]

@@ -44,6 +44,18 @@ impl MemoryStore {
         inner.undo.clear();
     }
 
+    /// A second store with the same contents, all persisted.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let inner = Inner {
+            state: Arc::clone(&self.lock().state),
+            undo: Vec::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner
             .lock()

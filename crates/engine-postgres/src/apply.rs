@@ -1,11 +1,11 @@
 //! Writing a batch into the server, in one transaction.
 //!
 //! ```text
-//!  BEGIN · rows that leave (children first) · rows that come or change (parents first) · the tag ·
-//!  deferred constraints · meridian.parked, meridian.position · COMMIT
+//!  BEGIN · rows that leave (children first) · rows that come or change (parents first) ·
+//!  meridian.parked · meridian.position, the tag · deferred constraints · COMMIT
 //! ```
 //!
-//! The first statements go with `BEGIN`, and all from the tag on with `COMMIT`: a batch of few rows
+//! The first statements go with `BEGIN`, and all from the position on with `COMMIT`: a batch of few rows
 //! costs two turns on the network. Each statement takes a few thousand rows as arrays of texts. A row
 //! changes only where its `xmin` is the known writer's or below the horizon; one that didn't is looked
 //! at: if it is already what it should be, and has no counters, that is as good; else the transaction
@@ -323,7 +323,7 @@ impl Applier {
             .attempt_rows(projected, rows, needs_plan, refused)
             .await;
         // It was answered before all that followed, and failed the transaction if it failed.
-        let xid = error::xid(id.answered().await?.get(0))?;
+        let xid = id.answered().await?;
         let plan = match tried? {
             Ok(plan) => plan,
             Err(tried) => return Ok(tried),

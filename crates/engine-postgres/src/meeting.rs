@@ -4,13 +4,14 @@
 //! ```text
 //! history: does capture go on where it stood? ── no ──▶ evidence ──▶ judge: each row that differs
 //!    ▲                                                   ▲    ▲
-//!    └──────────── mark, and what the server was given ──┘    └── rest: what was decided before
+//!    └──────────── mark, and what the server was given ──┘    └── rest, fills: what was decided before
 //! ```
 //!
 //! What the server says of itself went back together with its rows, if it did; so it is what they are
 //! judged by. Who reads it, and carries out what comes of it, is the node and the simulator.
 
 mod evidence;
+pub mod fills;
 pub mod history;
 mod judge;
 pub mod mark;

@@ -47,6 +47,7 @@ pub use settled::RowStanding;
 use crate::{Lsn, Xid};
 use meridian_model::{Position, RowName, Vector, Version};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Rows to be brought to one snapshot of the tables, in one transaction.
@@ -145,6 +146,22 @@ pub struct Parked {
     pub row: RowName,
     /// What is in its way.
     pub hindrance: Hindrance,
+}
+
+impl Parked {
+    /// The names of rows that aren't in the server, and of those that it refuses and may show as they were
+    /// before.
+    #[must_use]
+    pub fn names(all: impl IntoIterator<Item = Self>) -> (BTreeSet<RowName>, BTreeSet<RowName>) {
+        let (mut out, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        for parked in all {
+            match parked.hindrance {
+                Hindrance::Refused { .. } => refused.insert(parked.row),
+                _ => out.insert(parked.row),
+            };
+        }
+        (out, refused)
+    }
 }
 
 /// What keeps a row out of the server.

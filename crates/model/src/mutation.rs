@@ -104,6 +104,10 @@ pub enum Mutation {
     SeenGoesBack,
     /// What a server has yet to be given is forgotten when its slot goes before that.
     LostTwiceForgotten,
+    /// A data directory that is older than its server goes on as if it were not.
+    OlderDirectoryTrusted,
+    /// A row that is kept out of a server counts as deleted there when it is compared.
+    ParkedTakenForDeleted,
 }
 
 #[cfg(feature = "mutations")]

@@ -12,6 +12,7 @@ mod agent;
 mod application;
 mod constraints;
 mod join;
+mod older;
 mod schema;
 mod server;
 mod truth;
@@ -24,6 +25,7 @@ use join::{Directory, Meeting, Operator};
 use meridian_check::{RowKey, Violation};
 use meridian_engine_postgres::Lsn;
 use meridian_model::{OriginId, Position};
+use older::Copy;
 use server::Server;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub(crate) struct Beside {
     /// The two meet.
     meeting: Option<Meeting>,
     directory: Directory,
+    /// A copy of the directory from before.
+    copy: Option<Copy>,
     operator: Operator,
     truth: Truth,
 }
@@ -92,12 +96,17 @@ impl Beside {
 /// Every fault of chaos, and those of servers, while applications write to all of them.
 pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Violation> {
     world.clients_act = false;
+    // Drawn apart: the other runs go on as they would.
+    let mut apart = world.random.clone();
+    let puts_directories_back = apart.u32(0..4) == 0;
     for index in 0..world.nodes.len() {
         world.nodes[index].captures = true;
         world.postgres.push(Beside {
             writes_large,
             ..Beside::default()
         });
+        let server = &mut world.postgres[index].server;
+        server.is_strict = puts_directories_back && apart.bool();
         world.plan(Duration::from_millis(3), Event::Application(index));
         world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {
@@ -110,10 +119,11 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
     world.run_until(SAFETY, |world| {
         let pause = Duration::from_millis(world.random.u64(50..900));
         world.plan(pause, Event::Fault);
-        if world.random.u32(0..3) == 0 {
-            strike_server(world);
-        } else {
-            strike(world);
+        let copied = world.postgres.iter().position(|it| it.copy.is_some());
+        match copied.filter(|_| world.random.bool()) {
+            Some(index) => world.put_directory_back(index),
+            None if world.random.u32(0..3) == 0 => strike_server(world, puts_directories_back),
+            None => strike(world),
         }
     })?;
     world.applications_act = false;
@@ -128,7 +138,7 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
     check(world)
 }
 
-fn strike_server(world: &mut World) {
+fn strike_server(world: &mut World, puts_directories_back: bool) {
     let random = &mut world.random;
     // Troubles don't come alone.
     let index = match world.met.last {
@@ -138,7 +148,7 @@ fn strike_server(world: &mut World) {
     world.met.last = Some(index);
     let beside = &mut world.postgres[index];
     let server = &mut beside.server;
-    match random.u32(0..12) {
+    match random.u32(0..if puts_directories_back { 24 } else { 12 }) {
         0..3 => return server.rewrite(random),
         3..6 => server.crash(),
         6..8 => server.drop_slot(),
@@ -151,7 +161,8 @@ fn strike_server(world: &mut World) {
                 server.fail_over(to);
             }
         }
-        _ => server.replace(),
+        11 => server.replace(),
+        _ => return world.copy_directory(index),
     }
     beside.disconnect();
 }
@@ -194,6 +205,12 @@ fn check(world: &World) -> Result<(), Violation> {
         let shown = beside.server.shown();
         let out = constraints::kept_out(&tables, &beside.server);
         for key in tables.keys().chain(shown.keys()) {
+            if tables
+                .get(key)
+                .is_some_and(|row| beside.server.leaves(key, row))
+            {
+                continue;
+            }
             let found = shown.get(key);
             let expected = tables.get(key).filter(|_| !out.contains(key));
             let expected = expected.map(|row| beside.server.as_row(key, &row.document));

@@ -5,7 +5,7 @@
 use meridian_model::mutation::{Mutation, activate};
 use meridian_sim::{Scenario, run};
 
-const SEEDS_MAX: u64 = 150;
+const SEEDS_MAX: u64 = 400;
 
 /// Some seed must show the bug; prints how many it took.
 fn is_caught(mutation: Mutation, scenario: Scenario) {
@@ -268,4 +268,14 @@ fn seen_goes_back() {
 #[test]
 fn lost_twice_forgotten() {
     is_caught(Mutation::LostTwiceForgotten, Scenario::Postgres);
+}
+
+#[test]
+fn older_directory_trusted() {
+    is_caught(Mutation::OlderDirectoryTrusted, Scenario::Postgres);
+}
+
+#[test]
+fn parked_taken_for_deleted() {
+    is_caught(Mutation::ParkedTakenForDeleted, Scenario::Postgres);
 }

@@ -3,6 +3,7 @@
 use super::list;
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
+use crate::everywhere::at_once;
 use crate::output::{self, Format};
 use crate::status::none_answers;
 use crate::target::Target;
@@ -26,19 +27,15 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
-    let apis = options.target.all_at_a_glance()?;
+    let asked = everywhere(&options.target, options.id.as_deref())?;
     let mut lifted = Vec::new();
-    let mut asked = Vec::new();
-    for api in &apis {
-        let found = lift(api, options.id.as_deref());
-        if let Err(error) = &found {
-            output::talk(error.message());
+    for (api, found) in &asked {
+        match found {
+            Ok(ids) => lifted.extend(ids.iter().map(|id| (api.name(), id))),
+            Err(error) => output::talk(error.message()),
         }
-        let ids = found.as_ref().map(Vec::as_slice).unwrap_or_default();
-        lifted.extend(ids.iter().map(|id| (api.name(), id.clone())));
-        asked.push(found);
     }
-    none_answers(asked.iter())?;
+    none_answers(asked.iter().map(|(_, found)| found))?;
     if lifted.is_empty()
         && let Some(id) = &options.id
     {
@@ -65,6 +62,15 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     }
 }
 
+/// Lifts the fault in the regions meant, or all of theirs; which of them were there.
+fn everywhere(target: &Target, id: Option<&str>) -> CliResult<Vec<(Api, CliResult<Vec<String>>)>> {
+    let asked = at_once(target.all_at_a_glance()?, |api| {
+        let found = lift(&api, id);
+        (api, found)
+    });
+    Ok(asked)
+}
+
 /// Lifts the fault in this region, or all of them; which of them were there.
 fn lift(api: &Api, id: Option<&str>) -> CliResult<Vec<String>> {
     let ids = match id {
@@ -86,4 +92,20 @@ fn lift(api: &Api, id: Option<&str>) -> CliResult<Vec<String>> {
         lifted.push(id);
     }
     Ok(lifted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_region::regions_asked_at_once;
+
+    #[test]
+    fn a_region_that_hangs_keeps_no_other_from_being_asked() {
+        let target = Target {
+            api: regions_asked_at_once([(); 3].map(|()| json!({}))),
+            ..Target::default()
+        };
+        let asked = everywhere(&target, Some("5ad30d1c")).unwrap();
+        assert!(asked.iter().all(|(_, found)| found.is_ok()), "{asked:?}");
+    }
 }

@@ -8,7 +8,7 @@ mod parked;
 pub mod prepare;
 mod side;
 mod standing;
-mod status;
+pub mod status;
 
 use crate::error::CliResult;
 use crate::output::Format;

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// `meridian postgres prepare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints what stands in the way (✗), what SQL does (→, with the SQL) and a line about the rest. Without\n--apply nothing is changed. All regions' servers are read, so that sequences can be made disjoint and\ndiffering tables found. Exits with 1 while anything is missing.\n\nExample:\n  meridian postgres prepare --config meridian.toml\n  meridian postgres prepare --user shop_owner --password-file owner.secret --apply"
+    after_help = "Prints what stands in the way (✗), what SQL does (→, with the SQL), what could be better (!) and a line\nabout the rest. Without --apply nothing is changed; advice is never carried out. All regions' servers\nare read, so that sequences can be made disjoint and differing tables found. Exits with 1 while\nanything is missing.\n\nExample:\n  meridian postgres prepare --config meridian.toml\n  meridian postgres prepare --user shop_owner --password-file owner.secret --apply"
 )]
 pub struct Options {
     /// The topology file
@@ -354,6 +354,7 @@ fn print_findings(found: &[Finding], all: bool) -> CliResult {
             Status::Ok => "✓",
             Status::Sql => "→",
             Status::Refused => "✗",
+            Status::Advice => "!",
         };
         output::line(&format!(
             "  {sign} {} {}: {}",
@@ -366,11 +367,12 @@ fn print_findings(found: &[Finding], all: bool) -> CliResult {
             output::line(&format!("      {statement};"))?;
         }
     }
-    let good = found
+    let missing = found
         .iter()
-        .filter(|finding| finding.status == Status::Ok)
+        .filter(|finding| finding.status.is_missing())
         .count();
-    output::line(&format!("  ✓ {good} of {} as they must be", found.len()))
+    let (good, all) = (found.len() - missing, found.len());
+    output::line(&format!("  ✓ {good} of {all} as they must be"))
 }
 
 fn counted(count: usize, what: &str) -> String {

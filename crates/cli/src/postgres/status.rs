@@ -68,7 +68,7 @@ fn peers_of<'a>(
 }
 
 /// The datasets with a server, each with how it stands.
-fn servers(reply: &Value) -> impl Iterator<Item = (&str, &Value)> {
+pub fn servers(reply: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let datasets = reply["datasets"].as_array().into_iter().flatten();
     let servers = datasets.filter(|dataset| dataset["postgres"].is_object());
     servers.map(|it| (it["dataset"].as_str().unwrap_or("-"), &it["postgres"]))

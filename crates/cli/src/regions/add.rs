@@ -1,6 +1,7 @@
 //! `meridian regions add` and `rejoin`.
 
 use super::follow::{Change, Waiting, votes_everywhere};
+use super::wish::Wish;
 use crate::client::{Address, Api, read_token};
 use crate::error::{CliError, CliResult};
 use crate::output::Format;
@@ -10,11 +11,9 @@ use clap::Args;
 use meridian_topology::{Address as Endpoint, Location, check_region_name, well_known};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is asked again while another change is under way.
-const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// `meridian regions add`
 #[derive(Debug, Args)]
@@ -107,7 +106,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     if !options.dataset.is_empty() {
         body["datasets"] = json!(options.dataset);
     }
-    post(&asked, "/v1/regions", &body)?;
+    Wish::post("/v1/regions", &body).send(&asked, &options.waiting)?;
     let is_up = target.data_dir().is_some();
     let next = if is_up {
         "meridian regions".to_owned()
@@ -129,18 +128,8 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 
 pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
     let asked = options.target.one()?;
-    let body = json!({ "name": options.name }).to_string();
-    let until = options.waiting.until();
-    loop {
-        let reply = asked.send("POST", "/v1/regions", body.as_bytes())?;
-        // Mostly the eviction itself, of which not every member has heard yet.
-        let is_busy = reply.problem() == "/problems/membership-busy";
-        if !is_busy || Instant::now() >= until {
-            reply.success()?;
-            break;
-        }
-        std::thread::sleep(BUSY_PAUSE);
-    }
+    let body = json!({ "name": options.name });
+    Wish::post("/v1/regions", &body).send(&asked, &options.waiting)?;
     let change = Change {
         done: format!("region {} has joined again", options.name),
         region: &options.name,
@@ -149,13 +138,6 @@ pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
         next: "meridian regions aside list".to_owned(),
     };
     change.follow(&options.waiting, votes_everywhere, format)
-}
-
-/// Sends a wish; the region's reason for refusing is the error.
-pub fn post(api: &Api, path: &str, body: &Value) -> CliResult {
-    api.send("POST", path, body.to_string().as_bytes())?
-        .success()
-        .map(drop)
 }
 
 /// The addresses that a running `up` keeps ready for a region.

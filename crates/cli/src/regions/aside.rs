@@ -2,6 +2,7 @@
 
 use crate::client::{Api, encode};
 use crate::error::CliResult;
+use crate::everywhere::at_once;
 use crate::output::{self, Format, table};
 use crate::target::Target;
 use clap::{Args, Subcommand};
@@ -15,10 +16,19 @@ pub enum Verb {
     /// The transactions that were set aside, and what became of them
     List(Listing),
     /// One of them in full
+    #[command(
+        after_help = "Example:\n  meridian regions aside show main-1f00c5a2b3d4e5f6-17 --region eu-west-1"
+    )]
     Show(One),
     /// Write one again, over what its rows are now
+    #[command(
+        after_help = "Example:\n  meridian regions aside resubmit main-1f00c5a2b3d4e5f6-17 --region eu-west-1"
+    )]
     Resubmit(One),
     /// Give one up for good
+    #[command(
+        after_help = "Example:\n  meridian regions aside drop main-1f00c5a2b3d4e5f6-17 --region eu-west-1"
+    )]
     Drop(One),
 }
 
@@ -34,9 +44,6 @@ pub struct Listing {
 
 /// One transaction.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  meridian regions aside show main-1f00c5a2b3d4e5f6-17 --region eu-west-1"
-)]
 pub struct One {
     /// Its id, as `list` shows it
     id: String,
@@ -52,7 +59,7 @@ struct Page {
 }
 
 /// A transaction set aside.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Kept {
     region: String,
@@ -79,8 +86,8 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
 
 fn list(listing: &Listing, format: Format) -> CliResult {
     let mut kept = Vec::new();
-    for api in listing.target.all_at_a_glance()? {
-        match of_region(&api) {
+    for found in everywhere(&listing.target)? {
+        match found {
             Ok(found) => kept.extend(found),
             Err(error) => output::talk(&format!("warning: {}", error.message())),
         }
@@ -107,6 +114,12 @@ fn list(listing: &Listing, format: Format) -> CliResult {
         .collect();
     let head = ["region", "id", "committed at", "rows", "state", "why"];
     output::line(&table(&head, &rows))
+}
+
+/// What each region set aside.
+fn everywhere(target: &Target) -> CliResult<Vec<CliResult<Vec<Kept>>>> {
+    let regions = target.all_at_a_glance()?;
+    Ok(at_once(regions, |api| of_region(&api)))
 }
 
 fn of_region(api: &Api) -> CliResult<Vec<Kept>> {
@@ -141,4 +154,22 @@ fn act(one: &One, method: &str, suffix: &str, done: &str, format: Format) -> Cli
 
 fn path(one: &One, suffix: &str) -> String {
     format!("/v1/aside/{}{suffix}", encode(&one.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_region::regions_asked_at_once;
+    use serde_json::json;
+
+    #[test]
+    fn a_region_that_hangs_keeps_no_other_from_being_asked() {
+        let kept = |id: &str| json!({"aside": [{"id": id}]});
+        let target = Target {
+            api: regions_asked_at_once(["main-1f-17", "main-1f-18"].map(kept)),
+            ..Target::default()
+        };
+        let found: CliResult<Vec<_>> = everywhere(&target).unwrap().into_iter().collect();
+        assert_eq!(found.unwrap().concat().len(), 2);
+    }
 }

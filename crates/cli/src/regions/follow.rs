@@ -1,12 +1,14 @@
 //! Follows a change of the regions until it is done.
 
-use super::reading::Regions;
+use super::reading::{DatasetRegions, Regions};
 use crate::client::Api;
 use crate::error::{CliError, CliResult, Exit};
 use crate::interrupt;
 use crate::output::{self, Format};
+use crate::postgres::status::servers;
+use crate::status::get;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -155,21 +157,37 @@ impl Change<'_> {
     }
 }
 
-/// What a joining region says of itself.
+/// What a joining region says of itself, and which of its servers waits for somebody.
 fn joiner_text(joiner: &Api) -> Option<String> {
     let own = Regions::ask(joiner).ok()?;
-    let parts = own.datasets.iter().filter_map(|dataset| {
-        let progress = dataset.progress.as_deref()?;
-        Some(format!("{} there: {progress}", dataset.dataset))
+    let status = get(joiner, "/v1/status").unwrap_or_default();
+    let parts = own.datasets.iter().flat_map(|dataset| {
+        let stopped = stopped(dataset, &status);
+        let parts = dataset.progress.clone().into_iter().chain(stopped);
+        parts.map(|part| format!("{} there: {part}", dataset.dataset))
     });
     let parts: Vec<_> = parts.collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// Why a dataset's server waits for somebody, if it does. While its region is still what was removed,
+/// that is why, and no news.
+fn stopped(dataset: &DatasetRegions, status: &Value) -> Option<String> {
+    let mut servers = servers(status).filter(|(name, _)| *name == dataset.dataset);
+    let (_, postgres) = servers.next()?;
+    let waits = postgres["state"] == "stopped" && dataset.standing.as_deref() != Some("removed");
+    let reason = postgres["reason"].as_str().filter(|_| waits)?;
+    Some(format!(
+        "stopped: {reason} (`meridian postgres status` says what to do)"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::reading::{DatasetRegions, Member};
+    use super::super::reading::Member;
     use super::*;
+    use crate::client::Address;
+    use crate::test_region::region;
 
     fn regions(standings: &[Option<&str>]) -> Regions {
         let dataset = |standing: &Option<&str>| DatasetRegions {
@@ -187,6 +205,26 @@ mod tests {
             datasets: standings.iter().map(dataset).collect(),
             ..Regions::default()
         }
+    }
+
+    #[test]
+    fn a_server_that_waits_for_somebody_is_told_of() {
+        let text = |standing: &str, state: &str| {
+            let postgres = json!({"state": state, "reason": "15 rows differ"});
+            let dataset = json!({"dataset": "main", "standing": standing, "progress": "catches up",
+                "postgres": postgres});
+            let address = Address {
+                url: region(move || (200, json!({"datasets": [dataset]}))),
+                ..Address::default()
+            };
+            joiner_text(&Api::new(address, Duration::from_secs(30)).unwrap()).unwrap()
+        };
+        for (standing, state) in [("joining", "connecting"), ("removed", "stopped")] {
+            assert_eq!(text(standing, state), "main there: catches up");
+        }
+        let stopped = text("joining", "stopped");
+        let said = "main there: catches up; main there: stopped: 15 rows differ (";
+        assert!(stopped.starts_with(said), "{stopped}");
     }
 
     #[test]

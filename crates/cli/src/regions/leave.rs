@@ -1,7 +1,7 @@
 //! `meridian regions remove` and `evict`.
 
-use super::add::post;
 use super::follow::{Change, Waiting, counts_nowhere};
+use super::wish::Wish;
 use crate::client::encode;
 use crate::error::{CliError, CliResult};
 use crate::output::Format;
@@ -46,7 +46,7 @@ pub struct Evict {
 
 pub fn remove(options: &Remove, format: Format) -> CliResult {
     let asked = other_than(&options.name, &options.target)?;
-    asked.send("DELETE", &path(&options.name), &[])?.success()?;
+    Wish::delete(path(&options.name)).send(&asked, &options.waiting)?;
     let change = Change {
         done: format!("region {} has left", options.name),
         region: &options.name,
@@ -65,7 +65,7 @@ pub fn evict(options: &Evict, format: Format) -> CliResult {
         "majority"
     };
     let body = json!({ "decided_by": decided_by, "confirm": options.name });
-    post(&asked, &format!("{}/evict", path(&options.name)), &body)?;
+    Wish::post(format!("{}/evict", path(&options.name)), &body).send(&asked, &options.waiting)?;
     let change = Change {
         done: format!("region {} is evicted", options.name),
         region: &options.name,

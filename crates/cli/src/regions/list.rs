@@ -123,14 +123,14 @@ fn in_short(line: &Line, part: impl Fn(&Standing) -> Option<String>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// What the first region that answers says of the members.
+/// What the first of the regions that answer says of the members.
 fn membership(target: &Target) -> Option<Regions> {
     let asked = Target {
         region: None,
         ..target.clone()
     };
-    let apis = asked.all_at_a_glance().ok()?;
-    apis.iter().find_map(|api| Regions::ask(api).ok())
+    let said = at_once(asked.all_at_a_glance().ok()?, |api| Regions::ask(&api).ok());
+    said.into_iter().flatten().next()
 }
 
 /// Adds how each region stands, and the members that no topology names.
@@ -247,6 +247,17 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
 mod tests {
     use super::super::reading::DatasetRegions;
     use super::*;
+    use crate::test_region::regions_asked_at_once;
+    use serde_json::json;
+
+    #[test]
+    fn a_region_that_hangs_keeps_no_other_from_being_asked_for_the_members() {
+        let target = Target {
+            api: regions_asked_at_once(["a", "b"].map(|name| json!({"region": name}))),
+            ..Target::default()
+        };
+        assert_eq!(membership(&target).unwrap().region, "a");
+    }
 
     #[test]
     fn members_that_no_topology_names_are_listed_too() {

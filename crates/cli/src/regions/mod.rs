@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Each of them asks one region, which answers at once; the verb then follows what the regions say
-//! until it is done, unless it is told not to wait.
+//! until it is done, unless it is told not to wait. One change can be under way at a time: the next
+//! one waits for it.
 
 mod add;
 mod aside;
@@ -16,6 +17,7 @@ mod follow;
 mod leave;
 mod list;
 pub mod reading;
+mod wish;
 
 use crate::error::CliResult;
 use crate::output::Format;

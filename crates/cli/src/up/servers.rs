@@ -2,10 +2,10 @@
 //!
 //! Region i's listens at 127.0.0.1, port N + 10 i + 6, with a database and a user `meridian`. It is
 //! there before its region's process and stopped after it; it outlives the region's restarts. Its data
-//! is in the data directory's `postgres/REGION`. One that dies is started again, as regions are. Root can't run PostgreSQL, and the user that it runs
-//! as may not be let into the data directory (`mktemp -d` makes such): then `postgres` is a link to a
-//! directory below `/var/tmp`. What `meridian postgres prepare --apply` does is done
-//! at each start.
+//! is in the data directory's `postgres/REGION`. One that dies is started again, as regions are. Root
+//! can't run PostgreSQL, and the user that it runs as may not be let into the data directory
+//! (`mktemp -d` makes such): then `postgres` is a link to a directory below `/var/tmp`. What `meridian
+//! postgres prepare --apply` does is done at each start, and whenever other tables are there.
 
 use super::event::Happened;
 use super::keep::{Keeping, keep};
@@ -14,7 +14,6 @@ use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
 use meridian_engine_postgres::catalog::Movement;
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
-use meridian_engine_postgres::prepare::Status;
 use meridian_engine_postgres::server;
 use meridian_topology::{
     Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
@@ -30,6 +29,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::Mutex as Shared;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_postgres::Client;
 
 /// How far a region's server is from its API.
 const PORT_AFTER_API: u16 = 6;
@@ -207,6 +207,8 @@ impl Servers {
 /// Prepares the servers whenever other tables are there than before.
 async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
     let mut known = BTreeMap::new();
+    // A session costs a server some ten milliseconds of processor time to begin.
+    let mut sessions = BTreeMap::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(topology) = topology.upgrade() else {
@@ -218,9 +220,16 @@ async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
             .clone();
         let mut found = BTreeMap::new();
         for region in &topology.regions {
-            // One that doesn't answer now is looked at again.
-            if let Some(tables) = tables_of(&topology, region).await {
+            let session = match sessions.remove(&region.name) {
+                Some(session) => Some(session),
+                None => connect(&topology, region).await,
+            };
+            // One that doesn't answer now is looked at again, in a new session.
+            if let Some(session) = session
+                && let Ok(tables) = Movement::read(&session).await
+            {
                 found.insert(region.name.clone(), tables);
+                sessions.insert(region.name.clone(), session);
             }
         }
         if found != known && apply_all(&topology).await.is_ok() {
@@ -229,11 +238,10 @@ async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
     }
 }
 
-async fn tables_of(topology: &Topology, region: &Region) -> Option<Movement> {
+async fn connect(topology: &Topology, region: &Region) -> Option<Client> {
     let mut datasets = topology.datasets.iter();
     let server = datasets.find_map(|dataset| dataset.postgres()?.servers.get(&region.name))?;
-    let client = server::connect(&server.into(), "up").await.ok()?;
-    Movement::read(&client).await.ok()
+    server::connect(&server.into(), "up").await.ok()
 }
 
 /// Where the servers' data is.
@@ -332,7 +340,7 @@ fn tell(reports: &[Report]) {
         });
         let between = report.between.iter().map(|finding| ("regions", finding));
         for (place, finding) in regions.chain(between) {
-            if finding.status != Status::Ok {
+            if finding.status.is_missing() {
                 output::talk(&format!(
                     "✗ {place}: {} {}: {}",
                     finding.subject, finding.check, finding.reason
@@ -348,6 +356,7 @@ fn tell(reports: &[Report]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_engine_postgres::prepare::Status;
 
     #[test]
     fn each_region_has_its_server_six_ports_after_its_api() {

@@ -118,7 +118,7 @@ impl State {
             known.is_capture.store(true, SeqCst);
         } else if known.is_capture.load(SeqCst) {
             wait_while(&self.holds_confirmations);
-        } else if has(bytes, b"COMMIT\0") && self.swallows_replies.load(SeqCst) {
+        } else if has(bytes, b"COMMIT;") && self.swallows_replies.load(SeqCst) {
             known.is_deaf.store(true, SeqCst);
         }
         true

@@ -1,5 +1,7 @@
 //! A server that is put back to what it was before.
 
+use crate::slot::{is_given, stock, waiting};
+use crate::support::text;
 use crate::system::{System, application, elsewhere, home};
 use meridian_engine_postgres::local::Stop;
 
@@ -186,4 +188,26 @@ fn another_server_with_empty_tables_is_filled() {
     system.all_have("1=row 2=row 3=row");
     system.sql(0, "DELETE FROM public.items WHERE id = 2");
     system.all_have("1=row 3=row");
+}
+
+#[test]
+fn rows_that_a_restored_server_had_yet_to_be_given_then_are_not_taken_for_deleted() {
+    let (mut system, runtime, writer) = waiting();
+    let backup = system.base_backup(0);
+    runtime.block_on(writer.batch_execute("ROLLBACK")).unwrap();
+    let (some, all) = ("1=a 2=b", "1=a 2=b 3=c 4=d");
+    is_given(&system, some, all);
+    system.settles(0);
+    system.kill_server(0);
+    system.comes_back_on(0, backup);
+    // Somebody may have written there meanwhile.
+    let asks = system.stands(0, "it asks", |postgres| {
+        let there = stock(&system, 1);
+        assert_eq!(there.as_deref(), Some(all), "rows were deleted everywhere");
+        postgres["state"] == "stopped"
+    });
+    assert_eq!(asks["differing"][0]["keys"], serde_json::json!(["3", "4"]));
+    let said = system.attach(0, &["--take", "regions"]);
+    assert!(said.status.success(), "{}", text(&said));
+    is_given(&system, some, all);
 }

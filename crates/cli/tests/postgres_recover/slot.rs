@@ -5,6 +5,7 @@ use crate::support::{eventually, text};
 use crate::system::{ALL, PATIENCE, System};
 use meridian_engine_postgres::server::connect;
 use std::sync::mpsc;
+use tokio_postgres::Client;
 
 #[test]
 fn a_slot_that_is_dropped_under_way_is_made_again_and_nothing_is_lost() {
@@ -63,8 +64,9 @@ fn what_was_decided_is_written_though_the_region_stops_before_it_could() {
     system.settles(0);
 }
 
-#[test]
-fn rows_that_a_new_table_was_still_to_be_given_are_not_taken_for_deleted() {
+/// Two regions with a table that region 0's server has come to replicate with a part of the rows, and
+/// whose others wait to be written there; with who holds them up.
+pub fn waiting() -> (System, tokio::runtime::Runtime, Client) {
     let mut system = System::prepared(2);
     let stock = "CREATE TABLE public.stock (id int PRIMARY KEY, what text NOT NULL)";
     for region in 0..2 {
@@ -96,21 +98,34 @@ fn rows_that_a_new_table_was_still_to_be_given_are_not_taken_for_deleted() {
     system.stands(0, "rows wait to be written", |postgres| {
         postgres["rows_dirty"] == 2
     });
+    (system, runtime, writer)
+}
+
+/// Waits until all servers have these rows of that table, and region 1 never only `at_first`: what region
+/// 0 had of them before it was given the others.
+pub fn is_given(system: &System, at_first: &str, expected: &str) {
+    for region in [1, 0] {
+        eventually("the others are there", PATIENCE, || {
+            let found = stock(system, region);
+            let is_all_gone = region == 1 && found.as_deref() == Some(at_first);
+            assert!(!is_all_gone, "rows were deleted everywhere");
+            (found.as_deref() == Some(expected)).then_some(())
+        });
+    }
+}
+
+/// A server's rows of that table.
+pub fn stock(system: &System, region: usize) -> Option<String> {
+    let all = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.stock";
+    system.ask(region, all)
+}
+
+#[test]
+fn rows_that_a_new_table_was_still_to_be_given_are_not_taken_for_deleted() {
+    let (system, runtime, writer) = waiting();
     drop_slot(&system, "DELETE FROM public.stock WHERE id = 2;");
     runtime.block_on(writer.batch_execute("ROLLBACK")).unwrap();
-    let all = "SELECT string_agg(id || '=' || what, ' ' ORDER BY id) FROM public.stock";
-    for region in [1, 0] {
-        eventually(
-            "what was deleted is gone, and no other row",
-            PATIENCE,
-            || {
-                let found = system.ask(region, all);
-                let is_all_gone = region == 1 && found.as_deref() == Some("1=a");
-                assert!(!is_all_gone, "rows were deleted everywhere");
-                (found.as_deref() == Some("1=a 3=c 4=d")).then_some(())
-            },
-        );
-    }
+    is_given(&system, "1=a", "1=a 3=c 4=d");
 }
 
 /// Drops region 0's slot and runs statements before there is another one.

@@ -65,6 +65,39 @@ fn a_server_that_is_detached_and_attached_again_has_not_deleted_what_it_never_sh
 }
 
 #[test]
+fn a_child_whose_parent_is_parked_says_so_and_not_that_it_was_deleted() {
+    let schema = "CREATE TABLE public.users (id int PRIMARY KEY, email text UNIQUE);
+        CREATE TABLE public.notes (id int PRIMARY KEY, owner int REFERENCES public.users)";
+    let mut system = System::prepared(2, schema);
+    for (region, id) in [(0, "1"), (1, "2")] {
+        let rows = format!(
+            "INSERT INTO public.users VALUES ({id}, 'ada@example.com');
+             INSERT INTO public.notes VALUES ({id}, {id})"
+        );
+        system.sql(region, &rows);
+    }
+    system.up();
+    let orphan = parked_everywhere(&system, "foreign-key");
+    let id = orphan["key"].as_str().unwrap();
+    for name in REGIONS {
+        let conflict = eventually("listed", PATIENCE, || {
+            let said = system.json(&["conflicts", "--region", name]);
+            let conflicts = said["conflicts"].as_array()?;
+            let is_it = |it: &&Value| it["conflictType"] == "ForeignKeyConflict";
+            conflicts.iter().find(is_it).cloned()
+        });
+        let events = conflict["conflictingEvents"].as_array().unwrap();
+        let is_parent = |it: &&Value| it["aggregateId"] == format!("public.users/{id}");
+        let parent = events.iter().find(is_parent).unwrap();
+        let values = json!({"id": id, "email": "ada@example.com"});
+        assert_eq!(parent["data"], values, "{conflict}");
+        let shown = text(&system.meridian(&["conflicts", "--region", name]));
+        let said = format!("public.users/{id}: parked itself");
+        assert!(shown.contains(&said), "{shown}");
+    }
+}
+
+#[test]
 fn a_row_whose_unique_value_another_has_is_shown_with_it_and_decided_about() {
     let system = rivals();
     let row = parked_everywhere(&system, "unique");

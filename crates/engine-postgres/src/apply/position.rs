@@ -8,8 +8,8 @@ use crate::tag::Tag;
 use crate::{Lsn, Xid};
 use meridian_model::{Position, RowName};
 use std::borrow::Cow;
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// The table with each dataset's position.
 pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.position \
@@ -18,10 +18,14 @@ pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.positi
 pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
     (dataset text, \"table\" text, key text, parked jsonb, PRIMARY KEY (dataset, \"table\", key))";
 
-const MARK: &str = "SELECT pg_logical_emit_message(true, 'meridian', $1::bytea)::text";
+/// Says how far the server is, and marks the transaction as ours.
 const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
     VALUES ($1, $2, ($3::text)::jsonb) \
-    ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen";
+    ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen \
+    RETURNING pg_logical_emit_message(true, 'meridian', $4::bytea)::text";
+/// One message: each costs the server and the session a turn of their own.
+const COMMIT: &str =
+    "SET CONSTRAINTS ALL IMMEDIATE; COMMIT; SELECT pg_current_wal_insert_lsn()::text";
 const UNPARK: &str = "DELETE FROM meridian.parked p \
     USING unnest($2::text[], $3::text[]) u(t, k) \
     WHERE p.dataset = $1 AND p.\"table\" = u.t AND p.key = u.k";
@@ -112,9 +116,9 @@ fn parsed<T: serde::de::DeserializeOwned>(
 }
 
 impl Applier {
-    /// Marks the transaction as ours, checks what was deferred, writes how far the server is, and
-    /// commits; a WAL position after that. All of it is sent together: where one statement fails,
-    /// `COMMIT` rolls back.
+    /// Writes how far the server is, marks the transaction as ours, checks what was deferred, and
+    /// commits; a WAL position after that. All of it is sent together: where it fails, the transaction
+    /// is to be rolled back.
     pub(super) async fn commit(
         &mut self,
         (xid, tag): (Xid, &Tag),
@@ -122,27 +126,23 @@ impl Applier {
         (parked, lets_in): (&[Parked], bool),
     ) -> Result<Lsn, Refusal> {
         self.record_parked(projected, (parked, lets_in)).await?;
-        let mark = self.prepared(MARK).await?;
         let write = self.prepared(WRITE).await?;
-        let read = self.prepared(session::WAL_POSITION).await?;
         let position = tag.position.0.cast_signed();
         let seen = json(&tag.seen);
-        let params: [&(dyn ToSql + Sync); 3] = [&self.dataset, &position, &seen];
-        let bytes = (self.sign)(xid, tag);
-        let sign: [&(dyn ToSql + Sync); 1] = [&bytes];
-        let (marked, checked, written, committed, read) = tokio::join!(
+        let sign = (self.sign)(xid, tag);
+        let params: [&(dyn ToSql + Sync); 4] = [&self.dataset, &position, &seen, &sign];
+        let (written, committed) = tokio::join!(
             biased;
-            self.client.query_one(&mark, &sign),
-            self.client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE"),
-            self.client.execute(&write, &params),
-            self.client.batch_execute("COMMIT"),
-            self.client.query_one(&read, &[]),
+            self.client.query_one(&write, &params),
+            self.client.simple_query(COMMIT),
         );
-        marked?;
-        checked?;
         written?;
-        committed?;
-        Ok(session::lsn(read?.get(0))?)
+        let answers = committed?;
+        let row = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Ok(session::lsn(row.unwrap_or_default())?)
     }
 
     async fn record_parked(

@@ -2,12 +2,13 @@
 
 use super::error::{ApplyError, Refusal, xid};
 use super::{Applier, sql};
-use crate::Lsn;
 use crate::projection::Outcome;
+use crate::{Lsn, Xid};
 use meridian_model::RowName;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
@@ -88,7 +89,7 @@ pub(super) async fn wal_position(client: &Client) -> Result<Lsn, ApplyError> {
 }
 
 /// Asks for it.
-pub(super) const WAL_POSITION: &str = "SELECT pg_current_wal_insert_lsn()::text";
+const WAL_POSITION: &str = "SELECT pg_current_wal_insert_lsn()::text";
 
 /// A WAL position as the server writes it.
 pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
@@ -98,17 +99,20 @@ pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
     })
 }
 
-/// Begins. Constraints that can wait do, until the end of the transaction. The lock keeps it from
-/// running beside one that a lost connection left behind.
-fn begin(dataset: &str, lock_wait: LockWait) -> String {
-    let name = dataset.replace('\'', "''");
+/// Begins. Constraints that can wait do, until the end of the transaction.
+fn begin(lock_wait: LockWait) -> String {
     let ms = lock_wait.ms;
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED; \
-         SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('{name}')); \
          SET LOCAL lock_timeout = {ms}"
     )
 }
+
+/// The lock keeps a transaction from running beside one that a lost connection left behind.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext($1))";
+/// The same, and the transaction's id.
+const LOCK_AND_ID: &str = "SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext($1)), \
+    pg_current_xact_id()::xid::text";
 
 /// How the planner is to join.
 #[derive(Clone, Copy)]
@@ -160,12 +164,13 @@ impl Underway {
         Self { answering, answer }
     }
 
-    /// Waits for the answer.
-    pub(super) async fn answered(self) -> Answer {
-        match self.answer {
+    /// Waits for the answer: the transaction's id.
+    pub(super) async fn answered(self) -> Result<Xid, Refusal> {
+        let row = match self.answer {
             Some(answer) => answer,
             None => self.answering.await,
-        }
+        };
+        Ok(xid(row?.get(1))?)
     }
 }
 
@@ -179,8 +184,9 @@ impl Applier {
     /// Begins a transaction, unless one is open that holds locks.
     pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
         if !std::mem::take(&mut self.is_holding) {
-            let begin = begin(&self.dataset, self.lock_wait);
-            self.client.batch_execute(&begin).await?;
+            let lock = self.prepared(LOCK).await?;
+            self.client.batch_execute(&begin(self.lock_wait)).await?;
+            self.client.query_one(&lock, &[&self.dataset]).await?;
         }
         Ok(())
     }
@@ -188,20 +194,19 @@ impl Applier {
     /// Begins a transaction, unless one is open that holds locks, and asks for its id. That isn't waited
     /// for: what is sent next goes with it, and fails if it has failed.
     pub(super) async fn begin_with_id(&mut self) -> Result<Underway, Refusal> {
-        let id = self
-            .prepared("SELECT pg_current_xact_id()::xid::text")
-            .await?;
+        let id = self.prepared(LOCK_AND_ID).await?;
         let is_begun = std::mem::take(&mut self.is_holding);
-        let begin = (!is_begun).then(|| begin(&self.dataset, self.lock_wait));
-        let client = Arc::clone(&self.client);
+        let begin = (!is_begun).then(|| begin(self.lock_wait));
+        let (client, dataset) = (Arc::clone(&self.client), self.dataset.clone());
         let beginning = async move {
+            let params: [&(dyn ToSql + Sync); 1] = [&dataset];
             let Some(begin) = begin else {
-                return client.query_one(&id, &[]).await;
+                return client.query_one(&id, &params).await;
             };
             let (begun, row) = tokio::join!(
                 biased;
                 client.batch_execute(&begin),
-                client.query_one(&id, &[]),
+                client.query_one(&id, &params),
             );
             begun?;
             row

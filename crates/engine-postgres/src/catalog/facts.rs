@@ -130,6 +130,8 @@ pub struct Action {
     pub on_update: char,
     /// Whether it is checked at the transaction's end unless the transaction says otherwise.
     pub is_deferred: bool,
+    /// Whether an index over all rows finds those that refer to a parent.
+    pub is_indexed: bool,
 }
 
 /// An enabled trigger.

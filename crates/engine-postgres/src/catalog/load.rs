@@ -373,6 +373,7 @@ fn add_foreign_key(facts: &mut TableFacts, row: &Row) {
         is_deferred: row.get(7),
         on_delete: letter(row, 8),
         on_update: letter(row, 9),
+        is_indexed: row.get(10),
     });
 }
 

@@ -74,7 +74,8 @@ LEFT JOIN pg_catalog.pg_constraint k
 WHERE i.indrelid = ANY ($1) AND (i.indisunique OR i.indisexclusion)
 ORDER BY i.indrelid, c.relname";
 
-/// Foreign keys; those of partitions are their root's.
+/// Foreign keys, and whether an index over all rows begins with their columns, in whatever order; those
+/// of partitions are their root's.
 pub(super) const FOREIGN_KEYS: &str = "\
 SELECT k.conrelid, k.conname::text, k.conkey, n.nspname::text, p.relname::text,
        ARRAY(SELECT a.attname::text
@@ -82,7 +83,12 @@ SELECT k.conrelid, k.conname::text, k.conkey, n.nspname::text, p.relname::text,
              JOIN pg_catalog.pg_attribute a
                ON a.attrelid = k.confrelid AND a.attnum = u.number
              ORDER BY u.place),
-       k.condeferrable, k.condeferred, k.confdeltype::text, k.confupdtype::text
+       k.condeferrable, k.condeferred, k.confdeltype::text, k.confupdtype::text,
+       EXISTS (SELECT FROM pg_catalog.pg_index i
+               WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
+                 AND i.indnkeyatts >= pg_catalog.cardinality(k.conkey)
+                 AND (pg_catalog.string_to_array(i.indkey::text, ' ')::pg_catalog.int2[])
+                     [1:pg_catalog.cardinality(k.conkey)] @> k.conkey)
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace

@@ -1,5 +1,6 @@
 //! What is known of a server when it and the tables meet.
 
+use super::fills::Fills;
 use super::history::{Break, Standing};
 use super::is_taking;
 use super::judge::{Basis, Has, Kind, Left, States, Verdict, Writers};
@@ -32,6 +33,8 @@ pub struct Facts<'a> {
     pub applied: &'a Vector,
     /// What the server had yet to be given, as far as the log has what was captured.
     pub due: Due<'a>,
+    /// Where its tables were filled.
+    pub fills: &'a Fills,
 }
 
 /// What tells whose state a row is.
@@ -45,8 +48,15 @@ pub struct Evidence {
     may_have_been_written: bool,
     /// Tables whose rows were all written anew since the mark.
     rewritten: BTreeSet<String>,
+    /// Tables that the server has yet to be filled with rows of which it counts as having been given.
+    ungiven: BTreeSet<String>,
     /// Rows that a constraint keeps out of the server.
     parked: BTreeSet<RowName>,
+    /// Rows that it refuses, and may have had as they were before.
+    refused: BTreeSet<RowName>,
+    /// Where the log doesn't say what applications wrote since these were noted, what the server had been
+    /// given by then.
+    noted: Option<Vector>,
     /// Rows that were compared before, and that it has not been given since.
     rest: Rest,
     /// Whether there are such rows and nobody knows which: what it had been given tells of none.
@@ -62,6 +72,8 @@ pub struct Asked {
     pub rewritten: BTreeSet<String>,
     /// Rows that a constraint keeps out of it.
     pub parked: BTreeSet<RowName>,
+    /// Those that it refuses, and may show as they were before.
+    pub refused: BTreeSet<RowName>,
 }
 
 /// What the log says of the time since a mark.
@@ -78,6 +90,8 @@ pub struct Since {
     /// Transactions captured of this region's server which the server still has, and which may be
     /// later than Meridian's last one.
     captured: u32,
+    /// Rows that applications wrote since the server was given something last, and that it may have.
+    written: BTreeSet<RowName>,
 }
 
 impl Facts<'_> {
@@ -150,19 +164,57 @@ impl Facts<'_> {
             reached: CapturedAt::default(),
             states: States::default(),
             captured: 0,
+            written: BTreeSet::new(),
         };
         Some((mark.from, since))
     }
 
+    /// Whether the log lacks what this region had captured of the server: then it doesn't say either what
+    /// the last writes were.
+    fn is_directory_older(&self) -> bool {
+        let mark = self.standing.mark;
+        !self.is_same_log() && mark.is_some_and(|mark| mark.origin == self.own)
+    }
+
+    /// The tables that a server which went back had yet to be filled with.
+    fn ungiven(&self) -> BTreeSet<String> {
+        if !self.broken.is_some_and(|broken| broken.went_back) {
+            return BTreeSet::new();
+        }
+        let given = self.standing.given.as_ref().map(|tag| tag.position);
+        let (is_same_log, is_marked) = (self.is_same_log(), self.mark().is_some());
+        self.fills.after(|origin, from| match origin == self.own {
+            true => !is_same_log || given.is_none_or(|given| given <= from),
+            false => !is_marked,
+        })
+    }
+
     /// All of it.
     #[must_use]
-    pub fn evidence(&self, given: Option<Vector>, since: Option<Since>, asked: Asked) -> Evidence {
+    pub fn evidence(
+        &self,
+        given: Option<Vector>,
+        since: Option<Since>,
+        mut asked: Asked,
+    ) -> Evidence {
         let standing = self.standing;
         let last_own = latest(&standing.writers);
         let may_have_been_written = match (&since, last_own) {
             (Some(since), Some(last)) => asked.next.0.wrapping_sub(last.0) > since.captured + 1,
             _ => true,
         };
+        if let Some(since) = &since {
+            // It may have been there after it had been noted.
+            asked.parked.retain(|row| !since.written.contains(row));
+            asked.refused.retain(|row| !since.written.contains(row));
+        }
+        let noted = match &standing.given {
+            Some(_) if self.is_directory_older() => Some(Vector::default()),
+            Some(tag) => Some(tag.seen.clone()),
+            // After a detach: what was noted then is all that is known.
+            None => None,
+        };
+        let noted = noted.filter(|_| since.is_none());
         let writers = self.mark().map(|mark| Writers {
             horizon: mark.horizon,
             since: since.map(|since| since.states),
@@ -185,7 +237,10 @@ impl Facts<'_> {
             mark: standing.mark.filter(|_| self.is_same_log()),
             may_have_been_written,
             rewritten: asked.rewritten,
+            ungiven: self.ungiven(),
             parked: asked.parked,
+            refused: asked.refused,
+            noted,
             rest: match due {
                 Due::Rows(rest) => rest.clone(),
                 Due::Nothing | Due::Unknown => Rest::default(),
@@ -236,11 +291,15 @@ impl Since {
             .is_some_and(|at| at.is_last && !is_taking(at) && is_later && at.end > self.mark.lsn.0);
         let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
         self.captured += u32::from(is_there);
+        let is_applications = captured.is_some_and(|at| !is_taking(at)) && is_later;
         for change in &transaction.changes {
             let row = RowName {
                 table: change.table.clone(),
                 key: change.key.clone(),
             };
+            if is_applications && has != Has::No {
+                self.written.insert(row.clone());
+            }
             let left = match &change.operation {
                 Operation::Put { document } => values(&row, document)
                     .map_or(Left::Sum, |values| Left::Row(document::digest(&values))),
@@ -262,6 +321,7 @@ impl Evidence {
             is_rewritten: self.rewritten.contains(table),
             is_new,
             is_parked: false,
+            is_ungiven: self.ungiven.contains(table),
         }
     }
 
@@ -278,7 +338,8 @@ impl Evidence {
         if self.rest.is_as_compared(row, Some(writer.0)) {
             return Verdict::Older;
         }
-        let is_parked = self.is_rest_unknown || self.parked.contains(row);
+        let is_out = self.parked.contains(row) || self.refused.contains(row);
+        let is_parked = self.is_rest_unknown || is_out;
         let kind = Kind { is_parked, ..kind };
         self.basis.of_row(kind, row, writer, last)
     }
@@ -292,9 +353,15 @@ impl Evidence {
         last: Option<Version>,
         has_rows: bool,
     ) -> Verdict {
+        let is_parked = self.parked.contains(row) && !active(Mutation::ParkedTakenForDeleted);
+        let is_out = match &self.noted {
+            // An application may have written it since that was noted.
+            Some(seen) => is_parked && last.is_some_and(|last| seen.has_seen(last)),
+            None => is_parked,
+        };
         match self.basis.of_lack(kind, last) {
-            _ if self.parked.contains(row) => Verdict::Older,
-            _ if self.rest.is_as_compared(row, None) => Verdict::Older,
+            _ if is_out || self.rest.is_as_compared(row, None) => Verdict::Older,
+            Verdict::Local if is_parked || self.refused.contains(row) => Verdict::Lacking,
             // A table that is empty as a whole may have been emptied to be filled again.
             Verdict::Local if !has_rows || self.is_rest_unknown => Verdict::Unknown,
             verdict => verdict,
@@ -306,6 +373,13 @@ impl Evidence {
     #[must_use]
     pub fn asks(&self, has_local: bool) -> bool {
         self.may_have_been_written || has_local
+    }
+
+    /// Whether the server counts as having been given the last write to a row.
+    #[must_use]
+    pub fn counts_as_given(&self, last: Option<Version>) -> bool {
+        let given = self.basis.given.as_ref();
+        last.is_some_and(|last| given.is_some_and(|given| given.has_seen(last)))
     }
 
     /// What the server had been given, without what no region has any more: nobody could wait for that.
@@ -339,8 +413,9 @@ fn latest(writers: &[Xid]) -> Option<Xid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Lsn;
     use crate::meeting::history::Break;
-    use meridian_model::Hlc;
+    use meridian_model::{Captured, Change, Collisions, HistoryHash, Hlc, Sequence, Transaction};
 
     const OWN: OriginId = OriginId(1);
 
@@ -354,6 +429,14 @@ mod tests {
     /// What becomes of two rows that a server lacks, and of which it counts as having been given the last
     /// write.
     fn lacks(due: Due<'_>, given_at: Option<u64>, went_back: bool) -> [Verdict; 2] {
+        lacks_of((due, &Fills::default()), given_at, went_back)
+    }
+
+    fn lacks_of(
+        (due, fills): (Due<'_>, &Fills),
+        given_at: Option<u64>,
+        went_back: bool,
+    ) -> [Verdict; 2] {
         let applied: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
         let broken = Break {
             reason: String::new(),
@@ -380,11 +463,13 @@ mod tests {
             log: (Position(0), Position(50)),
             applied: &applied,
             due,
+            fills,
         };
         let asked = Asked {
             next: Xid(1),
             rewritten: BTreeSet::new(),
             parked: BTreeSet::new(),
+            refused: BTreeSet::new(),
         };
         let evidence = facts.evidence(facts.given(false), None, asked);
         let last = Version {
@@ -417,6 +502,217 @@ mod tests {
         assert_eq!(lacks(Due::Unknown, Some(20), false), unknown);
         assert_eq!(lacks(Due::Rows(&rest), None, false), unknown);
         assert_eq!(lacks(Due::Rows(&rest), Some(20), true), unknown);
+    }
+
+    #[test]
+    fn a_server_that_went_back_before_a_fill_has_deleted_nothing_of_that() {
+        let filled = |origin, from| {
+            let mut fills = Fills::default();
+            fills.note(["public.t".to_owned()].into(), (origin, Position(from)));
+            fills
+        };
+        let of = |fills: &Fills, given_at, went_back| {
+            let [one, other] = lacks_of((Due::Nothing, fills), Some(given_at), went_back);
+            assert_eq!(one, other);
+            one
+        };
+        let (lacking, local) = (Verdict::Lacking, Verdict::Local);
+        let own = filled(OWN, 20);
+        assert_eq!(of(&own, 20, true), lacking);
+        assert_eq!(of(&own, 21, true), local, "it was given");
+        assert_eq!(of(&own, 20, false), local, "it lost nothing");
+        // Of another log no position tells, and the server has no mark of this one.
+        assert_eq!(of(&filled(OriginId(2), 5), 21, true), lacking);
+    }
+
+    /// What becomes of rows that a server lacks which went back, and that are noted as kept out and as
+    /// refused; the log says that an application wrote `written` at this position after the server had
+    /// been given what is before 20.
+    fn noted(written: &str, at: u64) -> [Verdict; 2] {
+        let seen: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
+        let broken = Break {
+            reason: String::new(),
+            is_same_history: false,
+            is_same_log: true,
+            is_unclear: false,
+            went_back: true,
+        };
+        let given = Tag {
+            position: Position(20),
+            seen: seen.clone(),
+        };
+        let mark = Mark {
+            number: 1,
+            system: 1,
+            origin: OWN,
+            horizon: Xid(5),
+            next: Xid(5),
+            lsn: Lsn(10),
+            from: Position(0),
+            is_renewed: false,
+        };
+        let standing = Standing {
+            given: Some(given),
+            mark: Some(mark),
+            ..Standing::default()
+        };
+        let facts = Facts {
+            broken: Some(&broken),
+            identity: ServerIdentity {
+                system: 1,
+                timeline: 2,
+            },
+            standing: &standing,
+            own: OWN,
+            log: (Position(0), Position(50)),
+            applied: &seen,
+            due: Due::Nothing,
+            fills: &Fills::default(),
+        };
+        let (_, mut since) = facts.since(vec![(1, Lsn(100))]).unwrap();
+        let at_place = CapturedAt {
+            system: 1,
+            timeline: 1,
+            end: 50,
+            part: 0,
+            is_last: true,
+        };
+        let row_written = row(written);
+        let transaction = Transaction {
+            dependencies: Vector::default(),
+            changes: vec![Change {
+                table: row_written.table,
+                key: row_written.key,
+                operation: Operation::Put {
+                    document: "{}".to_owned(),
+                },
+            }],
+            idempotency: None,
+        };
+        let body = Body::Captured(Captured {
+            at: at_place,
+            transaction,
+            collisions: Collisions::default(),
+        });
+        let entry = Entry {
+            origin: OWN,
+            sequence: Sequence(1),
+            hlc: Hlc::from_raw(5),
+            history: HistoryHash::default(),
+            body: body.encode(),
+        };
+        since.take(Position(at), &entry, |_, _| None);
+        let asked = Asked {
+            next: Xid(9),
+            rewritten: BTreeSet::new(),
+            parked: [row("out")].into(),
+            refused: [row("refused")].into(),
+        };
+        let evidence = facts.evidence(facts.given(false), Some(since), asked);
+        let last = Version {
+            hlc: Hlc::from_raw(5),
+            origin: OWN,
+        };
+        let kind = evidence.kind("public.t", false, false);
+        ["out", "refused"].map(|key| evidence.of_lack(kind, &row(key), Some(last), true))
+    }
+
+    #[test]
+    fn a_row_that_was_there_after_it_was_noted_as_kept_out_is_not_lacking_for_that() {
+        let (older, lacking, local) = (Verdict::Older, Verdict::Lacking, Verdict::Local);
+        // What is refused may have been there as it was before.
+        assert_eq!(noted("other", 20), [older, lacking]);
+        assert_eq!(noted("out", 20), [local, lacking]);
+        assert_eq!(noted("refused", 20), [older, local]);
+        assert_eq!(noted("out", 19), [older, lacking], "it was noted since");
+    }
+
+    #[test]
+    fn what_an_older_directory_lacks_may_have_been_a_write_to_a_row_that_is_noted() {
+        let seen: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
+        let broken = Break {
+            reason: String::new(),
+            is_same_history: false,
+            is_same_log: false,
+            is_unclear: false,
+            went_back: true,
+        };
+        let of = |origin| {
+            let standing = Standing {
+                given: Some(Tag {
+                    position: Position(20),
+                    seen: seen.clone(),
+                }),
+                mark: Some(Mark {
+                    number: 1,
+                    system: 1,
+                    origin,
+                    horizon: Xid(5),
+                    next: Xid(5),
+                    lsn: Lsn(10),
+                    from: Position(0),
+                    is_renewed: false,
+                }),
+                ..Standing::default()
+            };
+            let facts = Facts {
+                broken: Some(&broken),
+                identity: ServerIdentity {
+                    system: 1,
+                    timeline: 1,
+                },
+                standing: &standing,
+                own: OWN,
+                log: (Position(0), Position(10)),
+                applied: &seen,
+                due: Due::Nothing,
+                fills: &Fills::default(),
+            };
+            let asked = Asked {
+                next: Xid(9),
+                rewritten: BTreeSet::new(),
+                parked: [row("out")].into(),
+                refused: BTreeSet::new(),
+            };
+            let evidence = facts.evidence(facts.given(false), None, asked);
+            let last = Version {
+                hlc: Hlc::from_raw(5),
+                origin: OWN,
+            };
+            let kind = evidence.kind("public.t", false, false);
+            evidence.of_lack(kind, &row("out"), Some(last), true)
+        };
+        assert_eq!(of(OWN), Verdict::Lacking);
+        assert_eq!(of(OriginId(2)), Verdict::Older, "an incarnation before");
+    }
+
+    #[test]
+    fn a_row_that_may_have_been_written_since_it_was_noted_as_kept_out_is_asked_about() {
+        let seen = |hlc| -> Vector { [(OWN, Hlc::from_raw(hlc))].into_iter().collect() };
+        let of = |noted| {
+            let evidence = Evidence {
+                basis: Basis {
+                    given: Some(seen(9)),
+                    ..Basis::default()
+                },
+                mark: None,
+                may_have_been_written: true,
+                rewritten: BTreeSet::new(),
+                ungiven: BTreeSet::new(),
+                parked: [row("out")].into(),
+                refused: BTreeSet::new(),
+                noted: Some(seen(noted)),
+                rest: Rest::default(),
+                is_rest_unknown: false,
+            };
+            let last = Version {
+                hlc: Hlc::from_raw(5),
+                origin: OWN,
+            };
+            evidence.of_lack(Kind::default(), &row("out"), Some(last), true)
+        };
+        assert_eq!(of(5), Verdict::Older);
+        assert_eq!(of(4), Verdict::Lacking);
     }
 
     #[test]

@@ -148,7 +148,9 @@ fn broken(
     }
     let agreement = known.noted.agrees(found.mark.map(|mark| mark.number));
     let is_beyond = |given: &Tag| given.position > known.log_end;
-    if agreement == Agreement::DirectoryOlder || found.given.as_ref().is_some_and(is_beyond) {
+    let is_older =
+        agreement == Agreement::DirectoryOlder || found.given.as_ref().is_some_and(is_beyond);
+    if is_older && !active(Mutation::OlderDirectoryTrusted) {
         let reason = "this region's data directory is older than the server";
         return other(reason.to_owned(), false);
     }
@@ -170,7 +172,10 @@ fn broken(
     if agreement == Agreement::ServerOlder
         || has_lost(found.given.as_ref(), known.given.unwrap_or(seen))
     {
-        let reason = "it was restored: what it had been given before is missing";
+        let reason = match (&found.mark, &found.given) {
+            (None, None) => "nothing in it says any more what it had been given, as after a detach",
+            _ => "it was restored: what it had been given before is missing",
+        };
         return other(reason.to_owned(), true);
     }
     let reason = match slot {
@@ -260,6 +265,20 @@ mod tests {
             Start::GoesOn(..) => None,
             Start::Meets(broken) => Some(broken.expect("they have met")),
         }
+    }
+
+    #[test]
+    fn a_server_without_notes_of_ours_is_not_called_restored() {
+        let reason = |found: Standing| {
+            why(PLACE, Slot::Missing, &found, Noted::of(4))
+                .unwrap()
+                .reason
+        };
+        let older = reason(standing(Some(3), 10));
+        assert!(older.starts_with("it was restored"), "{older}");
+        let anew = reason(Standing::default());
+        assert!(!anew.contains("restored"), "{anew}");
+        assert!(anew.contains("as after a detach"), "{anew}");
     }
 
     #[test]

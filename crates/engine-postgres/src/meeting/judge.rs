@@ -172,6 +172,8 @@ pub struct Kind {
     pub is_new: bool,
     /// The row itself is kept out, or in an older state, though it counts as given.
     pub is_parked: bool,
+    /// It had yet to be given rows that count as given.
+    pub is_ungiven: bool,
 }
 
 impl Basis {
@@ -205,12 +207,15 @@ impl Basis {
                 _ if kind.merges => {}
                 (Some(Told::Older), _) => return Verdict::Older,
                 (Some(Told::Perhaps), _) => return Verdict::Unknown,
+                // It may have been there before the table was compared.
+                (_, Some(last)) if kind.is_ungiven && given.has_seen(last) => {}
                 (Some(Told::Other | Told::Nothing), _) => return Verdict::Local,
                 (None, _) => {}
             }
         }
+        let is_clear = !kind.merges && !kind.is_parked && !kind.is_ungiven;
         match last {
-            Some(last) if given.has_seen(last) && !kind.merges && !kind.is_parked => Verdict::Local,
+            Some(last) if given.has_seen(last) && is_clear => Verdict::Local,
             _ => Verdict::Unknown,
         }
     }
@@ -219,7 +224,7 @@ impl Basis {
     pub fn of_lack(&self, kind: Kind, last: Option<Version>) -> Verdict {
         match (self.given.as_ref().filter(|_| !kind.is_new), last) {
             (None, _) => Verdict::Older,
-            (Some(given), Some(last)) if given.has_seen(last) => Verdict::Local,
+            (Some(given), Some(last)) if given.has_seen(last) && !kind.is_ungiven => Verdict::Local,
             (Some(_), _) => Verdict::Lacking,
         }
     }
@@ -322,6 +327,7 @@ mod tests {
         is_rewritten: false,
         is_new: false,
         is_parked: false,
+        is_ungiven: false,
     };
 
     #[test]
@@ -426,6 +432,22 @@ mod tests {
         let of = |last| basis().of_lack(Kind::default(), last);
         assert_eq!(of(version(10, HERE)), Verdict::Local);
         assert_eq!(of(version(11, HERE)), Verdict::Lacking);
+    }
+
+    #[test]
+    fn a_table_that_had_yet_to_be_filled_says_nothing_of_what_was_written_there() {
+        let ungiven = Kind {
+            is_ungiven: true,
+            ..Kind::default()
+        };
+        let of_lack = |last| basis().of_lack(ungiven, last);
+        assert_eq!(of_lack(version(10, HERE)), Verdict::Lacking);
+        assert_eq!(of_lack(version(11, HERE)), Verdict::Lacking);
+        let of = |writer, last| basis().of_row(ungiven, &row(), (Xid(writer), 1), last);
+        assert_eq!(of(99, version(5, HERE)), Verdict::Older, "it was captured");
+        assert_eq!(of(100, version(5, HERE)), Verdict::Unknown);
+        assert_eq!(of(100, version(20, THERE)), Verdict::Local);
+        assert_eq!(of(100, None), Verdict::Local, "nobody else has it");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::judge::{Plan, replicable};
-use super::sequence::remainder;
+use super::sequence::{AS_OWNER, remainder};
 use super::survey::Survey;
 use crate::catalog::{TableFacts, TableName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,12 +147,16 @@ fn shape(
 /// Sequences of two regions that give the same values.
 fn remainders(surveys: &BTreeMap<String, Survey>) -> Vec<Finding> {
     let mut taken: BTreeMap<(String, i64), Vec<&str>> = BTreeMap::new();
+    let mut unseen = BTreeSet::new();
     for (region, survey) in surveys {
         for sequence in survey.catalog.tables().flat_map(|facts| &facts.sequences) {
             if let Some(remainder) = remainder(sequence) {
                 let regions = taken
                     .entry((sequence.name.to_string(), remainder))
                     .or_default();
+                if sequence.value.is_none() {
+                    unseen.insert(sequence.name.to_string());
+                }
                 // Several columns may take from one sequence.
                 if regions.last() != Some(&region.as_str()) {
                     regions.push(region);
@@ -169,9 +173,13 @@ fn remainders(surveys: &BTreeMap<String, Survey>) -> Vec<Finding> {
                 regions.join(" and "),
                 super::SLOTS
             );
-            Finding::refused("sequence", &sequence, reason).hint(format!(
-                "in all but one of them: ALTER SEQUENCE {sequence} INCREMENT BY 1, and run this again for all regions"
-            ))
+            let hint = match unseen.contains(&sequence) {
+                true => AS_OWNER.to_owned(),
+                false => format!(
+                    "in all but one of them: ALTER SEQUENCE {sequence} INCREMENT BY 1, and run this again for all regions"
+                ),
+            };
+            Finding::refused("sequence", &sequence, reason).hint(hint)
         })
         .collect()
 }

@@ -12,6 +12,16 @@ pub enum Status {
     Sql,
     /// It isn't, and somebody has to decide.
     Refused,
+    /// It is, and somebody may want it otherwise.
+    Advice,
+}
+
+impl Status {
+    /// Whether something is missing.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        matches!(self, Self::Sql | Self::Refused)
+    }
 }
 
 /// A prerequisite, and how it stands.
@@ -29,7 +39,7 @@ pub struct Finding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The statements that make it so: run with [`Status::Sql`], for a person with
-    /// [`Status::Refused`].
+    /// [`Status::Refused`] and [`Status::Advice`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sql: Vec<String>,
 }
@@ -50,6 +60,10 @@ impl Finding {
 
     pub(super) fn refused(check: &str, subject: impl ToString, reason: impl Into<String>) -> Self {
         Self::new(Status::Refused, check, subject, reason)
+    }
+
+    pub(super) fn advice(check: &str, subject: impl ToString, reason: impl Into<String>) -> Self {
+        Self::new(Status::Advice, check, subject, reason)
     }
 
     fn new(status: Status, check: &str, subject: impl ToString, reason: impl Into<String>) -> Self {

@@ -3,7 +3,8 @@
 //! [`survey`](survey()) reads everything that decides; [`findings`](findings()) judges it, and
 //! [`compare`](compare()) judges several regions beside each other: both are pure. What is missing and
 //! SQL can mend is [`Status::Sql`], and [`apply`](apply()) runs it. What is [`Status::Refused`] needs a
-//! person: a refused table stays out of the publication and doesn't replicate.
+//! person: a refused table stays out of the publication and doesn't replicate. [`Status::Advice`] is
+//! about what replicates, but not as well as it could.
 //!
 //! Running it again is harmless: it states what is done as done.
 
@@ -11,6 +12,7 @@ mod apply;
 mod compare;
 mod counter;
 mod finding;
+mod foreign_key;
 mod history;
 mod identity;
 mod judge;

@@ -14,6 +14,9 @@ use super::survey::Survey;
 use crate::catalog::{Sequence, TableFacts};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What helps whoever may not read a sequence.
+pub(super) const AS_OWNER: &str = "run this as the sequence's owner (--user)";
+
 /// How many regions there is room for, and so the distance between values of one region.
 pub const SLOTS: i64 = 32;
 
@@ -90,11 +93,11 @@ fn held(survey: &Survey) -> Option<u16> {
         .and_then(|remainder| u16::try_from(remainder).ok())
 }
 
-/// The remainder that this sequence's values have, once it is prepared.
+/// The remainder that this sequence's values have, once it is prepared. Where its value can't be seen,
+/// it is that of the value with which it starts: preparing gave it both.
 pub(super) fn remainder(sequence: &Sequence) -> Option<i64> {
-    (sequence.increment == SLOTS)
-        .then(|| sequence.value.map(|value| value.rem_euclid(SLOTS)))
-        .flatten()
+    let value = sequence.value.unwrap_or(sequence.start);
+    (sequence.increment == SLOTS).then(|| value.rem_euclid(SLOTS))
 }
 
 /// What the sequence gives next; `None` where it can't be seen.
@@ -160,10 +163,6 @@ fn check_one(
     floors: &Floors,
 ) -> Finding {
     let name = &sequence.name;
-    if sequence.value.is_none() {
-        return Finding::refused("sequence", name, "its value can't be seen")
-            .hint("run this as the sequence's owner (--user)");
-    }
     if sequence.increment < 0 {
         return Finding::refused(
             "sequence",
@@ -173,6 +172,14 @@ fn check_one(
         .hint("let it count upwards, or fill the column otherwise");
     }
     let own = remainder(sequence).filter(|_| !sequence.cycles);
+    if own.is_none() && sequence.value.is_none() {
+        return Finding::refused(
+            "sequence",
+            name,
+            "regions would give the same values, and which it has given can't be seen",
+        )
+        .hint(AS_OWNER);
+    }
     let restarts_with = restarts_with(sequence, own.unwrap_or(i64::from(plan.place)));
     let restart = format!("ALTER SEQUENCE {} START WITH {restarts_with}", name.sql());
     if let Some(remainder) = own {
@@ -186,7 +193,13 @@ fn check_one(
         }
         // A region keeps the remainder that it has, should the topology be put in another order;
         // whether two have the same is seen when regions are compared.
-        let reason = format!("its values are {remainder} modulo {SLOTS}, this region's own");
+        let reason = match sequence.value {
+            Some(_) => format!("its values are {remainder} modulo {SLOTS}, this region's own"),
+            None => format!(
+                "it starts with {remainder} modulo {SLOTS}, in steps of {SLOTS}; how far it is, only who \
+                 may read it sees"
+            ),
+        };
         return Finding::ok("sequence", name, reason);
     }
     let floor = floors.get(facts, sequence).max(0);

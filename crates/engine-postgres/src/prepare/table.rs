@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::judge::Plan;
 use super::survey::Survey;
-use super::{counter, identity, trigger};
+use super::{counter, foreign_key, identity, trigger};
 use crate::catalog::{Kind, TableFacts, quoted};
 
 pub(super) fn check(facts: &TableFacts, survey: &Survey, plan: &Plan) -> Vec<Finding> {
@@ -23,6 +23,7 @@ pub(super) fn check(facts: &TableFacts, survey: &Survey, plan: &Plan) -> Vec<Fin
         found.push(Finding::ok("table", &tables.name, reason));
         found.extend(identity::check(facts));
         found.extend(privileges(facts, plan));
+        found.extend(foreign_key::check(facts));
     }
     found
 }

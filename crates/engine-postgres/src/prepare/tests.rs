@@ -101,6 +101,11 @@ async fn a_prepared_server_is_all_that_the_role_needs() {
     let role = server::connect(&cluster.server("shop", ROLE), "test")
         .await
         .unwrap();
+    let as_role = found(&role, &plan(3)).await;
+    assert!(
+        as_role.iter().all(|finding| finding.status == Status::Ok),
+        "{as_role:#?}"
+    );
     role.batch_execute(
         "SELECT pg_create_logical_replication_slot('meridian_my_shop', 'pgoutput');
          INSERT INTO meridian.position VALUES ('my-shop', 7, '{}')
@@ -328,6 +333,23 @@ async fn sequences_of_regions_give_different_values() {
             .iter()
             .all(|finding| finding.status == Status::Ok)
     );
+    let mut as_role = BTreeMap::new();
+    for region in &regions {
+        let config = cluster.server(region, ROLE);
+        let client = server::connect(&config, "test").await.unwrap();
+        as_role.insert(region.clone(), client);
+    }
+    let unseen = surveyed(&as_role).await;
+    assert!(unseen.values().all(|survey| {
+        let facts = survey.catalog.tables().next().unwrap();
+        facts.sequences[0].value.is_none()
+    }));
+    assert_eq!(places(&order, &unseen), chosen);
+    assert!(
+        compare(&unseen, &plan(0))
+            .iter()
+            .all(|finding| finding.status == Status::Ok)
+    );
     let order = ["new", "c", "b", "a"].map(str::to_owned);
     let chosen = places(&order, &surveys);
     let chosen: Vec<u16> = order.iter().map(|region| chosen[region]).collect();
@@ -340,6 +362,53 @@ async fn sequences_of_regions_give_different_values() {
         .unwrap();
     let compared = compare(&surveyed(&clients).await, &plan(0));
     assert_eq!(refused(&compared, "public.t_id_seq").len(), 1);
+    clients["c"]
+        .batch_execute("ALTER SEQUENCE public.t_id_seq START WITH 1")
+        .await
+        .unwrap();
+    let compared = compare(&surveyed(&as_role).await, &plan(0));
+    let [alike] = refused(&compared, "public.t_id_seq")[..] else {
+        panic!("b and c begin with the same value: {compared:#?}")
+    };
+    assert!(alike.hint.as_ref().unwrap().contains("--user"), "{alike:?}");
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_no_index_finds_is_advised_about() {
+    let cluster = Cluster::temporary().unwrap();
+    let owner = database(&cluster, "shop").await;
+    let schema = "
+        CREATE TABLE public.users (id int PRIMARY KEY, a int, b int, UNIQUE (a, b));
+        CREATE TABLE public.good (id int PRIMARY KEY REFERENCES public.users, b int, a int,
+            FOREIGN KEY (a, b) REFERENCES public.users (a, b));
+        CREATE INDEX ON public.good (b, a, id);
+        CREATE TABLE public.poor (id int PRIMARY KEY, owner int REFERENCES public.users,
+            a int, b int, FOREIGN KEY (a, b) REFERENCES public.users (a, b));
+        CREATE INDEX ON public.poor (id, owner);
+        CREATE INDEX ON public.poor (owner) WHERE id > 7;
+        CREATE INDEX ON public.poor (a) INCLUDE (b);
+        CREATE TABLE public.parted (id int PRIMARY KEY, owner int REFERENCES public.users)
+            PARTITION BY RANGE (id)";
+    owner.batch_execute(schema).await.unwrap();
+    let before = found(&owner, &plan(0)).await;
+    let is_advice = |finding: &&Finding| finding.status == Status::Advice;
+    let advised: Vec<&Finding> = before.iter().filter(is_advice).collect();
+    let sql: Vec<&String> = advised.iter().flat_map(|it| &it.sql).collect();
+    assert_eq!(
+        sql,
+        [
+            r#"CREATE INDEX ON "public"."parted" ("owner")"#,
+            r#"CREATE INDEX CONCURRENTLY ON "public"."poor" ("a", "b")"#,
+            r#"CREATE INDEX CONCURRENTLY ON "public"."poor" ("owner")"#,
+        ]
+    );
+    for statement in sql {
+        owner.batch_execute(statement).await.unwrap();
+    }
+    let after = found(&owner, &plan(0)).await;
+    assert!(!after.iter().any(|finding| is_advice(&finding)));
+    assert_eq!(after.len() + 3, before.len());
+    apply(&owner, &before).await.unwrap();
 }
 
 #[tokio::test]

@@ -452,9 +452,10 @@ impl Conductor<'_> {
             return Ok(());
         }
         let tables = self.dataset.tables().snapshot();
+        let shared = self.dataset.postgres().parked();
         let mut conflicts = Vec::new();
         for parked in news {
-            conflicts.extend(conflict(&tables, parked).map_err(unreadable)?);
+            conflicts.extend(conflict(&tables, shared, parked).map_err(unreadable)?);
         }
         self.dataset.send(Input::Note { conflicts });
         Ok(())

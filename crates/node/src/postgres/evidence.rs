@@ -9,9 +9,11 @@ use super::schema::Schema;
 use super::trouble::Trouble;
 use crate::dataset::{DatasetHandle, describe};
 use meridian_engine_postgres::capture::earlier_timelines;
+use meridian_engine_postgres::meeting::fills::Fills;
 use meridian_engine_postgres::meeting::history::Break;
 use meridian_engine_postgres::meeting::rest::Due;
 use meridian_engine_postgres::meeting::{Asked, Evidence, Facts, Since};
+use meridian_engine_postgres::projection::Parked;
 use meridian_engine_postgres::{ServerIdentity, Xid, document};
 use meridian_model::{Position, RowName, Vector};
 use std::collections::BTreeSet;
@@ -29,6 +31,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) identity: ServerIdentity,
     /// What it had yet to be given.
     pub(super) due: Due<'a>,
+    /// Where its tables were filled.
+    pub(super) fills: &'a Fills,
 }
 
 impl Surroundings<'_> {
@@ -43,6 +47,7 @@ impl Surroundings<'_> {
             log: (self.dataset.log().start(), self.dataset.log().end()),
             applied: &view.applied,
             due: self.due,
+            fills: self.fills,
         };
         let is_empty = !facts.is_same_log() && self.is_empty(client).await?;
         let given = facts.given(is_empty);
@@ -55,13 +60,15 @@ impl Surroundings<'_> {
             None => None,
         };
         let since = since.map(|(from, since)| self.since(from, since, facts.log.1));
+        let (parked, refused) = self.parked(client).await?;
         let asked = Asked {
             next: next_xid(client).await?,
             rewritten: match facts.mark() {
                 Some(mark) => self.rewritten(client, mark.horizon).await?,
                 None => BTreeSet::new(),
             },
-            parked: self.parked(client).await?,
+            parked,
+            refused,
         };
         Ok(facts.evidence(given, since.transpose()?, asked))
     }
@@ -135,11 +142,15 @@ impl Surroundings<'_> {
         Ok(rewritten)
     }
 
-    async fn parked(&self, client: &Client) -> Result<BTreeSet<RowName>, Trouble> {
+    /// The rows that a constraint keeps out of the server, and those that it refuses.
+    async fn parked(
+        &self,
+        client: &Client,
+    ) -> Result<(BTreeSet<RowName>, BTreeSet<RowName>), Trouble> {
         let parked = meridian_engine_postgres::apply::parked(client, &self.config.dataset).await?;
-        let mut rows = detached::kept_out(&self.config.directory)?;
-        rows.extend(parked.into_iter().map(|parked| parked.row));
-        Ok(rows)
+        let (mut parked, refused) = Parked::names(parked);
+        parked.extend(detached::kept_out(&self.config.directory)?);
+        Ok((parked, refused))
     }
 }
 

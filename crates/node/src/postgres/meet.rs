@@ -14,6 +14,7 @@ use super::compare::{Chunk, Comparison, unreadable};
 use super::control::{Choice, Side};
 use super::detached;
 use super::evidence::Surroundings;
+use super::fills;
 use super::history;
 use super::mark;
 use super::question::{self, Open};
@@ -33,6 +34,7 @@ use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
+use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 /// Who meets.
@@ -119,6 +121,7 @@ impl Meeting<'_> {
         let view = view(self.dataset).await?;
         let at = self.before.map(|(at, _)| *at).unwrap_or_default();
         let rest = Ungiven::left(directory, at)?;
+        let fills = fills::read(directory)?;
         let surroundings = Surroundings {
             config: self.config,
             dataset: self.dataset,
@@ -130,6 +133,7 @@ impl Meeting<'_> {
                 Some(rest) => Due::Rows(rest),
                 None => Due::Unknown,
             },
+            fills: &fills,
         };
         let evidence = surroundings.read(&client, &view).await?;
         let mut tally = self.tally(&client, &view, &evidence).await?;
@@ -239,6 +243,7 @@ impl Meeting<'_> {
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
         let mut rest = Rest::from(view.position);
+        let mut filled = BTreeSet::new();
         for table in self.schema.parents_first() {
             let kind = self.kind(&table.name.to_string(), evidence);
             let mut comparison = Comparison::new(client, table, &view.tables);
@@ -255,6 +260,10 @@ impl Meeting<'_> {
                         Action::Write => {
                             if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
+                            }
+                            let last = last_write(&view.tables, &row)?;
+                            if evidence.counts_as_given(last) {
+                                filled.insert(row.table.clone());
                             }
                             rest.add(&row, writer);
                             dirty.push(row);
@@ -282,6 +291,8 @@ impl Meeting<'_> {
         }
         // Before the rows count as compared, and after what was chosen is told.
         taking.put().await?;
+        let filled_at = (self.dataset.origin(), view.position);
+        fills::note(&self.config.directory, filled, filled_at)?;
         let mut ungiven = Ungiven::none(&self.config.directory);
         ungiven.begin(rest)?;
         let (at, seen) = taking.finish().await?;

@@ -14,6 +14,7 @@ mod conductor;
 mod control;
 mod detached;
 mod evidence;
+mod fills;
 mod follow;
 mod history;
 mod lag;
@@ -315,6 +316,9 @@ async fn start<'a>(
     };
     if !lacking.is_empty() {
         // Before the tables count as taken over: nothing else tells of these rows.
+        let tables = lacking.iter().map(|it| it.row.table.clone()).collect();
+        let filled_at = (dataset.origin(), lacking_from);
+        fills::note(&config.directory, tables, filled_at)?;
         ungiven.add(&lacking, lacking_from)?;
         refill.begin()?;
     }

@@ -186,6 +186,7 @@ impl Parking {
 /// there is no other row to name.
 pub(super) fn conflict(
     tables: &TablesSnapshot,
+    shared: &SharedParked,
     parked: &Parked,
 ) -> Result<Option<Conflict>, TablesError> {
     let RowName { table, key } = &parked.row;
@@ -218,10 +219,11 @@ pub(super) fn conflict(
     let Some(version) = tables.latest(&other.table, &other.key)? else {
         return Ok(None);
     };
-    let document = match kind {
-        ConflictKind::Unique { .. } => tables.get(&other.table, &other.key)?,
-        // It is as good as deleted: a parent that is there is parked itself.
-        _ => None,
+    // A parent that isn't parked itself was deleted, though it may have come back since.
+    let has_values = matches!(kind, ConflictKind::Unique { .. }) || shared.get(other).is_some();
+    let document = match has_values {
+        true => tables.get(&other.table, &other.key)?,
+        false => None,
     };
     Ok(Some(Conflict {
         table: table.clone(),

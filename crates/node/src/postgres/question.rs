@@ -117,15 +117,16 @@ impl Open {
 }
 
 /// How to say which side is right.
-pub(super) const HINT: &str = "`meridian postgres attach --region REGION` lists them; with --take \
-                               server the server's rows go to all regions, with --take regions \
-                               theirs are written here, with --take TABLE=SIDE those of one table";
+pub(super) const HINT: &str = "say which side is right with `meridian postgres attach --region \
+                               REGION`: --take server sends the server's rows to all regions, --take \
+                               regions writes theirs here, --take TABLE=SIDE says it for one table; \
+                               without --take it lists rows that differ";
 
 const TOGETHER: &str = "nothing was written, and what was said of other tables holds no more: say a \
                         side for all tables that differ in one command";
 
-const NAMES: &str = "name tables as `meridian postgres attach --region REGION` lists them, with their \
-                     schemas; nothing was written";
+const NAMES: &str = "name tables with their schemas, as `meridian postgres attach --region REGION` does \
+                     without --take; nothing was written";
 
 fn listed(all: impl IntoIterator<Item = Differing>) -> Vec<Differing> {
     let mut left = ROWS_MAX_ALL;

@@ -63,7 +63,8 @@ fn empty(server: &mut Server, random: &mut fastrand::Rng) {
         after: Some(vec![Some(id.to_string()), Some(note)]),
         in_savepoint: false,
     };
-    if tables.iter().all(|table| server.is_unused(table)) && !server.is_locked(&note.row) {
+    let is_free = !server.is_locked(&note.row) && server.permits(&[], &note);
+    if is_free && tables.iter().all(|table| server.is_unused(table)) {
         server.begin_emptying(tables, vec![note]);
     }
 }

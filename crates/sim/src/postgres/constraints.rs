@@ -2,9 +2,10 @@
 //! it asks a server about a batch. What follows for the batch production decides
 //! (`meridian_engine_postgres::apply::decide`).
 //!
-//! In two tables the second column is unique, and that of a visit is the seat it refers to.
+//! In two tables the second column is unique, and that of a visit is the seat it refers to. Some servers
+//! have a CHECK of their own besides, which others don't have.
 
-use super::schema::{SEATS, VISITS};
+use super::schema::{NOTES, SEATS, VISITS};
 use super::server::{Server, Write};
 use meridian_check::{ExpectedRow, RowKey};
 use meridian_engine_postgres::apply::decide::{Need, Pair, orphans, out};
@@ -33,6 +34,11 @@ impl Plan {
     /// Whether the row is kept out.
     pub(super) fn is_out(&self, number: usize) -> bool {
         self.out.contains_key(&number)
+    }
+
+    /// Whether the row stays what it is.
+    pub(super) fn is_refused(&self, number: usize) -> bool {
+        matches!(self.out.get(&number), Some(Hindrance::Refused { .. }))
     }
 
     /// Whether the row is deleted before it is written.
@@ -81,6 +87,12 @@ impl Server {
     pub(super) fn plan(&self, batch: &Projected) -> Result<Plan, Vec<RowName>> {
         let wanted = Wanted::of(batch, self);
         let mut plan = Plan::default();
+        for (number, row, values) in wanted.coming() {
+            if self.refuses(row, values) {
+                let reason = CHECK.to_owned();
+                plan.out.insert(number, Hindrance::Refused { reason });
+            }
+        }
         let mut involved = BTreeSet::new();
         let holders = self.decide_rivals(&wanted, &mut plan, &mut involved);
         if involved.is_empty() {
@@ -217,7 +229,8 @@ impl Server {
             return !is_referred && !theirs.any(|(child, values)| refers(child, values));
         };
         let mut there = self.rows.iter();
-        if there.any(|(other, it)| excludes((row, values), (other, &it.values))) {
+        let is_taken = there.any(|(other, it)| excludes((row, values), (other, &it.values)));
+        if is_taken || self.refuses(row, values) {
             return false;
         }
         let parent = parent(row, values);
@@ -230,9 +243,25 @@ impl Server {
             })
     }
 
+    /// Whether a CHECK of its own refuses a row: one note in five.
+    fn refuses(&self, row: &RowName, values: &Values) -> bool {
+        let note = values.last().and_then(Option::as_ref);
+        let is_refused = note.is_some_and(|note| note.ends_with(['0', '5']));
+        self.is_strict && row.table == table(NOTES) && is_refused
+    }
+
+    /// Whether it leaves a row of the tables as it was, for its CHECK.
+    pub(super) fn leaves(&self, at: &RowKey, row: &ExpectedRow) -> bool {
+        let (table, key) = at.clone();
+        self.refuses(&RowName { table, key }, &self.as_row(at, &row.document))
+    }
+
     /// Rows that the server would never have let stand together.
     pub(super) fn broken_constraint(&self) -> Option<String> {
         self.rows.iter().find_map(|(row, it)| {
+            if self.refuses(row, &it.values) {
+                return Some(format!("{row} breaks {CHECK}"));
+            }
             let mut others = self.rows.iter();
             let rival =
                 others.find(|(other, there)| excludes((row, &it.values), (other, &there.values)));
@@ -247,6 +276,7 @@ impl Server {
 }
 
 const UNIQUE: &str = "unique";
+const CHECK: &str = "check";
 
 fn table(name: &str) -> String {
     format!("public.{name}")
@@ -271,6 +301,8 @@ pub(super) fn kept_out(rows: &BTreeMap<RowKey, ExpectedRow>, server: &Server) ->
     let value = |at: &RowKey, row: &ExpectedRow| server.as_row(at, &row.document)[1].clone();
     let mut taken: BTreeSet<RowKey> = BTreeSet::new();
     let mut out: BTreeSet<RowKey> = BTreeSet::new();
+    let refused = rows.iter().filter(|(at, row)| server.leaves(at, row));
+    out.extend(refused.map(|(at, _)| at.clone()));
     for name in [SEATS, VISITS] {
         let of_table = rows.iter().filter(|(at, _)| at.0 == table(name));
         let mut newest_first: Vec<_> = of_table.collect();

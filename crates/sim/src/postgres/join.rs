@@ -11,10 +11,12 @@ use crate::world::World;
 use meridian_check::Violation;
 use meridian_engine_kv::{Snapshot, View};
 use meridian_engine_postgres::document;
+use meridian_engine_postgres::meeting::fills::Fills;
 use meridian_engine_postgres::meeting::history::{Break, Known, Standing, Start, start};
-use meridian_engine_postgres::meeting::mark::{Mark, Marks, Noted};
+use meridian_engine_postgres::meeting::mark::{Agreement, Mark, Marks, Noted};
 use meridian_engine_postgres::meeting::rest::{self, Due, Rest};
 use meridian_engine_postgres::meeting::{Action, Asked, Evidence, Facts, TAKING_OVER, Verdict};
+use meridian_engine_postgres::projection::Parked;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_log::{MemoryDisk, Reader};
 use meridian_model::{CapturedAt, Change, Operation, OriginId, Position, RowName, Vector, Version};
@@ -37,6 +39,8 @@ pub(super) struct Directory {
     pub(super) given: Option<Vector>,
     /// Which rows those are.
     rest: Option<Rest>,
+    /// Where tables were filled.
+    fills: Fills,
     /// Those of them that applications wrote since, with where that was captured.
     written: Vec<(u64, Lsn)>,
 }
@@ -52,6 +56,17 @@ impl Directory {
 
     fn notes(&mut self, rest: Rest) {
         (self.rest, self.written) = (Some(rest), Vec::new());
+    }
+
+    /// Whether it knows of a mark in the server.
+    pub(super) fn is_marked(&self) -> bool {
+        self.noted.agrees(None) == Agreement::ServerOlder
+    }
+
+    /// Whether the server has been marked since.
+    pub(super) fn is_older_than(&self, server: &Server) -> bool {
+        let mark = server.standing().mark.map(|mark| mark.number);
+        self.noted.agrees(mark) == Agreement::DirectoryOlder
     }
 
     /// An application wrote a row.
@@ -106,8 +121,8 @@ pub(super) struct Meeting {
     next: Xid,
     rewritten: BTreeSet<String>,
     earlier: Vec<(u32, Lsn)>,
-    /// The rows that are kept out of the server.
-    parked: BTreeSet<RowName>,
+    /// The rows that are kept out of the server, and those that it refuses.
+    parked: (BTreeSet<RowName>, BTreeSet<RowName>),
     settling: Option<Settling>,
 }
 
@@ -122,6 +137,8 @@ struct Settling {
     dirty: Vec<RowName>,
     /// The same, as the server shows them.
     rest: Rest,
+    /// The tables of those that count as given.
+    filled: BTreeSet<String>,
     /// Those among them of which somebody said so, with the transactions that made them what they are.
     decided: Vec<(RowName, u64)>,
     mark: Option<Mark>,
@@ -181,7 +198,7 @@ impl World {
                         None => BTreeSet::new(),
                     },
                     earlier: server.earlier_timelines(),
-                    parked: server.parked().map(|it| it.row.clone()).collect(),
+                    parked: Parked::names(server.parked().cloned()),
                     settling: None,
                 });
                 Ok(())
@@ -241,6 +258,7 @@ impl World {
                 None if beside.directory.refill => Due::Unknown,
                 None => Due::Nothing,
             },
+            fills: &beside.directory.fills,
         };
         let given = facts.given(meeting.server.rows.is_empty());
         if let Some(given) = &given
@@ -259,7 +277,8 @@ impl World {
         let asked = Asked {
             next: meeting.next,
             rewritten: meeting.rewritten.clone(),
-            parked: meeting.parked.clone(),
+            parked: meeting.parked.0.clone(),
+            refused: meeting.parked.1.clone(),
         };
         let evidence = facts.evidence(given, since.map(|(_, since)| since), asked);
         let judged = judge(&evidence, &meeting.server, &beside.server, &tables);
@@ -287,12 +306,15 @@ impl World {
             }
         }
         let (mut take, mut dirty, mut decided) = (VecDeque::new(), Vec::new(), Vec::new());
-        let mut rest = Rest::from(position);
+        let (mut rest, mut filled) = (Rest::from(position), BTreeSet::new());
         let is_unclear = meeting.went_back_unseen();
         for judged in judged {
             let is_asked = is_open(&&judged);
             let number = meeting.server.number_of(&judged.row);
-            if meeting.lost_nothing()
+            // What counting left of a deleted row is in no server, and is deleted again.
+            let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);
+            if !is_rest
+                && meeting.lost_nothing()
                 && beside.directory.refill
                 && judged.verdict != Verdict::Older
                 && number.is_some_and(|number| beside.truth.is_decided(&judged.row, number))
@@ -303,11 +325,10 @@ impl World {
             }
             let action = Action::of(judged.verdict, is_asked && is_server_right == Some(true));
             let is_first = evidence.basis.given.is_none() && judged.document.is_none();
-            // What counting left of a deleted row is in no server, and is deleted again.
-            let is_rest = judged.document.is_none() && self.is_rest(index, &judged.row);
-            // What an application did to a row that counts as kept out can't be told from that.
-            let is_out = judged.document.is_none() && meeting.parked.contains(&judged.row);
-            if !is_asked && !is_first && !is_rest && !is_out {
+            // What was written again may be what tables that were put back have lost.
+            let is_same_log = meeting.broken.as_ref().is_some_and(|it| it.is_same_log);
+            let is_lost = action == Action::Take && number.is_none() && !is_same_log;
+            if !is_asked && !is_first && !is_rest && !is_lost {
                 let at = (meeting.begins, &beside.server);
                 let wrong = match &judged.document {
                     // Nobody knows how far it went back, and its log has had this.
@@ -336,6 +357,9 @@ impl World {
                     let number = number.filter(|_| is_asked);
                     decided.extend(number.map(|number| (judged.row.clone(), number)));
                     rest.add(&judged.row, judged.writer);
+                    if evidence.counts_as_given(last_write(&tables, &judged.row)) {
+                        filled.insert(judged.row.table.clone());
+                    }
                     dirty.push(judged.row);
                 }
                 Action::Take => take.push_back((judged.row, judged.document)),
@@ -362,6 +386,7 @@ impl World {
             take,
             dirty,
             rest,
+            filled,
             decided,
             mark: evidence.mark,
         });
@@ -400,6 +425,11 @@ impl World {
             beside.server.forget_own();
         }
         if settling.at.is_last {
+            let filled = std::mem::take(&mut settling.filled);
+            if let Some(replica) = &self.nodes[index].replica {
+                let at = (replica.origin(), settling.position);
+                beside.directory.fills.note(filled, at);
+            }
             beside.directory.notes(settling.rest.clone());
             for (row, number) in settling.decided.drain(..) {
                 beside.truth.decided(row, number);

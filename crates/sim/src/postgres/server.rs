@@ -114,6 +114,8 @@ pub(super) struct Server {
     pub(super) told_from: Lsn,
     /// How many of the applications' transactions were committed.
     numbers: u64,
+    /// Whether it has a CHECK of its own.
+    pub(super) is_strict: bool,
 }
 
 impl Default for Server {
@@ -137,6 +139,7 @@ impl Default for Server {
             slot: None,
             told_from: Lsn(0),
             numbers: 0,
+            is_strict: false,
         }
     }
 }
@@ -664,6 +667,9 @@ impl Server {
         };
         let (mut unsure, mut writes) = (Vec::new(), Vec::new());
         for (number, (dirty, wanted)) in batch.rows.iter().enumerate() {
+            if plan.is_refused(number) {
+                continue;
+            }
             let table = self.schema.of(&dirty.row);
             let wanted = wanted.as_deref().filter(|_| !plan.is_out(number));
             let wanted = wanted.map(|text| self.schema.values(&dirty.row, text));

@@ -8,6 +8,9 @@ use meridian_engine_postgres::meeting::Action;
 use meridian_model::RowName;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Rows and the transactions that made them what the tables showed.
+pub(super) type Same = BTreeSet<(RowName, u64)>;
+
 /// Where the log has what one server's applications committed.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
@@ -16,7 +19,7 @@ pub(super) struct Truth {
     /// By row and the transaction that made it so: the entries with which the row was taken over.
     taken: BTreeMap<(RowName, u64), Vec<RecordId>>,
     /// By row the transactions that made it what it was in the tables, too.
-    same: BTreeSet<(RowName, u64)>,
+    same: Same,
     /// By row the transactions that wrote it in a part which the log has, perhaps without the others.
     parts: BTreeSet<(RowName, u64)>,
     /// What rows were made by what was captured.
@@ -40,6 +43,16 @@ impl Truth {
     /// A transaction made a row what the tables had.
     pub(super) fn same(&mut self, row: RowName, number: u64) {
         self.same.insert((row, number));
+    }
+
+    /// What tables that are put back to what they were take with them.
+    pub(super) fn same_as_of(&self) -> Same {
+        self.same.clone()
+    }
+
+    /// The tables are put back.
+    pub(super) fn put_back(&mut self, same: Same) {
+        self.same = same;
     }
 
     /// A row was made this by a transaction that was captured.

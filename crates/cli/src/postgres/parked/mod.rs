@@ -17,8 +17,10 @@ pub enum Verb {
     /// List them, with what is in the way and in which regions
     List(list::Options),
     /// Show one, with the row that is in its way
+    #[command(after_help = "Example:\n  meridian postgres parked show public.users 7")]
     Show(Row),
     /// Have one decided about again, now, wherever it is parked
+    #[command(after_help = "Example:\n  meridian postgres parked retry public.users 7")]
     Retry(Row),
     /// Write one anew with other values
     Edit(decide::Edit),
@@ -28,7 +30,6 @@ pub enum Verb {
 
 /// A parked row.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  meridian postgres parked retry public.users 7")]
 pub struct Row {
     /// The table, with its schema
     #[arg(value_name = "TABLE")]
