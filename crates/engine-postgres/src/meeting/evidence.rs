@@ -55,7 +55,7 @@ pub struct Evidence {
     /// Rows that it refuses, and may have had as they were before.
     refused: BTreeSet<RowName>,
     /// Where the log doesn't say what applications wrote since these were noted, what the server had been
-    /// given by then.
+    /// given by then; nothing counts as that where the directory is older than the server.
     noted: Option<Vector>,
     /// Rows that were compared before, and that it has not been given since.
     rest: Rest,
@@ -525,15 +525,18 @@ mod tests {
         assert_eq!(of(&filled(OriginId(2), 5), 21, true), lacking);
     }
 
-    /// What becomes of rows that a server lacks which went back, and that are noted as kept out and as
-    /// refused; the log says that an application wrote `written` at this position after the server had
-    /// been given what is before 20.
-    fn noted(written: &str, at: u64) -> [Verdict; 2] {
+    /// What becomes of rows that a server lacks which went back, or whose directory did, and that are noted
+    /// as kept out and as refused. The server has a mark of this incarnation, and had been given what is
+    /// before 20; `since` makes what the log says of the time after.
+    fn noted(
+        (is_same_log, origin): (bool, OriginId),
+        since: impl FnOnce(&Facts<'_>) -> Option<Since>,
+    ) -> [Verdict; 2] {
         let seen: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
         let broken = Break {
             reason: String::new(),
             is_same_history: false,
-            is_same_log: true,
+            is_same_log,
             is_unclear: false,
             went_back: true,
         };
@@ -544,7 +547,7 @@ mod tests {
         let mark = Mark {
             number: 1,
             system: 1,
-            origin: OWN,
+            origin,
             horizon: Xid(5),
             next: Xid(5),
             lsn: Lsn(10),
@@ -569,6 +572,23 @@ mod tests {
             due: Due::Nothing,
             fills: &Fills::default(),
         };
+        let asked = Asked {
+            next: Xid(9),
+            rewritten: BTreeSet::new(),
+            parked: [row("out")].into(),
+            refused: [row("refused")].into(),
+        };
+        let evidence = facts.evidence(facts.given(false), since(&facts), asked);
+        let last = Version {
+            hlc: Hlc::from_raw(5),
+            origin: OWN,
+        };
+        let kind = evidence.kind("public.t", false, false);
+        ["out", "refused"].map(|key| evidence.of_lack(kind, &row(key), Some(last), true))
+    }
+
+    /// The log says that an application wrote this row at this position.
+    fn written(key: &str, at: u64, facts: &Facts<'_>) -> Since {
         let (_, mut since) = facts.since(vec![(1, Lsn(100))]).unwrap();
         let at_place = CapturedAt {
             system: 1,
@@ -577,12 +597,12 @@ mod tests {
             part: 0,
             is_last: true,
         };
-        let row_written = row(written);
+        let RowName { table, key } = row(key);
         let transaction = Transaction {
             dependencies: Vector::default(),
             changes: vec![Change {
-                table: row_written.table,
-                key: row_written.key,
+                table,
+                key,
                 operation: Operation::Put {
                     document: "{}".to_owned(),
                 },
@@ -602,88 +622,27 @@ mod tests {
             body: body.encode(),
         };
         since.take(Position(at), &entry, |_, _| None);
-        let asked = Asked {
-            next: Xid(9),
-            rewritten: BTreeSet::new(),
-            parked: [row("out")].into(),
-            refused: [row("refused")].into(),
-        };
-        let evidence = facts.evidence(facts.given(false), Some(since), asked);
-        let last = Version {
-            hlc: Hlc::from_raw(5),
-            origin: OWN,
-        };
-        let kind = evidence.kind("public.t", false, false);
-        ["out", "refused"].map(|key| evidence.of_lack(kind, &row(key), Some(last), true))
+        since
     }
 
     #[test]
     fn a_row_that_was_there_after_it_was_noted_as_kept_out_is_not_lacking_for_that() {
         let (older, lacking, local) = (Verdict::Older, Verdict::Lacking, Verdict::Local);
+        let of = |key, at| noted((true, OWN), |facts| Some(written(key, at, facts)));
         // What is refused may have been there as it was before.
-        assert_eq!(noted("other", 20), [older, lacking]);
-        assert_eq!(noted("out", 20), [local, lacking]);
-        assert_eq!(noted("refused", 20), [older, local]);
-        assert_eq!(noted("out", 19), [older, lacking], "it was noted since");
+        assert_eq!(of("other", 20), [older, lacking]);
+        assert_eq!(of("out", 20), [local, lacking]);
+        assert_eq!(of("refused", 20), [older, local]);
+        assert_eq!(of("out", 19), [older, lacking], "it was noted since");
     }
 
     #[test]
     fn what_an_older_directory_lacks_may_have_been_a_write_to_a_row_that_is_noted() {
-        let seen: Vector = [(OWN, Hlc::from_raw(9))].into_iter().collect();
-        let broken = Break {
-            reason: String::new(),
-            is_same_history: false,
-            is_same_log: false,
-            is_unclear: false,
-            went_back: true,
-        };
-        let of = |origin| {
-            let standing = Standing {
-                given: Some(Tag {
-                    position: Position(20),
-                    seen: seen.clone(),
-                }),
-                mark: Some(Mark {
-                    number: 1,
-                    system: 1,
-                    origin,
-                    horizon: Xid(5),
-                    next: Xid(5),
-                    lsn: Lsn(10),
-                    from: Position(0),
-                    is_renewed: false,
-                }),
-                ..Standing::default()
-            };
-            let facts = Facts {
-                broken: Some(&broken),
-                identity: ServerIdentity {
-                    system: 1,
-                    timeline: 1,
-                },
-                standing: &standing,
-                own: OWN,
-                log: (Position(0), Position(10)),
-                applied: &seen,
-                due: Due::Nothing,
-                fills: &Fills::default(),
-            };
-            let asked = Asked {
-                next: Xid(9),
-                rewritten: BTreeSet::new(),
-                parked: [row("out")].into(),
-                refused: BTreeSet::new(),
-            };
-            let evidence = facts.evidence(facts.given(false), None, asked);
-            let last = Version {
-                hlc: Hlc::from_raw(5),
-                origin: OWN,
-            };
-            let kind = evidence.kind("public.t", false, false);
-            evidence.of_lack(kind, &row("out"), Some(last), true)
-        };
-        assert_eq!(of(OWN), Verdict::Lacking);
-        assert_eq!(of(OriginId(2)), Verdict::Older, "an incarnation before");
+        let (older, lacking) = (Verdict::Older, Verdict::Lacking);
+        let of = |origin| noted((false, origin), |_| None);
+        assert_eq!(of(OWN), [lacking, lacking]);
+        let before = "an incarnation before";
+        assert_eq!(of(OriginId(2)), [older, lacking], "{before}");
     }
 
     #[test]

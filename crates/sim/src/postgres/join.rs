@@ -39,10 +39,10 @@ pub(super) struct Directory {
     pub(super) given: Option<Vector>,
     /// Which rows those are.
     rest: Option<Rest>,
-    /// Where tables were filled.
-    fills: Fills,
     /// Those of them that applications wrote since, with where that was captured.
     written: Vec<(u64, Lsn)>,
+    /// Where tables were filled.
+    fills: Fills,
 }
 
 impl Directory {
