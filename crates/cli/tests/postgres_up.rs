@@ -4,7 +4,7 @@
 mod support;
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use support::local::{Local, PATIENCE, REGIONS};
 use support::{eventually, free_base, meridian, text};
 
@@ -103,6 +103,60 @@ fn the_first_steps_are_as_the_readme_says(system: &Local) {
     eventually("the last command shows the row", PATIENCE, || {
         text(&run(last)).contains("42 | tea").then_some(())
     });
+}
+
+#[test]
+fn a_region_that_was_removed_is_added_again_with_its_server() {
+    let system = Local::start(24_000, &[]);
+    for region in 0..REGIONS.len() {
+        system.sql(region, "CREATE TABLE t (id int PRIMARY KEY, v text)");
+    }
+    let rows = "SELECT string_agg(id || v, ' ' ORDER BY id) FROM public.t";
+    system.sql(0, "INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'a')");
+    system.all_say(rows, "1a 2a 3a");
+    let change = |verb: &str, arguments: &[&str]| {
+        let output = system.output(&[&["regions", verb, REGIONS[2]], arguments].concat());
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            text(&output),
+            system.said()
+        );
+    };
+
+    change("remove", &["--timeout", "80"]);
+    change("add", &["--timeout", "80"]);
+    system.sql(2, "INSERT INTO t VALUES (4, 'b')");
+    system.all_say(rows, "1a 2a 3a 4b");
+
+    // What was written meanwhile is asked about: its server's rows are of a time when it counted.
+    // The first time its process may have gone on: it was expected again before it had ended.
+    let stopped = system.events("stopped").len();
+    change("remove", &["--timeout", "80"]);
+    eventually("nothing writes into its server", PATIENCE, || {
+        (system.events("stopped").len() > stopped).then_some(())
+    });
+    system.sql(
+        1,
+        "UPDATE t SET v = 'c' WHERE id = 2; DELETE FROM t WHERE id = 3",
+    );
+    let mut add = system.command(&["regions", "add", REGIONS[2], "--timeout", "80"]);
+    let add = add.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let add = add.spawn().unwrap();
+    eventually("its server asks", PATIENCE, || {
+        let output = system.output(&["postgres", "status"]);
+        text(&output).contains("2 rows differ").then_some(())
+    });
+    let take = [
+        "postgres", "attach", "--region", REGIONS[2], "--take", "regions",
+    ];
+    let taken = system.output(&take);
+    assert!(taken.status.success(), "{}", text(&taken));
+    let added = add.wait_with_output().unwrap();
+    assert!(added.status.success(), "{}", text(&added));
+    system.all_say(rows, "1a 2c 4b");
+    system.sql(2, "INSERT INTO t VALUES (5, 'd')");
+    system.all_say(rows, "1a 2c 4b 5d");
 }
 
 #[test]
