@@ -13,9 +13,10 @@
 //! takes a log's entries up to some reading takes with each of them all that it had seen: no
 //! transaction in part, no effect without its cause, whatever the machines' clocks showed.
 //!
-//! What a backup covers ends at the wall clock of its region when it was taken: all that this region
-//! had acknowledged by then is in it. What another region had acknowledged and this one had not
-//! received is not.
+//! What a backup covers ends at the wall clock of its region when it was taken, or at the latest
+//! entry's time where that is ahead of it: all that this region had acknowledged by then is in it. What
+//! another region had acknowledged and this one had not received is not. A run that was cut short has
+//! not all, and covers what is before the region's own last entry that it got.
 
 mod block;
 mod fold;

@@ -46,7 +46,8 @@ pub struct FileRecord {
     /// that of the file before them.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub from: Micros,
-    /// Up to when: the region's clock when the file was taken.
+    /// Up to when: the region's clock when the file was taken, or the time of the latest entry where
+    /// that is ahead of it; where more entries followed, just before the region's own last one.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub until: Micros,
     /// How many records or entries it has.

@@ -3,12 +3,13 @@
 use crate::block::{Block, BlockError, BlockReader, Content};
 use crate::manifest::{FORMAT, FileRecord, Manifest};
 use meridian_model::Marks;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 const MANIFEST: &str = "manifest.json";
+const LOCK: &str = "lock";
 
 /// A backup can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,12 @@ pub enum BackupError {
     /// There is no backup.
     #[error("{} holds no backup: there is no {MANIFEST}", path.display())]
     NoBackup {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another run writes to it.
+    #[error("another run writes to the backup in {}", path.display())]
+    InUse {
         /// The directory.
         path: PathBuf,
     },
@@ -83,6 +90,8 @@ pub enum BackupError {
 pub struct BackupSet {
     directory: PathBuf,
     manifest: Manifest,
+    /// Held by whoever may write: files grow under one name.
+    _lock: Option<File>,
 }
 
 /// What was found when a file was read to its end.
@@ -116,15 +125,18 @@ impl BackupSet {
         Ok(Self {
             directory: directory.to_owned(),
             manifest,
+            _lock: None,
         })
     }
 
-    /// Opens the backup of a dataset, or begins one in a directory, which is made where missing.
+    /// Opens the backup of a dataset to write to it, or begins one in a directory, which is made
+    /// where missing. Nobody else writes there while the set lives.
     ///
     /// # Errors
-    /// [`BackupError`], also where the directory holds another dataset's.
+    /// [`BackupError`], also where the directory holds another dataset's or somebody else writes.
     pub fn open_or_begin(directory: &Path, dataset: &str) -> Result<Self, BackupError> {
         fs::create_dir_all(directory).map_err(|source| file_error(directory, source))?;
+        let lock = Some(take_lock(directory)?);
         match Self::open(directory) {
             Ok(set) if set.manifest.dataset != dataset => Err(BackupError::OtherDataset {
                 path: directory.to_owned(),
@@ -138,8 +150,9 @@ impl BackupSet {
                     dataset: dataset.to_owned(),
                     files: Vec::new(),
                 },
+                _lock: lock,
             }),
-            opened => opened,
+            opened => opened.map(|set| Self { _lock: lock, ..set }),
         }
     }
 
@@ -268,6 +281,19 @@ impl BackupSet {
             }
         }
         Ok(())
+    }
+}
+
+fn take_lock(directory: &Path) -> Result<File, BackupError> {
+    let path = directory.join(LOCK);
+    let unusable = |source| file_error(&path, source);
+    let file = File::create(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BackupError::InUse {
+            path: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
 

@@ -135,8 +135,7 @@ impl<'a> Writer<'a> {
                 if let Some(head) = &part.head {
                     self.marks = head.marks.clone();
                     self.position = head.position;
-                    let newest = head.marks.iter().map(|(_, mark)| mark.hlc.time());
-                    self.from = newest.max().unwrap_or_default();
+                    self.from = newest(&head.marks);
                     self.is_whole = true;
                 }
             }
@@ -154,7 +153,15 @@ impl<'a> Writer<'a> {
                 }
                 self.position = Position(first.0 + entries.len() as u64);
                 self.count += entries.len() as u64;
-                self.until = self.until.max(block.taken_at);
+                let until = if *is_last {
+                    // A clock that was set back, or a peer's that is ahead, dates entries later.
+                    block.taken_at.max(newest(&self.marks))
+                } else {
+                    // What the region wrote at its last entry's time may go on behind it.
+                    let own = self.marks.get(block.source.origin).hlc.time();
+                    Micros(own.0.saturating_sub(1))
+                };
+                self.until = self.until.max(until);
                 self.is_whole = *is_last;
             }
             _ => return Err(BackupError::Reply("it is another part".to_owned())),
@@ -219,4 +226,10 @@ impl<'a> Writer<'a> {
         self.set.add(&self.path, record.clone())?;
         Ok(record)
     }
+}
+
+/// The latest time of any entry.
+fn newest(marks: &Marks) -> Micros {
+    let times = marks.iter().map(|(_, mark)| mark.hlc.time());
+    times.max().unwrap_or_default()
 }

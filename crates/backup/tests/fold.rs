@@ -1,6 +1,6 @@
 //! The tables of a moment, made anew from a backup, are those that a region had.
 
-use meridian_backup::{BackupError, BackupSet, Block, Content, Source, Writer, fold};
+use meridian_backup::{BackupError, BackupSet, Block, Content, FoldError, Source, Writer, fold};
 use meridian_engine_kv::{MemoryStore, TableReader};
 use meridian_model::{
     Body, Change, Decision, Entry, Hlc, Mark, Micros, Operation, OriginId, Position, RegionName,
@@ -18,12 +18,16 @@ struct Taking {
 }
 
 fn block(origin: OriginId, content: Content) -> Vec<u8> {
+    block_as_of(100, origin, content)
+}
+
+fn block_as_of(second: u64, origin: OriginId, content: Content) -> Vec<u8> {
     let source = Source {
         dataset: "main".to_owned(),
         region: RegionName::new("a"),
         origin,
     };
-    let taken_at = Micros(100 * SECOND);
+    let taken_at = Micros(second * SECOND);
     let block = Block {
         source,
         taken_at,
@@ -52,6 +56,10 @@ fn transaction(changes: Vec<Change>) -> Transaction {
 impl Taking {
     /// Begins with a snapshot of empty tables.
     fn begin(directory: &std::path::Path) -> Self {
+        Self::begin_as_of(directory, 100)
+    }
+
+    fn begin_as_of(directory: &std::path::Path, second: u64) -> Self {
         let mut set = BackupSet::open_or_begin(directory, "main").unwrap();
         let mut writer = Writer::snapshot(&mut set).unwrap();
         let part = SnapshotPart {
@@ -59,7 +67,7 @@ impl Taking {
             ..SnapshotPart::default()
         };
         writer
-            .take(&block(ORIGIN, Content::Snapshot(part)))
+            .take(&block_as_of(second, ORIGIN, Content::Snapshot(part)))
             .unwrap();
         writer.finish().unwrap();
         Self {
@@ -129,6 +137,81 @@ fn dead_letters_and_what_was_decided_about_them_are_those_of_the_region() {
     let decided = tables_at(&set, 5);
     assert_eq!(document(&decided, "bad").as_deref(), Some("3"));
     assert_eq!(decided.letter_counts().unwrap().waiting, 0);
+}
+
+#[test]
+fn a_run_that_was_cut_short_covers_no_more_than_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut taking = Taking::begin_as_of(directory.path(), 1);
+    for second in 10..=20 {
+        let body = Body::Transaction(transaction(vec![put("k", &second.to_string())]));
+        taking.log(second, &body);
+    }
+    let rest = taking.entries.split_off(5);
+    let content = Content::Entries {
+        first: Position(0),
+        entries: taking.entries.clone(),
+        is_last: false,
+    };
+    let mut writer = Writer::entries(&mut taking.set).unwrap().unwrap();
+    writer.take(&block(ORIGIN, content)).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(
+        document(&tables_at(&taking.set, 13), "k").as_deref(),
+        Some("13")
+    );
+    for second in [15, 20, 100] {
+        let at = Micros(second * SECOND);
+        let folded = fold(&taking.set, at, MemoryStore::default());
+        assert!(
+            matches!(folded, Err(FoldError::NotCovered { .. })),
+            "{second}"
+        );
+    }
+    // The next run goes on where that one ended.
+    let mut writer = Writer::entries(&mut taking.set).unwrap().unwrap();
+    let content = Content::Entries {
+        first: Position(5),
+        entries: rest,
+        is_last: true,
+    };
+    writer.take(&block(ORIGIN, content)).unwrap();
+    writer.finish().unwrap();
+    for (second, there) in [(15, "15"), (100, "20")] {
+        let tables = tables_at(&taking.set, second);
+        assert_eq!(document(&tables, "k").as_deref(), Some(there));
+    }
+}
+
+#[test]
+fn what_a_clock_that_is_ahead_has_dated_is_covered_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut taking = Taking::begin(directory.path());
+    // The wall clock shows 100 when this is taken; it was set back, or a peer's is ahead.
+    taking.log(
+        105,
+        &Body::Transaction(transaction(vec![put("k", "ahead")])),
+    );
+    let set = taking.end();
+    let [covered] = set.manifest().coverage()[..] else {
+        panic!("one chain");
+    };
+    let tables = fold(&set, covered.until, MemoryStore::default()).unwrap();
+    assert_eq!(document(&tables.tables, "k").as_deref(), Some("ahead"));
+}
+
+#[test]
+fn two_runs_at_once_are_told_from_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let taking = Taking::begin(directory.path());
+    let second = BackupSet::open_or_begin(directory.path(), "main");
+    assert!(
+        matches!(second, Err(BackupError::InUse { .. })),
+        "{second:?}"
+    );
+    BackupSet::open(directory.path()).expect("reading goes on");
+    drop(taking);
+    BackupSet::open_or_begin(directory.path(), "main").expect("nobody writes any more");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! Each call reads one snapshot, so it never sees a part of a transaction. Memory is that of the
 //! answer, not of the table.
 
+use crate::tables::Idempotent;
 use crate::{Order, Store, TablesError, View, conflicts, keys, value};
 use meridian_merge::{Row, RowVersion, Shown, render, shown};
-use meridian_model::{Conflict, Position, Vector};
+use meridian_model::{Conflict, IdempotencyKey, Position, Vector, Version};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -152,6 +153,20 @@ impl<S: Store> TableReader<S> {
             Some(bytes) => value::decode(bytes.as_ref(), "meta", key),
             None => Ok(Vector::default()),
         }
+    }
+
+    /// As what a transaction with this idempotency key was committed, here or elsewhere; `None` where
+    /// none is remembered, or another one.
+    ///
+    /// # Errors
+    /// [`TablesError`] when the store could not be read.
+    pub fn remembered(&self, key: &IdempotencyKey) -> Result<Option<Version>, TablesError> {
+        let at = keys::idempotency(&key.key);
+        let Some(bytes) = self.store.view().get(&at)? else {
+            return Ok(None);
+        };
+        let known: Idempotent = value::decode(bytes.as_ref(), "idempotency key", &at)?;
+        Ok((known.fingerprint == key.fingerprint).then_some(known.version))
     }
 
     /// The rows after the key `after` (from the first where it is `None`), at most `limit`, ending

@@ -10,7 +10,7 @@
 //! Each step leaves a state on disk from which a restart goes on (`arrival.rs`).
 
 use crate::arrival::Places;
-use crate::aside::{Resubmission, Shelf, Shelves, resubmit_all};
+use crate::aside::{Range, Resubmission, Shelf, Shelves, resubmit_all};
 use crate::dataset::{
     BootstrapProgress, DatasetConfig, DatasetHandle, Input, bootstrap, describe, look_after,
     needs_bootstrap,
@@ -20,7 +20,7 @@ use crate::keeper::Keeper;
 use crate::links::Peers;
 use crate::postgres;
 use crate::registry::DatasetState;
-use meridian_model::{Answer, Question, RegionName, Standing};
+use meridian_model::{Answer, Epoch, Marks, Question, RegionName, Standing, Vector};
 use meridian_replicate::{Arrival, OwnStanding};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +80,8 @@ impl Lifecycle {
             counts_no_more(&handle).await;
             // What counts no more is no measure for others, and has nobody to be mended from.
             company.shutdown().await;
-            self.expected_again(&handle).await;
-            self.set_aside(handle).await?;
+            let expected = self.expected_again(&handle).await;
+            self.set_aside(handle, &expected).await?;
             handle = self.join().await?;
         }
     }
@@ -180,7 +180,7 @@ impl Lifecycle {
     }
 
     /// Waits until the members expect this region anew.
-    async fn expected_again(&mut self, handle: &DatasetHandle) {
+    async fn expected_again(&mut self, handle: &DatasetHandle) -> Expected {
         let membership = handle.membership();
         let number = membership.epoch.number;
         let own = membership.epoch.members.get(&self.region);
@@ -204,36 +204,46 @@ impl Lifecycle {
                 let member = epoch.members.get(&self.region);
                 let is_expected = member
                     .is_some_and(|it| it.standing == Standing::Joining && it.origin.is_none());
-                if epoch.number > number && is_expected {
-                    return;
+                if epoch.number <= number || !is_expected {
+                    continue;
+                }
+                let answer = handle.ask(&peer, Question::Held, ANSWER_WITHIN).await;
+                if let Ok(Answer::Held(held)) = answer {
+                    return Expected { epoch, held };
                 }
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
     }
 
-    /// Copies what it alone held to a shelf, ends the incarnation, and moves its directory away.
-    async fn set_aside(&self, handle: DatasetHandle) -> Result<(), Trouble> {
+    /// Copies what it alone held to shelves, ends the incarnation, and moves its directory away.
+    async fn set_aside(&self, handle: DatasetHandle, expected: &Expected) -> Result<(), Trouble> {
         let membership = handle.membership();
         let OwnStanding::Evicted { held, .. } = membership.standing else {
             return Err("it was to join anew without having been evicted".to_owned());
         };
         let (origin, log) = (handle.origin(), handle.log());
-        let (directory, name) = (
-            self.shelves.directory().to_owned(),
-            self.config.name.clone(),
-        );
-        let fill = move || Shelf::fill(&directory, &name, (origin, held), &log);
-        let shelf = tokio::task::spawn_blocking(fill)
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| describe(&error))?;
-        tracing::info!(
-            dataset = self.config.name,
-            transactions = shelf.len(),
-            "set aside what the members don't hold"
-        );
-        self.shelves.add(shelf);
+        let mut ranges = expected.beyond(&membership.epoch, &self.region, &log.marks());
+        ranges.push(Range::Own { origin, held });
+        for range in ranges {
+            let (directory, name, log) = (
+                self.shelves.directory().to_owned(),
+                self.config.name.clone(),
+                log.clone(),
+            );
+            let fill = move || Shelf::fill(&directory, &name, range, &log);
+            let shelf = tokio::task::spawn_blocking(fill)
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| describe(&error))?;
+            tracing::info!(
+                dataset = self.config.name,
+                origin = %shelf.origin(),
+                transactions = shelf.len(),
+                "set aside what the members don't hold"
+            );
+            self.shelves.add(shelf);
+        }
         self.places
             .begin(Some(origin))
             .map_err(|error| format!("that it joins anew can't be written down: {error}"))?;
@@ -241,6 +251,30 @@ impl Lifecycle {
             return Ok(());
         }
         Err("requests still hold the evicted incarnation's files; restart the region".to_owned())
+    }
+}
+
+/// What a member said that expects this region anew.
+struct Expected {
+    epoch: Epoch,
+    /// What it holds; of those that count no more, that is all that any member ever will.
+    held: Vector,
+}
+
+impl Expected {
+    /// Of the other incarnations that counted in `before` and do no more: what is in a log that
+    /// stands at `marks` and no member holds.
+    fn beyond(&self, before: &Epoch, own: &RegionName, marks: &Marks) -> Vec<Range> {
+        let others = before.members.iter().filter(|(region, _)| *region != own);
+        let beyond = others.filter_map(|(region, member)| {
+            let origin = member.origin?;
+            let now = self.epoch.members.get(region);
+            let counts = now.is_some_and(|now| now.origin == Some(origin));
+            let held = self.held.get(origin);
+            let is_beyond = !counts && marks.get(origin).hlc > held;
+            is_beyond.then_some(Range::Others { origin, held })
+        });
+        beyond.collect()
     }
 }
 
@@ -263,5 +297,64 @@ fn in_words(at: &BootstrapProgress) -> String {
         Some(error) if at.records == 0 => format!("waits to be added: {error}"),
         Some(error) => format!("{copied} (attempt {}: {error})", at.attempt),
         None => copied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Hlc, Mark, Member, OriginId, Sequence};
+
+    #[test]
+    fn what_no_member_holds_of_others_that_count_no_more_is_set_aside_too() {
+        let epoch = |number, members: &[(&str, u64)]| Epoch {
+            number,
+            members: members
+                .iter()
+                .map(|(region, origin)| {
+                    let member = Member {
+                        origin: (*origin > 0).then_some(OriginId(*origin)),
+                        standing: Standing::Voting,
+                        address: None,
+                    };
+                    (RegionName::new(region), member)
+                })
+                .collect(),
+        };
+        let mark = |hlc| Mark {
+            sequence: Sequence(hlc),
+            hlc: Hlc::from_raw(hlc),
+            ..Mark::default()
+        };
+        let marks: Marks = (1..=5).map(|origin| (OriginId(origin), mark(9))).collect();
+        // Of those that were there: one has gone for good, one has come back as another, one is still
+        // there, and all that another wrote is held.
+        let before = epoch(
+            0,
+            &[
+                ("own", 1),
+                ("gone", 2),
+                ("back", 3),
+                ("there", 4),
+                ("held", 5),
+            ],
+        );
+        let held = [(3, 7), (4, 8), (5, 9)];
+        let expected = Expected {
+            epoch: epoch(4, &[("own", 0), ("back", 6), ("there", 4)]),
+            held: held
+                .map(|(origin, hlc)| (OriginId(origin), Hlc::from_raw(hlc)))
+                .into_iter()
+                .collect(),
+        };
+        let found = expected.beyond(&before, &RegionName::new("own"), &marks);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|range| match range {
+                Range::Others { origin, held } => (origin.0, held.raw()),
+                Range::Own { origin, .. } => panic!("{origin} is not asked for here"),
+            })
+            .collect();
+        assert_eq!(found, [(3, 7), (2, 0)]);
     }
 }

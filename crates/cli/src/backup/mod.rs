@@ -78,6 +78,7 @@ pub fn failed(error: &BackupError) -> CliError {
         BackupError::Manifest { .. } | BackupError::Format { .. } => {
             "use the build that wrote it, or another copy of the backup"
         }
+        BackupError::InUse { .. } => "wait until it has ended, and run it again",
         BackupError::File { .. } => "check the path, the permissions and the room on the disk",
         BackupError::Reply(_) | BackupError::AnotherLog => {
             "run it again; with --full it begins anew"

@@ -2,11 +2,13 @@
 //!
 //! A region that was evicted while it could not be reached may have committed transactions that
 //! nobody else has. They can't go on under its old incarnation, which counts no more; so before it
-//! joins anew they are copied from its log to a *shelf*, one for each evicted incarnation:
+//! joins anew they are copied from its log to a *shelf*, one for each incarnation. So are those of
+//! another one that counts no more, which it may be the last to hold: it may have confirmed them. They
+//! wait for a person, since that other region may come back with them itself.
 //!
 //! ```text
-//! log ─own entries beyond what the members hold─▶ aside/DATASET-ORIGIN.entries
-//!                                                 aside/DATASET-ORIGIN.decisions
+//! log ─entries beyond what the members hold─▶ aside/DATASET-ORIGIN.entries
+//!                                             aside/DATASET-ORIGIN.decisions
 //! waiting ──rows unchanged since──▶ resubmitted       a person: resubmit ─▶ resubmitted
 //! held by the members after all ─▶ held
 //!    └─────changed──▶ waiting, with the reason  ────────────▶  drop ─▶ dropped
@@ -19,7 +21,7 @@
 //!
 //! Entries are written once and whole before the old directory is touched; decisions are appended,
 //! each durable before it is told to anybody. A crash between a resubmission and its decision is
-//! mended by the idempotency key.
+//! mended by the idempotency key, by which a client's own repetition elsewhere is recognised, too.
 
 mod judge;
 mod resubmit;
@@ -27,7 +29,7 @@ mod shelf;
 
 pub(crate) use resubmit::{Resubmission, resubmit_all, resubmit_one};
 pub use shelf::ShelfError;
-pub(crate) use shelf::{Decision, Kept, Record, Shelf, State};
+pub(crate) use shelf::{Decision, Kept, Range, Record, Shelf, State};
 
 use meridian_model::{OriginId, Sequence};
 use std::collections::BTreeMap;

@@ -26,7 +26,8 @@ pub(crate) enum Resubmission {
 }
 
 /// Writes again all that wait on a shelf and whose rows are unchanged, in their order; the others
-/// go on waiting, each with the reason. May be repeated.
+/// go on waiting, each with the reason. Notes which were written again before, or are held after all.
+/// May be repeated.
 ///
 /// # Errors
 /// [`Resubmission`] when it can't go on now; what was done stays done.
@@ -39,9 +40,9 @@ pub(crate) async fn resubmit_all(
     let mut rewritten = rewritten(shelf)?;
     let sequences: Vec<_> = shelf.sequences().collect();
     for sequence in sequences {
-        if shelf.state(sequence) != (State::Waiting { reason: None }) {
+        let State::Waiting { reason } = shelf.state(sequence) else {
             continue;
-        }
+        };
         if sequence <= held {
             let state = State::Held;
             shelf.decide(Decision { sequence, state })?;
@@ -50,7 +51,13 @@ pub(crate) async fn resubmit_all(
         let Some(kept) = shelf.get(sequence)? else {
             continue;
         };
-        let state = automatically(shelf.origin(), &kept, dataset, &rewritten).await?;
+        let key = idempotency(shelf.origin(), &kept);
+        let state = match dataset.tables().remembered(&key)? {
+            // Its client has repeated it, or a crash came before the decision.
+            known @ Some(_) => resubmitted(known),
+            None if reason.is_some() => continue,
+            None => automatically(shelf.origin(), &kept, dataset, &rewritten).await?,
+        };
         note(&mut rewritten, &kept, &state);
         shelf.decide(Decision { sequence, state })?;
     }
@@ -200,5 +207,95 @@ fn note(rewritten: &mut BTreeMap<RowName, Version>, kept: &Kept, state: &State) 
     };
     for row in kept.record.rows() {
         rewritten.insert(row, Version { hlc, origin });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aside::Range;
+    use crate::dataset::{MachineClock, config_for_tests, open};
+    use crate::faults::{DiskLevers, FaultyDisk};
+    use meridian_engine_kv::{Action, RowOperation};
+    use meridian_log::{Directory, Log, LogConfig};
+    use meridian_model::{Body, Change, Entry, Hlc, Mark, Operation, Position, Transaction};
+    use std::fs;
+    use std::path::Path;
+
+    const EVICTED: OriginId = OriginId(1);
+
+    fn transaction(idempotency: Option<IdempotencyKey>) -> Transaction {
+        let change = Change {
+            table: "t".to_owned(),
+            key: "k".to_owned(),
+            operation: Operation::Put {
+                document: "1".to_owned(),
+            },
+        };
+        Transaction {
+            changes: vec![change],
+            idempotency,
+            ..Transaction::default()
+        }
+    }
+
+    /// A shelf with this alone, which an evicted region had written.
+    fn shelf(directory: &Path, transaction: Transaction) -> Arc<Shelf> {
+        let disk = Directory::open(directory.join("old")).unwrap();
+        let disk = FaultyDisk::new(disk, DiskLevers::default());
+        let mut log = Log::open(disk, LogConfig::default(), Position(0)).unwrap();
+        let body = Body::Transaction(transaction);
+        let entry = Entry::following(Mark::default(), EVICTED, Hlc::from_raw(5), &body);
+        log.commit(&[entry]).unwrap();
+        let (origin, held) = (EVICTED, Sequence(0));
+        let range = Range::Own { origin, held };
+        Arc::new(Shelf::fill(directory, "main", range, &log.reader()).unwrap())
+    }
+
+    fn dataset(directory: &Path) -> DatasetHandle {
+        let config = config_for_tests(&directory.join("dataset"));
+        open(config, MachineClock::start()).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn one_that_was_written_again_just_before_a_crash_is_not_left_to_a_person() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let first = shelf(directory.path(), transaction(None));
+        resubmit_all(&first, &dataset).await.unwrap();
+        let state = first.state(Sequence(1));
+        assert!(matches!(state, State::Resubmitted { .. }), "{state:?}");
+        // The crash came before the decision was written down.
+        let decisions = format!("main-{EVICTED}.decisions");
+        fs::remove_file(directory.path().join(decisions)).unwrap();
+        let again = Arc::new(Shelf::open(directory.path(), "main", EVICTED).unwrap());
+        resubmit_all(&again, &dataset).await.unwrap();
+        assert_eq!(again.state(Sequence(1)), state);
+    }
+
+    #[tokio::test]
+    async fn one_that_its_client_has_repeated_elsewhere_is_known_by_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let key = IdempotencyKey {
+            key: "once".to_owned(),
+            fingerprint: 7,
+        };
+        let repeated = Request {
+            operations: vec![RowOperation {
+                table: "t".to_owned(),
+                key: "k".to_owned(),
+                action: Action::Put {
+                    document: "1".to_owned(),
+                },
+            }],
+            preconditions: Vec::new(),
+            idempotency: Some(key.clone()),
+        };
+        let written = dataset.execute(repeated).await.unwrap();
+        let shelf = shelf(directory.path(), transaction(Some(key)));
+        resubmit_all(&shelf, &dataset).await.unwrap();
+        let state = resubmitted(written.outcome.version);
+        assert_eq!(shelf.state(Sequence(1)), state);
     }
 }

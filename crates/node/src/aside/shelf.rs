@@ -129,32 +129,92 @@ pub(super) fn found_in(directory: &Path) -> Result<Vec<(String, OriginId)>, Shel
     Ok(found)
 }
 
+/// What a shelf is filled with, out of an evicted region's log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Range {
+    /// What the region itself wrote, beyond what the members hold.
+    Own {
+        /// Its incarnation.
+        origin: OriginId,
+        /// The last that they hold.
+        held: Sequence,
+    },
+    /// What another one wrote that counts no more either. That one may be lost, or come back and
+    /// write it again itself; so it is left to a person.
+    Others {
+        /// The other incarnation.
+        origin: OriginId,
+        /// The last that the members hold.
+        held: Hlc,
+    },
+}
+
+impl Range {
+    fn origin(self) -> OriginId {
+        match self {
+            Self::Own { origin, .. } | Self::Others { origin, .. } => origin,
+        }
+    }
+
+    fn includes(self, entry: &Entry) -> bool {
+        entry.origin == self.origin()
+            && match self {
+                Self::Own { held, .. } => entry.sequence > held,
+                Self::Others { held, .. } => entry.hlc > held,
+            }
+    }
+
+    /// Why a transaction is left to a person from the first, if so: `letter` is the dead letter in
+    /// whose place it was made.
+    fn reason(self, letter: Option<Version>) -> Option<String> {
+        match (self, letter) {
+            (Self::Others { .. }, _) => Some(
+                "another region wrote it that counts no more, and may write it again when it is back"
+                    .to_owned(),
+            ),
+            // The members still have the letter, or have decided about it themselves.
+            (Self::Own { .. }, Some(letter)) => Some(format!(
+                "it was made in place of dead letter {letter}, which other regions may have decided \
+                 about"
+            )),
+            (Self::Own { .. }, None) => None,
+        }
+    }
+}
+
 impl Shelf {
-    /// Copies what `origin` wrote beyond `held` from its log. Durable and whole when this returns;
-    /// what an earlier attempt left is replaced.
+    /// Copies what is in `range` from a log. Durable and whole when this returns; what an earlier
+    /// attempt left is replaced.
     ///
     /// # Errors
     /// [`ShelfError`].
     pub(crate) fn fill(
         directory: &Path,
         dataset: &str,
-        (origin, held): (OriginId, Sequence),
+        range: Range,
         log: &Reader<LogDisk>,
     ) -> Result<Self, ShelfError> {
+        let origin = range.origin();
         let path = path(directory, dataset, origin, ENTRIES);
         let failed = |source| unusable(&path, source);
         fs::create_dir_all(directory).map_err(failed)?;
+        durable::sync_name(directory).map_err(failed)?;
         let beside = path.with_extension("new");
         let mut writer = BufWriter::new(File::create(&beside).map_err(failed)?);
-        let mut touched = touched_by_kept(log, origin, held)?;
+        let mut touched = touched_by_kept(log, range)?;
         let mut decisions = Vec::new();
         for_each_transaction(log, |entry, letter, transaction| {
-            let is_kept = entry.origin == origin && entry.sequence > held;
+            let is_kept = range.includes(entry);
             let before = touched.follow(&transaction, is_kept);
             if !is_kept {
                 return Ok(());
             }
-            decisions.extend(letter.map(|letter| about_letter(entry.sequence, letter)));
+            decisions.extend(range.reason(letter).map(|reason| Decision {
+                sequence: entry.sequence,
+                state: State::Waiting {
+                    reason: Some(reason),
+                },
+            }));
             let record = Record {
                 sequence: entry.sequence,
                 hlc: entry.hlc,
@@ -168,9 +228,7 @@ impl Shelf {
             .map_err(|error| failed(error.into_error()))?;
         durable::put(&file, &beside, &path).map_err(failed)?;
         let shelf = Self::open(directory, dataset, origin)?;
-        for decision in decisions {
-            shelf.decide(decision)?;
-        }
+        shelf.decide_all(decisions)?;
         Ok(shelf)
     }
 
@@ -260,16 +318,25 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError`]; then nothing is decided.
     pub(crate) fn decide(&self, decision: Decision) -> Result<(), ShelfError> {
+        self.decide_all(vec![decision])
+    }
+
+    fn decide_all(&self, decisions: Vec<Decision>) -> Result<(), ShelfError> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
         let mut states = self.states();
-        // A line of its own, also behind one that a crash or a full disk has torn.
-        let mut line = vec![b'\n'];
-        serde_json::to_writer(&mut line, &decision).expect("a decision is plain JSON");
-        line.push(b'\n');
+        // Lines of their own, also behind one that a crash or a full disk has torn.
+        let mut lines = vec![b'\n'];
+        for decision in &decisions {
+            serde_json::to_writer(&mut lines, decision).expect("a decision is plain JSON");
+            lines.push(b'\n');
+        }
         let append = || {
             let is_new = !self.decisions_at.exists();
             let mut options = File::options();
             let mut file = options.create(true).append(true).open(&self.decisions_at)?;
-            file.write_all(&line)?;
+            file.write_all(&lines)?;
             file.sync_all()?;
             if is_new {
                 durable::sync_name(&self.decisions_at)?;
@@ -277,7 +344,7 @@ impl Shelf {
             Ok(())
         };
         append().map_err(|source| unusable(&self.decisions_at, source))?;
-        states.insert(decision.sequence, decision.state);
+        states.extend(decisions.into_iter().map(|it| (it.sequence, it.state)));
         Ok(())
     }
 
@@ -291,18 +358,6 @@ impl Shelf {
     fn states(&self) -> MutexGuard<'_, BTreeMap<Sequence, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What was made in a dead letter's place isn't made again by itself: the members still have the
-/// letter, or have decided about it themselves.
-fn about_letter(sequence: Sequence, letter: Version) -> Decision {
-    let reason = format!(
-        "it was made in place of dead letter {letter}, which other regions may have decided about"
-    );
-    let state = State::Waiting {
-        reason: Some(reason),
-    };
-    Decision { sequence, state }
 }
 
 /// The rows that kept transactions touch, and what the log tells of each before that.
@@ -342,14 +397,10 @@ impl Touched {
     }
 }
 
-fn touched_by_kept(
-    log: &Reader<LogDisk>,
-    origin: OriginId,
-    held: Sequence,
-) -> Result<Touched, ShelfError> {
+fn touched_by_kept(log: &Reader<LogDisk>, range: Range) -> Result<Touched, ShelfError> {
     let mut touched = HashMap::new();
     for_each_transaction(log, |entry, _, transaction| {
-        if entry.origin == origin && entry.sequence > held {
+        if range.includes(entry) {
             let changes = transaction.changes.into_iter();
             touched.extend(changes.map(|it| ((it.table, it.key), Known::Nothing)));
         }
@@ -470,6 +521,14 @@ mod tests {
         }
     }
 
+    fn own(held: u64) -> Range {
+        let held = Sequence(held);
+        Range::Own {
+            origin: EVICTED,
+            held,
+        }
+    }
+
     fn written(directory: &Path) -> Writing {
         let disk = FaultyDisk::new(Directory::open(directory).unwrap(), DiskLevers::default());
         let log = Log::open(disk, LogConfig::default(), Position(0)).unwrap();
@@ -491,7 +550,7 @@ mod tests {
             writing.put(EVICTED, key);
         }
         let aside = directory.path().join("aside");
-        let range = (EVICTED, Sequence(1));
+        let range = own(1);
         let shelf = Shelf::fill(&aside, "main", range, &writing.log.reader()).unwrap();
         let kept: Vec<_> = shelf
             .sequences()
@@ -517,7 +576,7 @@ mod tests {
         writing.put(EVICTED, "a");
         writing.put(EVICTED, "b");
         let aside = directory.path().join("aside");
-        let range = (EVICTED, Sequence(0));
+        let range = own(0);
         let shelf = Shelf::fill(&aside, "main", range, &writing.log.reader()).unwrap();
         let state = State::Resubmitted {
             version: Some((Hlc::from_raw(9), OTHER)),
@@ -563,7 +622,7 @@ mod tests {
             writing.log(EVICTED, &Body::Decision(decided));
         }
         let aside = directory.path().join("aside");
-        let range = (EVICTED, Sequence(0));
+        let range = own(0);
         let shelf = Shelf::fill(&aside, "main", range, &writing.log.reader()).unwrap();
         let sequences: Vec<_> = shelf.sequences().collect();
         assert_eq!(sequences, [Sequence(1)], "a drop has nothing to keep");
@@ -577,5 +636,31 @@ mod tests {
             panic!("{state:?}");
         };
         assert!(reason.contains(&letter.to_string()), "{reason}");
+    }
+
+    #[test]
+    fn what_another_lost_region_wrote_and_no_member_holds_is_kept_for_a_person() {
+        let directory = tempfile::tempdir().unwrap();
+        let log_at = directory.path().join("log");
+        fs::create_dir(&log_at).unwrap();
+        let mut writing = written(&log_at);
+        writing.put(OTHER, "held");
+        let held = Hlc::from_raw(writing.hlc);
+        writing.put(EVICTED, "own");
+        writing.put(OTHER, "confirmed by this region alone");
+        let aside = directory.path().join("aside");
+        let range = Range::Others {
+            origin: OTHER,
+            held,
+        };
+        Shelf::fill(&aside, "main", range, &writing.log.reader()).unwrap();
+        let shelf = Shelf::open(&aside, "main", OTHER).unwrap();
+        let sequences: Vec<_> = shelf.sequences().collect();
+        assert_eq!(sequences, [Sequence(2)]);
+        let state = shelf.state(sequences[0]);
+        assert!(
+            matches!(&state, State::Waiting { reason: Some(_) }),
+            "{state:?}"
+        );
     }
 }

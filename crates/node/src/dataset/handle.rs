@@ -655,14 +655,15 @@ impl DatasetHandle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::dataset::{DatasetConfig, MachineClock, RepairConfig, open};
     use crate::faults::DiskLevers;
     use meridian_engine_kv::{Limits, Strategies};
     use meridian_replicate::{Arrival, Config};
 
-    fn config(directory: &std::path::Path) -> DatasetConfig {
+    /// A dataset of one region.
+    pub(crate) fn config(directory: &std::path::Path) -> DatasetConfig {
         let region = RegionName::new("a");
         DatasetConfig {
             name: "main".to_owned(),

@@ -49,6 +49,9 @@ pub(crate) type TablesSnapshot = meridian_engine_kv::Snapshot<
 /// The disk under a dataset's log.
 pub type LogDisk = FaultyDisk<Directory>;
 
+#[cfg(test)]
+pub(crate) use handle::tests::config as config_for_tests;
+
 pub(crate) use forwarding::{ForwardError, ForwardedReply};
 pub(crate) use handle::Input;
 pub(crate) use open::open_asking;
