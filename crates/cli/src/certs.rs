@@ -24,7 +24,7 @@ pub enum Verb {
 /// `meridian certs authority`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Writes authority.pem, which every region needs, and authority.key.pem: whoever has that\none can pretend to be any region, so keep it off the regions' machines. Files that\nexist are left alone.\n\nExample:\n  meridian certs authority --directory certs"
+    after_help = "Writes authority.pem, which every region needs, and authority.key.pem: whoever has that one can pretend to be any region, so keep it off the regions' machines. Files that exist are left alone.\n\nExample:\n  meridian certs authority --directory certs"
 )]
 pub struct AuthorityOptions {
     /// The directory to write to; made if it is not there
@@ -35,7 +35,7 @@ pub struct AuthorityOptions {
 /// `meridian certs region`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Writes NAME.pem and NAME.key.pem, valid for a year. A machine needs its own region's two\nfiles and authority.pem. Files that exist are left alone.\n\nExample:\n  meridian certs region us-east-1 eu-west-1 --directory certs"
+    after_help = "Writes NAME.pem and NAME.key.pem, valid for a year. A machine needs its own region's two files and authority.pem. Files that exist are left alone.\n\nExample:\n  meridian certs region us-east-1 eu-west-1 --directory certs"
 )]
 pub struct RegionOptions {
     /// The regions' names, as in the topology

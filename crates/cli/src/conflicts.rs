@@ -13,7 +13,7 @@ const VALUE_CHARS_MAX: usize = 32;
 /// `meridian conflicts`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it\nresolved, newest first; this asks one region. Each write is shown as the region that took it and what\nit wrote, shortened; of two documents, the fields in which they differ. Where fields are decided by\nthemselves, the field and its values. Of siblings both stand. A row that PostgreSQL can't show beside\nanother is parked; both are shown with their values, and a row whose parent is deleted or parked with that. With --output json the records are those of the region's /v1/conflicts, whole and with\nversions.\n\nExample:\n  meridian conflicts --limit 20"
+    after_help = "A conflict is two writes to a row of which neither had seen the other. Each region records what it resolved, newest first; this asks one region. Each write is shown as the region that took it and what it wrote, shortened; of two documents, the fields in which they differ. Where fields are decided by themselves, the field and its values. Of siblings both stand. A row that PostgreSQL can't show beside another is parked; both are shown with their values, and a row whose parent is deleted or parked with that. With --output json the records are those of the region's /v1/conflicts, whole and with versions.\n\nExample:\n  meridian conflicts --limit 20"
 )]
 pub struct Options {
     /// How many at most

@@ -24,7 +24,7 @@ pub enum Verb {
 /// `meridian dns key`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The key is ECDSA P-256 in PKCS #8, as PEM. A directory that isn't there is made. Every region needs the same file; `dnssec-key-file` under\n[dns] names it. A file that is there is never overwritten.\n\nExample:\n  meridian dns key secrets/zone.key"
+    after_help = "The key is ECDSA P-256 in PKCS #8, as PEM. A directory that isn't there is made. Every region needs the same file; `dnssec-key-file` under [dns] names it. A file that is there is never overwritten.\n\nExample:\n  meridian dns key secrets/zone.key"
 )]
 pub struct KeyOptions {
     /// The file to write, readable by its owner only
@@ -34,7 +34,7 @@ pub struct KeyOptions {
 /// `meridian dns ds`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Put the record into the zone above, or give its four fields to whoever keeps that, once every region\nserves with the key.\n\nExample:\n  meridian dns ds --config meridian.toml"
+    after_help = "Put the record into the zone above, or give its four fields to whoever keeps that, once every region serves with the key.\n\nExample:\n  meridian dns ds --config meridian.toml"
 )]
 pub struct DsOptions {
     /// The topology file

@@ -53,6 +53,20 @@ fn every_verb_has_an_example() {
     check(&Arguments::command());
 }
 
+/// A line that was broken by hand is broken again by a narrower terminal.
+#[test]
+fn prose_is_wrapped_by_the_terminal_alone() {
+    fn check(command: &Command) {
+        let help = command.get_after_help().map(ToString::to_string);
+        for paragraph in help.unwrap_or_default().split("\n\n") {
+            let is_prose = !paragraph.starts_with("Example");
+            assert!(!is_prose || !paragraph.contains('\n'), "{paragraph}");
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Arguments::command());
+}
+
 #[test]
 fn the_command_line_is_sound() {
     Arguments::command().debug_assert();

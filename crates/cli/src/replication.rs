@@ -11,7 +11,7 @@ use serde_json::Value;
 /// `meridian replication`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --output json a list of {\"region\", \"replication\"}, where replication is what the region's\n/v1/replication says, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian replication --region eu-west-1"
+    after_help = "With --output json a list of {\"region\", \"replication\"}, where replication is what the region's /v1/replication says, null if it doesn't answer. Exit code 3 if no region answers.\n\nExample:\n  meridian replication --region eu-west-1"
 )]
 pub struct Options {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 /// `meridian serve`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ends cleanly on SIGTERM or Ctrl-C. What it says goes to stderr; the environment variable\nMERIDIAN_LOG chooses how much of it (default: info; for example: warn,meridian_link=debug).\n\nExample:\n  meridian serve --region eu-west-1 --config /etc/meridian.toml --data-dir /var/lib/meridian"
+    after_help = "Ends cleanly on SIGTERM or Ctrl-C. What it says goes to stderr; the environment variable MERIDIAN_LOG chooses how much of it (default: info; for example: warn,meridian_link=debug).\n\nExample:\n  meridian serve --region eu-west-1 --config /etc/meridian.toml --data-dir /var/lib/meridian"
 )]
 pub struct Options {
     /// The region to run [default: what MERIDIAN_REGION, AWS_REGION or AWS_DEFAULT_REGION says, or

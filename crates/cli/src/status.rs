@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// `meridian status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"behind\", \"health\",\n\"error\"}: status is what the region's /v1/status says, behind its place behind each other region,\nhealth what its /v1/health says; error is null unless it doesn't answer, and then these are. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
+    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"behind\", \"health\", \"error\"}: status is what the region's /v1/status says, behind its place behind each other region, health what its /v1/health says; error is null unless it doesn't answer, and then these are. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
 )]
 pub struct Options {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "The first run takes a snapshot; each later one adds the log's entries since, or a new snapshot where\nthe region's log no longer reaches back (see log-retention in the topology). A run that was\ninterrupted leaves the backup as it was; run it again. What can be restored ends with the last run:\nlet a scheduler run it as often as you can bear to lose what came since.\n\nExamples:\n  meridian backup --dataset main /backups/main      # covers times up to now\n  meridian backup list /backups/main                # which times are covered\n  meridian backup verify /backups/main"
+    after_help = "The first run takes a snapshot; each later one adds the log's entries since, or a new snapshot where the region's log no longer reaches back (see log-retention in the topology). A run that was interrupted leaves the backup as it was; run it again. What can be restored ends with the last run: let a scheduler run it as often as you can bear to lose what came since.\n\nExamples:\n  meridian backup --dataset main /backups/main      # covers times up to now\n  meridian backup list /backups/main                # which times are covered\n  meridian backup verify /backups/main"
 )]
 pub struct Options {
     #[command(subcommand)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// A dead letter, in a region.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The decision is a transaction of its own: when this returns it is durable in the region, and the\nletter disappears from the others as the transaction reaches them. Exit code 1 if the letter isn't\nthere (any more).\n\nExample:\n  meridian dead-letters drop 7234881012-00000000000000fe"
+    after_help = "The decision is a transaction of its own: when this returns it is durable in the region, and the letter disappears from the others as the transaction reaches them. Exit code 1 if the letter isn't there (any more).\n\nExample:\n  meridian dead-letters drop 7234881012-00000000000000fe"
 )]
 pub struct Letter {
     /// The letter's id
@@ -26,7 +26,7 @@ pub struct Letter {
 /// `meridian dead-letters edit`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "FILE holds {\"operations\": [...]}, as `meridian dead-letters show` prints it and POST\n/v1/transactions takes it; - reads stdin. The operations are done on the rows as they are now, and\nthe letter goes, in one transaction.\n\nExample:\n  meridian dead-letters edit 7234881012-00000000000000fe operations.json"
+    after_help = "FILE holds {\"operations\": [...]}, as `meridian dead-letters show` prints it and POST /v1/transactions takes it; - reads stdin. The operations are done on the rows as they are now, and the letter goes, in one transaction.\n\nExample:\n  meridian dead-letters edit 7234881012-00000000000000fe operations.json"
 )]
 pub struct Edit {
     #[command(flatten)]

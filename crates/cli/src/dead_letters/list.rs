@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// `meridian dead-letters list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks one region; all that have converged say the same. Newest first. With --output json\n{\"region\", \"dead_letters\", \"total\", \"waiting\", \"refused_rows\"}, the letters as in the region's /v1/dead-letters.\n\nExample:\n  meridian dead-letters list --limit 20"
+    after_help = "Asks one region; all that have converged say the same. Newest first. With --output json {\"region\", \"dead_letters\", \"total\", \"waiting\", \"refused_rows\"}, the letters as in the region's /v1/dead-letters.\n\nExample:\n  meridian dead-letters list --limit 20"
 )]
 pub struct Options {
     /// How many at most

@@ -13,7 +13,7 @@ use clap::Subcommand;
 /// `meridian dead-letters`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "A dead letter is a transaction that no region's tables can take. Every region sets the same ones\naside, under the same ids; each waits for somebody to retry, edit or drop it, in any region that\ntakes writes.\n\nExample:\n  meridian dead-letters list"
+    after_help = "A dead letter is a transaction that no region's tables can take. Every region sets the same ones aside, under the same ids; each waits for somebody to retry, edit or drop it, in any region that takes writes.\n\nExample:\n  meridian dead-letters list"
 )]
 pub enum Verb {
     /// List the dead letters of a region

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// `meridian dead-letters show`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the operations that it would do, as `edit` takes them, and says on stderr why they can't be\ndone. With --output json all that the region knows of it. Exit code 1 if it isn't there (any more).\n\nExample:\n  meridian dead-letters show 7234881012-00000000000000fe > operations.json"
+    after_help = "Prints the operations that it would do, as `edit` takes them, and says on stderr why they can't be done. With --output json all that the region knows of it. Exit code 1 if it isn't there (any more).\n\nExample:\n  meridian dead-letters show 7234881012-00000000000000fe > operations.json"
 )]
 pub struct Options {
     #[command(flatten)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// `meridian faults add`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The fault is in one region: that of --region, else the first. What is sent to a peer is delayed or\nlost there; what comes from it is not. Prints the fault's id. With --output json the region's reply,\nand which region it is.\n\nExamples:\n  meridian faults add partition --region eu-west-1 --peer us-east-1 --direction inbound --for 10s\n  meridian faults add latency --region eu-west-1 --peer us-east-1 --added-ms 80 --jitter-ms 20 --for 1m\n  meridian faults add clock-offset --region eu-west-1 --offset-ms=-5000 --for 30s\n  meridian faults add crash --region eu-west-1"
+    after_help = "The fault is in one region: that of --region, else the first. What is sent to a peer is delayed or lost there; what comes from it is not. Prints the fault's id. With --output json the region's reply, and which region it is.\n\nExamples:\n  meridian faults add partition --region eu-west-1 --peer us-east-1 --direction inbound --for 10s\n  meridian faults add latency --region eu-west-1 --peer us-east-1 --added-ms 80 --jitter-ms 20 --for 1m\n  meridian faults add clock-offset --region eu-west-1 --offset-ms=-5000 --for 30s\n  meridian faults add crash --region eu-west-1"
 )]
 pub struct Options {
     /// What goes wrong

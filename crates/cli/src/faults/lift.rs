@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// `meridian faults lift`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks for the fault in every region, or in that of --region. With --output json a list of the\nlifted, {\"region\", \"id\"}. Exit code 1 if the fault is not at work.\n\nExamples:\n  meridian faults lift 5ad30d1c\n  meridian faults lift --all"
+    after_help = "Looks for the fault in every region, or in that of --region. With --output json a list of the lifted, {\"region\", \"id\"}. Exit code 1 if the fault is not at work.\n\nExamples:\n  meridian faults lift 5ad30d1c\n  meridian faults lift --all"
 )]
 pub struct Options {
     /// The fault's id

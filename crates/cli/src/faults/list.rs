@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// `meridian faults list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --output json a list of {\"region\", \"faults\", \"error\"}, where faults is what the region's\n/v1/faults says, null where it can't be had.\n\nExample:\n  meridian faults list"
+    after_help = "With --output json a list of {\"region\", \"faults\", \"error\"}, where faults is what the region's /v1/faults says, null where it can't be had.\n\nExample:\n  meridian faults list"
 )]
 pub struct Options {
     #[command(flatten)]

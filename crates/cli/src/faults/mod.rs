@@ -14,7 +14,7 @@ use clap::Subcommand;
 /// `meridian faults`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Only regions that were started with --allow-faults take faults. Each fault has an end at which the\nregion lifts it by itself, and a region that is started again has none.\n\nExample:\n  meridian faults add partition --region eu-west-1 --peer us-east-1 --for 10s"
+    after_help = "Only regions that were started with --allow-faults take faults. Each fault has an end at which the region lifts it by itself, and a region that is started again has none.\n\nExample:\n  meridian faults add partition --region eu-west-1 --peer us-east-1 --for 10s"
 )]
 pub enum Verb {
     /// List the faults at work

@@ -19,7 +19,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian postgres attach`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Compares the server's rows with those of the other regions. What only one side has goes to the other;\nrows of which nothing tells which side is right are listed, and nothing is written, until --take says\nit for all of their tables. What gives way then is listed by `meridian conflicts`. A dataset that is\nattached already is left alone. Exit code 0 once it is attached, 1 if rows differ or it can't be.\n\nExamples:\n  meridian postgres attach --region eu-west-1\n  meridian postgres attach --region eu-west-1 --take regions\n  meridian postgres attach --region eu-west-1 --take server --take public.stock=regions"
+    after_help = "Compares the server's rows with those of the other regions. What only one side has goes to the other; rows of which nothing tells which side is right are listed, and nothing is written, until --take says it for all of their tables. What gives way then is listed by `meridian conflicts`. A dataset that is attached already is left alone. Exit code 0 once it is attached, 1 if rows differ or it can't be.\n\nExamples:\n  meridian postgres attach --region eu-west-1\n  meridian postgres attach --region eu-west-1 --take regions\n  meridian postgres attach --region eu-west-1 --take server --take public.stock=regions"
 )]
 pub struct Options {
     /// This dataset only

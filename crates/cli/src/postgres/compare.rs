@@ -24,7 +24,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian postgres compare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rows that are on their way, or parked, are no differences. --repair writes rows again that a server\nlacks or has in an older state. A row of a server that nothing explains may be a write that was never\ncaptured: it is shown, and stays as it is until --take says which side is right. Exit code 0 if no row\ndiffers, or none does any more; 1 if some do, or a server could not be compared.\n\nExamples:\n  meridian postgres compare\n  meridian postgres compare public.orders --repair\n  meridian postgres compare --region eu-west-1 --repair --take regions"
+    after_help = "Rows that are on their way, or parked, are no differences. --repair writes rows again that a server lacks or has in an older state. A row of a server that nothing explains may be a write that was never captured: it is shown, and stays as it is until --take says which side is right. Exit code 0 if no row differs, or none does any more; 1 if some do, or a server could not be compared.\n\nExamples:\n  meridian postgres compare\n  meridian postgres compare public.orders --repair\n  meridian postgres compare --region eu-west-1 --repair --take regions"
 )]
 pub struct Options {
     /// The tables, with their schemas [default: all]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// `meridian postgres detach`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The region stops capturing and drops the slot, and stays so over restarts until `attach`; then the\npublication and the schema meridian are dropped in its server, by the role given with --user. Rows\nstay where they are, here and there. What `prepare` changed in the tables themselves (replica identities,\nsequences, triggers' conditions) stays too. Exit code 0 if nothing is left, 1 otherwise.\n\nExample:\n  meridian postgres detach --region eu-west-1 --user shop_owner --password-file owner.secret"
+    after_help = "The region stops capturing and drops the slot, and stays so over restarts until `attach`; then the publication and the schema meridian are dropped in its server, by the role given with --user. Rows stay where they are, here and there. What `prepare` changed in the tables themselves (replica identities, sequences, triggers' conditions) stays too. Exit code 0 if nothing is left, 1 otherwise.\n\nExample:\n  meridian postgres detach --region eu-west-1 --user shop_owner --password-file owner.secret"
 )]
 pub struct Options {
     /// This dataset only

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// `meridian postgres prepare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints what stands in the way (✗), what SQL does (→, with the SQL), what could be better (!) and a line\nabout the rest. Without --apply nothing is changed; advice is never carried out. All regions' servers\nare read, so that sequences can be made disjoint and differing tables found. Exits with 1 while\nanything is missing.\n\nExample:\n  meridian postgres prepare --config meridian.toml\n  meridian postgres prepare --user shop_owner --password-file owner.secret --apply"
+    after_help = "Prints what stands in the way (✗), what SQL does (→, with the SQL), what could be better (!) and a line about the rest. Without --apply nothing is changed; advice is never carried out. All regions' servers are read, so that sequences can be made disjoint and differing tables found. Exits with 1 while anything is missing.\n\nExample:\n  meridian postgres prepare --config meridian.toml\n  meridian postgres prepare --user shop_owner --password-file owner.secret --apply"
 )]
 pub struct Options {
     /// The topology file

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// `meridian postgres status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --output json a list of {\"region\", \"datasets\": [{\"dataset\", \"postgres\", \"peers\"}]}, where postgres\nis what the region's /v1/status says of the dataset's server, and peers what its /v1/replication says\nof the other regions. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres status --data-dir .meridian"
+    after_help = "With --output json a list of {\"region\", \"datasets\": [{\"dataset\", \"postgres\", \"peers\"}]}, where postgres is what the region's /v1/status says of the dataset's server, and peers what its /v1/replication says of the other regions. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres status --data-dir .meridian"
 )]
 pub struct Options {
     #[command(flatten)]

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `meridian regions add`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks one region; a majority of the regions decides. Then the new region, started with\n`meridian serve --join`, copies what there is and catches up while everybody goes on. For a system\nthat `meridian up` runs, the name is enough: `up` makes the certificate and starts the process.\n\nExample:\n  meridian regions add eu-central-1\n  meridian regions add eu-central-1 --api 10.0.4.1:7000 --link 10.0.4.1:7001 --at https://10.0.1.1:7000"
+    after_help = "Asks one region; a majority of the regions decides. Then the new region, started with `meridian serve --join`, copies what there is and catches up while everybody goes on. For a system that `meridian up` runs, the name is enough: `up` makes the certificate and starts the process.\n\nExample:\n  meridian regions add eu-central-1\n  meridian regions add eu-central-1 --api 10.0.4.1:7000 --link 10.0.4.1:7001 --at https://10.0.1.1:7000"
 )]
 pub struct Options {
     /// The region's name
@@ -65,7 +65,7 @@ pub struct At {
 /// `meridian regions rejoin`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and\njoins anew; what it alone held is written again for rows unchanged since, and the rest is shown by\n`meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
+    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and joins anew; what it alone held is written again for rows unchanged since, and the rest is shown by `meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
 )]
 pub struct Rejoin {
     /// The evicted region's name

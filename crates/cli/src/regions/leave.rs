@@ -13,7 +13,7 @@ use std::path::Path;
 /// `meridian regions remove`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The region takes no more writes of clients and goes once every other region has what it holds, so\nnothing is lost; it has to be reachable. One that is gone for good is evicted instead.\n\nExample:\n  meridian regions remove eu-central-1"
+    after_help = "The region takes no more writes of clients and goes once every other region has what it holds, so nothing is lost; it has to be reachable. One that is gone for good is evicted instead.\n\nExample:\n  meridian regions remove eu-central-1"
 )]
 pub struct Remove {
     /// The region's name
@@ -27,7 +27,7 @@ pub struct Remove {
 /// `meridian regions evict`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a region that is gone, or away for too long: the others wait for it no more. A majority of the\nregions decides. What it alone held is not lost: it is set aside when it returns (`meridian regions\nrejoin`). With --operator-decides you decide in place of a majority that can't be had, as with two\nregions of which one is gone: make sure first that the evicted region takes no writes.\n\nExample:\n  meridian regions evict eu-central-1"
+    after_help = "For a region that is gone, or away for too long: the others wait for it no more. A majority of the regions decides. What it alone held is not lost: it is set aside when it returns (`meridian regions rejoin`). With --operator-decides you decide in place of a majority that can't be had, as with two regions of which one is gone: make sure first that the evicted region takes no writes.\n\nExample:\n  meridian regions evict eu-central-1"
 )]
 pub struct Evict {
     /// The region's name

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `meridian regions list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at\ngiven URLs (--api). Standing and epoch are those that the first region which answers tells: joining\n(being brought up), voting (a full member), leaving, or none where it doesn't count; a witness is\nnamed as one.\n\nExample:\n  meridian regions --output json"
+    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at given URLs (--api). Standing and epoch are those that the first region which answers tells: joining (being brought up), voting (a full member), leaving, or none where it doesn't count; a witness is named as one.\n\nExample:\n  meridian regions --output json"
 )]
 pub struct List {
     /// List the regions of this topology file; whether they answer is asked at their API addresses

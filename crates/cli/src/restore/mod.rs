@@ -23,7 +23,7 @@ use write::{Outcome, write_all};
 /// `meridian restore`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Compares the rows of the backup's dataset with those of one region, and writes what differs: rows\nthat are gone or changed are put back, rows that came later are deleted. A row that changes while\nthis runs is left as it is and listed; exit code 1 says that there were some. Writes made since\nTIME to other tables than those of --table stay. TIME can't be later than the last run of\n`meridian backup`: for what was there after that, run it once more.\n\nExamples:\n  meridian restore --from /backups/main --at 2026-03-01T12:00:00Z --dry-run\n  meridian restore --from /backups/main --at 2026-03-01T12:00:00Z --table 'orders*'"
+    after_help = "Compares the rows of the backup's dataset with those of one region, and writes what differs: rows that are gone or changed are put back, rows that came later are deleted. A row that changes while this runs is left as it is and listed; exit code 1 says that there were some. Writes made since TIME to other tables than those of --table stay. TIME can't be later than the last run of `meridian backup`: for what was there after that, run it once more.\n\nExamples:\n  meridian restore --from /backups/main --at 2026-03-01T12:00:00Z --dry-run\n  meridian restore --from /backups/main --at 2026-03-01T12:00:00Z --table 'orders*'"
 )]
 pub struct Options {
     /// The backup's directory

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// `meridian route explain`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks one region: that of --region, else the first that answers. Regions may see each other\notherwise for a moment. The regions that the client is given are marked; the next ones are where it\ngoes once these are worse off. With --output json what the region's /v1/route says.\n\nExamples:\n  meridian route explain --client 203.0.113.7\n  meridian route explain --client 2001:db8::/56 --name app --region eu-west-1"
+    after_help = "Asks one region: that of --region, else the first that answers. Regions may see each other otherwise for a moment. The regions that the client is given are marked; the next ones are where it goes once these are worse off. With --output json what the region's /v1/route says.\n\nExamples:\n  meridian route explain --client 203.0.113.7\n  meridian route explain --client 2001:db8::/56 --name app --region eu-west-1"
 )]
 pub struct Options {
     /// The client's address, or its network

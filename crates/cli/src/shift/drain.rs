@@ -10,7 +10,7 @@ use serde_json::json;
 /// `meridian drain`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nobody is sent to a drained region while another one is up; whoever is there already is not cut off.\nThe last healthy region of a route can't be drained. Once a drain is taken back, clients return in\nsteps. With --output json what the region's /v1/shifts says of the change. Exit code 1 if it is not\nsafe, or changes nothing.\n\nExamples:\n  meridian drain eu-west-1 --why \"a disk is changed\"\n  meridian drain eu-west-1 --undo --why \"done\""
+    after_help = "Nobody is sent to a drained region while another one is up; whoever is there already is not cut off. The last healthy region of a route can't be drained. Once a drain is taken back, clients return in steps. With --output json what the region's /v1/shifts says of the change. Exit code 1 if it is not safe, or changes nothing.\n\nExamples:\n  meridian drain eu-west-1 --why \"a disk is changed\"\n  meridian drain eu-west-1 --undo --why \"done\""
 )]
 pub struct Options {
     /// The region

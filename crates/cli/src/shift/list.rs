@@ -20,7 +20,7 @@ pub struct Options {
 /// `meridian shift history`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The newest first. STANDS says of how many lines of a change nothing newer was wanted. The last 200\nchanges are remembered, and those that stand. With --output json a list, as in the region's\n/v1/shifts.\n\nExample:\n  meridian shift history --limit 5"
+    after_help = "The newest first. STANDS says of how many lines of a change nothing newer was wanted. The last 200 changes are remembered, and those that stand. With --output json a list, as in the region's /v1/shifts.\n\nExample:\n  meridian shift history --limit 5"
 )]
 pub struct HistoryOptions {
     /// How many at most

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// `meridian shift`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "A change is staged and shown, then applied; every region goes by it as soon as it hears of it. The\nlast healthy region of a route can't be drained, whatever is forced.\n\nExample:\n  meridian shift set eu-west-1=25% --why \"a new release\""
+    after_help = "A change is staged and shown, then applied; every region goes by it as soon as it hears of it. The last healthy region of a route can't be drained, whatever is forced.\n\nExample:\n  meridian shift set eu-west-1=25% --why \"a new release\""
 )]
 pub enum Verb {
     /// Stage what regions are to take, and show what it changes

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// `meridian shift set`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "WANT is the share of its clients that a region takes, 0% to 100%; `drained`, which sends it nobody\nwhile another region is up; or `as-usual`. The stage waits in the region that was asked, until it is\napplied, discarded or that region restarts. With --output json what the region's /v1/shifts says.\nExit code 1 if it is not safe, or changes nothing.\n\nExamples:\n  meridian shift set eu-west-1=25% --why \"a new release\"\n  meridian shift set eu-west-1=10% us-east-1=as-usual --name app --why \"back again\" --apply"
+    after_help = "WANT is the share of its clients that a region takes, 0% to 100%; `drained`, which sends it nobody while another region is up; or `as-usual`. The stage waits in the region that was asked, until it is applied, discarded or that region restarts. With --output json what the region's /v1/shifts says. Exit code 1 if it is not safe, or changes nothing.\n\nExamples:\n  meridian shift set eu-west-1=25% --why \"a new release\"\n  meridian shift set eu-west-1=10% us-east-1=as-usual --name app --why \"back again\" --apply"
 )]
 pub struct Options {
     /// What is wanted of which region

@@ -11,7 +11,7 @@ use serde_json::json;
 /// `meridian shift undo`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What somebody has changed since stays as it is. An undo is a change of its own, and can be undone.\nWith --output json what the region says of it.\n\nExample:\n  meridian shift undo 7234881012-00000000000000fe"
+    after_help = "What somebody has changed since stays as it is. An undo is a change of its own, and can be undone. With --output json what the region says of it.\n\nExample:\n  meridian shift undo 7234881012-00000000000000fe"
 )]
 pub struct Options {
     /// The change's version, as `meridian shift history` shows it

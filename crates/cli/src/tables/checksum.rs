@@ -13,7 +13,7 @@ use serde_json::json;
 /// `meridian tables checksum`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0 if all regions hold the same rows with the same versions, 1 if not (while\nwrites are on their way between regions, they don't), 4 if no region has the table.\n\nExample:\n  meridian tables checksum orders"
+    after_help = "Exit code 0 if all regions hold the same rows with the same versions, 1 if not (while writes are on their way between regions, they don't), 4 if no region has the table.\n\nExample:\n  meridian tables checksum orders"
 )]
 pub struct Options {
     /// The table

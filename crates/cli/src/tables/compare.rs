@@ -26,7 +26,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian tables compare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are\nno differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could\nnot be compared; 4 if no region has a table.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
+    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are no differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could not be compared; 4 if no region has a table.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
 )]
 pub struct Options {
     /// The tables [default: all]

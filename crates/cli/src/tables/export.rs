@@ -14,7 +14,7 @@ use std::io::{self, BufWriter, Write};
 /// `meridian tables export`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "JSON lines are the documents, or with --output json objects with key, version and document (and\nsiblings, where a row has any; else the newest of them is the document). In CSV the columns are all\nfields that any row has, in the order in which they come, for which the table is read twice; a\nfield that a row lacks is empty. Exit code 4 if the table is not there.\n\nExamples:\n  meridian tables export orders > orders.jsonl\n  meridian tables export orders --format csv --columns item,price"
+    after_help = "JSON lines are the documents, or with --output json objects with key, version and document (and siblings, where a row has any; else the newest of them is the document). In CSV the columns are all fields that any row has, in the order in which they come, for which the table is read twice; a field that a row lacks is empty. Exit code 4 if the table is not there.\n\nExamples:\n  meridian tables export orders > orders.jsonl\n  meridian tables export orders --format csv --columns item,price"
 )]
 pub struct Options {
     /// The table

@@ -18,7 +18,7 @@ const PAGE_ROWS: u64 = 1000;
 /// `meridian tables get`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row or the\ntable is not there. Of a row with siblings it prints each one's version and document; exit code 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
+    after_help = "Prints the document; with --output json also key and version. Exit code 4 if the row or the table is not there. Of a row with siblings it prints each one's version and document; exit code 5.\n\nExamples:\n  meridian tables get orders 1 --region eu-west-1\n  meridian tables get orders 1 --consistency strong"
 )]
 pub struct Get {
     /// The table
@@ -76,7 +76,7 @@ pub struct Delete {
 /// `meridian tables list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line.\nA row with siblings has a line for each. Exit code 4 if the table is not there.\n\nExample:\n  meridian tables list orders --limit 10"
+    after_help = "One line a row: key, version and document, apart by tabs; with --output json one object a line. A row with siblings has a line for each. Exit code 4 if the table is not there.\n\nExample:\n  meridian tables list orders --limit 10"
 )]
 pub struct List {
     /// The table

@@ -71,7 +71,12 @@ fn unique_indexes_over_expressions_parts_and_nulls() {
     let system = System::start(
         "CREATE TABLE public.e (id int PRIMARY KEY, mail text, active boolean, slot int); \
          CREATE UNIQUE INDEX ON public.e (lower(mail)) WHERE active; \
-         CREATE UNIQUE INDEX ON public.e (slot) NULLS NOT DISTINCT;",
+         DO $$ BEGIN IF current_setting('server_version_num')::int >= 150000 THEN \
+             EXECUTE 'CREATE UNIQUE INDEX ON public.e (slot) NULLS NOT DISTINCT'; \
+         ELSE \
+             CREATE UNIQUE INDEX ON public.e (slot); \
+             CREATE UNIQUE INDEX ON public.e ((slot IS NULL)) WHERE slot IS NULL; \
+         END IF; END $$;",
     );
     part_all(&system);
     system.write(0, "INSERT INTO public.e VALUES (1, 'Ada', true, 1), (2, 'Bob', false, 2), (3, 'c', true, NULL)");

@@ -13,7 +13,7 @@ const NOT_PARKED: &str = "/problems/parked-row-not-found";
 /// `meridian postgres parked drop`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The row is deleted by a transaction, in every region once that reaches them. Refused if the row isn't\nparked any more, or if it was written since it was read (exit code 1).\n\nExample:\n  meridian postgres parked drop public.users 7"
+    after_help = "The row is deleted by a transaction, in every region once that reaches them. Refused if the row isn't parked any more, or if it was written since it was read (exit code 1).\n\nExample:\n  meridian postgres parked drop public.users 7"
 )]
 pub struct Drop {
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub struct Drop {
 /// `meridian postgres parked edit`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The row is written anew by a transaction, the newest of all: where it still collides with others, it\nis they that are parked. Values are texts as PostgreSQL reads them. Refused if the row isn't parked\nany more, or if it was written since it was read (exit code 1).\n\nExample:\n  meridian postgres parked edit public.users 7 --set email=ada@example.com"
+    after_help = "The row is written anew by a transaction, the newest of all: where it still collides with others, it is they that are parked. Values are texts as PostgreSQL reads them. Refused if the row isn't parked any more, or if it was written since it was read (exit code 1).\n\nExample:\n  meridian postgres parked edit public.users 7 --set email=ada@example.com"
 )]
 pub struct Edit {
     #[command(flatten)]

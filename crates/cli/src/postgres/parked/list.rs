@@ -17,7 +17,7 @@ const HEAD: [&str; 5] = ["row", "regions", "why", "values", "in its way"];
 /// `meridian postgres parked list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks every region. With --output json {\"parked\": [...], \"regions\": [...]}: each row as the first region\nsays that has it parked (/v1/parked), with \"regions\" that have and \"everywhere\" if all do, and for each\nregion how many it has or why it can't say. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres parked list --refused"
+    after_help = "Asks every region. With --output json {\"parked\": [...], \"regions\": [...]}: each row as the first region says that has it parked (/v1/parked), with \"regions\" that have and \"everywhere\" if all do, and for each region how many it has or why it can't say. Exit code 3 if no region answers.\n\nExample:\n  meridian postgres parked list --refused"
 )]
 pub struct Options {
     /// How many of each region at most

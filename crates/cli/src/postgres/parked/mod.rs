@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 /// `meridian postgres parked`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Of rows that exclude each other (equal values in a unique index, a child whose parent was deleted)\nthe same ones are parked in every region. A row that a server refuses by itself is parked there; one\nthat every server refuses is a dead letter. Parked rows are kept whole, and return by themselves when\nwhat is in their way goes.\n\nExample:\n  meridian postgres parked list"
+    after_help = "Of rows that exclude each other (equal values in a unique index, a child whose parent was deleted) the same ones are parked in every region. A row that a server refuses by itself is parked there; one that every server refuses is a dead letter. Parked rows are kept whole, and return by themselves when what is in their way goes.\n\nExample:\n  meridian postgres parked list"
 )]
 pub enum Verb {
     /// List them, with what is in the way and in which regions

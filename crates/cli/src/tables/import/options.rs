@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// `meridian tables import`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "CSV has a header row; a row becomes a document with the columns' names. Values that are JSON\nnumbers, true or false become that, empty ones null. A JSON line is a document as it is. A row's\nkey is the values of the key columns joined by the separator. Keys should be distinct in the\nfile: with more than one connection it is not the last row of the file that wins.\n\nStopped by a crash, a failure or Ctrl-C, the same command continues where it was: FILE.meridian-import\nholds how far all rows are acknowledged.\n\nExample:\n  meridian tables import flights flights.csv --key year,month,day,carrier,flight --null NA"
+    after_help = "CSV has a header row; a row becomes a document with the columns' names. Values that are JSON numbers, true or false become that, empty ones null. A JSON line is a document as it is. A row's key is the values of the key columns joined by the separator. Keys should be distinct in the file: with more than one connection it is not the last row of the file that wins.\n\nStopped by a crash, a failure or Ctrl-C, the same command continues where it was: FILE.meridian-import holds how far all rows are acknowledged.\n\nExample:\n  meridian tables import flights flights.csv --key year,month,day,carrier,flight --null NA"
 )]
 pub struct Options {
     /// The table to write to
