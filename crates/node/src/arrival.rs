@@ -68,6 +68,7 @@ impl Places {
             return Ok(());
         }
         fs::create_dir_all(&self.set_aside)?;
+        durable::sync_name(&self.set_aside)?;
         fs::rename(&self.directory, &target)?;
         durable::sync_name(&target)?;
         durable::sync_name(&self.directory)

@@ -331,3 +331,47 @@ fn a_region_that_left_joins_again_over_its_old_data() {
     let row = system.client(2).row("old").expect("an answer");
     assert_eq!(row.body, "2", "nothing is written again");
 }
+
+#[test]
+fn what_an_evicted_region_has_confirmed_for_one_that_is_lost_is_kept() {
+    let mut system = System::start(&["a", "b", "c"], "acknowledgement = \"one-remote\"\n");
+    assert_eq!(system.put(0, "both", "1").status, 201);
+    system.wait_converged(&[0, 1, 2]);
+    // Somebody takes c for all that is left, and a and b go on.
+    system.part(0, 2);
+    system.part(1, 2);
+    for (region, left) in [("a", 2), ("b", 1)] {
+        let body = json!({ "decided_by": "operator", "confirm": region }).to_string();
+        let path = format!("/v1/regions/{region}/evict");
+        system.until("it is evicted at c", || {
+            // Refused until c has missed it for a while.
+            let asked = system.client(2).post(&path, &body);
+            let reply = asked.expect("an answer");
+            assert!(matches!(reply.status, 200 | 202 | 404 | 409), "{reply:?}");
+            members(&system, 2).len() == left
+        });
+    }
+    let confirmed = system.put(0, "only", "\"a\"");
+    assert_eq!(confirmed.status, 201, "{confirmed:?}");
+    system.kill(0);
+    fs::remove_dir_all(system.data_dir(0)).expect("a's disk is lost");
+
+    system.heal();
+    system.until("b learns that it is evicted", || {
+        standing(&system, 1) == "evicted"
+    });
+    let c = system.api_url(2);
+    meridian(&["regions", "rejoin", "b", "--api", &c, "--timeout", "50"]);
+    system.wait_ready(1);
+    let aside = system.get(1, "/v1/aside").json();
+    assert_eq!(aside["counts"]["waiting"], 1, "{aside}");
+    assert_eq!(aside["aside"][0]["rows"], json!(["rows/only"]), "{aside}");
+    let id = aside["aside"][0]["id"].as_str().expect("an id").to_owned();
+    let b = system.api_url(1);
+    meridian(&["regions", "aside", "resubmit", &id, "--api", &b]);
+    system.wait_row("only", &[1, 2]);
+    assert_eq!(
+        system.client(2).row("only").expect("an answer").body,
+        "\"a\""
+    );
+}
