@@ -433,3 +433,61 @@ fn a_region_that_was_removed_is_added_again_with_nothing_but_its_name() {
     let is_held = |kept: &Value| kept["state"] == "held";
     assert!(aside.iter().all(is_held), "{aside:?}");
 }
+
+#[test]
+fn a_region_that_joined_takes_part_in_a_dataset_that_is_added_later() {
+    let mut up = Up::start(26_000, &[]);
+    up.wait_for("serving", 1);
+    let add = ["regions", "add", "eu-central-1", "--timeout", "50"];
+    let added = up.run(&add);
+    assert!(added.status.success(), "{}\n{}", text(&added), up.said());
+    up.stop();
+
+    let regions = REGIONS.map(|name| format!("[[region]]\nname = \"{name}\"\n"));
+    let topology = format!(
+        "zone = \"meridian.test\"\n{}[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n\
+         [[dataset]]\nname = \"new\"\nengine = \"embedded\"\ntables = [\"new_*\"]\n",
+        regions.concat()
+    );
+    std::fs::write(up.directory.path().join("later.toml"), topology).unwrap();
+    let everywhere = ["us-east-1", "eu-west-1", "ap-northeast-1", "eu-central-1"];
+    for start in 0..2 {
+        up.spawn(&["--config", "later.toml"]);
+        up.wait_for("serving", 1);
+        // It takes writes of the dataset, and is counted with its incarnation by everybody.
+        for table in ["orders", "new_orders"] {
+            let key = start.to_string();
+            let put = [
+                "tables",
+                "put",
+                table,
+                &key,
+                "1",
+                "--region",
+                "eu-central-1",
+            ];
+            let written = up.run(&put);
+            assert!(
+                written.status.success(),
+                "{}\n{}",
+                text(&written),
+                up.said()
+            );
+            for region in everywhere {
+                let get = ["tables", "get", table, &key, "--region", region];
+                eventually(&format!("{table} {key} in {region}"), PATIENCE, || {
+                    up.run(&get).status.success().then_some(())
+                });
+            }
+        }
+        let listed = up.run(&["regions", "--output", "json"]);
+        let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+        for region in &listed {
+            let datasets = region["datasets"].as_array().unwrap();
+            let is_voting = |dataset: &Value| dataset["standing"] == "voting";
+            assert_eq!(datasets.len(), 2, "{region}");
+            assert!(datasets.iter().all(is_voting), "{region}");
+        }
+        assert_eq!(up.stop().0, Some(0));
+    }
+}

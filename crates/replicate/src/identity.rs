@@ -33,7 +33,10 @@ pub(crate) fn identified<D: Disk, E: Engine>(
         None => founder(config, log)?,
     });
     road.begun = known.is_some();
-    road.found(&config.regions);
+    if !joins {
+        // Who founded what was copied, the copy says.
+        road.found(&config.regions);
+    }
     let encoded = Some(road.encode());
     engine
         .commit(engine.position(), encoded)

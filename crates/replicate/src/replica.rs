@@ -25,7 +25,7 @@ use crate::{
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
     Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
-    RegionName, Sequence, Transaction, Version, WIRE_VERSION_MIN,
+    RegionName, Sequence, Standing, Transaction, Version, WIRE_VERSION_MIN,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -223,13 +223,23 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn begin(&mut self, now: Now) -> Result<(), OpenError> {
-        if self.road.begun || self.config.arrival == Arrival::Joining {
+        let founds = self.config.arrival == Arrival::Founding || self.is_awaited_founder();
+        if self.road.begun || !founds {
             return Ok(());
         }
         let region = self.config.region.clone();
         let hlc = self.clock.tick(now.wall)?;
         self.stage_own(now, hlc, &Body::Open { region });
         self.flush(now).map_err(OpenError::Commit)
+    }
+
+    /// Whether this region has a copy in which it votes though its stream never began: the others
+    /// founded the dataset with it. No epoch will ever expect it, as it counts already.
+    fn is_awaited_founder(&self) -> bool {
+        // A log from the beginning is no copy: who founded it has yet to be read.
+        let is_copy = self.log.start() > Position(0);
+        let own = self.road.epoch.members.get(&self.config.region);
+        is_copy && own.is_some_and(|it| it.origin.is_none() && it.standing == Standing::Voting)
     }
 
     /// This region's incarnation of the dataset.

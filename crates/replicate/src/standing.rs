@@ -12,7 +12,8 @@ pub enum Arrival {
     /// This region is one of the founders: it begins at once.
     #[default]
     Founding,
-    /// It joins a dataset that others founded: it begins once they expect it.
+    /// It joins a dataset that others founded: it begins once they expect it, or at once where the
+    /// copy that it got says that they founded it with this region.
     Joining,
 }
 

@@ -1,7 +1,10 @@
 //! Regions that join, leave and are evicted.
 
 use crate::support::{Region, put, request, seconds};
-use meridian_model::{DecidedBy, Message, RegionName, Standing, WIRE_VERSION_MAX};
+use crate::witness::has;
+use meridian_engine_kv::Import;
+use meridian_log::{Log, LogConfig};
+use meridian_model::{DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX};
 use meridian_replicate::{Arrival, OwnStanding, Proposal, ProposeError, Sender, WriteError};
 use std::time::Duration;
 
@@ -537,4 +540,69 @@ fn a_region_that_the_topology_names_later_has_to_join() {
     propose(&mut regions[0], 4, add("c")).expect("a proposal");
     together(&mut regions, 4, 7);
     assert_eq!(members(&mut regions[1]).len(), 3);
+}
+
+/// An empty region gets a copy of another's tables, and a log that goes on from there.
+fn copy(sponsor: &mut Region, joiner: &Region, at: u64) {
+    let now = sponsor.now(seconds(at));
+    let opened = sponsor.machine().snapshot(now, SnapshotId(at), true);
+    let part = opened.expect("a snapshot").part(None, usize::MAX);
+    let part = part.expect("all of it");
+    let head = part.head.expect("the last part");
+    let (position, marks) = (head.position, &head.marks);
+    let config = LogConfig::default();
+    Log::begin_anew(joiner.disk.clone(), config, position, marks).expect("a log");
+    let mut import = Import::begin(joiner.store.clone()).expect("empty tables");
+    import.take(&part.records).expect("whole records");
+    import.finish(position, &head.road).expect("tables");
+}
+
+#[test]
+fn a_founder_that_comes_late_with_a_copy_begins_as_the_founder_that_it_is() {
+    let names = ["a", "b", "c"];
+    let mut regions = founded(&names);
+    let mut c = regions.pop().expect("three");
+    c = region(c.name.as_str(), &names);
+    c.arrival = Arrival::Joining;
+    together(&mut regions, 1, 3);
+    write(&mut regions[0], 3, "early").expect("a write");
+    copy(&mut regions[0], &c, 3);
+    // Its own file knows less than the others: who founded the dataset, the copy says.
+    c.founders.retain(|it| *it != name("b"));
+    c.start(9);
+    assert_eq!(c.machine().standing(), OwnStanding::Voting);
+    assert_eq!(members(&mut c), members(&mut regions[0]));
+    c.machine = None;
+    c.founders = names.map(name).into();
+    c.start(10);
+    assert_eq!(
+        c.machine().origin().0,
+        9,
+        "it is the same one after a restart"
+    );
+    regions.push(c);
+    together(&mut regions, 3, 8);
+    write(&mut regions[2], 8, "late").expect("it counts");
+    together(&mut regions, 8, 12);
+    let epoch = regions[2].machine().epoch().clone();
+    for region in &mut regions {
+        assert!(has(region, "early") && has(region, "late"));
+        assert_eq!(*region.machine().epoch(), epoch);
+        let c = region.machine().road().member(&name("c"));
+        assert_eq!(c.map(|it| it.0), Some(9));
+    }
+}
+
+#[test]
+fn a_copy_from_those_who_do_not_count_a_region_makes_no_founder_of_it() {
+    let mut regions = founded(&["a"]);
+    let mut b = region("b", &["a", "b"]);
+    b.arrival = Arrival::Joining;
+    copy(&mut regions[0], &b, 1);
+    b.start(9);
+    assert!(matches!(
+        b.machine().standing(),
+        OwnStanding::Joining { .. }
+    ));
+    assert_eq!(members(&mut b), [("a".to_owned(), Standing::Voting)]);
 }

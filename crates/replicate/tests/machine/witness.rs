@@ -20,7 +20,7 @@ fn two_and_a_witness() -> Vec<Region> {
     regions
 }
 
-fn has(region: &mut Region, key: &str) -> bool {
+pub fn has(region: &mut Region, key: &str) -> bool {
     let row = region.machine().engine().reader().get("t", key);
     row.expect("readable tables").is_some()
 }
