@@ -35,8 +35,8 @@
 //! versions, and aren't, are reported ([`Outcome::Involved`]). A row whose values another row of the
 //! batch takes, and a child that moves away from a parent that leaves, is deleted and inserted anew,
 //! so that no order of statements matters and no cascade fires. What the server refuses even so (a
-//! check, a value out of range, a text that is no value here, an exclusion constraint, whatever a
-//! trigger raises) is found by halving ([`refused`]), left as it is in the server, and parked
+//! check, a value out of range, a text that is no value here, whatever a trigger raises, a row to be
+//! deleted to which a table refers that doesn't replicate) is found by halving ([`refused`]), left as it is in the server, and parked
 //! ([`crate::projection::Hindrance::Refused`]).
 //!
 //! Not covered: foreign keys to columns other than the parent's key with `ON UPDATE` actions, whose
@@ -71,9 +71,10 @@ use constraints::Constraints;
 use error::Refusal;
 use meridian_model::RowName;
 use plan::Plan;
+use refused::Found;
 use rows::Rows;
 use session::LockWait;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_postgres::{Client, Statement};
 
@@ -247,7 +248,7 @@ impl Applier {
         if self.has_large {
             return self.commit_large(projected, &rows, needs_plan).await;
         }
-        let mut refused = BTreeMap::new();
+        let mut refused = Found::new();
         let mut reason = String::new();
         let mut has_looked_again = false;
         for _ in 0..TRIES {
@@ -288,7 +289,7 @@ impl Applier {
         let tried = if needs_plan {
             Ok(Tried::NeedsPlan)
         } else {
-            self.attempt(projected, rows, false, &BTreeMap::new()).await
+            self.attempt(projected, rows, false, &Found::new()).await
         };
         match tried {
             Ok(Tried::Done(outcome)) => {
@@ -312,7 +313,7 @@ impl Applier {
         projected: &Projected,
         rows: &Rows,
         needs_plan: bool,
-        refused: &BTreeMap<usize, String>,
+        refused: &Found,
     ) -> Result<Tried, Refusal> {
         let tag = Tag {
             position: projected.position,
@@ -343,7 +344,7 @@ impl Applier {
         projected: &Projected,
         rows: &Rows,
         needs_plan: bool,
-        refused: &BTreeMap<usize, String>,
+        refused: &Found,
     ) -> Result<Result<Plan, Tried>, Refusal> {
         let plan = if needs_plan {
             match self.plan(rows, refused).await? {

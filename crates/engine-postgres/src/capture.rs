@@ -245,6 +245,7 @@ async fn start(
     let mut connection = connection::Connection::open(&endpoint).await?;
     let place = preflight::identify(&mut connection, &endpoint).await?;
     preflight::is_fit(&mut connection, &endpoint).await?;
+    preflight::unlimit(&mut connection, &endpoint).await?;
     let confirmed = preflight::slot(&mut connection, &endpoint, slot).await?;
     preflight::publication(&mut connection, &endpoint, publication).await?;
     let stream = stream::Stream::start(connection, endpoint, slot, publication, after).await?;

@@ -107,16 +107,13 @@ impl Fold {
                 let Some(shape) = Shape::of(&relation, tables)? else {
                     return Ok(());
                 };
+                shape.names_keys(&relation)?;
                 let is_full = relation.replica_identity == 'f';
                 let before = match &old {
                     Some(old) if is_full => Some(shape.values(old.clone(), None)?),
                     _ => None,
                 };
-                let old_key = match (&before, old) {
-                    (Some(before), _) => Some(document::key(&shape.table, before)),
-                    (None, Some(old)) => Some(shape.key(old)?),
-                    (None, None) => None,
-                };
+                let old_key = old.map(|old| shape.key(old)).transpose()?;
                 let values = shape.values(new, before.as_ref())?;
                 let key = document::key(&shape.table, &values);
                 match old_key {
@@ -131,6 +128,7 @@ impl Fold {
                 let Some(shape) = Shape::of(&relation, tables)? else {
                     return Ok(());
                 };
+                shape.names_keys(&relation)?;
                 let key = shape.key(old)?;
                 self.went(&shape.table, key);
             }
@@ -348,6 +346,25 @@ impl Shape {
         }
     }
 
+    /// That old rows are told with their whole key, else nobody knows which one changed or went.
+    fn names_keys(&self, relation: &Relation) -> Result<(), ChangesError> {
+        for column in &self.table.key {
+            if let Place::At(place) = self.places[*column]
+                && !relation.columns[place].is_identity
+            {
+                return Err(self.untold(&self.table.columns[*column].name));
+            }
+        }
+        Ok(())
+    }
+
+    fn untold(&self, column: &str) -> ChangesError {
+        ChangesError::OldValue {
+            table: self.table.name.clone(),
+            column: column.to_owned(),
+        }
+    }
+
     fn short(&self) -> ChangesError {
         ChangesError::Schema {
             table: self.table.name.clone(),
@@ -360,12 +377,11 @@ impl Shape {
         let values = columns.map(|(index, column)| match self.datum(&tuple, index)? {
             Datum::Null => Ok(None),
             Datum::Text(text) => Ok(Some(text.clone())),
-            Datum::Unchanged => match before {
-                Some(before) => Ok(before[index].clone()),
-                None => Err(ChangesError::OldValue {
-                    table: self.table.name.clone(),
-                    column: column.name.clone(),
-                }),
+            // Never NULL; that it is told so means that it isn't told: the identity of a partition
+            // may be another than the table's.
+            Datum::Unchanged => match before.and_then(|before| before[index].clone()) {
+                Some(before) => Ok(Some(before)),
+                None => Err(self.untold(&column.name)),
             },
         });
         values.collect()
@@ -374,9 +390,12 @@ impl Shape {
     /// The key of an old row, of which nothing but the key need be told.
     fn key(&self, tuple: Tuple) -> Result<String, ChangesError> {
         let mut values = Values::with_capacity(self.table.columns.len());
-        for index in 0..self.table.columns.len() {
+        for (index, column) in self.table.columns.iter().enumerate() {
             values.push(match self.datum(&tuple, index)? {
                 Datum::Text(text) => Some(text.clone()),
+                Datum::Null | Datum::Unchanged if self.table.is_key(index) => {
+                    return Err(self.untold(&column.name));
+                }
                 Datum::Null | Datum::Unchanged => None,
             });
         }

@@ -2,6 +2,7 @@
 
 use super::decide::{self, Need, Pair};
 use super::error::Refusal;
+use super::refused::Found;
 use super::rows::{self, Rows, name_of};
 use super::session::Join;
 use super::{Applier, sql};
@@ -105,14 +106,15 @@ impl Applier {
     pub(super) async fn plan(
         &mut self,
         rows: &Rows,
-        refused: &BTreeMap<usize, String>,
+        refused: &Found,
     ) -> Result<Result<Plan, Vec<RowName>>, Refusal> {
         let mut plan = Plan::plain(rows);
-        for (number, reason) in refused {
-            if plan.deleted.remove(number) && !plan.out.contains_key(number) {
+        for (number, refused) in refused {
+            let goes = plan.deleted.remove(number);
+            if goes && !refused.stays && !plan.out.contains_key(number) {
                 plan.impossible.insert(*number);
             } else {
-                let reason = reason.clone();
+                let reason = refused.reason.clone();
                 plan.out.insert(*number, Hindrance::Refused { reason });
             }
         }
@@ -231,7 +233,8 @@ impl Applier {
         let own = rows.values(&numbers, reference.columns.iter().copied());
         let parent = self.place(&reference);
         let shape = parent.map(|parent| &self.tables[parent]);
-        let text = sql::parents(&self.tables[table], &reference, shape);
+        let comparisons = self.constraints.comparisons(table, number).to_vec();
+        let text = sql::parents(&self.tables[table], &reference, &comparisons, shape);
         let statement = self.prepared(&text).await?;
         for row in self.client.query(&statement, &rows::params(&own)).await? {
             let found = parent.map(|parent| self.name(&row, parent));
@@ -255,8 +258,8 @@ impl Applier {
         let text = sql::batch_parents(
             &self.tables[table],
             &reference,
-            &self.tables[parent],
-            &referred,
+            &comparisons,
+            (&self.tables[parent], &referred),
         );
         let mut both = own;
         both.extend(rows.values(&candidates, referred.iter().copied()));
@@ -344,7 +347,9 @@ impl Applier {
             let keys = rows.keys(&numbers);
             for (child, number) in children {
                 let shape = &self.tables[child];
-                let text = sql::children(&self.tables[table], shape, &shape.references[number]);
+                let comparisons = self.constraints.comparisons(child, number);
+                let reference = &shape.references[number];
+                let text = sql::children(&self.tables[table], shape, reference, comparisons);
                 self.join_by(Join::Any).await?;
                 found.extend(self.named(&text, &keys, &numbers, child).await?);
                 self.join_by(Join::Index).await?;

@@ -2,8 +2,9 @@
 //!
 //! First those whose texts are no values here (an enum's label that is missing, a text that the
 //! server's encoding lacks, a domain that says no): nothing can be asked about these, so they come
-//! before all else. Then those that can't be written even by themselves; and where each can, those
-//! that a constraint refuses which would be checked only at the end.
+//! before all else. Then those that the server doesn't let go (a table that doesn't replicate refers to
+//! them, a trigger says no), and those that can't be written even by themselves; and where each can,
+//! those that a constraint refuses which would be checked only at the end.
 
 use super::Applier;
 use super::error::{ApplyError, Refusal};
@@ -22,8 +23,17 @@ enum Checked {
     AtOnce,
 }
 
-/// Rows, with the server's words.
-type Found = BTreeMap<usize, String>;
+/// A row that is refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    /// The server's words.
+    pub(super) reason: String,
+    /// Whether it is there, and doesn't go.
+    pub(super) stays: bool,
+}
+
+/// Rows that are refused, by number.
+pub(super) type Found = BTreeMap<usize, Refused>;
 
 impl Applier {
     /// The rows that are refused whatever else is there, beside those that are known. Nothing is
@@ -57,10 +67,12 @@ impl Applier {
         let Ok(plan) = self.plan(rows, refused).await? else {
             return Ok(BTreeMap::new());
         };
-        self.delete_rows(projected.horizon, rows, &plan).await?;
         for checked in [Checked::Late, Checked::AtOnce] {
             self.client.batch_execute("SAVEPOINT search").await?;
-            let found = self.unwritable(projected, rows, &plan, checked).await?;
+            let mut found = self.undeletable(projected, rows, &plan, checked).await?;
+            if found.is_empty() {
+                found = self.unwritable(projected, rows, &plan, checked).await?;
+            }
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -101,9 +113,43 @@ impl Applier {
                         Err(error) => Err(error),
                     };
                     let tried = tried.map(|_| ()).map_err(Refusal::from);
-                    self.ended(tried, part, &mut parts, &mut found).await?;
+                    self.ended(tried, part, (&mut parts, &mut found), false)
+                        .await?;
                 }
             }
+        }
+        Ok(found)
+    }
+
+    /// Rows that don't go.
+    async fn undeletable(
+        &mut self,
+        projected: &Projected,
+        rows: &Rows,
+        plan: &Plan,
+        checked: Checked,
+    ) -> Result<Found, Refusal> {
+        let mut found = Found::new();
+        let children_first = self.constraints.parents_first.clone().into_iter().rev();
+        for table in children_first {
+            let mut parts = Parts::of_many(self.leaving(rows, plan, table));
+            let mut stay = Found::new();
+            loop {
+                let before = std::mem::take(&mut stay).len();
+                while let Some(part) = parts.next() {
+                    self.client.batch_execute("SAVEPOINT part").await?;
+                    let deleted = self.delete_of(projected.horizon, rows, table, &part).await;
+                    let tried = self.checked(deleted.map(|_| ()), checked).await;
+                    self.ended(tried, part, (&mut parts, &mut stay), true)
+                        .await?;
+                }
+                if stay.is_empty() || stay.len() == before {
+                    break;
+                }
+                // What was in its way may be gone by now, where a table refers to itself.
+                parts = Parts::of_many(stay.keys().map(|number| vec![*number]).collect());
+            }
+            found.extend(stay);
         }
         Ok(found)
     }
@@ -121,22 +167,28 @@ impl Applier {
             let mut parts = Parts::of_many(self.chunks(rows, plan, table));
             while let Some(part) = parts.next() {
                 self.client.batch_execute("SAVEPOINT part").await?;
-                let mut tried = self
-                    .upsert(projected.horizon, rows, plan, table, &part)
-                    .await
-                    .map(|_| ());
-                if tried.is_ok() && checked == Checked::AtOnce {
-                    let check = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED";
-                    tried = self
-                        .client
-                        .batch_execute(check)
-                        .await
-                        .map_err(Refusal::from);
-                }
-                self.ended(tried, part, &mut parts, &mut found).await?;
+                let horizon = projected.horizon;
+                let written = self.upsert(horizon, rows, plan, table, &part).await;
+                let tried = self.checked(written.map(|_| ()), checked).await;
+                self.ended(tried, part, (&mut parts, &mut found), false)
+                    .await?;
             }
         }
         Ok(found)
+    }
+
+    /// What was tried, with what would be checked only at the end.
+    async fn checked(
+        &mut self,
+        tried: Result<(), Refusal>,
+        checked: Checked,
+    ) -> Result<(), Refusal> {
+        tried?;
+        if checked == Checked::AtOnce {
+            let check = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED";
+            self.client.batch_execute(check).await?;
+        }
+        Ok(())
     }
 
     /// Keeps what a part did, or takes it back and has its halves tried.
@@ -144,8 +196,8 @@ impl Applier {
         &mut self,
         tried: Result<(), Refusal>,
         part: Vec<usize>,
-        parts: &mut Parts,
-        found: &mut Found,
+        (parts, found): (&mut Parts, &mut Found),
+        stays: bool,
     ) -> Result<(), Refusal> {
         let reason = match tried {
             Ok(()) => {
@@ -159,7 +211,7 @@ impl Applier {
             .batch_execute("ROLLBACK TO part; RELEASE part")
             .await?;
         match part.as_slice() {
-            [number] => drop(found.insert(*number, reason)),
+            [number] => drop(found.insert(*number, Refused { reason, stays })),
             _ => parts.halve(&part),
         }
         Ok(())

@@ -238,6 +238,34 @@ pub(super) fn same(table: &Table) -> String {
     text
 }
 
+/// By what two values are compared.
+#[derive(Clone, Debug)]
+pub(super) struct Comparison {
+    operator: String,
+    /// Empty, or ` COLLATE …`.
+    collation: String,
+}
+
+impl Comparison {
+    /// Of operators, and collations in the same order.
+    pub(super) fn all(operators: Vec<String>, collations: Vec<String>) -> Vec<Self> {
+        let each = operators.into_iter().zip(collations);
+        let each = each.map(|(operator, collation)| Self {
+            operator,
+            collation,
+        });
+        each.collect()
+    }
+
+    fn of(&self, one: &str, other: &str) -> String {
+        let Self {
+            operator,
+            collation,
+        } = self;
+        format!("{one} {operator} {other}{collation}")
+    }
+}
+
 /// A unique index or an exclusion constraint: expressions over the columns by name.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
@@ -245,8 +273,8 @@ pub(super) struct Index {
     pub(super) expressions: Vec<String>,
     pub(super) predicate: Option<String>,
     pub(super) nulls_not_distinct: bool,
-    /// What an exclusion constraint compares the expressions with; none where equality excludes.
-    pub(super) operators: Vec<String>,
+    /// By what the expressions exclude.
+    pub(super) comparisons: Vec<Comparison>,
 }
 
 impl Index {
@@ -265,19 +293,16 @@ impl Index {
     }
 
     fn equal(&self) -> String {
-        let equal = if self.nulls_not_distinct {
-            "IS NOT DISTINCT FROM"
-        } else {
-            "="
-        };
-        let operator = |number: usize| self.operators.get(number).map_or(equal, String::as_str);
-        let parts: Vec<String> = (0..self.expressions.len())
-            .map(|number| {
-                let operator = operator(number);
-                format!("a.\"meridian.e{number}\" {operator} b.\"meridian.e{number}\"")
-            })
-            .collect();
-        parts.join(" AND ")
+        let parts = self.comparisons.iter().enumerate().map(|(number, it)| {
+            let [a, b] = ["a", "b"].map(|alias| format!("{alias}.\"meridian.e{number}\""));
+            let equal = it.of(&a, &b);
+            if self.nulls_not_distinct {
+                format!("({equal} OR num_nulls({a}, {b}) = 2)")
+            } else {
+                equal
+            }
+        });
+        parts.collect::<Vec<_>>().join(" AND ")
     }
 
     /// The index over the batch's rows: its columns are the parameters.
@@ -334,18 +359,19 @@ impl Index {
 }
 
 /// Referencing columns → ordinals, and the key of the parent where it is one of the dataset's tables.
-pub(super) fn parents(child: &Table, reference: &ForeignKey, parent: Option<&Table>) -> String {
-    let matches: Vec<String> = reference
-        .columns
-        .iter()
-        .zip(&reference.parent_columns)
+pub(super) fn parents(
+    child: &Table,
+    reference: &ForeignKey,
+    comparisons: &[Comparison],
+    parent: Option<&Table>,
+) -> String {
+    let columns = reference.columns.iter().zip(&reference.parent_columns);
+    let matches: Vec<String> = columns
+        .zip(comparisons)
         .enumerate()
-        .map(|(number, (own, theirs))| {
-            format!(
-                "t.{} = u.c{number}::{}",
-                quoted(theirs),
-                type_name(child, *own)
-            )
+        .map(|(number, ((own, theirs), comparison))| {
+            let own = format!("u.c{number}::{}", type_name(child, *own));
+            comparison.of(&format!("t.{}", quoted(theirs)), &own)
         })
         .collect();
     let key = parent.map_or_else(String::new, |parent| {
@@ -363,21 +389,18 @@ pub(super) fn parents(child: &Table, reference: &ForeignKey, parent: Option<&Tab
 pub(super) fn batch_parents(
     child: &Table,
     reference: &ForeignKey,
-    parent: &Table,
-    referred: &[usize],
+    comparisons: &[Comparison],
+    (parent, referred): (&Table, &[usize]),
 ) -> String {
     let count = reference.columns.len();
-    let matches: Vec<String> = reference
-        .columns
-        .iter()
-        .zip(referred)
+    let columns = reference.columns.iter().zip(referred);
+    let matches: Vec<String> = columns
+        .zip(comparisons)
         .enumerate()
-        .map(|(number, (own, theirs))| {
-            format!(
-                "a.c{number}::{} = b.c{number}::{}",
-                type_name(child, *own),
-                type_name(parent, *theirs)
-            )
+        .map(|(number, ((own, theirs), comparison))| {
+            let own = format!("a.c{number}::{}", type_name(child, *own));
+            let theirs = format!("b.c{number}::{}", type_name(parent, *theirs));
+            comparison.of(&theirs, &own)
         })
         .collect();
     format!(
@@ -389,12 +412,19 @@ pub(super) fn batch_parents(
 }
 
 /// Keys of parents → ordinals and the keys of the server's rows that refer to them.
-pub(super) fn children(parent: &Table, child: &Table, reference: &ForeignKey) -> String {
-    let matches: Vec<String> = reference
-        .columns
-        .iter()
-        .zip(&reference.parent_columns)
-        .map(|(own, theirs)| format!("c.{} = t.{}", column(child, *own), quoted(theirs)))
+pub(super) fn children(
+    parent: &Table,
+    child: &Table,
+    reference: &ForeignKey,
+    comparisons: &[Comparison],
+) -> String {
+    let columns = reference.columns.iter().zip(&reference.parent_columns);
+    let matches: Vec<String> = columns
+        .zip(comparisons)
+        .map(|((own, theirs), comparison)| {
+            let own = format!("c.{}", column(child, *own));
+            comparison.of(&format!("t.{}", quoted(theirs)), &own)
+        })
         .collect();
     format!(
         "SELECT u.{N}, {} FROM {} JOIN {} AS t ON {} JOIN {} AS c ON {}",

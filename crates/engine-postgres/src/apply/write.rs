@@ -63,18 +63,17 @@ impl Applier {
     /// The rows that come, in the order of the keys. A table that refers to itself is written in one
     /// statement, so that its rows may come in any order.
     pub(super) fn chunks(&self, rows: &Rows, plan: &Plan, table: usize) -> Vec<Vec<usize>> {
-        let coming: Vec<usize> = rows
-            .of_table(table)
-            .iter()
-            .copied()
-            .filter(|number| plan.comes(*number))
-            .collect();
+        let own = rows.of_table(table).iter().copied();
+        self.divided(table, own.filter(|number| plan.comes(*number)).collect())
+    }
+
+    fn divided(&self, table: usize, numbers: Vec<usize>) -> Vec<Vec<usize>> {
         let size = if self.refers_to_itself(table) {
-            coming.len().max(1)
+            numbers.len().max(1)
         } else {
             CHUNK_ROWS
         };
-        coming.chunks(size).map(<[usize]>::to_vec).collect()
+        numbers.chunks(size).map(<[usize]>::to_vec).collect()
     }
 
     fn refers_to_itself(&self, table: usize) -> bool {
@@ -114,31 +113,36 @@ impl Applier {
         plan: &Plan,
     ) -> Result<Unsure, Refusal> {
         let mut unsure = Vec::new();
-        let mut tables = self.constraints.parents_first.clone();
-        tables.reverse();
-        for table in tables {
-            let leaving: Vec<usize> = rows
-                .of_table(table)
-                .iter()
-                .copied()
-                .filter(|number| plan.leaves(*number))
-                .collect();
-            let size = if self.refers_to_itself(table) {
-                leaving.len().max(1)
-            } else {
-                CHUNK_ROWS
-            };
-            for chunk in leaving.chunks(size) {
-                let mut columns = rows.keys(chunk);
-                columns.push(rows.known(chunk));
-                let text = sql::delete(&self.tables[table]);
-                let left = self.numbers(&text, &columns, Some(horizon), chunk).await?;
-                let stays = without(chunk, &left);
-                let there = self.writers(rows, table, &stays).await?;
-                unsure.extend(there.into_iter().filter(|(_, writer)| writer.is_some()));
+        for table in self.constraints.parents_first.clone().into_iter().rev() {
+            for chunk in self.leaving(rows, plan, table) {
+                unsure.extend(self.delete_of(horizon, rows, table, &chunk).await?);
             }
         }
         Ok(unsure)
+    }
+
+    /// The rows that leave. Those of a table that refers to itself go in one statement.
+    pub(super) fn leaving(&self, rows: &Rows, plan: &Plan, table: usize) -> Vec<Vec<usize>> {
+        let own = rows.of_table(table).iter().copied();
+        self.divided(table, own.filter(|number| plan.leaves(*number)).collect())
+    }
+
+    /// Deletes rows of a table; those that are in an unknown state.
+    pub(super) async fn delete_of(
+        &mut self,
+        horizon: Xid,
+        rows: &Rows,
+        table: usize,
+        chunk: &[usize],
+    ) -> Result<Unsure, Refusal> {
+        let mut columns = rows.keys(chunk);
+        columns.push(rows.known(chunk));
+        let text = sql::delete(&self.tables[table]);
+        let left = self.numbers(&text, &columns, Some(horizon), chunk).await?;
+        let stays = without(chunk, &left);
+        let there = self.writers(rows, table, &stays).await?;
+        let is_there = |(_, writer): &(usize, Option<Xid>)| writer.is_some();
+        Ok(there.into_iter().filter(is_there).collect())
     }
 
     /// Brings rows of a table in; those that are in an unknown state.

@@ -30,6 +30,7 @@ pub async fn create_slot(server: &ServerConfig, slot: &str) -> Result<NewSlot, C
     let mut connection = patiently(endpoint.place(), Connection::open(&endpoint)).await?;
     let place = preflight::identify(&mut connection, &endpoint).await?;
     preflight::is_fit(&mut connection, &endpoint).await?;
+    preflight::unlimit(&mut connection, &endpoint).await?;
     match preflight::slot(&mut connection, &endpoint, slot).await {
         Err(CaptureError::SlotMissing { .. }) => {}
         Err(error @ (CaptureError::SlotInUse { .. } | CaptureError::Unreachable { .. })) => {

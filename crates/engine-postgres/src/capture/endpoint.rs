@@ -24,6 +24,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("search_path", ""),
     ("standard_conforming_strings", "on"),
     ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
 ];
 
 /// Who is asked, by whom, and how.

@@ -37,6 +37,17 @@ pub(super) async fn identify(
     })
 }
 
+/// Takes the limit off how long a transaction may last, from version 17 on: for the server, sending a
+/// large one is one.
+pub(super) async fn unlimit(
+    connection: &mut Connection,
+    endpoint: &Endpoint,
+) -> Result<(), CaptureError> {
+    let query = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+                 WHERE name = 'transaction_timeout'";
+    run(connection, endpoint, "set the session up", query).await
+}
+
 /// Refuses a server that is too old, or takes no writes.
 pub(super) async fn is_fit(
     connection: &mut Connection,
@@ -189,5 +200,30 @@ pub(super) fn literal(text: &str) -> String {
 fn unexpected(what: &str) -> CaptureError {
     CaptureError::Protocol {
         reason: format!("its answer to {what} isn't what PostgreSQL answers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::Cluster;
+
+    #[tokio::test]
+    async fn nothing_ends_the_session_from_outside() {
+        let cluster = Cluster::temporary().unwrap();
+        let server = cluster.create_database("d").await.unwrap();
+        let admin = cluster.connect("d", "postgres").await.unwrap();
+        let limits = "FROM pg_settings WHERE name IN ('statement_timeout', \
+            'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+        let query = format!("SELECT format('ALTER DATABASE d SET %I = 7000', name) {limits}");
+        for row in admin.query(&query, &[]).await.unwrap() {
+            admin.batch_execute(row.get(0)).await.unwrap();
+        }
+        let endpoint = Endpoint::of(&server).unwrap();
+        let mut connection = Connection::open(&endpoint).await.unwrap();
+        unlimit(&mut connection, &endpoint).await.unwrap();
+        let query = format!("SELECT name, setting {limits} AND setting <> '0'");
+        let limited = rows(&mut connection, &endpoint, "ask", &query).await;
+        assert_eq!(limited.unwrap(), Vec::<Row>::new());
     }
 }

@@ -132,6 +132,8 @@ pub struct Action {
     pub is_deferred: bool,
     /// Whether an index over all rows finds those that refer to a parent.
     pub is_indexed: bool,
+    /// Whether rows from before it refer to a parent too.
+    pub is_valid: bool,
 }
 
 /// An enabled trigger.

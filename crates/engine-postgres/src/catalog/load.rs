@@ -374,6 +374,7 @@ fn add_foreign_key(facts: &mut TableFacts, row: &Row) {
         on_delete: letter(row, 8),
         on_update: letter(row, 9),
         is_indexed: row.get(10),
+        is_valid: row.get(11),
     });
 }
 

@@ -74,8 +74,8 @@ LEFT JOIN pg_catalog.pg_constraint k
 WHERE i.indrelid = ANY ($1) AND (i.indisunique OR i.indisexclusion)
 ORDER BY i.indrelid, c.relname";
 
-/// Foreign keys, and whether an index over all rows begins with their columns, in whatever order; those
-/// of partitions are their root's.
+/// Foreign keys that are enforced (from version 18 on some may not be), and whether an index over all
+/// rows begins with their columns, in whatever order; those of partitions are their root's.
 pub(super) const FOREIGN_KEYS: &str = "\
 SELECT k.conrelid, k.conname::text, k.conkey, n.nspname::text, p.relname::text,
        ARRAY(SELECT a.attname::text
@@ -88,11 +88,13 @@ SELECT k.conrelid, k.conname::text, k.conkey, n.nspname::text, p.relname::text,
                WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                  AND i.indnkeyatts >= pg_catalog.cardinality(k.conkey)
                  AND (pg_catalog.string_to_array(i.indkey::text, ' ')::pg_catalog.int2[])
-                     [1:pg_catalog.cardinality(k.conkey)] @> k.conkey)
+                     [1:pg_catalog.cardinality(k.conkey)] @> k.conkey),
+       k.convalidated
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
 WHERE k.conrelid = ANY ($1) AND k.contype = 'f' AND k.conparentid = 0
+  AND COALESCE((pg_catalog.to_jsonb(k) ->> 'conenforced')::pg_catalog.bool, true)
 ORDER BY k.conrelid, k.conname";
 
 /// CHECK constraints with the columns that they look at.

@@ -270,3 +270,43 @@ fn a_table_that_does_not_replicate_is_left_out() {
     Arc::make_mut(&mut schema.table).name.name = "other".into();
     assert_eq!(fold(&schema, vec![insert("1", "x", "0")]), Ok(Vec::new()));
 }
+
+#[test]
+fn a_change_that_does_not_tell_the_key_of_the_row_is_refused() {
+    let schema = schema(Strategy::LastWriterWins, false);
+    let mut by_index = (*relation('i')).clone();
+    for column in &mut by_index.columns {
+        column.is_identity = column.name == "a";
+    }
+    let relation = Arc::new(by_index);
+    let (old, new) = (
+        vec![Datum::Null, Datum::Null, text("x")],
+        row("2", "x", "0"),
+    );
+    let changes = [
+        RowChange::Update {
+            relation: relation.clone(),
+            old: None,
+            new,
+        },
+        RowChange::Delete { relation, old },
+    ];
+    for change in changes {
+        let error = fold(&schema, vec![change]).expect_err("which row?");
+        assert!(error.to_string().contains("what column k was"), "{error}");
+    }
+}
+
+/// With the old row go only the columns of the identity, which is a partition's own: what is described
+/// is that of the whole table.
+#[test]
+fn a_large_value_that_is_told_nowhere_is_not_taken_for_none() {
+    let schema = schema(Strategy::LastWriterWins, false);
+    let change = RowChange::Update {
+        relation: relation('f'),
+        old: Some(vec![Datum::Null, text("1"), Datum::Null]),
+        new: vec![text("0"), text("2"), Datum::Unchanged],
+    };
+    let error = fold(&schema, vec![change]).expect_err("what was it?");
+    assert!(error.to_string().contains("what column a was"), "{error}");
+}

@@ -17,7 +17,8 @@ pub(super) fn check(facts: &TableFacts) -> Option<Finding> {
         Identity::Nothing | Identity::Index => false,
     };
     let alter = |name: &TableName| format!("ALTER TABLE {} REPLICA IDENTITY {wanted}", name.sql());
-    // Of a partitioned table the partitions' own identities count, and the root's for new ones.
+    // Of a partitioned table the partitions' own identities count, and a new one has the default. What
+    // the stream describes is the root's.
     let partitions = facts
         .partitions
         .iter()

@@ -36,7 +36,10 @@ const SESSION: &str = "\
     SET default_transaction_read_only = off; \
     SET statement_timeout = 0; \
     SET lock_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0";
+    SET idle_in_transaction_session_timeout = 0; \
+    SET idle_session_timeout = 0; \
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+    WHERE name = 'transaction_timeout'";
 
 /// A session with the server. `purpose` is what `pg_stat_activity` shows of it after `meridian`.
 /// The session ends when the client is dropped.
@@ -127,6 +130,26 @@ mod tests {
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
         cluster.set_parameter("ssl", "on");
         authority
+    }
+
+    #[tokio::test]
+    async fn nothing_ends_a_session_from_outside() {
+        let cluster = Cluster::temporary().unwrap();
+        let server = cluster.create_database("d").await.unwrap();
+        let admin = cluster.connect("d", "postgres").await.unwrap();
+        // `transaction_timeout` is there from version 17 on.
+        let limits = "FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
+            'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+        let query = format!("SELECT format('ALTER DATABASE d SET %I = 7000', name) {limits}");
+        for row in admin.query(&query, &[]).await.unwrap() {
+            admin.batch_execute(row.get(0)).await.unwrap();
+        }
+        let client = connect(&server, "test").await.unwrap();
+        let query = format!("SELECT name, setting {limits}");
+        for row in client.query(&query, &[]).await.unwrap() {
+            let (name, setting): (&str, &str) = (row.get(0), row.get(1));
+            assert_eq!(setting, "0", "{name}");
+        }
     }
 
     #[tokio::test]

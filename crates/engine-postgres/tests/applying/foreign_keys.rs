@@ -194,3 +194,54 @@ async fn a_parent_that_loses_its_unique_value_takes_its_children_along() {
     assert_eq!(region.rows("SELECT id, p FROM c").await, ["1 1"]);
     assert_eq!(region.parked().await, BTreeSet::new());
 }
+
+#[tokio::test]
+async fn a_parent_is_found_as_the_foreign_key_finds_it() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE EXTENSION citext;
+        CREATE TABLE p (id int PRIMARY KEY, mail citext UNIQUE);
+        CREATE TABLE c (id int PRIMARY KEY, mail citext REFERENCES p (mail))";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    let row = |id, mail| [("id", Some(id)), ("mail", Some(mail))];
+    region.put("p", "1", 1, &row("1", "Bob"));
+    region.settle().await;
+    region.put("p", "2", 1, &row("2", "Eve"));
+    region.put("c", "1", 2, &row("1", "bob"));
+    region.put("c", "2", 2, &row("2", "eve"));
+    region.put("c", "3", 2, &row("3", "nobody"));
+    region.settle().await;
+    assert_eq!(
+        region.rows("SELECT id FROM c ORDER BY id").await,
+        ["1", "2"]
+    );
+    let orphan = BTreeSet::from(["3: orphan".to_owned()]);
+    assert_eq!(region.parked().await, orphan);
+    region.delete("p", "1", 3);
+    region.settle().await;
+    assert_eq!(region.rows("SELECT id FROM c").await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_is_not_enforced_parks_nothing() {
+    let cluster = Cluster::temporary().unwrap();
+    let admin = cluster.connect("postgres", "postgres").await.unwrap();
+    let version = "SELECT current_setting('server_version_num')::int";
+    let version: i32 = admin.query_one(version, &[]).await.unwrap().get(0);
+    if version < 180_000 {
+        // All are.
+        return;
+    }
+    let schema = "CREATE TABLE p (id int PRIMARY KEY);
+        CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p NOT ENFORCED, v int UNIQUE)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    let row = |id, v| [("id", Some(id)), ("p", Some("1")), ("v", Some(v))];
+    region.put("p", "1", 1, &[("id", Some("1"))]);
+    region.put("c", "1", 1, &row("1", "1"));
+    region.settle().await;
+    region.delete("p", "1", 2);
+    region.put("c", "2", 2, &row("2", "1"));
+    region.settle().await;
+    assert_eq!(region.rows("SELECT id FROM c").await, ["2"]);
+    let rival = BTreeSet::from(["1: rival 2".to_owned()]);
+    assert_eq!(region.parked().await, rival);
+}

@@ -143,3 +143,32 @@ async fn what_a_deferred_constraint_or_a_trigger_refuses_is_found_by_itself() {
     let refused = ["2: refused", "5: refused"].map(str::to_owned);
     assert_eq!(region.parked().await, BTreeSet::from(refused));
 }
+
+#[tokio::test]
+async fn a_row_that_the_server_does_not_let_go_keeps_nothing_else_out() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, v text);
+                  CREATE SCHEMA apart;
+                  CREATE TABLE apart.child (id int PRIMARY KEY, t int REFERENCES t)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    for id in ["1", "2", "3"] {
+        region.put("t", id, 1, &[("id", Some(id)), ("v", Some("ok"))]);
+    }
+    region.settle().await;
+    region
+        .execute("INSERT INTO apart.child VALUES (1, 1)")
+        .await;
+    region.delete("t", "1", 2);
+    region.delete("t", "2", 2);
+    region.put("t", "4", 2, &[("id", Some("4")), ("v", Some("ok"))]);
+    region.settle().await;
+    let ids = "SELECT id FROM t ORDER BY id";
+    assert_eq!(region.rows(ids).await, ["1", "3", "4"]);
+    let refused = BTreeSet::from(["1: refused".to_owned()]);
+    assert_eq!(region.parked().await, refused);
+    region.execute("DELETE FROM apart.child").await;
+    region.projection.retry_parked();
+    region.settle().await;
+    assert_eq!(region.rows(ids).await, ["3", "4"]);
+    assert_eq!(region.parked().await, BTreeSet::new());
+}

@@ -191,3 +191,57 @@ async fn the_transactions_that_let_rows_in_since_the_mark_are_named_in_the_serve
         }
     }
 }
+
+/// Rows of a table whose values collide two by two: in turn, and within one batch.
+async fn collide(region: &mut Region, table: &str, column: &str, values: [[&str; 2]; 2]) {
+    let [[old, new], [one, other]] = values;
+    region.put(table, "1", 20, &[("id", Some("1")), (column, Some(new))]);
+    region.settle().await;
+    region.put(table, "2", 10, &[("id", Some("2")), (column, Some(old))]);
+    region.settle().await;
+    region.put(table, "3", 5, &[("id", Some("3")), (column, Some(one))]);
+    region.put(table, "4", 6, &[("id", Some("4")), (column, Some(other))]);
+    region.settle().await;
+    let ids = format!("SELECT id FROM {table} ORDER BY id");
+    assert_eq!(region.rows(&ids).await, ["1", "4"], "{table}");
+    let parked = ["2: rival 1", "3: rival 4"].map(str::to_owned);
+    assert_eq!(region.parked().await, BTreeSet::from(parked), "{table}");
+    region.execute(&format!("TRUNCATE {table}")).await;
+    for (id, at) in [("1", 30), ("2", 30), ("3", 30), ("4", 30)] {
+        region.delete(table, id, at);
+    }
+    region.settle().await;
+}
+
+#[tokio::test]
+async fn what_a_type_or_a_collation_of_its_own_makes_equal_collides() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE EXTENSION citext;
+        CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        CREATE TABLE typed (id int PRIMARY KEY, v citext UNIQUE);
+        CREATE TABLE collated (id int PRIMARY KEY, v text COLLATE ci UNIQUE);
+        CREATE TABLE indexed (id int PRIMARY KEY, v text);
+        CREATE UNIQUE INDEX ON indexed (v COLLATE ci)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    for table in ["typed", "collated", "indexed"] {
+        let values = [["Bob", "bob"], ["EVE", "Eve"]];
+        collide(&mut region, table, "v", values).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_index_of_one_partition_keeps_apart_collides() {
+    let cluster = Cluster::temporary().unwrap();
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+        CREATE TABLE t_low PARTITION OF t FOR VALUES FROM (0) TO (100);
+        CREATE TABLE t_high PARTITION OF t FOR VALUES FROM (100) TO (200);
+        CREATE UNIQUE INDEX ON t_low (v)";
+    let mut region = Region::open(&cluster, "d", schema).await;
+    for id in ["100", "101"] {
+        region.put("t", id, 1, &[("id", Some(id)), ("v", Some("x"))]);
+    }
+    region.settle().await;
+    let values = [["x", "x"], ["y", "y"]];
+    region.execute("TRUNCATE t_high").await;
+    collide(&mut region, "t", "v", values).await;
+}
