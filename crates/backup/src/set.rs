@@ -90,6 +90,8 @@ pub enum BackupError {
 pub struct BackupSet {
     directory: PathBuf,
     manifest: Manifest,
+    /// Where the streams stand after the last file, once that is known.
+    pub(crate) marks: Option<Marks>,
     /// Held by whoever may write: files grow under one name.
     _lock: Option<File>,
 }
@@ -125,6 +127,7 @@ impl BackupSet {
         Ok(Self {
             directory: directory.to_owned(),
             manifest,
+            marks: None,
             _lock: None,
         })
     }
@@ -150,6 +153,7 @@ impl BackupSet {
                     dataset: dataset.to_owned(),
                     files: Vec::new(),
                 },
+                marks: None,
                 _lock: lock,
             }),
             opened => opened.map(|set| Self { _lock: lock, ..set }),

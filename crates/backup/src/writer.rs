@@ -49,12 +49,10 @@ impl<'a> Writer<'a> {
         let Some(last) = set.manifest().files.last().cloned() else {
             return Ok(None);
         };
-        let mut marks = Marks::default();
-        // The chain's own marks: the manifest's are for people.
-        let chain = set.manifest().chains().last().unwrap_or_default().to_vec();
-        for record in &chain {
-            set.read(record, |block| set.follow(record, &mut marks, block))?;
-        }
+        let marks = match set.marks.clone() {
+            Some(marks) => marks,
+            None => follow_chain(set)?,
+        };
         let mut writer = Self::begin(set, FileKind::Entries, Some(marks))?;
         writer.goes_on_from = Some((last.region, last.origin));
         writer.position = Position(last.position);
@@ -224,8 +222,19 @@ impl<'a> Writer<'a> {
             checksum,
         };
         self.set.add(&self.path, record.clone())?;
+        self.set.marks = Some(self.marks);
         Ok(record)
     }
+}
+
+/// Where the streams stand after the last file. By its chain's own entries: the manifest's marks are
+/// for people.
+fn follow_chain(set: &BackupSet) -> Result<Marks, BackupError> {
+    let mut marks = Marks::default();
+    for record in set.manifest().chains().last().unwrap_or_default() {
+        set.read(record, |block| set.follow(record, &mut marks, block))?;
+    }
+    Ok(marks)
 }
 
 /// The latest time of any entry.

@@ -184,6 +184,34 @@ fn a_run_that_was_cut_short_covers_no_more_than_it_has() {
 }
 
 #[test]
+fn a_run_reads_what_is_there_once_however_many_files_it_adds() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut taking = Taking::begin(directory.path());
+    let part = |first: u64, entries: &[Entry]| Content::Entries {
+        first: Position(first),
+        entries: entries.to_vec(),
+        is_last: false,
+    };
+    for (first, key) in ["a", "b"].into_iter().enumerate() {
+        let first = first as u64;
+        taking.log(
+            first + 1,
+            &Body::Transaction(transaction(vec![put(key, "1")])),
+        );
+        let last = taking.entries.split_off(0);
+        let mut writer = Writer::entries(&mut taking.set).unwrap().unwrap();
+        writer.take(&block(ORIGIN, part(first, &last))).unwrap();
+        writer.finish().unwrap();
+        // It has no need of it any more; the next run has.
+        let _ = std::fs::remove_file(directory.path().join("000001-snapshot.backup"));
+    }
+    drop(taking);
+    let mut set = BackupSet::open_or_begin(directory.path(), "main").unwrap();
+    let again = Writer::entries(&mut set).err();
+    assert!(matches!(again, Some(BackupError::File { .. })), "{again:?}");
+}
+
+#[test]
 fn what_a_clock_that_is_ahead_has_dated_is_covered_too() {
     let directory = tempfile::tempdir().unwrap();
     let mut taking = Taking::begin(directory.path());

@@ -1,4 +1,4 @@
-//! Lists that a region gives page by page, newest first, with figures about the whole beside.
+//! Lists of its own that a region gives page by page, newest first, with figures about the whole beside.
 
 use crate::client::{Api, encode};
 use crate::error::CliResult;
@@ -47,7 +47,7 @@ pub fn read(api: &Api, path: &str, member: &str, limit: u64) -> CliResult<Pages>
         if let Some(after) = &after {
             wanted.push_str(&format!("&after={}", encode(after)));
         }
-        after = pages.add(api.get(&wanted)?.json()?, member, limit);
+        after = pages.add(api.get_as_it_is(&wanted)?.json()?, member, limit);
         if after.is_none() || pages.entries.len() as u64 >= limit {
             return Ok(pages);
         }

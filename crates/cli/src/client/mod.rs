@@ -125,6 +125,11 @@ impl Api {
         self.call("GET", path, &[], &[])
     }
 
+    /// Reads what the region has of its own now, however much its datasets' reads are to show.
+    pub fn get_as_it_is(&self, path: &str) -> Result<Reply, CallError> {
+        self.call("GET", path, &[("meridian-consistency", "eventual")], &[])
+    }
+
     /// Writes, whatever the reply's status.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply, CallError> {
         self.call(method, path, &[], body)

@@ -68,7 +68,7 @@ impl Comparison<'_> {
     }
 
     fn tables(&self) -> CliResult<BTreeSet<String>> {
-        let live: Tables = self.api.get("/v1/tables")?.success()?.json()?;
+        let live: Tables = self.api.get_as_it_is("/v1/tables")?.success()?.json()?;
         let live = live.datasets.into_iter();
         let Some(live) = live.into_iter().find(|live| live.dataset == self.dataset) else {
             return Err(CliError::usage(format!(
@@ -128,7 +128,7 @@ impl Comparison<'_> {
         if let Some(after) = after {
             path.push_str(&format!("&after={}", encode(after)));
         }
-        let page: Page = self.api.get(&path)?.success()?.json()?;
+        let page: Page = self.api.get_as_it_is(&path)?.success()?.json()?;
         let rows = page.rows.into_iter().map(|row| {
             let live = Row {
                 version: Some(row.version),

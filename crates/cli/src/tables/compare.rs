@@ -257,7 +257,7 @@ fn values(apis: &[Api], checked: &[Comparison]) -> CliResult<Vec<Value>> {
             if !difference.copies.iter().any(is_readable) {
                 continue;
             }
-            let reply = api.get(&path)?;
+            let reply = api.get_as_it_is(&path)?;
             let document = reply.is_success().then_some(reply.body);
             let document = document.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
             regions.insert(region.clone(), document);

@@ -1,6 +1,7 @@
 //! `meridian tables export`: a table's rows on stdout, streaming.
 
 use super::known;
+use super::promises::Reading;
 use super::rows::{Row, each_row};
 use super::sheet::{Columns, Sheet};
 use crate::error::{CliError, CliResult};
@@ -26,6 +27,8 @@ pub struct Options {
     /// CSV: only these fields, apart by commas; may be repeated [default: all]
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     columns: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
     #[command(flatten)]
     target: Target,
 }
@@ -53,7 +56,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let mut counts = Counts::default();
     match options.format {
         FileFormat::Jsonl => {
-            each_row(&api, &options.table, None, None, |row| {
+            each_row(&api, &options.reading, &options.table, None, None, |row| {
                 counts.count(&row);
                 write_line(&mut out, &row, format)
             })?;
@@ -62,10 +65,12 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         FileFormat::Csv => {
             let mut columns = Columns::given(&options.columns)?;
             if !chooses {
-                each_row(&api, &options.table, None, None, |row| columns.add(&row))?;
+                each_row(&api, &options.reading, &options.table, None, None, |row| {
+                    columns.add(&row)
+                })?;
             }
             let mut sheet = Sheet::new(out, columns, chooses)?;
-            each_row(&api, &options.table, None, None, |row| {
+            each_row(&api, &options.reading, &options.table, None, None, |row| {
                 counts.count(&row);
                 sheet.write(&row)
             })?;

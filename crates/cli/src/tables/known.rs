@@ -50,7 +50,7 @@ pub fn check(apis: &[Api], table: &str) -> CliResult {
 }
 
 fn tables(api: &Api) -> CliResult<Option<Vec<String>>> {
-    let reply = api.get("/v1/tables")?;
+    let reply = api.get_as_it_is("/v1/tables")?;
     if !reply.is_success() {
         return Ok(None);
     }

@@ -89,6 +89,8 @@ pub struct List {
     #[arg(long, value_name = "KEY")]
     after: Option<String>,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -282,26 +284,33 @@ pub fn list(options: &List, format: Format) -> CliResult {
     let api = options.target.one()?;
     let mut is_empty = true;
     let after = options.after.clone();
-    each_row(&api, &options.table, after, options.limit, |row| {
-        is_empty = false;
-        match format {
-            Format::Text if row.siblings.is_empty() => output::line(&format!(
-                "{}\t{}\t{}",
-                one_line(&row.key),
-                row.version,
-                one_line(row.document.get())
-            )),
-            Format::Text => row.siblings.iter().try_for_each(|sibling| {
-                output::line(&format!(
+    each_row(
+        &api,
+        &options.reading,
+        &options.table,
+        after,
+        options.limit,
+        |row| {
+            is_empty = false;
+            match format {
+                Format::Text if row.siblings.is_empty() => output::line(&format!(
                     "{}\t{}\t{}",
                     one_line(&row.key),
-                    sibling.version,
-                    one_line(sibling.document.get())
-                ))
-            }),
-            Format::Json => output::json_line(&row.as_json()),
-        }
-    })?;
+                    row.version,
+                    one_line(row.document.get())
+                )),
+                Format::Text => row.siblings.iter().try_for_each(|sibling| {
+                    output::line(&format!(
+                        "{}\t{}\t{}",
+                        one_line(&row.key),
+                        sibling.version,
+                        one_line(sibling.document.get())
+                    ))
+                }),
+                Format::Json => output::json_line(&row.as_json()),
+            }
+        },
+    )?;
     if is_empty {
         known::check(&[api], &options.table)?;
     }
@@ -311,6 +320,7 @@ pub fn list(options: &List, format: Format) -> CliResult {
 /// Hands on a table's rows in the order of their keys, page by page.
 pub fn each_row(
     api: &Api,
+    reading: &Reading,
     table: &str,
     mut after: Option<String>,
     limit: Option<u64>,
@@ -323,7 +333,7 @@ pub fn each_row(
         if let Some(after) = &after {
             path.push_str(&format!("&after={}", encode(after)));
         }
-        let page: Page = api.get(&path)?.json()?;
+        let page: Page = reading.get(api, &path)?.json()?;
         for row in page.rows {
             take(row)?;
             left = left.saturating_sub(1);

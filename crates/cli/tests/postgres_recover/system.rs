@@ -2,13 +2,13 @@
 
 use crate::support::local::run;
 use crate::support::{eventually, free_base, meridian, text};
-use meridian_engine_postgres::local::{Cluster, Settings, Stop};
+use meridian_engine_postgres::local::{Cluster, MIXED_VARIABLE, Settings, Stop};
 use meridian_engine_postgres::server::{ServerConfig, connect};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -339,10 +339,24 @@ impl Drop for System {
     }
 }
 
+/// Where servers are of several versions side by side: the binaries of the one whose data these are.
+fn binaries_for(home: &Path) -> Option<PathBuf> {
+    let directories = std::env::var_os(MIXED_VARIABLE)?;
+    let version = fs::read_to_string(home.join("data/PG_VERSION")).expect("a server's data");
+    let version = format!(" {}.", version.trim());
+    std::env::split_paths(&directories).find(|directory| {
+        let said = Command::new(directory.join("postgres"))
+            .arg("--version")
+            .output();
+        text(&said.expect("postgres starts")).contains(&version)
+    })
+}
+
 /// A server on a copy of a data directory, at this port, as soon as that is free.
 pub fn server_on(home: &Path, port: u16, parameters: &[(&str, &str)]) -> Cluster {
+    let binaries = binaries_for(home);
     let settings = || Settings {
-        binaries: None,
+        binaries: binaries.clone(),
         fsync: false,
         parameters: parameters
             .iter()

@@ -255,3 +255,30 @@ fn a_damaged_file_is_refused_and_nothing_is_written() {
     assert_eq!(verify().code, 1);
     assert_eq!(then[0].1, 2);
 }
+
+/// Whoever looks after a region asks what it has, however much an application's reads are to show.
+#[test]
+fn what_a_region_has_can_be_looked_at_and_restored_whatever_its_datasets_promise() {
+    let backups = Backups::new(&["a"], "consistency = \"causal\"\n");
+    let client = backups.system.client(0);
+    client.put("k", "1").expect("an answer");
+    backups.take();
+    let before = now();
+    client.put("k", "2").expect("an answer");
+    backups.take();
+
+    let restored = backups.restore(&before, &[]).json();
+    assert_eq!(restored["put"], 1, "{restored}");
+    let tables = |arguments: &[&str]| {
+        let more = ["--consistency", "session", "--api", backups.api.as_str()];
+        meridian(&[&["tables"], arguments, &more[..]].concat())
+    };
+    let listed = tables(&["list", "rows"]).ok();
+    assert!(
+        listed.starts_with("k\t") && listed.ends_with("\t1\n"),
+        "{listed}"
+    );
+    assert_eq!(tables(&["export", "rows"]).ok(), "1\n");
+    assert_eq!(tables(&["list", "nowhere"]).code, 4);
+    meridian(&["conflicts", "--api", &backups.api]).ok();
+}

@@ -26,5 +26,5 @@ pub use binaries::{BINARIES_VARIABLE, Binaries};
 pub use cluster::{Cluster, Settings};
 pub use error::LocalError;
 pub use process::Stop;
-pub use temporary::MIXED_VARIABLE;
+pub use temporary::{MIXED_VARIABLE, binaries_in_turn};
 pub use user::check_directory;

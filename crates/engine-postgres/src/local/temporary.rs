@@ -37,7 +37,7 @@ impl Cluster {
             .map_err(file("create a directory in", Path::new("/tmp")))?;
         let frugal = [("shared_buffers", "16MB"), ("max_connections", "60")];
         let settings = Settings {
-            binaries: in_turn(),
+            binaries: binaries_in_turn(),
             fsync: false,
             parameters: frugal
                 .iter()
@@ -62,8 +62,9 @@ impl Cluster {
     }
 }
 
-/// The binaries of the next of several versions side by side, where those are asked for.
-fn in_turn() -> Option<PathBuf> {
+/// The directory of the binaries of the next of several versions side by side, where those are asked
+/// for.
+pub fn binaries_in_turn() -> Option<PathBuf> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let list = std::env::var_os(MIXED_VARIABLE)?;
     let mut directories: Vec<PathBuf> = std::env::split_paths(&list).collect();

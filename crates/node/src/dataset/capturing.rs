@@ -1,7 +1,7 @@
 //! The thread's part in capture: transactions that an engine committed first.
 
 use super::thread::{Worker, describe};
-use meridian_model::{CapturedAt, Change, Collisions, Conflict, Vector};
+use meridian_model::{CapturedAt, Change, Collisions, Conflict, Operation, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
 use tokio::sync::oneshot;
@@ -28,6 +28,9 @@ pub(crate) enum CaptureError {
     /// The log or its disk has no room.
     #[error("{0}")]
     Full(String),
+    /// One has a row that no message between regions holds.
+    #[error("{0}")]
+    TooLarge(String),
     /// Not before somebody has looked.
     #[error("{0}")]
     Stopped(String),
@@ -58,6 +61,10 @@ impl Worker {
         }
         for transaction in transactions {
             if outcome.is_err() {
+                break;
+            }
+            if let Some(reason) = too_large(&transaction) {
+                outcome = Err(CaptureError::TooLarge(reason));
                 break;
             }
             let CapturedTransaction {
@@ -108,11 +115,77 @@ impl Worker {
     }
 }
 
+/// Around a transaction's rows a message has room for other entries.
+const BYTES_MAX: usize = meridian_link::MESSAGE_BYTES_MAX - (1 << 20);
+
+/// Why a transaction can't go to other regions: its largest row.
+fn too_large(transaction: &CapturedTransaction) -> Option<String> {
+    let changes = transaction.changes.iter();
+    let changes = changes.map(|change| (bytes(&change.operation), &change.table, &change.key));
+    let chosen = transaction.collisions.chosen.iter();
+    let chosen = chosen.map(|it| {
+        let bytes = it.document.as_ref().map_or(0, String::len);
+        (bytes, &it.row.table, &it.row.key)
+    });
+    let rows: Vec<_> = changes.chain(chosen).collect();
+    let bytes = rows.iter().map(|(bytes, _, key)| bytes + key.len());
+    let bytes: usize = bytes.sum();
+    if bytes <= BYTES_MAX {
+        return None;
+    }
+    let (largest, table, key) = rows.into_iter().max()?;
+    Some(format!(
+        "row {key} of {table} has {largest} bytes as text; a transaction's part of {bytes} bytes can't \
+         go to other regions, which takes at most {BYTES_MAX}"
+    ))
+}
+
+fn bytes(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put { document } => document.len(),
+        Operation::Edit(edit) => {
+            let texts = edit.set.iter().filter_map(|(_, text)| text.as_ref());
+            texts.map(String::len).sum()
+        }
+        _ => 0,
+    }
+}
+
 fn refused(error: &WriteError<Infallible>) -> CaptureError {
     let reason = describe(error);
     match error {
         WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
         WriteError::LogBudget { .. } => CaptureError::Full(reason),
         _ => CaptureError::NotNow(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(bytes: &[usize]) -> CapturedTransaction {
+        let changes = bytes.iter().enumerate().map(|(key, bytes)| Change {
+            table: "public.notes".to_owned(),
+            key: key.to_string(),
+            operation: Operation::Put {
+                document: "x".repeat(*bytes),
+            },
+        });
+        CapturedTransaction {
+            at: CapturedAt::default(),
+            seen: Vector::default(),
+            changes: changes.collect(),
+            collisions: Collisions::default(),
+        }
+    }
+
+    #[test]
+    fn what_no_message_between_regions_holds_is_told_by_its_largest_row() {
+        assert_eq!(too_large(&taken(&[1, 15 << 20])), Some(
+            "row 1 of public.notes has 15728640 bytes as text; a transaction's part of 15728643 bytes \
+             can't go to other regions, which takes at most 15728640".to_owned()
+        ));
+        assert_eq!(too_large(&taken(&[7, 9 << 20, 5 << 20])), None);
     }
 }

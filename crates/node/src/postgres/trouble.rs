@@ -25,6 +25,9 @@ pub(super) struct Trouble {
 const FULL: &str = "the server keeps its WAL meanwhile: bring the region back that is away, evict \
                     it, or raise `log-bytes-max`";
 
+const TOO_LARGE: &str = "make the row smaller in the server, or exclude its table; then detach the \
+                         region, and attach it again, which compares all rows";
+
 const UPGRADE: &str = "nothing was written: upgrade that region, and choose again once it has \
                        connected";
 
@@ -133,6 +136,7 @@ impl From<TakeError> for Trouble {
                 ..Self::passing(reason)
             },
             TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
+            TakeError::TooLarge(reason) => Self::lasting(reason, TOO_LARGE),
             TakeError::Stopped(reason) => Self::lasting(
                 reason,
                 "see what `meridian replication` says of the dataset",
