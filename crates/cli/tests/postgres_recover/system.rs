@@ -339,10 +339,11 @@ impl Drop for System {
     }
 }
 
-/// Where servers are of several versions side by side: the binaries of the one whose data these are.
+/// Where servers are of several versions side by side: the binaries of the one whose data these are, if
+/// there are any.
 fn binaries_for(home: &Path) -> Option<PathBuf> {
     let directories = std::env::var_os(MIXED_VARIABLE)?;
-    let version = fs::read_to_string(home.join("data/PG_VERSION")).expect("a server's data");
+    let version = fs::read_to_string(home.join("data/PG_VERSION")).ok()?;
     let version = format!(" {}.", version.trim());
     std::env::split_paths(&directories).find(|directory| {
         let said = Command::new(directory.join("postgres"))
