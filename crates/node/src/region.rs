@@ -28,7 +28,7 @@ use meridian_model::{BESIDE_DATASETS, RegionName, WIRE_VERSION_MIN};
 use meridian_replicate::Config;
 use meridian_steer::Picture;
 use meridian_topology::{
-    Address, Dataset, DeadLetters, Serving, Topology, TopologyError, round_trip,
+    Address, Dataset, DatasetName, DeadLetters, Serving, Topology, TopologyError, round_trip,
 };
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -312,6 +312,7 @@ fn open_datasets(
     disk: &DiskLevers,
 ) -> Result<Keeper, ServeError> {
     let datasets = &serve.topology.datasets;
+    tell_left_out(serve);
     let configs = datasets
         .iter()
         .map(|dataset| dataset_config(serve, dataset, disk));
@@ -332,11 +333,45 @@ fn open_datasets(
                 places.begin(None).map_err(unusable)?;
             }
         }
-        if !places.is_joining() {
-            keeper.open(config.clone());
+        if !places.is_joining()
+            && let Some(handle) = keeper.open(config.clone())
+        {
+            tell_out_of_sight(&serve.topology, &handle);
         }
     }
     Ok(keeper)
+}
+
+/// Says which datasets are here that the topology doesn't have any more.
+fn tell_left_out(serve: &Serve) {
+    let found = std::fs::read_dir(serve.data_dir.join("datasets"));
+    for entry in found.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| DatasetName::new(name).ok()) else {
+            continue;
+        };
+        let mut datasets = serve.topology.datasets.iter();
+        if entry.path().is_dir() && !datasets.any(|it| it.name == name) {
+            tracing::warn!(
+                dataset = name.as_str(),
+                "no request finds the dataset's rows: the topology doesn't have it"
+            );
+        }
+    }
+}
+
+/// Says which tables the topology has taken from a dataset that has rows of them.
+fn tell_out_of_sight(topology: &Topology, dataset: &DatasetHandle) {
+    let name = dataset.name();
+    // A store that can't be read says so to whoever reads.
+    let tables = dataset.tables().tables().unwrap_or_default();
+    for table in tables.iter().filter(|table| !topology.finds(name, table)) {
+        tracing::warn!(
+            dataset = name,
+            %table,
+            "no request finds the table's rows: the topology gives it to another dataset, or to none"
+        );
+    }
 }
 
 fn lifecycles(

@@ -314,6 +314,14 @@ impl Topology {
             })
     }
 
+    /// Whether requests find the rows that `dataset` has of `table`. They don't if the table belongs
+    /// to another dataset, or to none, as it may since the file was changed.
+    #[must_use]
+    pub fn finds(&self, dataset: &str, table: &str) -> bool {
+        self.dataset_of_table(table)
+            .is_some_and(|it| it.name.as_str() == dataset)
+    }
+
     /// What `region` needs to start.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What differs between the rows of then and now: a walk along both, in the order of keys.
 
 use crate::client::{Api, encode};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use meridian_engine_kv::{FjallStore, TableReader, TablesError};
 use meridian_topology::TablePattern;
 use serde::Deserialize;
@@ -61,7 +61,16 @@ struct LiveRow {
 impl Comparison<'_> {
     /// Shows each difference.
     pub fn each(&self, mut show: impl FnMut(Difference) -> CliResult) -> CliResult {
-        for table in self.tables()? {
+        let tables = self.tables()?;
+        if let Some(pattern) = self.pattern.filter(|_| tables.is_empty()) {
+            let message = format!(
+                "no table of dataset {} is called {pattern}, then or now",
+                self.dataset
+            );
+            return Err(CliError::new(Exit::NotFound, message)
+                .hint("names are matched exactly, or with `*` at the end"));
+        }
+        for table in tables {
             self.table(&table, &mut show)?;
         }
         Ok(())

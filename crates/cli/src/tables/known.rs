@@ -22,8 +22,18 @@ struct Tables {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct OfDataset {
+    dataset: String,
     tables: Vec<String>,
     declared: Vec<String>,
+    out_of_sight: Vec<String>,
+    error: Option<String>,
+}
+
+impl OfDataset {
+    /// Why nobody knows what tables it has, if so.
+    fn trouble(&self) -> Option<(&str, &str)> {
+        Some((&self.dataset, self.error.as_deref()?))
+    }
 }
 
 /// An error if none of the regions has the table. One that can't say is taken to have it.
@@ -33,7 +43,22 @@ pub fn check(apis: &[Api], table: &str) -> CliResult {
         let Some(found) = tables(api)? else {
             return Ok(());
         };
-        names.extend(found);
+        let has = |names: &[String]| names.iter().any(|name| name == table);
+        if found.iter().any(|it| has(&it.tables)) {
+            return Ok(());
+        }
+        if let Some(holder) = found.iter().find(|it| has(&it.out_of_sight)) {
+            return Err(out_of_sight(api, table, &holder.dataset));
+        }
+        if let Some((dataset, reason)) = found.iter().find_map(OfDataset::trouble) {
+            let message = format!(
+                "table {table:?} can't be looked for in {}: dataset {dataset}: {reason}",
+                api.place()
+            );
+            return Err(CliError::failure(message));
+        }
+        let found = found.into_iter();
+        names.extend(found.flat_map(|it| it.tables.into_iter().chain(it.declared)));
     }
     if names.contains(table) {
         return Ok(());
@@ -49,15 +74,25 @@ pub fn check(apis: &[Api], table: &str) -> CliResult {
     Err(error.hint(hint(table, &names)))
 }
 
-fn tables(api: &Api) -> CliResult<Option<Vec<String>>> {
+fn out_of_sight(api: &Api, table: &str, dataset: &str) -> CliError {
+    let message = format!(
+        "the rows of table {table:?} in {} are in dataset {dataset}, to which the table doesn't belong \
+         any more",
+        api.place()
+    );
+    CliError::new(Exit::NotFound, message).hint(format!(
+        "in the topology give the table back to dataset {dataset}; to move it, export its rows before \
+         the change and import them after"
+    ))
+}
+
+fn tables(api: &Api) -> CliResult<Option<Vec<OfDataset>>> {
     let reply = api.get_as_it_is("/v1/tables")?;
     if !reply.is_success() {
         return Ok(None);
     }
     let found: Tables = reply.read()?;
-    let datasets = found.datasets.into_iter();
-    let names = datasets.flat_map(|it| it.tables.into_iter().chain(it.declared));
-    Ok(Some(names.collect()))
+    Ok(Some(found.datasets))
 }
 
 fn hint(table: &str, names: &BTreeSet<String>) -> String {

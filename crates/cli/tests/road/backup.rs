@@ -267,6 +267,8 @@ fn what_a_region_has_can_be_looked_at_and_restored_whatever_its_datasets_promise
     client.put("k", "2").expect("an answer");
     backups.take();
 
+    let mistyped = backups.restore(&before, &["--table", "rowz"]);
+    assert_eq!(mistyped.code, 4, "{}", mistyped.out);
     let restored = backups.restore(&before, &[]).json();
     assert_eq!(restored["put"], 1, "{restored}");
     let tables = |arguments: &[&str]| {

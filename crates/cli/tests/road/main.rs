@@ -17,6 +17,7 @@ mod letters;
 mod limits;
 mod links;
 mod members;
+mod moved;
 mod proxy;
 mod repair;
 mod restore;

@@ -68,6 +68,10 @@ pub(crate) struct TablesOfDataset {
     tables: Vec<String>,
     /// The names that the topology gives, with rows or without.
     declared: Vec<String>,
+    /// The names of those that have rows here and belong to another dataset by now, or to none: no
+    /// request finds these rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    out_of_sight: Vec<String>,
     /// Why the dataset could not be opened, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -105,10 +109,15 @@ pub(crate) async fn tables(
             DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
             DatasetState::Opening | DatasetState::Joining(_) => (Vec::new(), dataset.absence()),
         };
+        let topology = &state.api().topology;
+        let (tables, out_of_sight) = tables
+            .into_iter()
+            .partition(|table| topology.finds(name, table));
         datasets.push(TablesOfDataset {
             dataset: name.clone(),
             tables,
             declared: declared(&state, name),
+            out_of_sight,
             error,
         });
     }
