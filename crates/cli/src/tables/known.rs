@@ -29,40 +29,39 @@ struct OfDataset {
     error: Option<String>,
 }
 
-impl OfDataset {
-    /// Why nobody knows what tables it has, if so.
-    fn trouble(&self) -> Option<(&str, &str)> {
-        Some((&self.dataset, self.error.as_deref()?))
-    }
-}
-
-/// An error if none of the regions has the table. One that can't say is taken to have it.
+/// An error if none of the regions has the table, or none finds its rows, or one can't tell because a
+/// dataset isn't open there. A region that says nothing is taken to have it.
 pub fn check(apis: &[Api], table: &str) -> CliResult {
-    let mut names = BTreeSet::new();
+    let mut found = Vec::new();
     for api in apis {
-        let Some(found) = tables(api)? else {
+        let Some(datasets) = tables(api)? else {
             return Ok(());
         };
-        let has = |names: &[String]| names.iter().any(|name| name == table);
-        if found.iter().any(|it| has(&it.tables)) {
-            return Ok(());
-        }
-        if let Some(holder) = found.iter().find(|it| has(&it.out_of_sight)) {
-            return Err(out_of_sight(api, table, &holder.dataset));
-        }
-        if let Some((dataset, reason)) = found.iter().find_map(OfDataset::trouble) {
-            let message = format!(
-                "table {table:?} can't be looked for in {}: dataset {dataset}: {reason}",
-                api.place()
-            );
-            return Err(CliError::failure(message));
-        }
-        let found = found.into_iter();
-        names.extend(found.flat_map(|it| it.tables.into_iter().chain(it.declared)));
+        found.extend(datasets.into_iter().map(|it| (api, it)));
     }
-    if names.contains(table) {
+    let has = |names: &[String]| names.iter().any(|name| name == table);
+    if found.iter().any(|(_, it)| has(&it.tables)) {
         return Ok(());
     }
+    if let Some((api, it)) = found.iter().find(|(_, it)| has(&it.out_of_sight)) {
+        return Err(out_of_sight(api, table, &it.dataset));
+    }
+    if found.iter().any(|(_, it)| has(&it.declared)) {
+        return Ok(());
+    }
+    let mut datasets = found.iter();
+    if let Some((api, it, reason)) =
+        datasets.find_map(|(api, it)| Some((api, it, it.error.as_ref()?)))
+    {
+        return Err(CliError::failure(format!(
+            "table {table:?} can't be looked for in {}: dataset {}: {reason}",
+            api.place(),
+            it.dataset
+        )));
+    }
+    let names = found.into_iter();
+    let names = names.flat_map(|(_, it)| it.tables.into_iter().chain(it.declared));
+    let names: BTreeSet<String> = names.collect();
     let place = match apis {
         [api] => api.place(),
         _ => "any region".to_owned(),
@@ -116,6 +115,39 @@ fn hint(table: &str, names: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Address;
+    use crate::test_region::region;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    /// What is said of the table `t` where each region says this of its datasets.
+    fn said(regions: &[Value]) -> Result<(), String> {
+        let apis = regions.iter().map(|datasets| {
+            let reply = json!({ "datasets": datasets });
+            let address = Address {
+                url: region(move || (200, reply.clone())),
+                ..Address::default()
+            };
+            Api::new(address, Duration::from_secs(30)).unwrap()
+        });
+        let apis: Vec<Api> = apis.collect();
+        check(&apis, "t").map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn one_region_that_has_the_table_is_enough() {
+        let has = json!([{"dataset": "main", "tables": ["t"]}]);
+        let declares = json!([{"dataset": "main", "declared": ["t"]}]);
+        let elsewhere = json!([{"dataset": "main", "out_of_sight": ["t"]}]);
+        let failed = json!([{"dataset": "main", "error": "damaged"}]);
+        assert_eq!(said(&[failed.clone(), has.clone()]), Ok(()));
+        assert_eq!(said(&[elsewhere.clone(), has]), Ok(()));
+        assert_eq!(said(&[failed.clone(), declares.clone()]), Ok(()));
+        let of = |regions: &[Value]| said(regions).unwrap_err();
+        assert!(of(&[declares, elsewhere]).contains("are in dataset main"));
+        assert!(of(&[failed]).ends_with("dataset main: damaged"));
+        assert!(of(&[json!([])]).starts_with("there is no table"));
+    }
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -127,13 +127,12 @@ fn too_large(transaction: &CapturedTransaction) -> Option<String> {
         let bytes = it.document.as_ref().map_or(0, String::len);
         (bytes, &it.row.table, &it.row.key)
     });
-    let rows: Vec<_> = changes.chain(chosen).collect();
-    let bytes = rows.iter().map(|(bytes, _, key)| bytes + key.len());
-    let bytes: usize = bytes.sum();
+    let rows = changes.chain(chosen);
+    let bytes: usize = rows.clone().map(|(bytes, _, key)| bytes + key.len()).sum();
     if bytes <= BYTES_MAX {
         return None;
     }
-    let (largest, table, key) = rows.into_iter().max()?;
+    let (largest, table, key) = rows.max()?;
     Some(format!(
         "row {key} of {table} has {largest} bytes as text; a transaction's part of {bytes} bytes can't \
          go to other regions, which takes at most {BYTES_MAX}"
