@@ -98,13 +98,12 @@ impl Applier {
             for (is_key, numbers) in [(true, all), (false, coming)] {
                 let text = sql::fits(&self.tables[table], is_key);
                 let mut parts = Parts::of(numbers);
-                while let Some(part) = parts.next() {
+                while let Some(part) = self.begun(&mut parts).await? {
                     let columns = if is_key {
                         rows.keys(&part)
                     } else {
                         rows.values(&part, 0..width)
                     };
-                    self.client.batch_execute("SAVEPOINT part").await?;
                     let tried = match self.prepared(&text).await {
                         Ok(statement) => {
                             let params = rows::params(&columns);
@@ -136,8 +135,7 @@ impl Applier {
             let mut stay = Found::new();
             loop {
                 let before = std::mem::take(&mut stay).len();
-                while let Some(part) = parts.next() {
-                    self.client.batch_execute("SAVEPOINT part").await?;
+                while let Some(part) = self.begun(&mut parts).await? {
                     let deleted = self.delete_of(projected.horizon, rows, table, &part).await;
                     let tried = self.checked(deleted.map(|_| ()), checked).await;
                     self.ended(tried, part, (&mut parts, &mut stay), true)
@@ -165,8 +163,7 @@ impl Applier {
         let mut found = Found::new();
         for table in self.constraints.parents_first.clone() {
             let mut parts = Parts::of_many(self.chunks(rows, plan, table));
-            while let Some(part) = parts.next() {
-                self.client.batch_execute("SAVEPOINT part").await?;
+            while let Some(part) = self.begun(&mut parts).await? {
                 let horizon = projected.horizon;
                 let written = self.upsert(horizon, rows, plan, table, &part).await;
                 let tried = self.checked(written.map(|_| ()), checked).await;
@@ -189,6 +186,15 @@ impl Applier {
             self.client.batch_execute(check).await?;
         }
         Ok(())
+    }
+
+    /// The next part, which can be taken back alone.
+    async fn begun(&mut self, parts: &mut Parts) -> Result<Option<Vec<usize>>, Refusal> {
+        let part = parts.next();
+        if part.is_some() {
+            self.client.batch_execute("SAVEPOINT part").await?;
+        }
+        Ok(part)
     }
 
     /// Keeps what a part did, or takes it back and has its halves tried.
