@@ -95,6 +95,7 @@ struct DatasetStatus {
     dataset: String,
     state: String,
     reason: Option<String>,
+    hint: Option<String>,
     transactions_local: Option<u64>,
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
@@ -277,6 +278,9 @@ fn trouble(dataset: &DatasetStatus) -> Option<String> {
     if let Some(reason) = &dataset.reason {
         text.push_str(": ");
         text.push_str(reason);
+    }
+    if let Some(hint) = &dataset.hint {
+        text.push_str(&format!(" ({hint})"));
     }
     Some(text)
 }
