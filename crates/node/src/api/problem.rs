@@ -362,7 +362,7 @@ mod tests {
     fn a_hint_that_an_error_brings_along_is_told_as_one() {
         let full = meridian_engine_kv::StoreError::DiskFull {
             path: "tables".into(),
-            source: std::io::Error::other("no space").into(),
+            source: std::io::Error::other("no space"),
         };
         let reason = describe(&full);
         let problems = [
