@@ -7,8 +7,9 @@
 //! steering ─▶ Published ◀──┘ looked at for each question
 //! ```
 //!
-//! It is told of new regions alone: each question looks at what steering has published last, so an answer changes
-//! with the first question after a verdict, and goes on as it was where every peer is gone.
+//! It is told of new regions alone: each question looks at what steering has published last, so an
+//! answer changes with the first question after a verdict, and goes on as it was where every peer is
+//! gone.
 
 mod error;
 mod keys;
