@@ -2,7 +2,7 @@
 
 use crate::{StoreError, keys};
 use meridian_model::RowName;
-use meridian_replicate::EngineError;
+use meridian_replicate::{EngineError, LOST_TABLES};
 
 /// The tables could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +51,10 @@ pub enum TablesError {
         /// Why.
         reason: &'static str,
     },
-    /// The tables are being filled from a snapshot, and that was not finished.
+    /// The tables were being filled from a snapshot, and that was not finished. (A region that joins
+    /// goes on with it instead of opening them.)
     #[error(
-        "the tables hold a part of a snapshot only\n\nhint: start the region again with its peers \
-         in reach; it fetches the snapshot anew"
+        "the tables hold a part of a snapshot only, though the region had joined\n\nhint: {LOST_TABLES}"
     )]
     Unfinished,
     /// A snapshot can't be taken into a store that holds tables.

@@ -12,7 +12,8 @@
 //!   commits;
 //! - before a flush the journal is synced (or sealed, which syncs it);
 //! - recovery skips journal batches up to the highest flushed sequence number, replays the rest in
-//!   order, and drops an unfinished batch at the end.
+//!   order, and drops an unfinished batch at the end. What it would drop for another reason is found
+//!   before (`journal.rs`).
 //!
 //! (fjall 3.1: `batch::commit`, `keyspace::inner_rotate_memtable`, `worker_pool::worker_tick`,
 //! `AbstractTree::flush`, `db::recover`.)
@@ -25,12 +26,14 @@
 //! One worker thread: with two, the first hands compactions round in a busy loop while the second
 //! compacts.
 
+use crate::journal::{self, JournalDamage};
 use crate::{Order, Store, StoreError, View, Visitor, Writes};
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice,
     Snapshot,
 };
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +49,8 @@ const MERGE_BYTES_MAX: u64 = 512 * MIB;
 const OPEN_FILES_MAX: usize = 128;
 const WORKER_THREADS: usize = 1;
 const KEYSPACE: &str = "tables";
+/// The file that whoever has the store open has locked.
+const LOCK: &str = "lock";
 
 /// A store on disk. Clones share it.
 #[derive(Clone)]
@@ -58,6 +63,7 @@ struct Inner {
     keyspace: Keyspace,
     database: Database,
     path: PathBuf,
+    damage: Option<JournalDamage>,
 }
 
 impl std::fmt::Debug for FjallStore {
@@ -69,11 +75,13 @@ impl std::fmt::Debug for FjallStore {
 }
 
 impl FjallStore {
-    /// Opens the store in `path`, which is made where it is missing.
+    /// Opens the store in `path`, which is made where it is missing. Where its journal is damaged, it
+    /// is what it was after an earlier commit, and says so ([`FjallStore::journal_damage`]).
     ///
     /// # Errors
     /// [`StoreError`] when the directory can't be used or what is in it is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let damage = settle_journal(path)?;
         let database = Database::builder(path)
             .manual_journal_persist(true)
             .cache_size(CACHE_BYTES)
@@ -90,8 +98,15 @@ impl FjallStore {
                 keyspace,
                 database,
                 path: path.to_owned(),
+                damage,
             }),
         })
+    }
+
+    /// What was found damaged when it was opened.
+    #[must_use]
+    pub fn journal_damage(&self) -> Option<&JournalDamage> {
+        self.inner.damage.as_ref()
     }
 
     /// The most that a merge of its tables needs on disk beside what it reads, in bytes: until it is
@@ -99,6 +114,22 @@ impl FjallStore {
     #[must_use]
     pub fn merge_bytes_max(&self) -> u64 {
         self.inner.keyspace.disk_space().min(MERGE_BYTES_MAX)
+    }
+}
+
+fn settle_journal(path: &Path) -> Result<Option<JournalDamage>, StoreError> {
+    let io = |source| io_error(path.to_owned(), source);
+    let lock = match File::open(path.join(LOCK)) {
+        // Nobody has opened it yet, or has come far with that.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        lock => lock.map_err(io)?,
+    };
+    match lock.try_lock() {
+        Ok(()) => journal::settle(path).map_err(io),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(io(error)),
     }
 }
 

@@ -29,6 +29,7 @@ mod forwarded;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
+mod journal;
 mod keys;
 mod letters;
 mod memory_store;
@@ -46,6 +47,7 @@ pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
 pub use forwarded::ForwardedWrite;
+pub use journal::JournalDamage;
 pub use letters::operations_of;
 pub use letters::{
     IDEMPOTENCY_KEY_BYTES_MAX, Letter, LetterCounts, LetterPage, ROW_KEY_BYTES_MAX,

@@ -3,7 +3,9 @@
 
 mod support;
 
-use meridian_engine_kv::{FjallStore, Limits, MemoryStore, StoreError, Tables, TablesError};
+use meridian_engine_kv::{
+    FjallStore, JournalDamage, Limits, MemoryStore, StoreError, Tables, TablesError,
+};
 use meridian_model::{Micros, Position};
 use meridian_replicate::Engine;
 use proptest::prelude::*;
@@ -233,6 +235,131 @@ fn damage(path: &Path, damaged: &mut usize) {
                 bytes[middle] ^= 0x40;
                 fs::write(&path, bytes).unwrap();
                 *damaged += 1;
+            }
+        }
+    }
+}
+
+/// Where a journal's batches begin, and where the last one ends. (Nothing else in these journals looks
+/// like the end of one.)
+fn batches(journal: &[u8]) -> Vec<usize> {
+    let mut begins = vec![0];
+    let trailers = journal.windows(4).enumerate();
+    begins.extend(
+        trailers
+            .filter(|(_, bytes)| *bytes == b"FJL\x03")
+            .map(|(at, _)| at + 4),
+    );
+    begins
+}
+
+/// Opens a copy of the store in `path` whose journal was changed; replays the log there, and returns what
+/// was found damaged, the position at which the tables came back, and the kept file.
+fn reopened(
+    region: &Region<FjallStore>,
+    states: &[Vec<(Vec<u8>, Vec<u8>)>],
+    target: &Path,
+) -> (Option<JournalDamage>, u64) {
+    let store = FjallStore::open(target).unwrap();
+    let damage = store.journal_damage().cloned();
+    let position = Tables::open(store.clone(), Limits::default())
+        .unwrap()
+        .position()
+        .0;
+    assert_eq!(
+        dump(&store),
+        states[usize::try_from(position).unwrap()],
+        "not the state after a commit"
+    );
+    let mut replaying = Region::new(1, store.clone());
+    replaying.log.clone_from(&region.log);
+    replaying.restart(store.clone());
+    assert_eq!(&dump(&store), states.last().unwrap());
+    (damage, position)
+}
+
+#[test]
+fn a_journal_damaged_before_whole_batches_is_told_from_a_torn_one() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tables");
+    let store = FjallStore::open(&path).unwrap();
+    let mut region = Region::new(1, store.clone());
+    let states = fill(&mut region, &store, 40);
+    region.tables.persist().unwrap();
+    let begins = batches(&fs::read(path.join("0.jnl")).unwrap());
+    let last = begins.len() - 2;
+    // In a batch: the length of the first item's key, of its value, the number of items, the batch's
+    // number, its own kind, a byte of the first key.
+    for (field, bit) in [
+        (13 + 11, 0x10),
+        (13 + 18, 0x40),
+        (2, 1),
+        (12, 0x40),
+        (0, 2),
+        (13 + 21, 1),
+    ] {
+        for batch in [last / 2, last] {
+            let target = home.path().join(format!("{field}-{batch}"));
+            copy(&path, &target, |mut bytes| {
+                bytes[begins[batch] + field] ^= bit;
+                bytes
+            });
+            let journal = target.join("0.jnl");
+            let struck = fs::read(&journal).unwrap();
+            let (damage, position) = reopened(&region, &states, &target);
+            let Some(damage) = damage else {
+                // A batch's number is under no checksum; the last one may be any that is higher.
+                assert_eq!(
+                    batch, last,
+                    "damage at {field} of batch {batch} was overlooked"
+                );
+                continue;
+            };
+            assert_ne!(batch, last, "at {field} a torn tail was taken for damage");
+            assert_eq!(damage.file, journal);
+            assert!(damage.offset <= begins[batch] as u64, "{damage:?}");
+            assert!(position > 0 && position < 40, "{position}");
+            assert_eq!(damage.kept, [target.join("0.jnl.damaged")]);
+            assert!(
+                fs::read(&damage.kept[0]).unwrap() == struck,
+                "it is not kept as it was"
+            );
+            let again = FjallStore::open(&target).unwrap();
+            assert_eq!(again.journal_damage(), None, "it is said once");
+        }
+    }
+}
+
+#[test]
+fn damage_in_an_earlier_file_of_the_journal_leaves_no_gap() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tables");
+    let store = FjallStore::open(&path).unwrap();
+    let mut region = Region::new(1, store.clone());
+    let states = fill(&mut region, &store, 40);
+    region.tables.persist().unwrap();
+    let whole = fs::read(path.join("0.jnl")).unwrap();
+    let begins = batches(&whole);
+    let (struck, second) = (begins[begins.len() / 4], begins[begins.len() / 2]);
+    let end = *begins.last().unwrap();
+    // What was flushed of it is on the way still: the first file has been closed, the second begun.
+    for damaged_at in [Some(struck + 13 + 11), Some(second - 20), None] {
+        let target = home.path().join(format!("{damaged_at:?}"));
+        copy(&path, &target, |bytes| bytes);
+        let mut first = whole[..second].to_vec();
+        if let Some(at) = damaged_at {
+            first[at] ^= 0x10;
+        }
+        first.resize(second + 100_000, 0);
+        fs::write(target.join("0.jnl"), first).unwrap();
+        fs::write(target.join("1.jnl"), &whole[second..end]).unwrap();
+        let (damage, position) = reopened(&region, &states, &target);
+        match damage {
+            None => assert_eq!((damaged_at, position), (None, 40)),
+            Some(damage) => {
+                let names = ["0.jnl.damaged", "1.jnl.damaged"].map(|name| target.join(name));
+                assert_eq!(damage.kept, names);
+                assert!(position < 20, "{position}");
             }
         }
     }

@@ -4,6 +4,11 @@ use crate::EngineError;
 use meridian_log::LogError;
 use meridian_model::{ClockError, DecodeError, Position, RegionName};
 
+/// What to do where tables are gone that the log no longer tells.
+pub const LOST_TABLES: &str = "keep the dataset's directory; the other regions hold what this one had \
+     told them: evict it there (`meridian regions evict`), move the directory away, start it with \
+     --join and add it again (`meridian regions add`)";
+
 /// The dataset can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -28,7 +33,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The tables are older than the log's first entry: they were removed or rolled back.
-    #[error("the tables end at position {tables}, but the log begins at {log}")]
+    #[error(
+        "the tables end at position {tables}, but the log begins at {log}\n\nhint: {LOST_TABLES}"
+    )]
     TablesBehindLog {
         /// The tables' position.
         tables: Position,
@@ -36,7 +43,9 @@ pub enum OpenError {
         log: Position,
     },
     /// The tables are gone, and only they said which incarnation this region is.
-    #[error("the tables were removed, and with them which incarnation this region is")]
+    #[error(
+        "the tables were removed, and with them which incarnation this region is\n\nhint: {LOST_TABLES}"
+    )]
     Identity,
     /// The founding entry could not be committed.
     #[error("the dataset's first entry can't be committed")]

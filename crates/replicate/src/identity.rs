@@ -29,6 +29,8 @@ pub(crate) fn identified<D: Disk, E: Engine>(
     road.own = Some(match known {
         // A release without epochs kept it so.
         Some(origin) => origin,
+        // It is kept before the log takes its first entry.
+        None if is_copy && log.end() > log.start() => return Err(OpenError::Identity),
         None if is_copy || log.end() == Position(0) => fresh,
         None => founder(config, log)?,
     });

@@ -34,7 +34,7 @@ mod witness;
 
 pub use acknowledgement::{Acknowledgements, Holdings, Shortfall};
 pub use engine::{Applying, Engine, EngineError, Executed, Records, SnapshotView};
-pub use error::{CommitError, OpenError, WriteError};
+pub use error::{CommitError, LOST_TABLES, OpenError, WriteError};
 pub use forwarding::{Forwarding, HandOn, NoAnswer};
 pub use letters::Decided;
 pub use meridian_model::DecidedBy;

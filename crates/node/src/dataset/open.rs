@@ -6,7 +6,9 @@ use super::thread::{self, Running, Surroundings};
 use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
 use crate::faults::{DiskLevers, FaultyDisk};
 use crate::postgres::PostgresConfig;
-use meridian_engine_kv::{FjallStore, Limits, StoreError, Strategies, Tables, TablesError};
+use meridian_engine_kv::{
+    FjallStore, JournalDamage, Limits, StoreError, Strategies, Tables, TablesError,
+};
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::{OriginId, RegionName};
 use meridian_replicate::{Config, Engine as _, OpenError, Replica};
@@ -130,6 +132,17 @@ pub(crate) fn open_asking(
     let tables_at = config.directory.join("tables");
     create(&tables_at)?;
     let store = FjallStore::open(&tables_at)?;
+    if let Some(JournalDamage { file, offset, kept }) = store.journal_damage() {
+        tracing::error!(
+            dataset = config.name,
+            file = %file.display(),
+            offset,
+            ?kept,
+            hint = "check the disk, unless the power failed; what was cut off is kept",
+            "the journal of the tables was damaged and is cut there; they follow the log again from \
+             what is left"
+        );
+    }
     let mut tables = Tables::open(store.clone(), config.limits)?
         .stopping_at_dead_letters(config.stop_at_dead_letters);
     tables.set_strategies(config.strategies);
@@ -139,7 +152,7 @@ pub(crate) fn open_asking(
         path: log_at,
         source,
     })?;
-    let disk = FaultyDisk::new(disk, config.disk);
+    let disk = FaultyDisk::new(disk, config.disk.clone());
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
@@ -158,7 +171,7 @@ pub(crate) fn open_asking(
     };
     let started = thread::start(
         config.name,
-        Room::new(config.directory, store),
+        Room::new(config.directory, config.disk, store),
         Surroundings {
             promises: config.promises,
             is_captured: config.postgres.is_some(),

@@ -5,7 +5,9 @@ use crate::witness::has;
 use meridian_engine_kv::Import;
 use meridian_log::{Log, LogConfig};
 use meridian_model::{DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX};
-use meridian_replicate::{Arrival, OwnStanding, Proposal, ProposeError, Sender, WriteError};
+use meridian_replicate::{
+    Arrival, OpenError, OwnStanding, Proposal, ProposeError, Sender, WriteError,
+};
 use std::time::Duration;
 
 pub fn name(region: &str) -> RegionName {
@@ -605,4 +607,25 @@ fn a_copy_from_those_who_do_not_count_a_region_makes_no_founder_of_it() {
         OwnStanding::Joining { .. }
     ));
     assert_eq!(members(&mut b), [("a".to_owned(), Standing::Voting)]);
+}
+
+#[test]
+fn tables_that_fell_back_to_the_copy_do_not_begin_as_another_incarnation() {
+    let names = ["a", "b", "c"];
+    let mut regions = founded(&names);
+    let mut c = regions.pop().expect("three");
+    let copied = region(c.name.as_str(), &names);
+    c = region(c.name.as_str(), &names);
+    for joiner in [&c, &copied] {
+        copy(&mut regions[0], joiner, 3);
+    }
+    c.arrival = Arrival::Joining;
+    c.start(9);
+    write(&mut c, 4, "own").expect("a write");
+    c.machine = None;
+    // What it committed since is lost, and it is started like any region that has joined.
+    c.store = copied.store;
+    c.arrival = Arrival::Founding;
+    let error = c.open(10).err();
+    assert!(matches!(error, Some(OpenError::Identity)), "{error:?}");
 }

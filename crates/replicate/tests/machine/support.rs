@@ -6,7 +6,8 @@ use meridian_engine_kv::{
 use meridian_log::{Log, LogConfig, MemoryDisk};
 use meridian_model::{Message, Micros, OriginId, RegionName, WIRE_VERSION_MAX};
 use meridian_replicate::{
-    Arrival, Config, Engine as _, Now, PeerStatus, Replica, Sender, StreamState, WriteError,
+    Arrival, Config, Engine as _, Now, OpenError, PeerStatus, Replica, Sender, StreamState,
+    WriteError,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -71,6 +72,10 @@ impl Region {
     }
 
     pub fn start(&mut self, origin: u64) {
+        self.machine = Some(self.open(origin).expect("a machine"));
+    }
+
+    pub fn open(&self, origin: u64) -> Result<Machine, OpenError> {
         let tables = Tables::open(self.store.clone(), Limits::default()).expect("tables");
         let tables = tables.stopping_at_dead_letters(self.stop_at_dead_letters);
         let config = LogConfig {
@@ -92,8 +97,7 @@ impl Region {
             log_retention: self.log_retention,
             witnesses: self.witnesses.clone(),
         };
-        let machine = Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)));
-        self.machine = Some(machine.expect("a machine"));
+        Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)))
     }
 
     pub fn machine(&mut self) -> &mut Machine {
