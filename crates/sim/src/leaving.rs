@@ -1,13 +1,13 @@
 //! A world from which a region is removed while clients count on acknowledgements: what it alone has
-//! confirmed of another's writes must not go with it.
+//! confirmed of another's writes must not go with it. Where there are but two, a third joins.
 
 use crate::calm::calm;
 use crate::changing::strike;
 use crate::members::{latest, prepare, propose, settle};
 use crate::world::{Event, World};
 use meridian_check::Violation;
-use meridian_model::Acknowledgement;
-use meridian_replicate::Proposal;
+use meridian_model::{Acknowledgement, RegionName};
+use meridian_replicate::{OwnStanding, Proposal};
 use std::time::Duration;
 
 /// By then the region has gone, or faults were in the way.
@@ -21,9 +21,19 @@ pub(crate) fn leaving(world: &mut World, level: Acknowledgement) -> Result<(), V
     };
     world.promise_registers(level);
     world.run_until(Duration::from_secs(1), |_| {})?;
-    let count = world.nodes.len();
-    let leaver = world.random.usize(0..count);
+    let leaver = world.random.usize(0..world.nodes.len());
     let region = world.regions[leaver].clone();
+    if world.nodes.len() < 3 {
+        let another = RegionName::new("region-2");
+        let add = Proposal::Add {
+            region: another.clone(),
+            address: None,
+        };
+        let _ = propose(world, 0, add);
+        world.arrive(&another);
+        world.run_until(world.time + Duration::from_millis(500), |_| {})?;
+    }
+    let count = world.nodes.len();
     let deadline = world.time + GONE_WITHIN;
     let way = world.random.u32(0..3);
     let mut deaf = None;
@@ -51,7 +61,8 @@ pub(crate) fn leaving(world: &mut World, level: Acknowledgement) -> Result<(), V
         })?;
     }
     if has_gone(world, leaver) {
-        let survived = level.holders(count - 1) - 1;
+        let voters = latest(world).map_or(0, |epoch| epoch.voters().count());
+        let survived = level.holders(voters).min(voters).saturating_sub(1);
         let first = world.random.usize(0..count);
         let others = (first..first + count).map(|index| index % count);
         let others: Vec<_> = others.filter(|index| *index != leaver).collect();
@@ -79,17 +90,23 @@ fn one_is_heard_by_the_leaver_alone(world: &mut World, leaver: usize) {
     }
 }
 
-/// A region that holds all that the leaver will say, while another has yet to hear that it leaves.
-fn has_heard_its_last_word(world: &World, leaver: usize) -> Option<usize> {
-    let epoch_of = |index: usize| Some(world.nodes[index].replica.as_ref()?.epoch().number);
+/// A region that holds all that the leaver will say, mostly while another has yet to hear that it
+/// leaves.
+fn has_heard_its_last_word(world: &mut World, leaver: usize) -> Option<usize> {
+    let any_time = world.random.u32(0..8) == 0;
+    let replica_of = |index: usize| world.nodes[index].replica.as_ref();
+    let epoch_of = |index: usize| replica_of(index).map(|replica| replica.epoch().number);
     let origin = world.nodes[leaver].origin?;
-    let held_by = |index: usize| {
-        let replica = world.nodes[index].replica.as_ref();
-        replica.map(|replica| replica.marks().get(origin).sequence)
-    };
+    let held_by =
+        |index: usize| replica_of(index).map(|replica| replica.marks().get(origin).sequence);
     let others = || (0..world.nodes.len()).filter(|it| *it != leaver);
-    let is_early = epoch_of(leaver) == Some(1) && others().any(|it| epoch_of(it) == Some(0));
-    others().find(|it| is_early && held_by(*it) == held_by(leaver))
+    let is_leaving = replica_of(leaver)?.standing() == OwnStanding::Leaving;
+    let is_early = others().any(|it| epoch_of(it) < epoch_of(leaver));
+    let has_heard = |it: &usize| held_by(*it) == held_by(leaver);
+    let mut who_has = others().filter(has_heard);
+    who_has
+        .next()
+        .filter(|_| is_leaving && (is_early || any_time))
 }
 
 /// It is heard, and hears nobody any more.

@@ -157,7 +157,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
         Scenario::Joining | Scenario::Witness => 3,
         Scenario::Changing => 3 + usize::try_from(seed % 2).unwrap_or(0),
-        Scenario::Leaving => 3 + usize::try_from(seed % 4).unwrap_or(0).min(2),
+        Scenario::Leaving => 2 + usize::try_from(seed % 4).unwrap_or(0),
         _ if majority || seed.is_multiple_of(5) => 4,
         _ => 3,
     };
