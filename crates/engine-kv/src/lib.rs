@@ -45,6 +45,7 @@ mod tables;
 mod value;
 
 pub use ahead::Ahead;
+pub use collect::IDEMPOTENCY_KEPT;
 pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;
