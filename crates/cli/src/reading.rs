@@ -15,8 +15,8 @@ pub struct Reading {
     pub conflicts: Option<u64>,
     /// The size of its logs on disk.
     pub log_bytes: Option<u64>,
-    /// Which datasets don't take writes, which streams are quarantined, and why; and which faults
-    /// are at work.
+    /// Which datasets don't take writes, which servers aren't captured, which streams are
+    /// quarantined, and why; and which faults are at work.
     pub troubles: Vec<String>,
     /// What each dataset promises, a line for each.
     pub promises: Vec<String>,
@@ -95,11 +95,23 @@ struct DatasetStatus {
     dataset: String,
     state: String,
     reason: Option<String>,
+    hint: Option<String>,
     transactions_local: Option<u64>,
     conflicts: Option<u64>,
     log_bytes: Option<u64>,
     dead_letters: u64,
     promises: Option<Promises>,
+    postgres: Option<Server>,
+}
+
+/// How a dataset stands with its PostgreSQL server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Server {
+    state: String,
+    reason: Option<String>,
+    hint: Option<String>,
+    rows_refused: u64,
 }
 
 /// What a dataset promises, and which regions take its writes.
@@ -133,6 +145,7 @@ impl Reading {
             log_bytes: sum(datasets.iter().map(|it| it.log_bytes)),
             troubles: [
                 troubles(datasets, &replication.peers),
+                datasets.iter().flat_map(server_troubles).collect(),
                 datasets.iter().filter_map(letters_trouble).collect(),
                 status.faults.iter().map(fault_trouble).collect(),
             ]
@@ -225,6 +238,32 @@ fn letters_trouble(dataset: &DatasetStatus) -> Option<String> {
     }
 }
 
+/// Why a dataset's server isn't captured, and that it refuses rows.
+fn server_troubles(dataset: &DatasetStatus) -> Vec<String> {
+    let (name, mut troubles) = (&dataset.dataset, Vec::new());
+    let Some(server) = &dataset.postgres else {
+        return troubles;
+    };
+    let is_captured = ["running", "attaching", "detached"].contains(&server.state.as_str());
+    if let Some(reason) = server.reason.as_ref().filter(|_| !is_captured) {
+        let hint = server.hint.as_ref();
+        let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        troubles.push(format!(
+            "dataset {name}: capture from its PostgreSQL server is {}: {reason}{hint}",
+            server.state
+        ));
+    }
+    let refused = match server.rows_refused {
+        0 => return troubles,
+        1 => "a row, which waits".to_owned(),
+        many => format!("{many} rows, which wait"),
+    };
+    troubles.push(format!(
+        "dataset {name}: its PostgreSQL server refuses {refused} (`meridian postgres parked list`)"
+    ));
+    troubles
+}
+
 fn fault_trouble(fault: &FaultStatus) -> String {
     let FaultStatus { id, what, .. } = fault;
     let left = fault.remaining_seconds.unwrap_or_default();
@@ -239,6 +278,9 @@ fn trouble(dataset: &DatasetStatus) -> Option<String> {
     if let Some(reason) = &dataset.reason {
         text.push_str(": ");
         text.push_str(reason);
+    }
+    if let Some(hint) = &dataset.hint {
+        text.push_str(&format!(" ({hint})"));
     }
     Some(text)
 }
@@ -265,6 +307,22 @@ pub fn lag_text(peer: &PeerReading) -> String {
         true => "unknown".to_owned(),
         false => parts.join(", "),
     }
+}
+
+/// How far behind each other region, on one line: after their dataset's name, where there are several.
+pub fn behind_text(peers: &[PeerReading]) -> String {
+    let has_several = peers
+        .windows(2)
+        .any(|pair| pair[0].dataset != pair[1].dataset);
+    let mut of = None;
+    let each = peers.iter().map(|peer| {
+        let lag = format!("{} {}", peer.region, lag_text(peer));
+        if has_several && of.replace(&peer.dataset) != Some(&peer.dataset) {
+            return format!("{}: {lag}", peer.dataset);
+        }
+        lag
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// What else a person should know of a stream: the last error, a clock that is ahead.
@@ -346,6 +404,53 @@ mod tests {
             peer.lag_transactions = Some(7);
             assert_eq!(lag_text(&peer), "5.20 s, 7 transactions or more");
         }
+    }
+
+    #[test]
+    fn peers_stand_under_their_dataset_where_there_are_several() {
+        let peer = |dataset: &str, region: &str| PeerReading {
+            region: region.to_owned(),
+            dataset: dataset.to_owned(),
+            state: "streaming".to_owned(),
+            lag_transactions: Some(2),
+            ..PeerReading::default()
+        };
+        let one = [peer("main", "b"), peer("main", "c")];
+        assert_eq!(behind_text(&one), "b 2 transactions; c 2 transactions");
+        let two = [peer("main", "b"), peer("main", "c"), peer("shop", "b")];
+        assert_eq!(
+            behind_text(&two),
+            "main: b 2 transactions; c 2 transactions; shop: b 2 transactions"
+        );
+        assert_eq!(behind_text(&[]), "");
+    }
+
+    #[test]
+    fn a_server_that_is_not_captured_is_a_trouble() {
+        let said = |postgres: &str| {
+            let status =
+                format!(r#"{{"dataset":"shop","state":"running","postgres":{{{postgres}}}}}"#);
+            server_troubles(&serde_json::from_str(&status).unwrap())
+        };
+        let stopped = r#""state":"stopped","reason":"no column n","hint":"add it""#;
+        let expected =
+            "dataset shop: capture from its PostgreSQL server is stopped: no column n (add it)";
+        assert_eq!(said(stopped), [expected]);
+        let away = r#""state":"connecting","reason":"nobody listens there""#;
+        assert_eq!(
+            said(away),
+            [
+                "dataset shop: capture from its PostgreSQL server is connecting: nobody listens there"
+            ]
+        );
+        assert!(said(r#""state":"waiting","reason":"full""#)[0].contains(" is waiting: full"));
+        // At the start, and where somebody wanted it so.
+        for fine in ["running", "connecting", "attaching", "detached"] {
+            assert_eq!(said(&format!(r#""state":"{fine}""#)), [""; 0], "{fine}");
+        }
+        // What went wrong once.
+        assert_eq!(said(r#""state":"running","reason":"a deadlock""#), [""; 0]);
+        assert!(said(r#""state":"running","rows_refused":3"#)[0].contains("refuses 3 rows"));
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub fn run(options: Options) -> CliResult {
         })?;
     let serve = Serve {
         topology,
+        topology_file: Some(options.config),
         region,
         data_dir,
         wan: options.wan.into(),

@@ -4,7 +4,7 @@ use crate::client::Api;
 use crate::error::{CliError, CliResult, Exit};
 use crate::everywhere::at_once;
 use crate::output::{self, Format, table};
-use crate::reading::{Reading, bytes_text, lag_text};
+use crate::reading::{Reading, behind_text, bytes_text};
 use crate::target::Target;
 use crate::verdicts;
 use clap::Args;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// `meridian status`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Below the regions: the verdict about each, and how each region sees its API.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"status\", \"behind\", \"health\", \"error\"}: status is what the region's /v1/status says, behind its place behind each other region, health what its /v1/health says; error is null unless it doesn't answer, and then these are. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
+    after_help = "Below the regions: the verdict about each, how each region sees its API, and what somebody should look at: datasets that take no writes, PostgreSQL servers that aren't captured, quarantined streams, dead letters.\n\nWith --output json a list of {\"region\", \"api\", \"ready\", \"troubles\", \"status\", \"behind\", \"health\", \"error\"}: troubles is what somebody should look at, in words, status what the region's /v1/status says, behind its place behind each other region, health what its /v1/health says; error is null unless it doesn't answer, and then these are. Exit code 3 if no region answers.\n\nExample:\n  meridian status"
 )]
 pub struct Options {
     #[command(flatten)]
@@ -120,6 +120,7 @@ fn as_json(line: &Line) -> Value {
         "region": line.api.name(),
         "api": line.api.url(),
         "ready": line.is_ready,
+        "troubles": line.reading.as_ref().map(|reading| &reading.troubles),
         "status": line.status.as_ref().ok(),
         "behind": line.reading.as_ref().map(|reading| &reading.peers),
         "health": line.health,
@@ -145,18 +146,12 @@ fn as_row(line: &Line) -> Vec<String> {
     };
     let reading = line.reading.as_ref();
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let peers = reading.map(|reading| reading.peers.iter());
-    let behind: Vec<_> = peers
-        .into_iter()
-        .flatten()
-        .map(|peer| format!("{} {}", peer.region, lag_text(peer)))
-        .collect();
     vec![
         line.api.name().to_owned(),
         state.to_owned(),
         line.api.url().to_owned(),
         or_dash(reading.and_then(|it| it.conflicts).map(|it| it.to_string())),
         or_dash(reading.and_then(|it| it.log_bytes).map(bytes_text)),
-        behind.join("; "),
+        reading.map(|it| behind_text(&it.peers)).unwrap_or_default(),
     ]
 }

@@ -111,6 +111,15 @@ fn region() -> impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static {
                 let status = if request.body == expected { 200 } else { 422 };
                 (status, etag(4), request.body.clone())
             }
+            ("POST", _, "/v1/tables/pages/rows/home/increment") => match request.body.as_str() {
+                r#"{"field":"views","by":1}"# => (200, etag(5), r#"{"views":8}"#.to_owned()),
+                r#"{"field":"views","by":-3}"# => (200, etag(6), r#"{"views":5}"#.to_owned()),
+                _ => (422, vec![], String::new()),
+            },
+            ("POST", _, "/v1/tables/pages/rows/alone/increment") => {
+                let accepted = r#"{"status":200,"reason":"within 2000 ms, 0 of 1 other regions confirmed that they hold the write","hint":"the write stands","reply":{"views":9}}"#;
+                (202, etag(7), accepted.to_owned())
+            }
             ("PUT", Some(key), _) if key == "alone" => {
                 let accepted = r#"{"status":201,"acknowledgement":"one-remote","needed":2,"holders":[],"reason":"within 2000 ms, 0 of 1 other regions confirmed that they hold the write","hint":"the write stands","reply":1}"#;
                 (202, etag(next), accepted.to_owned())

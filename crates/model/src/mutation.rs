@@ -52,6 +52,10 @@ pub enum Mutation {
     ForwardedWithoutKey,
     /// Acknowledgements go by the newest epoch alone, whatever epoch others still go by.
     AcknowledgedBetweenEpochs,
+    /// What only a region holds that is about to leave counts as held.
+    LeavingConfirms,
+    /// A region has left once the others hold its own stream, whatever it confirmed of theirs.
+    GoneWithWhatItConfirmed,
     /// A token is waited for beyond the cut of an incarnation that has gone.
     TokenNotCut,
     /// A damaged row met while catching up makes a region forget decisions about dead letters.

@@ -9,6 +9,7 @@ use crate::dataset::{
 use crate::dns::{DnsError, NameServer};
 use crate::durable::make_data_dir;
 use crate::faults::{DiskLevers, Faults};
+use crate::growing::{self, Growing};
 use crate::health::{Neighbours, Observing, follow};
 use crate::keeper::Keeper;
 use crate::known::Known;
@@ -53,6 +54,8 @@ const LOOK_AT_MEMBERS_EVERY: Duration = Duration::from_millis(100);
 pub struct Serve {
     /// The system's topology.
     pub topology: Topology,
+    /// The file that it was read from. New regions in it become known while the region runs.
+    pub topology_file: Option<PathBuf>,
     /// The region to serve.
     pub region: String,
     /// Where the region keeps its files.
@@ -250,14 +253,24 @@ pub async fn serve(serve: Serve, shutdown: impl Future<Output = ()>) -> Result<(
     };
     let tls = api_tls(&serve, &serving)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        if let Some(name_server) = name_server {
-            name_server.run().await;
-        }
-    });
+    if let Some(name_server) = name_server.clone() {
+        tasks.spawn(name_server.run());
+    }
     let seen = Picture::unseen(&serve.topology, &RegionName::new(&serve.region));
     let (observed, pictures) = watch::channel(seen);
-    tasks.spawn(follow(health.clone(), serve.topology.clone(), observed));
+    let patience = serve.topology.health.preset.cadence().vote_expiry();
+    let (learn, places) = watch::channel(growing::places(&serve.topology));
+    tasks.spawn(follow(health.clone(), patience, places, observed));
+    if let Some(file) = serve.topology_file.clone() {
+        let growing = Growing {
+            file,
+            topology: serve.topology.clone(),
+            steering: steering.clone(),
+            name_server: name_server.clone(),
+            places: learn,
+        };
+        tasks.spawn(growing.run());
+    }
     tasks.spawn(steering.clone().run(pictures));
     if let Some(links) = links.take() {
         let streams = Streams {

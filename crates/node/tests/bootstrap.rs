@@ -80,6 +80,7 @@ impl System {
 
     fn start(&self, region: &str) -> Running {
         let serving = Serve {
+            topology_file: None,
             topology: self.topology.clone(),
             region: region.to_owned(),
             data_dir: self.directory.path().join(region),

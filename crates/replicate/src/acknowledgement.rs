@@ -14,7 +14,7 @@
 use crate::{Engine, Now, Replica, Road};
 use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
-use meridian_model::{Acknowledgement, Marks, Member, OriginId, RegionName, Sequence};
+use meridian_model::{Acknowledgement, Marks, Member, OriginId, RegionName, Sequence, Standing};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,11 +53,52 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 }
 
+/// Whose holding is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// How many members are to hold it, this one included.
+    needed: usize,
+    /// How many of these are others.
+    others: usize,
+    /// Whether those count that are leaving.
+    are_leaving_counted: bool,
+}
+
 impl<'a> Holdings<'a> {
-    fn others(self) -> impl Iterator<Item = (&'a RegionName, &'a Member)> {
-        let own = self.region;
+    /// The members that count in all epochs by which somebody may still go.
+    fn counted(self) -> impl Iterator<Item = (&'a RegionName, &'a Member)> {
         let voters = self.road.epoch.voters();
-        voters.filter(move |(region, _)| *region != own && self.road.counts_for_all(region))
+        voters.filter(move |(region, _)| self.road.counts_for_all(region))
+    }
+
+    fn others(self, asked: Asked) -> impl Iterator<Item = (&'a RegionName, &'a Member)> {
+        self.counted().filter(move |(region, member)| {
+            *region != self.region
+                && (asked.are_leaving_counted || member.standing != Standing::Leaving)
+        })
+    }
+
+    /// Whose holding a level asks for. Who leaves takes with it what it holds, and is waited for only
+    /// until everybody has what was there before it counted as leaving; so those who stay have to be
+    /// enough. Where they are too few for that, everybody has to hold it.
+    fn asked(self, level: Acknowledgement) -> Asked {
+        let needed = self.road.holders_needed(level);
+        let stays = |(_, member): &(_, &Member)| member.standing != Standing::Leaving;
+        let are_leaving_counted = self.counted().filter(stays).count() < needed;
+        let needed = match are_leaving_counted {
+            true => needed.max(self.counted().count()),
+            false => needed,
+        };
+        let are_leaving_counted =
+            are_leaving_counted || mutation::active(Mutation::LeavingConfirms);
+        // A region that doesn't vote holds what it writes, but nobody asks it.
+        let mut counted = self.counted();
+        let counts = counted.any(|it| it.0 == self.region && (are_leaving_counted || stays(&it)));
+        Asked {
+            needed,
+            others: needed - usize::from(counts),
+            are_leaving_counted,
+        }
     }
 
     /// The last sequence of `origin` that a member is known to hold durably. A region holds its own
@@ -70,25 +111,25 @@ impl<'a> Holdings<'a> {
         }
     }
 
-    /// This region's own sequence up to which at least `count` other members hold its stream.
-    fn held_by(self, count: usize) -> Sequence {
+    /// This region's own sequence up to which as many other members hold its stream as are asked.
+    fn held_by(self, asked: Asked) -> Sequence {
         let mut held: Vec<Sequence> = self
-            .others()
+            .others(asked)
             .flat_map(|(_, member)| std::iter::repeat_n(self.held(member, self.origin), weight()))
             .collect();
         held.sort_unstable_by(|one, other| other.cmp(one));
-        match count.checked_sub(1) {
+        match asked.others.checked_sub(1) {
             None => Sequence(u64::MAX),
             Some(last) => held.get(last).copied().unwrap_or_default(),
         }
     }
 
-    /// Whether each stream is held as far as `needs` says by at least `count` other members, not
+    /// Whether each stream is held as far as `needs` says by as many other members as are asked, not
     /// necessarily the same ones: to hold an entry is to hold what it depends on.
-    fn is_held_by(self, count: usize, needs: &Marks) -> bool {
+    fn is_held_by(self, asked: Asked, needs: &Marks) -> bool {
         needs.iter().all(|(origin, mark)| {
             let holds = |member| self.held(member, origin) >= mark.sequence;
-            self.others().filter(|(_, it)| holds(it)).count() * weight() >= count
+            self.others(asked).filter(|(_, it)| holds(it)).count() * weight() >= asked.others
         })
     }
 
@@ -100,7 +141,8 @@ impl<'a> Holdings<'a> {
                 .iter()
                 .all(|(origin, mark)| self.held(member, origin) >= mark.sequence),
         };
-        let holders = self.others().filter(|(_, member)| holds(member));
+        let others = self.counted().filter(|(region, _)| *region != self.region);
+        let holders = others.filter(|(_, member)| holds(member));
         holders.map(|(region, _)| region.clone()).collect()
     }
 }
@@ -197,15 +239,12 @@ impl<R> Acknowledgements<R> {
         if self.writes.is_empty() && self.barriers.is_empty() {
             return due;
         }
-        let needed = holdings.road.holders_needed(self.level);
-        // A region that doesn't vote holds what it writes, but nobody asks it.
-        let own = usize::from(holdings.road.counts_for_all(holdings.region));
-        let others = needed - own;
-        let held = holdings.held_by(others);
+        let asked = holdings.asked(self.level);
+        let held = holdings.held_by(asked);
         let waited = |waiting: &Waiting<R>| now.elapsed.saturating_sub(waiting.since);
         let is_held = |waiting: &Waiting<R>| match &waiting.needs {
             Needs::Own(sequence) => *sequence <= held,
-            Needs::All(marks) => holdings.is_held_by(others, marks),
+            Needs::All(marks) => holdings.is_held_by(asked, marks),
         };
         for queue in [&mut self.writes, &mut self.barriers] {
             let mut left = VecDeque::with_capacity(queue.len());
@@ -215,7 +254,7 @@ impl<R> Acknowledgements<R> {
                 } else if self.is_ending || waited(&waiting) >= self.timeout {
                     let shortfall = Shortfall {
                         level: self.level,
-                        needed,
+                        needed: asked.needed,
                         holders: holdings.holders(&waiting.needs),
                         waited: waited(&waiting),
                     };
@@ -274,6 +313,11 @@ mod tests {
         fn told(&mut self, member: u64, sequence: u64) {
             self.road
                 .told(OriginId(member), &[(OWN, Sequence(sequence))]);
+        }
+
+        fn leaves(&mut self, index: usize) {
+            let member = self.road.epoch.members.get_mut(&self.regions[index]);
+            member.expect("it is one").standing = Standing::Leaving;
         }
 
         fn holdings(&self) -> Holdings<'_> {
@@ -429,11 +473,45 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_confirms_nothing_where_those_who_stay_are_enough() {
+        let mut setting = Setting::of(3);
+        setting.leaves(1);
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(2, 1);
+        assert_eq!(held(&mut waiting, &setting), [], "it goes with b");
+        setting.told(3, 1);
+        assert_eq!(held(&mut waiting, &setting), [1]);
+    }
+
+    #[test]
+    fn where_too_few_stay_everybody_has_to_hold_a_write() {
+        let mut setting = Setting::of(3);
+        setting.leaves(1);
+        setting.leaves(2);
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(2, 1);
+        assert_eq!(held(&mut waiting, &setting), [], "b may go before c");
+        setting.told(3, 1);
+        assert_eq!(held(&mut waiting, &setting), [1]);
+    }
+
+    #[test]
+    fn what_a_leaving_region_holds_itself_is_no_confirmation() {
+        let mut setting = Setting::of(3);
+        setting.leaves(0);
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(2, 1);
+        assert_eq!(held(&mut waiting, &setting), []);
+        setting.told(3, 1);
+        assert_eq!(held(&mut waiting, &setting), [1]);
+    }
+
+    #[test]
     fn what_a_region_without_a_vote_holds_itself_counts_for_nobody() {
         let mut setting = Setting::of(3);
         let own = setting.regions[0].clone();
         let member = setting.road.epoch.members.get_mut(&own);
-        member.expect("it is one").standing = meridian_model::Standing::Joining;
+        member.expect("it is one").standing = Standing::Joining;
         let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
         setting.told(2, 1);
         assert_eq!(held(&mut waiting, &setting), []);

@@ -3,7 +3,10 @@
 use crate::ballots::{Ballots, Voters};
 use crate::{Engine, Now, Replica};
 use meridian_log::Disk;
-use meridian_model::{DecidedBy, Epoch, Member, RegionAddress, RegionName, Standing, VOTES_SINCE};
+use meridian_model::mutation::{self, Mutation};
+use meridian_model::{
+    DecidedBy, Epoch, Member, OriginId, RegionAddress, RegionName, Standing, VOTES_SINCE,
+};
 use std::time::Duration;
 
 /// An eviction that came to nothing in this time is asked for no longer: others are in touch with the
@@ -346,7 +349,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         members.find(|region| self.has_left(region))
     }
 
-    /// Whether a region that leaves has said its last word and everybody holds it.
+    /// Whether a region that leaves has said its last word and everybody holds it; and all that it
+    /// may have confirmed of others alone, which was written before these adopted this epoch.
     pub(crate) fn has_left(&self, region: &RegionName) -> bool {
         let members = &self.road.epoch.members;
         let Some(leaver) = members.get(region) else {
@@ -355,16 +359,22 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let (Standing::Leaving, Some(leaving)) = (leaver.standing, leaver.origin) else {
             return false;
         };
-        let last_word = self.road.adopted_by(leaving).sequence;
+        let others = || {
+            let origins = members.values().filter_map(|member| member.origin);
+            origins.filter(move |origin| *origin != leaving)
+        };
+        let is_held_by_all = |stream: OriginId| {
+            let until = self.road.adopted_by(stream).sequence;
+            others().all(|member| {
+                member == stream
+                    || member == self.origin
+                    || self.road.reported(member, stream).held >= until
+            })
+        };
+        let own_alone = mutation::active(Mutation::GoneWithWhatItConfirmed);
         self.road.is_complete()
-            && members
-                .values()
-                .filter_map(|member| member.origin)
-                .all(|member| {
-                    member == leaving
-                        || member == self.origin
-                        || self.road.reported(member, leaving).held >= last_word
-                })
+            && is_held_by_all(leaving)
+            && (own_alone || others().all(is_held_by_all))
     }
 
     fn without(&self, now: Now, region: &RegionName) -> Option<Epoch> {

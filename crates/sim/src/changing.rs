@@ -77,7 +77,7 @@ fn part(world: &mut World) {
 }
 
 /// A fault that passes.
-fn strike(world: &mut World, away: Option<usize>) {
+pub(crate) fn strike(world: &mut World, away: Option<usize>) {
     let count = world.nodes.len();
     let (one, other) = (world.random.usize(0..count), world.random.usize(0..count));
     match world.random.u32(0..8) {

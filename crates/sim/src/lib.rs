@@ -23,6 +23,7 @@ mod damage;
 mod gate;
 mod health;
 mod joining;
+mod leaving;
 mod ledger;
 mod letters;
 mod lost;

@@ -251,7 +251,7 @@ pub(crate) fn settle(world: &mut World) -> Result<(), Violation> {
         };
     }
     tokens_are_reached(world)?;
-    forget_the_gone(world);
+    forget_the_gone(world)?;
     obey_the_law(world)
 }
 
@@ -265,7 +265,13 @@ fn evict_the_dead(world: &mut World) {
         let index = world.regions.iter().position(|name| name == *region);
         index.is_none_or(|index| !lives_in(world, &epoch, index))
     });
-    let (Some(at), Some(dead)) = (living.first(), dead) else {
+    // Whoever knows most is asked.
+    let epoch_of = |index: &&usize| {
+        let replica = world.nodes[**index].replica.as_ref();
+        replica.map(|replica| replica.epoch().number)
+    };
+    let knows_most = living.iter().rev().max_by_key(epoch_of);
+    let (Some(at), Some(dead)) = (knows_most, dead) else {
         return;
     };
     let decided_by = if living.len() >= epoch.majority() {
@@ -337,8 +343,9 @@ fn unrest(world: &World) -> Option<String> {
     None
 }
 
-/// What incarnations that count no more had told nobody is lost with them; what anybody held is not.
-fn forget_the_gone(world: &mut World) {
+/// What incarnations that count no more had told nobody is lost with them; what anybody held is not,
+/// nor what was confirmed.
+fn forget_the_gone(world: &mut World) -> Result<(), Violation> {
     let counting: Vec<usize> = members(world)
         .map(|(index, _)| world.nodes[index].life)
         .collect();
@@ -346,13 +353,17 @@ fn forget_the_gone(world: &mut World) {
         .map(|(_, replica)| replica.marks().clone())
         .next()
     else {
-        return;
+        return Ok(());
     };
     let held = |origin| marks.get(origin).sequence;
     for life in (0..world.lives).filter(|life| !counting.contains(life)) {
         let origin = world.ledger.origin_of(life);
-        world.ledger.gone(life, origin.map_or(Sequence(0), held));
+        let held = origin.map_or(Sequence(0), held);
+        let name = origin.map_or_else(String::new, |it| it.to_string());
+        world.ledger.check_confirmed(life, &name, held)?;
+        world.ledger.gone(life, held);
     }
+    Ok(())
 }
 
 fn obey_the_law(world: &mut World) -> Result<(), Violation> {

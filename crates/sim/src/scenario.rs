@@ -37,6 +37,9 @@ pub enum Scenario {
     Witness,
     /// Regions come and go while clients count on acknowledgements and strong reads.
     Changing,
+    /// A region is removed while clients count on acknowledgements, and is destroyed as soon as it
+    /// counts no more, with as many others as these have to survive.
+    Leaving,
     /// What regions say of each other and answer their clients while links and regions fail: a pattern
     /// of three regions, then five regions under anything.
     Health,
@@ -47,7 +50,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -59,6 +62,7 @@ impl Scenario {
         Self::SilentDamage,
         Self::Witness,
         Self::Changing,
+        Self::Leaving,
         Self::Postgres,
         Self::Health,
     ];
@@ -78,6 +82,7 @@ impl Scenario {
             Self::SilentDamage => "silent-damage",
             Self::Witness => "witness",
             Self::Changing => "changing",
+            Self::Leaving => "leaving",
             Self::Postgres => "postgres",
             Self::Health => "health",
         }
@@ -152,6 +157,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
         Scenario::Joining | Scenario::Witness => 3,
         Scenario::Changing => 3 + usize::try_from(seed % 2).unwrap_or(0),
+        Scenario::Leaving => 3 + usize::try_from(seed % 4).unwrap_or(0).min(2),
         _ if majority || seed.is_multiple_of(5) => 4,
         _ => 3,
     };
@@ -171,6 +177,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::SilentDamage => crate::damage::silent_damage(&mut world),
         Scenario::Witness => crate::witness::witness(&mut world),
         Scenario::Changing => crate::changing::changing(&mut world, level),
+        Scenario::Leaving => crate::leaving::leaving(&mut world, level),
         Scenario::Postgres => crate::postgres::postgres(&mut world, seed % 4 == 1),
         Scenario::Health => return health(seed),
     };

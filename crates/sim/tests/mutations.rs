@@ -147,6 +147,16 @@ fn acknowledged_between_epochs() {
 }
 
 #[test]
+fn leaving_confirms() {
+    is_caught(Mutation::LeavingConfirms, Scenario::Leaving);
+}
+
+#[test]
+fn gone_with_what_it_confirmed() {
+    is_caught(Mutation::GoneWithWhatItConfirmed, Scenario::Leaving);
+}
+
+#[test]
 fn token_not_cut() {
     is_caught(Mutation::TokenNotCut, Scenario::Membership);
 }

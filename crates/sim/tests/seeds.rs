@@ -92,6 +92,16 @@ fn promises_hold_while_regions_come_and_go() {
 }
 
 #[test]
+fn who_leaves_takes_nothing_with_it_that_was_confirmed() {
+    let mut confirmed = 0;
+    for seed in 0..100 {
+        let report = run(Scenario::Leaving, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        confirmed += report.confirmed;
+    }
+    assert!(confirmed > 5_000, "only {confirmed} writes were confirmed");
+}
+
+#[test]
 fn servers_of_postgresql_show_what_the_tables_do() {
     let (mut acknowledged, mut conflicts) = (0, 0);
     let (mut meetings, mut asked, mut taken) = (0, 0, 0);

@@ -139,9 +139,31 @@ impl Publisher {
         }
     }
 
-    /// Goes on by another picture of the regions.
+    /// Goes on with a topology that names more regions, behind those that there are.
+    ///
+    /// # Errors
+    /// [`RouteError`] for a route that doesn't fit the regions; then all stays as it is.
+    pub fn grow(&mut self, topology: &Topology) -> Result<(), RouteError> {
+        let own = &self.picture.regions[self.picture.own].name;
+        let mut grown = Self::new(topology, own);
+        grown.picture.has_quorum = self.picture.has_quorum;
+        let known = grown.picture.regions.iter_mut();
+        for (region, before) in known.zip(&self.picture.regions) {
+            region.clone_from(before);
+        }
+        for configured in &grown.routes {
+            Table::compile(&configured.route, &grown.picture, &Effective::default())?;
+        }
+        grown.pasts = std::mem::take(&mut self.pasts);
+        *self = grown;
+        Ok(())
+    }
+
+    /// Goes on by another picture of the regions. One of fewer was made before the last of them came.
     pub fn see(&mut self, picture: Picture) {
-        self.picture = picture;
+        if picture.regions.len() == self.capacities.len() {
+            self.picture = picture;
+        }
     }
 
     /// Goes on by what the regions are asked for in a second: one step each time that the last one's
@@ -300,6 +322,34 @@ mod tests {
         let mut world = World::new();
         assert_eq!(to_europe(&world.at(0)), 1.0);
         assert_eq!(world.publisher.due(), None);
+    }
+
+    #[test]
+    fn a_region_more_changes_nothing_for_those_that_there_are() {
+        let mut world = World::new();
+        for (status, seconds) in [(Status::Healthy, 0), (Status::Unhealthy, 10)] {
+            world.see(status);
+            world.at(seconds);
+        }
+        world.see(Status::Healthy);
+        assert_eq!(world.at(20).share(1), 0.1, "it comes back in steps");
+        let more = "[[region]]\nname = \"ap-northeast-1\"\ncapacity = 100\n[[dataset]]";
+        let more = TOPOLOGY.replace("[[dataset]]", more);
+        let grown = Topology::parse(&more, Path::new("a.toml")).unwrap();
+        world.publisher.grow(&grown).unwrap();
+        // Of a picture that was made before.
+        world.see(Status::Unhealthy);
+        assert_eq!(world.at(21).share(1), 0.1);
+        world.topology = grown;
+        world.see(Status::Healthy);
+        let route = world.at(25);
+        assert_eq!((route.share(1), route.shares.len()), (0.25, 3));
+        // One that doesn't fit leaves all as it is.
+        let mut unfit = world.topology.clone();
+        unfit.regions.truncate(1);
+        unfit.routes[0].policy.choices = vec![meridian_topology::Choice::region("nowhere")];
+        assert!(world.publisher.grow(&unfit).is_err());
+        assert_eq!(world.at(26).shares.len(), 3);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! `meridian regions add` and `rejoin`.
 
-use super::follow::{Change, Waiting, votes_everywhere};
+use super::follow::{Change, Joiner, Waiting, api_of, votes_everywhere};
 use super::wish::Wish;
-use crate::client::{Address, Api, read_token};
 use crate::error::{CliError, CliResult};
 use crate::output::Format;
 use crate::system::System;
@@ -11,9 +10,6 @@ use clap::Args;
 use meridian_topology::{Address as Endpoint, Location, check_region_name, well_known};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `meridian regions add`
 #[derive(Debug, Args)]
@@ -65,7 +61,7 @@ pub struct At {
 /// `meridian regions rejoin`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and joins anew; what it alone held is written again for rows unchanged since, and the rest is shown by `meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
+    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and joins anew; while that goes on, what it waits for is said, an answer about its PostgreSQL server's rows for instance. What it alone held is written again for rows unchanged since, and the rest is shown by `meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
 )]
 pub struct Rejoin {
     /// The evicted region's name
@@ -120,7 +116,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         done: format!("region {} has joined", options.name),
         region: &options.name,
         asked: &asked,
-        joiner: Some(joiner(&options.name, &api, &target)?),
+        joiner: Joiner::At(api_of(&options.name, &api, &target)?),
         next,
     };
     change.follow(&options.waiting, votes_everywhere, format)
@@ -134,7 +130,7 @@ pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
         done: format!("region {} has joined again", options.name),
         region: &options.name,
         asked: &asked,
-        joiner: None,
+        joiner: Joiner::ByMembers(&options.target),
         next: "meridian regions aside list".to_owned(),
     };
     change.follow(&options.waiting, votes_everywhere, format)
@@ -172,20 +168,6 @@ fn place(options: &Options) -> CliResult<Value> {
                 .hint("for example --location eu-central-1, or --location 50.1,8.7")
         })?;
     Ok(json!({ "latitude": degrees.latitude, "longitude": degrees.longitude }))
-}
-
-/// The new region's own API, to be asked how far it has come.
-fn joiner(name: &str, api: &str, target: &Target) -> CliResult<Api> {
-    let is_loopback = api.parse::<Endpoint>().is_ok_and(|api| api.is_loopback());
-    let scheme = if is_loopback { "http" } else { "https" };
-    let read = |path: &PathBuf| std::fs::read_to_string(path).ok();
-    let address = Address {
-        url: format!("{scheme}://{api}"),
-        region: Some(name.to_owned()),
-        token: target.token_file.as_deref().map(read_token).transpose()?,
-        authority_pem: target.authority.as_ref().and_then(read),
-    };
-    Api::new(address, PATIENCE)
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! Follows a change of the regions until it is done.
 
 use super::reading::{DatasetRegions, Regions};
-use crate::client::Api;
+use crate::client::{Address, Api, read_token};
 use crate::error::{CliError, CliResult, Exit};
 use crate::interrupt;
 use crate::output::{self, Format};
 use crate::postgres::status::servers;
 use crate::status::get;
+use crate::target::Target;
 use clap::Args;
+use meridian_topology::Address as Endpoint;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// For a region that is asked about itself.
+const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long to wait for it.
@@ -41,10 +46,20 @@ pub struct Change<'a> {
     pub region: &'a str,
     /// Who is asked how it goes.
     pub asked: &'a Api,
-    /// The region itself, where it is one that joins.
-    pub joiner: Option<Api>,
+    /// Where the region itself is asked, if it is one that joins.
+    pub joiner: Joiner<'a>,
     /// What to type next.
     pub next: String,
+}
+
+/// Where a region that joins is asked how it goes.
+pub enum Joiner<'a> {
+    /// None joins.
+    None,
+    /// There; it has to say itself that it has joined.
+    At(Api),
+    /// Where the members say that it is, with what gets at the API of one that was asked like this.
+    ByMembers(&'a Target),
 }
 
 /// Whether the change is done, as the asked region says it.
@@ -101,7 +116,7 @@ impl Change<'_> {
 
     /// Whether the region that joins says itself that it has.
     fn joiner_runs(&self) -> bool {
-        let Some(joiner) = &self.joiner else {
+        let Joiner::At(joiner) = &self.joiner else {
             return true;
         };
         Regions::ask(joiner).is_ok_and(|own| own.datasets.iter().all(|it| it.state == "running"))
@@ -123,7 +138,17 @@ impl Change<'_> {
                 })
                 .collect(),
         };
-        parts.extend(self.joiner.as_ref().and_then(joiner_text));
+        let joiner = match (&self.joiner, regions) {
+            (Joiner::At(joiner), _) => Some(joiner.clone()),
+            (Joiner::ByMembers(target), Ok(regions)) => {
+                let mut members = regions.members();
+                let found = members.find(|member| member.region == self.region);
+                let api = found.and_then(|member| member.api.as_deref());
+                api.and_then(|api| api_of(self.region, api, target).ok())
+            }
+            (Joiner::None, _) | (Joiner::ByMembers(_), Err(_)) => None,
+        };
+        parts.extend(joiner.as_ref().and_then(joiner_text));
         format!("{}: {}", self.region, parts.join("; "))
     }
 
@@ -157,6 +182,20 @@ impl Change<'_> {
     }
 }
 
+/// The API of a region at `host:port`, got at as those of `target` are.
+pub fn api_of(name: &str, api: &str, target: &Target) -> CliResult<Api> {
+    let is_loopback = api.parse::<Endpoint>().is_ok_and(|api| api.is_loopback());
+    let scheme = if is_loopback { "http" } else { "https" };
+    let read = |path: &PathBuf| std::fs::read_to_string(path).ok();
+    let address = Address {
+        url: format!("{scheme}://{api}"),
+        region: Some(name.to_owned()),
+        token: target.token_file.as_deref().map(read_token).transpose()?,
+        authority_pem: target.authority.as_ref().and_then(read),
+    };
+    Api::new(address, PATIENCE)
+}
+
 /// What a joining region says of itself, and which of its servers waits for somebody.
 fn joiner_text(joiner: &Api) -> Option<String> {
     let own = Regions::ask(joiner).ok()?;
@@ -186,7 +225,6 @@ fn stopped(dataset: &DatasetRegions, status: &Value) -> Option<String> {
 mod tests {
     use super::super::reading::Member;
     use super::*;
-    use crate::client::Address;
     use crate::test_region::region;
 
     fn regions(standings: &[Option<&str>]) -> Regions {
@@ -225,6 +263,31 @@ mod tests {
         let stopped = text("joining", "stopped");
         let said = "main there: catches up; main there: stopped: 15 rows differ (";
         assert!(stopped.starts_with(said), "{stopped}");
+    }
+
+    #[test]
+    fn a_region_that_joins_anew_is_found_by_the_members_and_asked_too() {
+        let postgres = json!({"state": "stopped", "reason": "15 rows differ"});
+        let dataset = json!({"dataset": "main", "standing": "joining", "postgres": postgres});
+        let joiner = region(move || (200, json!({"datasets": [dataset]})));
+        let mut said = regions(&[Some("joining")]);
+        said.datasets[0].dataset = "main".to_owned();
+        said.datasets[0].members[0].api = joiner.strip_prefix("http://").map(str::to_owned);
+        let address = Address {
+            url: joiner.clone(),
+            ..Address::default()
+        };
+        let asked = Api::new(address, Duration::from_secs(30)).unwrap();
+        let change = Change {
+            done: String::new(),
+            region: "b",
+            asked: &asked,
+            joiner: Joiner::ByMembers(&Target::default()),
+            next: String::new(),
+        };
+        let text = change.text(Ok(&said));
+        let expected = "b: main: joining; main there: stopped: 15 rows differ (";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `meridian regions remove` and `evict`.
 
-use super::follow::{Change, Waiting, counts_nowhere};
+use super::follow::{Change, Joiner, Waiting, counts_nowhere};
 use super::wish::Wish;
 use crate::client::encode;
 use crate::error::{CliError, CliResult};
@@ -51,7 +51,7 @@ pub fn remove(options: &Remove, format: Format) -> CliResult {
         done: format!("region {} has left", options.name),
         region: &options.name,
         asked: &asked,
-        joiner: None,
+        joiner: Joiner::None,
         next: after_removal(&options.name, options.target.data_dir().as_deref()),
     };
     change.follow(&options.waiting, counts_nowhere, format)
@@ -70,7 +70,7 @@ pub fn evict(options: &Evict, format: Format) -> CliResult {
         done: format!("region {} is evicted", options.name),
         region: &options.name,
         asked: &asked,
-        joiner: None,
+        joiner: Joiner::None,
         next: format!("when it is back: meridian regions rejoin {}", options.name),
     };
     change.follow(&options.waiting, counts_nowhere, format)

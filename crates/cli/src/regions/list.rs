@@ -1,5 +1,6 @@
 //! `meridian regions list`: which regions there are, how they stand and whether they answer.
 
+use super::follow::api_of;
 use super::reading::{Member, Regions};
 use crate::client::{Address, Api};
 use crate::config::{load, place};
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `meridian regions list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at given URLs (--api). Standing and epoch are those that the first region which answers tells: joining (being brought up), voting (a full member), leaving, or none where it doesn't count; a witness is named as one.\n\nExample:\n  meridian regions --output json"
+    after_help = "Lists the regions of a running `meridian up`, those of a topology file (--config), or those at given URLs (--api). Standing and epoch are those that the first region which answers tells: joining (being brought up), voting (a full member), leaving, or none where it doesn't count; a witness is named as one. Reachable says whether the region answers here, at the address that the topology or a member says.\n\nExample:\n  meridian regions --output json"
 )]
 pub struct List {
     /// List the regions of this topology file; whether they answer is asked at their API addresses
@@ -29,14 +30,15 @@ pub struct List {
     target: Target,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Line {
     name: String,
     latitude: Option<f64>,
     longitude: Option<f64>,
     api: Option<String>,
     link: Option<String>,
-    reachable: bool,
+    /// Whether it answers; null where nobody says at which address.
+    reachable: Option<bool>,
     /// How it stands in each dataset, as far as a region told.
     datasets: Vec<Standing>,
     /// Whether it holds no tables.
@@ -46,7 +48,7 @@ struct Line {
 }
 
 /// How a region stands in a dataset.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct Standing {
     dataset: String,
     epoch: Option<u64>,
@@ -54,17 +56,7 @@ struct Standing {
 }
 
 pub fn run(options: &List, format: Format) -> CliResult {
-    let mut lines = match (&options.config, options.target.data_dir()) {
-        (Some(config), _) => of_topology(config, &options.target)?,
-        (None, Some(data_dir)) => of_topology(&System::read(&data_dir)?.topology, &options.target)?,
-        (None, None) => of_urls(&options.target)?,
-    };
-    if let Some(said) = membership(&options.target) {
-        stand(&mut lines, &said);
-    }
-    if let Some(wanted) = &options.target.region {
-        lines.retain(|line| line.name == *wanted);
-    }
+    let lines = lines(options)?;
     match format {
         Format::Json => output::json(&lines),
         Format::Text => {
@@ -83,9 +75,37 @@ pub fn run(options: &List, format: Format) -> CliResult {
     }
 }
 
+fn lines(options: &List) -> CliResult<Vec<Line>> {
+    let mut lines = match (&options.config, options.target.data_dir()) {
+        (Some(config), _) => of_topology(config, &options.target)?,
+        (None, Some(data_dir)) => of_topology(&System::read(&data_dir)?.topology, &options.target)?,
+        (None, None) => of_urls(&options.target)?,
+    };
+    if let Some(said) = membership(&options.target) {
+        let named = lines.len();
+        stand(&mut lines, &said);
+        let found = lines.split_off(named);
+        lines.extend(at_once(&found, |line| Line {
+            reachable: line.api.as_deref().map(|api| {
+                let api = api_of(&line.name, api, &options.target);
+                api.is_ok_and(|api| is_alive(&api))
+            }),
+            ..line.clone()
+        }));
+    }
+    if let Some(wanted) = &options.target.region {
+        lines.retain(|line| line.name == *wanted);
+    }
+    Ok(lines)
+}
+
 fn row(line: &Line) -> Vec<String> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let reachable = if line.reachable { "yes" } else { "no" };
+    let reachable = match line.reachable {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
     vec![
         line.name.clone(),
         line.place.clone(),
@@ -163,7 +183,7 @@ fn of_member(member: &Member) -> Line {
         longitude: member.longitude,
         api: member.api.clone(),
         link: member.link.clone(),
-        reachable: false,
+        reachable: None,
         datasets: Vec::new(),
         witness: member.witness,
         place: place.map_or_else(
@@ -192,7 +212,7 @@ fn of_topology(file: &Path, target: &Target) -> CliResult<Vec<Line>> {
             longitude: Some(region.place.location.longitude),
             reachable: url
                 .as_ref()
-                .is_some_and(|url| answers(url, region.name.as_str(), &topology, target)),
+                .map(|url| answers(url, region.name.as_str(), &topology, target)),
             api: url,
             link: region.link.as_ref().map(|link| link.address.to_string()),
             place: place(region),
@@ -234,7 +254,7 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
             longitude: None,
             api: Some(api.url().to_owned()),
             link: None,
-            reachable: said.is_some() || is_alive(&api),
+            reachable: Some(said.is_some() || is_alive(&api)),
             place: "-".to_owned(),
             datasets: Vec::new(),
             witness: false,
@@ -247,7 +267,7 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
 mod tests {
     use super::super::reading::DatasetRegions;
     use super::*;
-    use crate::test_region::regions_asked_at_once;
+    use crate::test_region::{region, regions_asked_at_once};
     use serde_json::json;
 
     #[test]
@@ -257,6 +277,36 @@ mod tests {
             ..Target::default()
         };
         assert_eq!(membership(&target).unwrap().region, "a");
+    }
+
+    #[test]
+    fn members_that_were_not_named_are_asked_too_whether_they_answer() {
+        let witness = region(|| (200, json!({})));
+        let member = |name: &str, api: Option<&str>| json!({"region": name, "standing": "voting", "api": api});
+        let members = [
+            member("w", witness.strip_prefix("http://")),
+            member("dead", Some("127.0.0.1:1")),
+            member("elsewhere", None),
+        ];
+        let said = json!({"region": "a", "datasets": [{"dataset": "main", "members": members}]});
+        let options = List {
+            config: None,
+            target: Target {
+                api: vec![region(move || (200, said.clone()))],
+                ..Target::default()
+            },
+        };
+        let lines = lines(&options).unwrap();
+        let shown = lines.iter().map(|line| (&*line.name, row(line)[4].clone()));
+        let shown: Vec<_> = shown.collect();
+        let shown: Vec<_> = shown.iter().map(|(name, text)| (*name, &**text)).collect();
+        let expected = [
+            ("a", "yes"),
+            ("w", "yes"),
+            ("dead", "no"),
+            ("elsewhere", "-"),
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! its own copies only; then one compares again.
 
 use super::known;
-use crate::client::{Api, encode};
-use crate::error::{CliError, CliResult};
+use super::rows::row_path;
+use crate::client::Api;
+use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format, shortened, table, thousands};
 use crate::target::Target;
 use clap::Args;
@@ -26,7 +27,7 @@ const VALUE_CHARS_MAX: usize = 60;
 /// `meridian tables compare`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are no differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could not be compared; 4 if no region has a table.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
+    after_help = "A row differs if it does once both regions have applied all that either had; writes on their way are no differences. Exit code 0 if no row differs, or none does any more; 1 if some do, or a region could not be compared; 4 if no region has a table, or the row that --prefer names.\n\nExamples:\n  meridian tables compare\n  meridian tables compare orders --repair\n  meridian tables compare --repair --prefer eu-west-1 orders 17"
 )]
 pub struct Options {
     /// The tables [default: all]
@@ -93,6 +94,10 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let apis = options.target.all()?;
     for table in &options.tables {
         known::check(&apis, table)?;
+    }
+    if let Some([_, table, key]) = options.prefer.as_deref() {
+        known::check(&apis, table)?;
+        is_there(&apis, table, key)?;
     }
     let mended = if options.repair {
         compare(&apis, &options.order(true))?
@@ -174,6 +179,23 @@ impl Options {
     }
 }
 
+/// An error if every region says that it has no such row. One of which a region can't tell is compared.
+fn is_there(apis: &[Api], table: &str, key: &str) -> CliResult {
+    for api in apis {
+        let reply = api.get_as_it_is(&row_path(table, key))?;
+        if reply.status != 404 || !reply.problem().ends_with("row-not-found") {
+            return Ok(());
+        }
+    }
+    let place = match apis {
+        [api] => api.place(),
+        _ => "any region".to_owned(),
+    };
+    let message = format!("there is no row {key:?} in table {table} of {place}");
+    Err(CliError::new(Exit::NotFound, message)
+        .hint(format!("`meridian tables list {table}` lists the rows")))
+}
+
 /// Lets each region compare at the same time, and waits for all.
 fn compare(apis: &[Api], order: &Value) -> CliResult<Vec<Comparison>> {
     let body = order.to_string();
@@ -249,7 +271,7 @@ fn values(apis: &[Api], checked: &[Comparison]) -> CliResult<Vec<Value>> {
     let apis = apis.collect::<CliResult<Vec<_>>>()?;
     let shown = differences.into_iter().map(|difference| {
         let Difference { table, key, .. } = difference;
-        let path = format!("/v1/tables/{}/rows/{}", encode(table), encode(key));
+        let path = row_path(table, key);
         let mut regions = BTreeMap::new();
         for (region, api) in &apis {
             // Reading a damaged row would mend it, which was perhaps not asked for.
@@ -336,6 +358,47 @@ fn copies(differences: &[&Difference], values: &[Value]) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::test_region::answering;
+
+    /// What comes of deciding about row `k` of table `t` where regions answer so for it.
+    fn preferred(rows: [u16; 2]) -> CliResult {
+        let urls = rows.map(|row| {
+            answering(move |request| match request {
+                "GET /v1/tables" => (200, json!({"datasets": [{"tables": ["t"]}]})),
+                "GET /v1/tables/t/rows/k" => (row, json!({"type": "/problems/row-not-found"})),
+                "POST /v1/integrity/comparisons" => (
+                    200,
+                    json!({"id": 1, "region": "a", "done": true, "datasets": []}),
+                ),
+                _ => (404, json!({})),
+            })
+        });
+        let prefer = ["a", "t", "k"].map(str::to_owned);
+        let options = Options {
+            tables: Vec::new(),
+            repair: true,
+            prefer: Some(prefer.into()),
+            target: Target {
+                api: urls.into(),
+                ..Target::default()
+            },
+        };
+        run(&options, Format::Json)
+    }
+
+    #[test]
+    fn a_row_that_no_region_has_is_said_not_to_be_there() {
+        let error = preferred([404, 404]).unwrap_err();
+        assert_eq!(error.exit(), Exit::NotFound);
+        assert_eq!(
+            error.message(),
+            "there is no row \"k\" in table t of any region"
+        );
+        for there in [[200, 404], [404, 300], [404, 503]] {
+            preferred(there).unwrap();
+        }
+    }
 
     fn comparison(change: impl FnOnce(&mut Dataset)) -> Comparison {
         let mut dataset = Dataset {

@@ -4,6 +4,7 @@ mod checksum;
 pub mod compare;
 mod export;
 mod import;
+mod increment;
 mod known;
 mod members;
 mod promises;
@@ -26,6 +27,8 @@ pub enum Verb {
     Put(rows::Put),
     /// Delete a row, there or not
     Delete(rows::Delete),
+    /// Add to a field that is a number
+    Increment(increment::Increment),
     /// List a table's rows in the order of their keys
     List(rows::List),
     /// Compare a table between regions
@@ -45,6 +48,7 @@ pub fn run(verb: &Verb, format: Format) -> CliResult {
         Verb::Get(options) => rows::get(options, format),
         Verb::Put(options) => rows::put(options, format),
         Verb::Delete(options) => rows::delete(options, format),
+        Verb::Increment(options) => increment::run(options, format),
         Verb::List(options) => rows::list(options, format),
         Verb::Checksum(options) => checksum::run(options, format),
         Verb::Import(options) => import::run(options, format),

@@ -274,7 +274,7 @@ pub fn written(api: &Api, key: &str, reply: &Reply, format: Format) -> CliResult
 }
 
 /// What to bring along next time, where the region says so.
-fn tell_session(row: &mut Value, session: Option<String>) {
+pub fn tell_session(row: &mut Value, session: Option<String>) {
     if let Some(session) = session {
         row["session"] = session.into();
     }

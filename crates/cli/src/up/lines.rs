@@ -3,7 +3,7 @@
 use super::event::{Death, Event, Happened};
 use super::state::{RegionState, State};
 use crate::output::{self, Format, table};
-use crate::reading::{bytes_text, lag_text};
+use crate::reading::{behind_text, bytes_text};
 use crate::system::{System, SystemRegion};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -245,18 +245,13 @@ fn event_json(happened: &Happened, state: &RegionState) -> Option<Value> {
 fn summary_text(state: &State, now: Instant) -> String {
     let rows = state.regions.iter().map(|state| {
         let reading = state.reading.as_ref();
-        let lags = reading.map(|reading| reading.peers.iter());
-        let lags = lags.into_iter().flatten();
-        let lags: Vec<_> = lags
-            .map(|peer| format!("{} {}", peer.region, lag_text(peer)))
-            .collect();
         vec![
             state.region.name.clone(),
             state.phase.text(now),
             number(state.writes_per_second.map(|rate| format!("{rate:.0}"))),
             number(reading.and_then(|it| it.conflicts).map(|it| it.to_string())),
             number(reading.and_then(|it| it.log_bytes).map(bytes_text)),
-            lags.join(", "),
+            reading.map(|it| behind_text(&it.peers)).unwrap_or_default(),
         ]
     });
     let mut text = table(

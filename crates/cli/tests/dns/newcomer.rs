@@ -80,6 +80,40 @@ fn clients_find_their_region_and_the_application_there() {
 }
 
 #[test]
+fn a_region_that_joins_is_led_to_by_those_that_were_there() {
+    let topology = "zone = \"meridian.test\"\n\
+                    [[region]]\nname = \"us-east-1\"\n[[region]]\nname = \"eu-west-1\"\n\
+                    [[dataset]]\nname = \"main\"\nengine = \"embedded\"\n\
+                    [route.app]\npolicy = \"multivalue\"\n";
+    let system = System::start(28_680, Some(topology), &["--no-restart"]);
+    let joined = system.run(&["regions", "add", "ap-northeast-1"]);
+    assert!(joined.status.success(), "{}", text(&joined));
+    let address = CLIENTS[2].1;
+    for server in [0, 1, 2].map(|region| system.dns(region)) {
+        eventually("its own name", PATIENCE, || {
+            let answer = ask(server, "app.ap-northeast-1.meridian.test", A, None);
+            (answer.addresses == [address]).then_some(())
+        });
+        eventually("clients are sent there", PATIENCE, || {
+            let answer = ask(server, NAME, A, None);
+            answer.addresses.contains(&address).then_some(())
+        });
+        let servers = ask(server, "meridian.test", NS, None);
+        assert_eq!(servers.count, 3);
+    }
+    // Where it is dead, nobody is sent there.
+    system.kill("us-east-1");
+    let gone = CLIENTS[0].1;
+    for server in [1, 2].map(|region| system.dns(region)) {
+        eventually("two are left", PATIENCE, || {
+            let answer = ask(server, NAME, A, None);
+            let is_left = answer.addresses.contains(&address) && !answer.addresses.contains(&gone);
+            is_left.then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_network_keeps_what_chance_gave_it_unless_its_route_says_otherwise() {
     let mut topology = "zone = \"meridian.test\"\n".to_owned();
     for region in REGIONS {

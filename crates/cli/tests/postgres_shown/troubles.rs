@@ -50,6 +50,9 @@ fn a_wrong_password_and_a_rule_against_the_user_are_told_and_the_right_one_is_en
     system.up();
     let status = system.wait_for_trouble("stopped", "password authentication failed");
     assert!(status["hint"].as_str().unwrap().contains("pg_hba.conf"));
+    let shown = text(&system.meridian(&["status"]));
+    let trouble = "dataset shop: capture from its PostgreSQL server is stopped: ";
+    assert!(shown.contains(trouble), "{shown}");
     write(&system, 1);
     std::fs::write(&password, "right").unwrap();
     is_well(&system, 1);

@@ -1,6 +1,6 @@
 //! Verdicts among three real regions: a dead one is out, and nothing else is.
 
-use crate::system::System;
+use crate::system::{System, meridian};
 use serde_json::{Value, json};
 
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -139,6 +139,58 @@ fn a_cut_link_and_an_observer_cut_off_bring_nobody_down() {
     assert_eq!(ever_down(&system, &[0], &since[..1]), [""; 0]);
     system.heal();
     wait_verdicts(&system, &[0, 1, 2], ["healthy"; 3]);
+}
+
+/// The tiers of a, b and c at a region.
+fn tiers(system: &System, at: usize) -> Vec<String> {
+    let route = system.get(at, "/v1/status").json()["routes"][0].clone();
+    let regions = route["regions"].as_array().expect("regions").iter();
+    let mut tiers: Vec<_> = regions
+        .map(|it| (it["region"].to_string(), it["tier"].to_string()))
+        .collect();
+    tiers.sort();
+    tiers.into_iter().map(|it| it.1.replace('"', "")).collect()
+}
+
+#[test]
+fn a_region_without_room_comes_after_the_others_and_before_a_dead_one() {
+    let mut system = start();
+    for region in 0..3 {
+        system.until("all are healthy to steering", || {
+            tiers(&system, region) == ["healthy"; 3]
+        });
+    }
+    let full = json!({"kind": "full-disk", "for": "1h"}).to_string();
+    let begun = system.client(1).post("/v1/faults", &full);
+    let begun = begun.expect("an answer").json();
+    for region in 0..3 {
+        system.until("b comes last", || {
+            tiers(&system, region) == ["healthy", "degraded", "healthy"]
+        });
+        assert_eq!(verdicts(&health(&system, region)), ["healthy"; 3]);
+        let b = health(&system, region)["regions"][1].clone();
+        assert_eq!(
+            (&b["verdict"], &b["because"]),
+            (&json!("degraded"), &json!("storage"))
+        );
+    }
+    assert_eq!(system.get(1, "/readyz").status, 503);
+    assert_eq!(system.get(0, "/readyz").status, 200);
+    let shown = meridian(&["status", "--api", &system.api_url(1)]);
+    assert!(shown.contains("dataset main is full: "), "{shown}");
+    system.kill(2);
+    system.until("a dead one comes after it", || {
+        tiers(&system, 0) == ["healthy", "degraded", "down"]
+    });
+    let path = format!("/v1/faults/{}", begun["id"].as_str().expect("an id"));
+    assert_eq!(
+        system.client(1).delete_at(&path).expect("an answer").status,
+        204
+    );
+    system.wait_ready(1);
+    system.until("b takes clients again", || {
+        tiers(&system, 0) == ["healthy", "healthy", "down"]
+    });
 }
 
 #[test]

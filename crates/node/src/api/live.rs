@@ -2,8 +2,9 @@
 
 use super::problem::{Kind, Problem};
 use super::state::{ApiState, DatasetState};
-use super::status::{DatasetCondition, condition};
+use super::status::{DatasetCondition, condition, shortage};
 use super::witness::is_witness;
+use crate::dataset::{Shortage, apart};
 use crate::registry::Datasets;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -37,7 +38,8 @@ pub(crate) async fn livez() -> Response {
     ),
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Problem> {
-    let faults = unready(state.datasets());
+    let mut faults = unready(state.datasets());
+    faults.extend(without_room(state.datasets()));
     if faults.is_empty() && is_witness(&state) {
         return Ok(text("ready: a witness, which holds no tables\n"));
     }
@@ -50,9 +52,33 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Pr
 /// Why the region isn't ready, for each dataset that isn't.
 pub(crate) fn unready(datasets: &Datasets) -> Vec<String> {
     let datasets = datasets.iter();
-    let faults =
-        datasets.filter_map(|(name, dataset)| Some(format!("{name}: {}", fault(dataset)?)));
+    let faults = datasets.filter_map(|(name, dataset)| {
+        let fault = fault(dataset)?;
+        Some(format!("{name}: {}", apart(&fault).0))
+    });
     faults.collect()
+}
+
+/// Which datasets take no client writes until there is room on the disk. Peers that ask over the link
+/// aren't told: it is `storage` that lacks, so that a region that serves reads comes before one that is
+/// down. A log's budget is filled in all regions by one that is away; then all of them go on serving.
+fn without_room(datasets: &Datasets) -> Vec<String> {
+    let running = datasets.values().filter_map(DatasetState::running);
+    let lacking = running.filter_map(|handle| match shortage(handle, &handle.status())? {
+        Shortage::Disk(reason) => Some(format!("{}: takes no writes: {reason}", handle.name())),
+        Shortage::LogBudget(_) => None,
+    });
+    lacking.collect()
+}
+
+/// What lacks room here, on the disk or in a log, for each dataset that does.
+pub(crate) fn lacking(datasets: &Datasets) -> Vec<String> {
+    let running = datasets.values().filter_map(DatasetState::running);
+    let lacking = running.filter_map(|handle| {
+        let shortage = handle.status().shortage?;
+        Some(format!("{}: {}", handle.name(), shortage.reason()))
+    });
+    lacking.collect()
 }
 
 fn fault(dataset: &DatasetState) -> Option<String> {
@@ -66,8 +92,8 @@ fn fault(dataset: &DatasetState) -> Option<String> {
                 return Some("takes no writes: the region is joining or leaving".to_owned());
             }
             let status = handle.status();
-            match condition(&status) {
-                DatasetCondition::Running => None,
+            match condition(handle, &status) {
+                DatasetCondition::Running | DatasetCondition::Full => None,
                 DatasetCondition::Settling => {
                     Some("waits for its peers' word that nothing of it is lost".to_owned())
                 }

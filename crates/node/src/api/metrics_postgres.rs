@@ -77,11 +77,13 @@ const COUNTS: [Gauge<u64>; 5] = [
     ),
 ];
 
-const STATES: [(PostgresState, &str); 4] = [
+const STATES: [(PostgresState, &str); 6] = [
     (PostgresState::Connecting, "connecting"),
     (PostgresState::Attaching, "attaching"),
     (PostgresState::Running, "running"),
+    (PostgresState::Waiting, "waiting"),
     (PostgresState::Stopped, "stopped"),
+    (PostgresState::Detached, "detached"),
 ];
 
 /// Nothing where no dataset is on PostgreSQL.

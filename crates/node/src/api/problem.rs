@@ -4,7 +4,7 @@
 //! rest is for people.
 
 use super::hints;
-use crate::dataset::{ExecuteError, describe};
+use crate::dataset::{ExecuteError, apart, describe};
 use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
@@ -135,23 +135,17 @@ struct Parts {
 }
 
 impl Problem {
+    /// Of a detail with a hint behind an empty line, as errors have, the hint is told as one.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let text = detail.into();
+        let (detail, hint) = apart(&text);
         Self(Box::new(Parts {
             kind,
-            detail: detail.into(),
-            hint: None,
+            detail: detail.to_owned(),
+            hint: hint.map(str::to_owned),
             members: Map::new(),
             headers: HeaderMap::new(),
         }))
-    }
-
-    /// From an error's text, whose hint stands behind an empty line.
-    fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
-        let text = error.to_string();
-        match text.split_once("\n\nhint: ") {
-            Some((detail, hint)) => Self::new(kind, detail).hint(hint),
-            None => Self::new(kind, text),
-        }
     }
 
     pub(crate) fn is(&self, kind: Kind) -> bool {
@@ -163,8 +157,13 @@ impl Problem {
         self.0.kind
     }
 
+    /// Says what to do, after what the detail's error says of it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        let hint = hint.into();
+        self.0.hint = Some(match self.0.hint.take() {
+            Some(before) => format!("{before}; {hint}"),
+            None => hint,
+        });
         self
     }
 
@@ -191,7 +190,7 @@ impl Problem {
     /// The tables could not be read.
     pub(crate) fn tables(error: &TablesError) -> Self {
         if let Some(row) = error.damaged_row() {
-            return Self::of(Kind::RowDamaged, error)
+            return Self::new(Kind::RowDamaged, error.to_string())
                 .member("table", row.table.as_str())
                 .member("key", row.key.as_str())
                 .retry_after(1);
@@ -202,7 +201,7 @@ impl Problem {
         } else {
             Kind::TablesFailed
         };
-        Self::of(kind, error)
+        Self::new(kind, error.to_string())
     }
 
     pub(crate) fn execute(error: ExecuteError) -> Self {
@@ -253,7 +252,7 @@ impl Problem {
             Rejection::IdempotencyKeyReused { .. } => Kind::IdempotencyKeyReused,
             Rejection::PreconditionFailed { version, .. } => {
                 let version = version.map(|version| version.to_string());
-                return Self::of(Kind::PreconditionFailed, rejection)
+                return Self::new(Kind::PreconditionFailed, rejection.to_string())
                     .hint("read the row and decide anew")
                     .member("version", version);
             }
@@ -266,7 +265,7 @@ impl Problem {
             Rejection::LetterAgain { .. } => Kind::LetterAgain,
             Rejection::Tables(error) => return Self::tables(error),
         };
-        Self::of(kind, rejection)
+        Self::new(kind, rejection.to_string())
     }
 
     /// What another region needs to tell its client: the body, and when to try again.
@@ -357,6 +356,30 @@ mod tests {
                 "n": 7,
             })
         );
+    }
+
+    #[test]
+    fn a_hint_that_an_error_brings_along_is_told_as_one() {
+        let full = meridian_engine_kv::StoreError::DiskFull {
+            path: "tables".into(),
+            source: std::io::Error::other("no space"),
+        };
+        let reason = describe(&full);
+        let problems = [
+            Problem::execute(ExecuteError::NotVisible {
+                reason: reason.clone(),
+            }),
+            Problem::execute(ExecuteError::Stopped {
+                reason: reason.clone(),
+            }),
+            Problem::new(Kind::DatasetUnavailable, format!("it is away: {reason}")).hint("wait"),
+        ];
+        for problem in problems {
+            let body: Value = serde_json::from_slice(&problem.body()).unwrap();
+            let text = |name: &str| body[name].as_str().unwrap().to_owned();
+            assert!(text("detail").ends_with("is full: no space"), "{body}");
+            assert!(text("hint").starts_with("make room and restart"), "{body}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::state::{ApiState, DatasetState};
 use super::steering_status::{RouteStatus, routes};
 use super::timestamp::rfc_3339;
 use super::witness::is_witness;
-use crate::dataset::{DatasetHandle, DatasetStatus};
+use crate::dataset::{DatasetHandle, DatasetStatus, Shortage, apart};
 use crate::dns::NameServer;
 use crate::postgres::PostgresStatus;
 use axum::extract::{Request, State};
@@ -81,8 +81,10 @@ impl DnsReport {
 pub(crate) struct DatasetReport {
     dataset: String,
     state: DatasetCondition,
-    /// Why it is stopped or could not be opened.
+    /// Why it is stopped, takes no writes for now, or could not be opened.
     reason: Option<String>,
+    /// What to do about it, where that is known.
+    hint: Option<String>,
     promises: PromisesReport,
     #[serde(flatten)]
     running: Option<RunningReport>,
@@ -129,6 +131,8 @@ impl PromisesReport {
 pub(crate) enum DatasetCondition {
     /// It takes reads and writes.
     Running,
+    /// It takes no client writes until there is room for them, on the disk or in the log's budget.
+    Full,
     /// It has been restarted and waits for its peers' word that nothing of it is lost.
     Settling,
     /// It takes no writes until somebody has looked.
@@ -240,12 +244,16 @@ pub(crate) async fn status(
         let promises = declared.map(|it| it.promises.clone()).next();
         let mut promises = PromisesReport::of(&promises.unwrap_or_default(), &api.region);
         promises.takes_writes &= !is_witness(&state);
-        let absent = |state, reason, promises| DatasetReport {
-            dataset: name.clone(),
-            state,
-            reason: Some(reason),
-            promises,
-            running: None,
+        let absent = |state, why: String, promises| {
+            let (reason, hint) = apart(&why);
+            DatasetReport {
+                dataset: name.clone(),
+                state,
+                reason: Some(reason.to_owned()),
+                hint: hint.map(str::to_owned),
+                promises,
+                running: None,
+            }
         };
         let why = dataset.absence().unwrap_or_default();
         datasets.push(match dataset {
@@ -273,12 +281,20 @@ pub(crate) async fn status(
     Ok(serialized(StatusCode::OK, &reply))
 }
 
+/// What clients' writes to a dataset wait for, where it takes any: a witness doesn't, and a server's
+/// are in its WAL meanwhile.
+pub(crate) fn shortage(handle: &DatasetHandle, status: &DatasetStatus) -> Option<Shortage> {
+    let takes_writes = !handle.is_captured() && !handle.is_witness(handle.region());
+    status.shortage.clone().filter(|_| takes_writes)
+}
+
 /// Whether a dataset that was opened is at work.
-pub(crate) fn condition(status: &DatasetStatus) -> DatasetCondition {
-    match (&status.stopped, status.settled) {
-        (Some(_), _) => DatasetCondition::Stopped,
-        (None, false) => DatasetCondition::Settling,
-        (None, true) => DatasetCondition::Running,
+pub(crate) fn condition(handle: &DatasetHandle, status: &DatasetStatus) -> DatasetCondition {
+    match (&status.stopped, status.settled, shortage(handle, status)) {
+        (Some(_), _, _) => DatasetCondition::Stopped,
+        (None, false, _) => DatasetCondition::Settling,
+        (None, true, Some(_)) => DatasetCondition::Full,
+        (None, true, None) => DatasetCondition::Running,
     }
 }
 
@@ -291,9 +307,21 @@ async fn running(
     })
     .await?;
     let status = handle.status();
+    let shortage = shortage(handle, &status);
+    let (reason, hint) = match (&status.stopped, &shortage) {
+        (Some(stopped), _) => {
+            let (reason, hint) = apart(stopped);
+            (Some(reason.to_owned()), hint.map(str::to_owned))
+        }
+        (None, Some(shortage)) => {
+            let hint = shortage.hint().to_owned();
+            (Some(shortage.reason().to_owned()), Some(hint))
+        }
+        (None, None) => (None, None),
+    };
     Ok(DatasetReport {
         dataset: handle.name().to_owned(),
-        state: condition(&status),
+        state: condition(handle, &status),
         running: Some(RunningReport {
             origin: status.origin.to_string(),
             position: status.position.0,
@@ -313,7 +341,8 @@ async fn running(
             integrity: integrity(handle),
             postgres: handle.is_captured().then(|| handle.postgres().now()),
         }),
-        reason: status.stopped,
+        reason,
+        hint,
         promises,
     })
 }

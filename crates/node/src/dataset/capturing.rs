@@ -1,6 +1,7 @@
 //! The thread's part in capture: transactions that an engine committed first.
 
-use super::thread::{Worker, describe};
+use super::describe;
+use super::thread::Worker;
 use meridian_model::{CapturedAt, Change, Collisions, Conflict, Operation, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
@@ -56,7 +57,7 @@ impl Worker {
         if !self.replica.is_settled(now) {
             let reason = "the region has just started and waits for its peers";
             outcome = Err(CaptureError::NotNow(reason.to_owned()));
-        } else if let Some(reason) = self.room.shortage() {
+        } else if let Some(reason) = self.room.lack() {
             outcome = Err(CaptureError::Full(reason));
         }
         for transaction in transactions {

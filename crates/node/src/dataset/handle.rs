@@ -2,7 +2,7 @@
 
 use super::capturing::{CaptureError, CapturedTransaction};
 use super::repair::Repairs;
-use super::{AskError, DelaySummary, Integrity, LogDisk, Questions};
+use super::{AskError, DelaySummary, Integrity, LogDisk, Questions, Shortage};
 use crate::postgres::SharedStatus;
 use bytes::Bytes;
 use meridian_engine_kv::{
@@ -224,6 +224,8 @@ pub struct DatasetStatus {
     pub log_bytes: u64,
     /// Client writes are refused above this, in bytes.
     pub log_bytes_max: u64,
+    /// What client writes wait for, where there is too little room for them.
+    pub shortage: Option<Shortage>,
     /// Client transactions committed since the process started.
     pub transactions_local: u64,
     /// Peers' transactions applied since the process started.

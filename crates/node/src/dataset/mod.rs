@@ -18,6 +18,7 @@ mod bootstrap;
 mod capturing;
 mod clock;
 mod delays;
+mod describe;
 mod forwarding;
 mod handle;
 mod mending;
@@ -39,6 +40,7 @@ pub use open::{DatasetConfig, OpenDatasetError, open};
 pub use questions::AskError;
 pub use repair::{Completed, Integrity, PeerIntegrity, Progress, RepairConfig, RunError, Totals};
 pub use role::is_on_postgres;
+pub use room::Shortage;
 pub use thread::Running;
 
 /// One state of a dataset's tables.
@@ -52,9 +54,9 @@ pub type LogDisk = FaultyDisk<Directory>;
 #[cfg(test)]
 pub(crate) use handle::tests::config as config_for_tests;
 
+pub(crate) use describe::{apart, describe};
 pub(crate) use forwarding::{ForwardError, ForwardedReply};
 pub(crate) use handle::Input;
 pub(crate) use open::open_asking;
 pub(crate) use questions::Questions;
 pub(crate) use repair::{Request as CompareRequest, answer, look_after, run as compare};
-pub(crate) use thread::describe;

@@ -152,7 +152,7 @@ pub(crate) fn open_asking(
         path: log_at,
         source,
     })?;
-    let disk = FaultyDisk::new(disk, config.disk);
+    let disk = FaultyDisk::new(disk, config.disk.clone());
     let log = Log::open(disk, log_config(&config.replica), tables.position())?;
     let fresh = OriginId(fastrand::u64(1..));
     let replica = Replica::open(config.replica, log, tables, fresh, clock.now())?;
@@ -171,7 +171,7 @@ pub(crate) fn open_asking(
     };
     let started = thread::start(
         config.name,
-        Room::new(config.directory, store),
+        Room::new(config.directory, config.disk, store),
         Surroundings {
             promises: config.promises,
             is_captured: config.postgres.is_some(),

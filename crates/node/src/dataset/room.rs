@@ -4,6 +4,8 @@
 //! a clean shutdown need it. The upkeep most of all: tables are merged by writing them anew before the
 //! old ones go, and a merge that finds no room stops the tables until the region is restarted.
 
+use super::ExecuteError;
+use crate::faults::DiskLevers;
 use meridian_engine_kv::FjallStore;
 use std::path::PathBuf;
 
@@ -13,19 +15,53 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// A byte of a transaction is written to the log and to the tables' journal.
 const BYTES_PER_BYTE: u64 = 2;
 
+/// What client writes wait for. They are taken again by themselves once it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Room on the disk; how much there is.
+    Disk(String),
+    /// Room in the log's budget, which peers that are away fill; how much it takes.
+    LogBudget(String),
+}
+
+impl Shortage {
+    /// How it stands.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Disk(reason) | Self::LogBudget(reason) => reason,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Disk(_) => "make room; writes are taken again by themselves",
+            Self::LogBudget(_) => {
+                "a peer has been away for long: bring it back, or give the log more disk; writes are \
+                 taken again by themselves"
+            }
+        }
+    }
+}
+
 /// Watches the disk under a directory.
 pub(super) struct Room {
     directory: PathBuf,
+    levers: DiskLevers,
     store: FjallStore,
     free_bytes: Option<u64>,
     reserve_bytes: u64,
 }
 
 impl Room {
-    /// Watches the disk under `directory`, in which `store` has its tables.
-    pub(super) fn new(directory: PathBuf, store: FjallStore) -> Self {
+    /// Watches the disk under `directory`, in which `store` has its tables, and on which there are
+    /// `levers`.
+    pub(super) fn new(directory: PathBuf, levers: DiskLevers, store: FjallStore) -> Self {
         let mut room = Self {
             directory,
+            levers,
             store,
             free_bytes: None,
             reserve_bytes: RESERVE_BYTES,
@@ -47,8 +83,27 @@ impl Room {
         self.free_bytes = self.free_bytes.map(|free| free.saturating_sub(bytes));
     }
 
-    /// Why client writes have to wait, if they do.
-    pub(super) fn shortage(&self) -> Option<String> {
+    /// What client writes have to wait for, if they do, with a log of so many bytes.
+    pub(super) fn shortage(&self, log_bytes: u64, log_bytes_max: u64) -> Option<Shortage> {
+        let disk = self.lack().map(Shortage::Disk);
+        let budget = || {
+            let error = ExecuteError::LogBudget {
+                bytes: log_bytes,
+                bytes_max: log_bytes_max,
+            };
+            (log_bytes > log_bytes_max).then(|| Shortage::LogBudget(error.to_string()))
+        };
+        disk.or_else(budget)
+    }
+
+    /// Why the disk takes no client writes, if it doesn't.
+    pub(super) fn lack(&self) -> Option<String> {
+        if self.levers.is_full() {
+            let directory = self.directory.display();
+            return Some(format!(
+                "nothing is free under {directory}, by a fault on purpose"
+            ));
+        }
         let reserve = self.reserve_bytes;
         let free = self.free_bytes.filter(|free| *free < reserve)?;
         Some(format!(

@@ -2,6 +2,7 @@
 
 use super::alarms::Alarms;
 use super::capturing::Captures;
+
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Shown, Written,
 };
@@ -9,7 +10,7 @@ use super::postman::Postman;
 use super::repair::Repairs;
 use super::replies::{Pending, Reply, Staged};
 use super::room::Room;
-use super::{Delays, LogDisk, MachineClock, Questions};
+use super::{Delays, LogDisk, MachineClock, Questions, describe};
 use crate::postgres::SharedStatus;
 use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
@@ -317,7 +318,7 @@ impl Worker {
     }
 
     fn write(&mut self, now: Now, job: &Job, reply: Reply) {
-        if let Some(reason) = self.room.shortage() {
+        if let Some(reason) = self.room.lack() {
             let _ = reply.send(Err(ExecuteError::DiskFull { reason }));
             return;
         }
@@ -499,6 +500,9 @@ impl Worker {
             position: self.replica.reader().end(),
             log_bytes: self.replica.log_bytes(),
             log_bytes_max: self.replica.log_bytes_max(),
+            shortage: self
+                .room
+                .shortage(self.replica.log_bytes(), self.replica.log_bytes_max()),
             transactions_local: self.counts.local,
             transactions_remote: self.counts.remote,
             commits: self.counts.commits,
@@ -544,15 +548,4 @@ fn failed(error: &CommitError) -> ExecuteError {
         CommitError::Log(_) => ExecuteError::LogFailed { reason },
         CommitError::Tables { .. } => ExecuteError::NotVisible { reason },
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

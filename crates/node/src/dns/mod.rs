@@ -7,8 +7,9 @@
 //! steering ─▶ Published ◀──┘ looked at for each question
 //! ```
 //!
-//! It is told nothing: each question looks at what steering has published last, so an answer changes
-//! with the first question after a verdict, and goes on as it was where every peer is gone.
+//! It is told of new regions alone: each question looks at what steering has published last, so an
+//! answer changes with the first question after a verdict, and goes on as it was where every peer is
+//! gone.
 
 mod error;
 mod keys;
@@ -25,8 +26,8 @@ use meridian_dns::server::{Counts, Server, Settings, SharedView};
 use meridian_model::RegionName;
 use meridian_topology::Topology;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -40,7 +41,7 @@ pub struct NameServer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    topology: Topology,
+    topology: Mutex<Topology>,
     own: RegionName,
     steering: Steering,
     server: Server,
@@ -81,7 +82,7 @@ impl NameServer {
             "answers questions of DNS"
         );
         Ok(Some(Self(Arc::new(Shared {
-            topology: topology.clone(),
+            topology: Mutex::new(topology.clone()),
             own: own.clone(),
             steering: steering.clone(),
             server,
@@ -111,7 +112,22 @@ impl NameServer {
     /// Whether answers are signed.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        self.0.topology.dns.dnssec_key_file.is_some()
+        self.topology().dns.dnssec_key_file.is_some()
+    }
+
+    /// Goes on with a topology that names more regions, behind those that there are.
+    pub(crate) fn grow(&self, grown: &Topology) -> Result<(), DnsError> {
+        let shared = &self.0;
+        let mut topology = self.topology();
+        let view = view(grown, &shared.own, &shared.steering)?;
+        shared.view.store(view.into());
+        topology.clone_from(grown);
+        Ok(())
+    }
+
+    fn topology(&self) -> MutexGuard<'_, Topology> {
+        let topology = self.0.topology.lock();
+        topology.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts and signs anew, for as long as it is polled.
@@ -144,7 +160,8 @@ impl NameServer {
 
     fn sign_anew(&self) {
         let shared = &self.0;
-        match view(&shared.topology, &shared.own, &shared.steering) {
+        let topology = self.topology();
+        match view(&topology, &shared.own, &shared.steering) {
             Ok(view) => shared.view.store(view.into()),
             Err(error) => {
                 tracing::error!(%error, "the zone isn't signed anew; its signatures end in less than a week");

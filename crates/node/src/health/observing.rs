@@ -3,7 +3,7 @@
 use super::neighbours::Neighbours;
 use super::setup::{Probers, probers, setup};
 use super::{Health, Seen};
-use crate::api::unready;
+use crate::api::{lacking, unready};
 use crate::dataset::MachineClock;
 use crate::links::Peers;
 use crate::registry::Registry;
@@ -139,8 +139,13 @@ impl Observing {
         let limit = self.topology.health.preset.cadence().detection_max();
         let (neighbours, registry) = (self.neighbours.clone(), self.registry.clone());
         let health = self.health.clone();
+        let lacks_room = match (is_own, target.service) {
+            (true, Service::Storage) => lacking(&registry.now()),
+            _ => Vec::new(),
+        };
         self.probes.spawn(async move {
             let answer = match prober {
+                _ if !lacks_room.is_empty() => Err(lacks_room.join("; ")),
                 Some(prober) if is_own => prober.probe().await,
                 // One that is lost is never answered; when it is due it counts as that.
                 Some(prober) => {
@@ -149,6 +154,7 @@ impl Observing {
                         Ok(None) | Err(_) => return,
                     }
                 }
+                None if target.service == Service::Storage => Ok(()),
                 None if is_own => match unready(&registry.now()).as_slice() {
                     [] => Ok(()),
                     faults => Err(format!("not ready: {}", faults.join("; "))),

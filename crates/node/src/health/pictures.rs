@@ -1,20 +1,23 @@
 //! The picture of the regions by which clients are steered, from what the observer knows.
 
 use super::Health;
+use crate::growing::Places;
 use meridian_health::{Service, Status};
 use meridian_model::{Micros, RegionName};
 use meridian_steer::Picture;
-use meridian_topology::{Place, Topology};
-use std::time::{SystemTime, UNIX_EPOCH};
+use meridian_topology::Place;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Puts what the observer knows into pictures, for as long as it is polled. Before the first, enough
-/// observers have been heard, or time enough for that has gone by: until then it knows nothing.
-pub(crate) async fn follow(health: Health, topology: Topology, pictures: watch::Sender<Picture>) {
-    let places = topology.regions.iter();
-    let places = places.map(|region| (region.name.clone(), region.place));
-    let places: Vec<_> = places.collect();
-    let patience = topology.health.preset.cadence().vote_expiry();
+/// observers have been heard, or time enough for that (`patience`) has gone by: until then it knows
+/// nothing.
+pub(crate) async fn follow(
+    health: Health,
+    patience: Duration,
+    mut places: watch::Receiver<Places>,
+    pictures: watch::Sender<Picture>,
+) {
     let mut seen = health.seen();
     let heard = seen.wait_for(|seen| seen.has_quorum);
     // Alone it goes on by itself; an observer that has ended will not be heard at all.
@@ -24,15 +27,20 @@ pub(crate) async fn follow(health: Health, topology: Topology, pictures: watch::
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let micros = since_1970.unwrap_or_default().as_micros();
         let wall = Micros(u64::try_from(micros).unwrap_or(u64::MAX));
-        let picture = picture(&health, &places, wall);
+        let picture = picture(&health, &places.borrow_and_update(), wall);
         pictures.send_if_modified(|before| {
             let is_new = *before != picture;
             *before = picture;
             is_new
         });
-        if seen.changed().await.is_err() {
-            // Nothing will be seen any more; what was last seen stays.
-            std::future::pending::<()>().await;
+        tokio::select! {
+            changed = seen.changed() => {
+                if changed.is_err() {
+                    // Nothing will be seen any more; what was last seen stays.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Ok(()) = places.changed() => {}
         }
     }
 }
@@ -56,7 +64,6 @@ mod tests {
     use meridian_health::{Needs, Observer, Preset, Setup};
     use meridian_model::Now;
     use meridian_topology::well_known;
-    use std::time::Duration;
 
     #[test]
     fn a_region_that_counts_no_more_is_down() {

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What `storage` is where nothing else is said of it.
+const OWN_DISK: &str = "the region's disk";
+
 /// Every probe that this region knows how to do, by what it is of.
 pub(super) type Probers = BTreeMap<(RegionName, Service), Arc<Prober>>;
 
@@ -79,10 +82,12 @@ pub(super) fn setup(
     probers: &Probers,
 ) -> Setup {
     let observers: BTreeSet<_> = others.keys().chain([own]).cloned().collect();
+    let is_witness = topology.region(own.as_str()).is_some_and(|it| it.witness);
     let target = |region: &RegionName, service: Service| {
         let prober = probers.get(&(region.clone(), service));
         let endpoint = match (prober, service) {
             (Some(prober), _) => prober.endpoint.clone(),
+            (None, Service::Storage) if !is_witness && region == own => OWN_DISK.to_owned(),
             (None, Service::Api) => match others.get(region) {
                 Some(link) => format!("link://{link}"),
                 None => "the region itself".to_owned(),
@@ -166,6 +171,7 @@ mod tests {
                 "us-east-1/api the region itself",
                 "us-east-1/database postgresql://m@10.0.0.2/shop",
                 "us-east-1/cache tcp://10.0.0.1:6379",
+                "us-east-1/storage the region's disk",
             ]
         );
         let observers: Vec<_> = setup.observers.iter().map(ToString::to_string).collect();

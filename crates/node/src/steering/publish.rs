@@ -1,7 +1,8 @@
 //! Tables are published as the regions' health, people's wishes and the time go on.
 
 use super::Steering;
-use meridian_steer::{Client, Geo, Key, Picture};
+use meridian_steer::{Client, Geo, Key, Picture, RouteError};
+use meridian_topology::Topology;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,6 +42,16 @@ impl Steering {
             .weigh(now, |region| loads.of(region, own, now));
     }
 
+    /// Goes on with a topology that names more regions, behind those that there are.
+    ///
+    /// # Errors
+    /// [`RouteError`]; then answers stay as they are.
+    pub(crate) fn grow(&self, topology: &Topology) -> Result<(), RouteError> {
+        self.publisher().grow(topology)?;
+        self.refresh();
+        Ok(())
+    }
+
     /// Publishes what answers go by from now on. When time alone will change it next.
     pub(super) fn refresh(&self) -> Option<Duration> {
         let mut publisher = self.publisher();
@@ -54,7 +65,7 @@ impl Steering {
                     self.0.changed.send_modify(|count| *count += 1);
                 }
             }
-            // They fitted the regions when this began, and neither changes.
+            // They fitted the regions when these came to be known.
             Err(error) => tracing::error!(%error, "answers stay as they are"),
         }
         publisher.due()

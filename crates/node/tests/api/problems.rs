@@ -2,6 +2,12 @@
 
 use crate::support::{Region, Setting};
 use axum::http::Method;
+use meridian_node::faults::DiskLevers;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Generous: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn unknown_paths_are_named() {
@@ -106,4 +112,53 @@ async fn a_log_beyond_its_budget_takes_no_writes() {
         .get("/v1/tables/t/rows/k")
         .await
         .problem(404, "row-not-found");
+    let dataset = status_of_main(&region).await;
+    assert_eq!(dataset["state"], "full", "{dataset}");
+    assert!(dataset["hint"].as_str().unwrap().contains("peer"));
+    // So it is in every region, and all go on serving.
+    region.get("/readyz").await.ok(200);
+}
+
+async fn status_of_main(region: &Region) -> Value {
+    let status = region.get("/v1/status").await.ok(200).json();
+    status["datasets"][0].clone()
+}
+
+async fn all_are(region: &Region, state: &str) -> bool {
+    let status = region.get("/v1/status").await.ok(200).json();
+    let mut datasets = status["datasets"].as_array().unwrap().iter();
+    datasets.all(|dataset| dataset["state"] == state)
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_told_by_status_and_readiness_until_there_is_some() {
+    let disk = DiskLevers::default();
+    let region = Region::with(Setting {
+        disk: disk.clone(),
+        ..Setting::default()
+    });
+    region.put("/v1/tables/t/rows/k", "1").await.ok(201);
+    for (is_full, state, ready) in [(true, "full", 503), (false, "running", 200)] {
+        disk.set_full(is_full);
+        let told = async {
+            // Each dataset looks by itself.
+            while !all_are(&region, state).await {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.unwrap();
+        let reply = region.get("/readyz").await.ok(ready);
+        region.get("/v1/tables/t/rows/k").await.ok(200);
+        let written = region.put("/v1/tables/t/rows/k", "2").await;
+        if is_full {
+            let problem = reply.problem(503, "not-ready");
+            let why = problem["datasets"][0].as_str().unwrap();
+            assert!(why.starts_with("main: takes no writes: "), "{problem}");
+            written.problem(507, "disk-full");
+            let dataset = status_of_main(&region).await;
+            assert!(dataset["hint"].as_str().unwrap().contains("room"));
+        } else {
+            written.ok(200);
+        }
+    }
 }

@@ -65,6 +65,7 @@ pub struct Reply {
 /// What a test may have different.
 pub struct Setting {
     pub log_bytes_max: u64,
+    pub disk: DiskLevers,
     pub token: Option<String>,
     pub other: Option<&'static str>,
     /// What becomes of concurrent writes.
@@ -84,6 +85,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             log_bytes_max: 1 << 30,
+            disk: DiskLevers::default(),
             token: None,
             other: None,
             strategy: Strategy::LastWriterWins,
@@ -289,7 +291,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             ..Strategies::default()
         },
         stop_at_dead_letters: false,
-        disk: DiskLevers::default(),
+        disk: setting.disk.clone(),
         postgres: None,
         repair: RepairConfig::default(),
     };

@@ -8,6 +8,14 @@ use meridian_replicate::CommitError;
 use std::time::Duration;
 
 impl World {
+    /// What only regions had decided that are destroyed, a person may decide otherwise.
+    pub(crate) fn forget_epochs_of_the_gone(&mut self) {
+        let living = self.nodes.iter().filter(|node| !node.is_gone);
+        let numbers = living.filter_map(|node| Some(node.replica.as_ref()?.epoch().number));
+        let last = numbers.max().unwrap_or_default();
+        self.epochs.retain(|number, _| *number <= last);
+    }
+
     /// No two regions may go by different epochs of one number.
     pub(super) fn look_at_epoch(&mut self, index: usize) -> Result<(), Violation> {
         let Some(replica) = &self.nodes[index].replica else {
