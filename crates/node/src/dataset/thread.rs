@@ -273,6 +273,9 @@ impl Worker {
                 Input::View { reply } => {
                     let _ = reply.send(self.view());
                 }
+                Input::Standstill { reply } => {
+                    let _ = reply.send(self.standstill());
+                }
                 Input::Blocked { row, reply } => {
                     let _ = reply.send(self.blocked_copy(&row));
                 }

@@ -277,12 +277,15 @@ fn edited(document: &str, set: Map<String, Value>, of: &Columns) -> Result<Strin
 fn counted(column: &str, value: &Value) -> Result<Value, Problem> {
     let number = match value {
         Value::String(text) => text.parse().ok(),
-        value => value.as_i64(),
+        Value::Number(number) => number.as_str().parse().ok(),
+        _ => None,
     };
-    number.map(|number: i64| number.into()).ok_or_else(|| {
-        let detail = format!("column {column:?} is a counter, and {value} is no whole number");
-        Problem::new(Kind::BadBody, detail)
-    })
+    number
+        .map(|number: i128| Value::Number(number.into()))
+        .ok_or_else(|| {
+            let detail = format!("column {column:?} is a counter, and {value} is no whole number");
+            Problem::new(Kind::BadBody, detail)
+        })
 }
 
 /// Any other column's.
