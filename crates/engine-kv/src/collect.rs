@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How long an idempotency key is remembered at least.
-const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 /// Records that one call removes at most, of each kind.
 const RECORDS_MAX: usize = 10_000;
 

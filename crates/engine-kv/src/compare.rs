@@ -23,11 +23,11 @@ const DIGESTED_ROWS_MAX: u64 = 65_536;
 /// One committed state of the tables.
 #[derive(Clone, Debug)]
 pub struct Snapshot<V> {
-    view: V,
+    pub(crate) view: V,
 }
 
 /// Rows that are given away in one answer, in bytes; one row may have more.
-const FETCHED_BYTES_MAX: usize = 2 << 20;
+pub(crate) const FETCHED_BYTES_MAX: usize = 2 << 20;
 
 /// What a listed row's name is reckoned with, in bytes. Names far longer than this make a list
 /// shorter, so that what is asked for by rows stays within a message of a link.

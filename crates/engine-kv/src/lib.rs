@@ -14,6 +14,7 @@
 //! [`Tables`] is the one writer; a [`TableReader`] sees committed states only, each as one
 //! snapshot. The [`Store`] beneath is [`FjallStore`] on disk and [`MemoryStore`] in the simulator.
 
+mod ahead;
 mod changes;
 mod collect;
 mod compare;
@@ -43,6 +44,8 @@ mod strategies;
 mod tables;
 mod value;
 
+pub use ahead::Ahead;
+pub use collect::IDEMPOTENCY_KEPT;
 pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;
 pub use fjall_store::FjallStore;

@@ -3,7 +3,9 @@
 //! - a row that came, or that was written anew after a delete, is a put of all its columns;
 //! - a row that changed is a put too; under `register-per-field` it is an edit of the columns that
 //!   changed, and in a table with counters an edit of all columns with the *differences* of its
-//!   counters, so that what others added meanwhile stays;
+//!   counters, so that what others added meanwhile stays; where a counter makes a leap that no
+//!   difference of 64 bits tells, or was or becomes `NaN`, it is a put all the same, and what others
+//!   added meanwhile comes on top of that;
 //! - a row whose key changed went under the old key and came under the new one;
 //! - tables that were emptied are a delete of each row that the dataset's tables show.
 //!
@@ -39,9 +41,9 @@ pub enum ChangesError {
         /// The column.
         column: String,
     },
-    /// A counter that isn't a whole number of 64 bits.
+    /// A counter that is no whole number, or none of 38 digits.
     #[error(
-        "counter {column} of {table} went from {from:?} to {to:?}: no whole numbers of 64 bits"
+        "counter {column} of {table} went from {from:?} to {to:?}: no whole numbers of at most 38 digits"
     )]
     Counter {
         /// The table.
@@ -225,9 +227,11 @@ impl Folded {
         };
         let has_counters = self.table.has_counters();
         let per_field = strategy == Strategy::RegisterPerField;
+        let put = || Operation::Put {
+            document: document::document(&self.table, now),
+        };
         if self.is_new || !(has_counters || per_field) {
-            let document = document::document(&self.table, now);
-            return Ok(Operation::Put { document });
+            return Ok(put());
         }
         let mut edit = Edit::default();
         for (index, column) in self.table.columns.iter().enumerate() {
@@ -237,15 +241,18 @@ impl Folded {
                 let Some(from) = from else {
                     return Err(self.old_value(&column.name));
                 };
-                let by = difference(from.as_deref(), to.as_deref());
-                let by = by.ok_or_else(|| ChangesError::Counter {
-                    table: self.table.name.clone(),
-                    column: column.name.clone(),
-                    from: from.clone(),
-                    to: to.clone(),
-                })?;
-                if by != 0 {
-                    edit.by.push((column.name.clone(), by));
+                match difference(from.as_deref(), to.as_deref()) {
+                    Some(Difference::Of(0)) => {}
+                    Some(Difference::Of(by)) => edit.by.push((column.name.clone(), by)),
+                    Some(Difference::Leap) => return Ok(put()),
+                    None => {
+                        return Err(ChangesError::Counter {
+                            table: self.table.name.clone(),
+                            column: column.name.clone(),
+                            from: from.clone(),
+                            to: to.clone(),
+                        });
+                    }
                 }
             } else if !self.table.is_key(index) && (!per_field || from != Some(to)) {
                 let text = to
@@ -280,10 +287,26 @@ impl Folded {
     }
 }
 
-/// A counter that is NULL counts as 0.
-fn difference(from: Option<&str>, to: Option<&str>) -> Option<i64> {
-    let number = |text: Option<&str>| text.map_or(Some(0), |text| text.parse::<i64>().ok());
-    number(to)?.checked_sub(number(from)?)
+/// What became of a counter.
+enum Difference {
+    /// So much was added.
+    Of(i64),
+    /// More than that says, or nothing that numbers say.
+    Leap,
+}
+
+/// A counter that is NULL counts as 0. `None` where it is no whole number.
+fn difference(from: Option<&str>, to: Option<&str>) -> Option<Difference> {
+    if from == to {
+        return Some(Difference::Of(0));
+    }
+    if [from, to].contains(&Some("NaN")) {
+        return Some(Difference::Leap);
+    }
+    let number = |text: Option<&str>| text.map_or(Some(0), |text| text.parse::<i128>().ok());
+    let by = number(to)?.checked_sub(number(from)?);
+    let by = by.and_then(|by| i64::try_from(by).ok());
+    Some(by.map_or(Difference::Leap, Difference::Of))
 }
 
 /// How the stream's columns stand in the table's.

@@ -371,7 +371,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 }
 
 impl EngineError {
-    fn saying(what: &str) -> Self {
+    pub(crate) fn saying(what: &str) -> Self {
         Self::because(what, std::io::Error::other("it is not the time for it"))
     }
 

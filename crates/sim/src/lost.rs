@@ -23,15 +23,23 @@ pub(crate) fn dying_origin(world: &mut World) -> Result<(), Violation> {
     world.run_until(Duration::from_secs(4), |_| {})?;
     world.nodes[dying].is_gone = true;
     world.kill(dying);
+    // The last that has it may lose power on its next write, before it can tell anybody.
+    let told = held_by_survivors(world, dying);
+    if world.random.bool() {
+        let after = world.random.u64(0..4);
+        world.nodes[confidant].disk.cut_power_after(after);
+    }
     world.run_until(Duration::from_secs(5), |_| {})?;
     calm(world);
     converge(world)?;
-    let origin = own_origin(world, dying);
-    let held = survivors(world).map(|index| match (&world.nodes[index].replica, origin) {
-        (Some(replica), Some(origin)) => replica.marks().get(origin).sequence,
-        _ => Sequence(0),
-    });
-    let held = held.max().unwrap_or_default();
+    let held = held_by_survivors(world, dying);
+    if held < told {
+        let region = world.nodes[dying].name.to_string();
+        let what = format!(
+            "the survivors hold its stream up to {held}, and one held it up to {told} when it died"
+        );
+        return Err(Violation::Broken { region, what });
+    }
     world.ledger.gone(dying, held);
     obey_the_law(world)
 }

@@ -10,9 +10,12 @@ use meridian_engine_kv::{
     Strategies, TableReader, Tables, View as _,
 };
 use meridian_log::{Log, LogConfig, LogError, MemoryDisk};
-use meridian_model::{Answer, Epoch, Micros, OriginId, Question, RegionName, Strategy};
+use meridian_model::{
+    Answer, Epoch, Fetched, Micros, OriginId, Question, RegionName, RowName, Strategy,
+};
 use meridian_replicate::{
-    Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender,
+    Arrival, CommitError, Config, Engine as _, EngineError, Now, OpenError, Replica, Sender,
+    Standstill,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +186,12 @@ impl Node {
     /// The answer to a question; `None` as long as what it needs is not applied.
     pub(crate) fn answer(&self, question: &Question) -> Option<Answer> {
         let replica = self.replica.as_ref()?;
+        if let Question::Fetch { names, covering } = question
+            && let Some(standstill) = replica.standstill()
+        {
+            let has_all = standstill.as_of.covers(covering);
+            return has_all.then(|| self.ahead(names, standstill));
+        }
         let applied = replica.follows().then(|| replica.applied())?;
         if question
             .covering()
@@ -195,6 +204,27 @@ impl Node {
             let reason = error.to_string();
             Some(Answer::Unavailable { reason })
         })
+    }
+
+    /// Rows as of the log's end, from tables that a damaged row has stopped.
+    fn ahead(&self, names: &[RowName], standstill: Standstill<MemoryDisk>) -> Answer {
+        let read = || {
+            let mut ahead = self.tables().snapshot().ahead(names)?;
+            standstill.follow(|position, version, transaction| {
+                ahead.follow(position, version, transaction)
+            })?;
+            ahead.rows()
+        };
+        let rows: Result<_, EngineError> = read();
+        match rows {
+            Ok(rows) => Answer::Fetched(Fetched {
+                as_of: standstill.as_of,
+                rows,
+            }),
+            Err(error) => Answer::Unavailable {
+                reason: error.to_string(),
+            },
+        }
     }
 
     pub(crate) fn document(&self, table: &str, key: &str) -> Option<Value> {

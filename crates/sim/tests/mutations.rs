@@ -50,6 +50,12 @@ fn tail_lost_on_torn_write() {
     is_caught(Mutation::TailLostOnTornWrite, Scenario::Chaos);
 }
 
+/// That the last one to hold a dead region's entries loses them: nobody is there to miss them.
+#[test]
+fn tail_of_a_dead_region_lost() {
+    is_caught(Mutation::TailLostOnTornWrite, Scenario::DyingOrigin);
+}
+
 #[test]
 fn sequence_used_again() {
     is_caught(Mutation::SequenceUsedAgain, Scenario::LyingDisk);

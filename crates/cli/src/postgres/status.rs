@@ -114,6 +114,11 @@ fn troubles(postgres: &Value) -> Vec<String> {
         let hint = text("hint").map(|hint| format!("\nhint: {hint}"));
         troubles.push(format!("{reason}{}", hint.unwrap_or_default()));
     }
+    let notices = postgres["notices"].as_array().into_iter().flatten();
+    troubles.extend(notices.filter_map(|notice| {
+        let notice = notice.as_str()?;
+        Some(format!("{notice}\nhint: see `meridian postgres prepare`"))
+    }));
     if let (Some(first), Some(count)) = (text("refused"), postgres["rows_refused"].as_u64()) {
         troubles.push(format!(
             "the server refuses {count} row{}, which wait while all others go on; the first: \

@@ -68,6 +68,8 @@ struct Kept {
     committed_at: String,
     state: String,
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<String>,
     rows: Vec<String>,
 }
 
@@ -108,12 +110,18 @@ fn list(listing: &Listing, format: Format) -> CliResult {
                 kept.committed_at.clone(),
                 kept.rows.join(" "),
                 kept.state.clone(),
-                kept.reason.clone().unwrap_or_default(),
+                why(kept),
             ]
         })
         .collect();
     let head = ["region", "id", "committed at", "rows", "state", "why"];
     output::line(&table(&head, &rows))
+}
+
+fn why(kept: &Kept) -> String {
+    let texts = [&kept.reason, &kept.caution];
+    let texts: Vec<&str> = texts.into_iter().flatten().map(String::as_str).collect();
+    texts.join("; ")
 }
 
 /// What each region set aside.

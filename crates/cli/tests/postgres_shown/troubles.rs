@@ -186,6 +186,76 @@ fn a_table_without_a_key_is_left_out_though_somebody_publishes_it() {
     assert!(!text(&tables).contains("heap"), "{}", text(&tables));
 }
 
+/// Waits until the region runs and notices this, or nothing.
+fn wait_for_notice(system: &System, words: Option<&str>) {
+    eventually(&format!("{words:?} is noticed"), PATIENCE, || {
+        let status = system.status(0);
+        let notices = status["notices"].as_array().cloned().unwrap_or_default();
+        let is_said = match words {
+            Some(words) => notices
+                .iter()
+                .any(|it| it.as_str().is_some_and(|it| it.contains(words))),
+            None => notices.is_empty(),
+        };
+        (is_said && status["state"] == "running").then_some(())
+    });
+}
+
+#[test]
+fn a_publication_that_leaves_something_out_stops_its_region_until_it_is_whole() {
+    let system = System::start(2, SCHEMA);
+    write(&system, 1);
+    is_well(&system, 1);
+    let first = "SELECT max(what) FROM public.notes WHERE id = 1";
+    system.wait_for(1, first, "written");
+    let version = system.ask(0, "SELECT current_setting('server_version_num')");
+    let has_filters = version.parse::<u32>().unwrap() >= 150_000;
+    let alter = [
+        "SET (publish = 'insert, delete, truncate')",
+        "SET TABLE public.notes WHERE (id > 1)",
+    ];
+    let alter = &alter[..if has_filters { 2 } else { 1 }];
+    for (id, alter) in alter.iter().enumerate() {
+        system.sql(0, &format!("ALTER PUBLICATION meridian_shop {alter}"));
+        system.wait_for_trouble("stopped", "leaves out");
+        let unseen = format!("UPDATE public.notes SET what = 'unseen {id}' WHERE id = 1");
+        system.sql(0, &unseen);
+        system.prepare();
+        write(&system, id + 2);
+        is_well(&system, id + 2);
+        system.wait_for(1, first, &format!("unseen {id}"));
+    }
+}
+
+#[test]
+fn what_has_changed_since_a_server_was_prepared_is_noticed_while_all_goes_on() {
+    let system = System::start(1, SCHEMA);
+    write(&system, 1);
+    is_well(&system, 1);
+    wait_for_notice(&system, None);
+    system.sql(
+        0,
+        "CREATE FUNCTION public.stamp() RETURNS trigger LANGUAGE plpgsql \
+         AS 'BEGIN NEW.what := now()::text; RETURN NEW; END'; \
+         CREATE TRIGGER stamps BEFORE INSERT OR UPDATE ON public.notes \
+         FOR EACH ROW EXECUTE FUNCTION public.stamp()",
+    );
+    wait_for_notice(&system, Some("trigger stamps"));
+    let shown = system.meridian(&["postgres", "status"]);
+    assert!(text(&shown).contains("trigger stamps"), "{}", text(&shown));
+    write(&system, 2);
+    is_well(&system, 2);
+    system.sql(0, "DROP TRIGGER stamps ON public.notes");
+    wait_for_notice(&system, None);
+    let out = "ALTER PUBLICATION meridian_shop DROP TABLE public.notes";
+    system.sql(0, out);
+    wait_for_notice(&system, Some("public.notes: it replicated"));
+    system.prepare();
+    wait_for_notice(&system, None);
+    write(&system, 3);
+    is_well(&system, 3);
+}
+
 #[test]
 fn a_replica_identity_that_says_too_little_stops_with_the_reason() {
     let schema = "CREATE TABLE public.notes (id int PRIMARY KEY, what text);

@@ -246,6 +246,45 @@ fn a_write_to_a_damaged_row_waits_for_a_good_copy_and_the_dataset_goes_on() {
 }
 
 #[test]
+fn two_regions_that_stand_still_at_different_rows_do_not_wait_for_each_other() {
+    let mut system = System::start(&["a", "b"], "compare-every = \"0s\"\n");
+    for key in ["x", "y"] {
+        system.put(0, key, "{\"n\":5}");
+    }
+    system.wait_converged(&[0, 1]);
+    let write_alone = |system: &System, region: usize, key: &str| {
+        for step in 0..5 {
+            let step = format!("{key}-{step}");
+            system.put(region, &format!("only-{step}"), "1");
+            let client = system.client(region);
+            client.increment(key, &step).expect("an answer");
+        }
+    };
+    let strike = |system: &System, region: usize, key: &str| {
+        let struck = damage(&store(system, region), &name(key), &Damage::Flip);
+        assert!(struck.expect("it is written"));
+    };
+    // Each writes, alone, to the row that is damaged in the other, and to some that are only there.
+    system.kill(1);
+    strike(&system, 1, "y");
+    write_alone(&system, 0, "y");
+    system.kill(0);
+    strike(&system, 0, "x");
+    system.start_region(1);
+    system.wait_ready(1);
+    write_alone(&system, 1, "x");
+    system.start_region(0);
+    system.wait_ready(0);
+    system.wait_converged(&[0, 1]);
+    for key in ["x", "y"] {
+        for region in [0, 1] {
+            let reply = system.client(region).row(key).expect("an answer");
+            assert_eq!(reply.body, "{\"n\":10}", "{key} in region {region}");
+        }
+    }
+}
+
+#[test]
 fn what_no_rule_decides_waits_for_a_person() {
     let mut system = System::start(&["a", "b"], "compare-every = \"0s\"\n");
     system.put(0, "row-1", "{\"n\":1}");

@@ -34,6 +34,12 @@ UNION ALL
 SELECT 6, pg_catalog.count(*), COALESCE(pg_catalog.sum(p.xmin::text::int8), 0)::int8
 FROM pg_catalog.pg_publication_rel p
 UNION ALL
+SELECT 9, pg_catalog.count(*), COALESCE(pg_catalog.sum(p.xmin::text::int8), 0)::int8
+FROM pg_catalog.pg_publication p
+UNION ALL
+SELECT 10, pg_catalog.count(*), COALESCE(pg_catalog.sum(g.xmin::text::int8), 0)::int8
+FROM pg_catalog.pg_trigger g JOIN tables t ON t.oid = g.tgrelid
+UNION ALL
 SELECT 7, pg_catalog.count(*), COALESCE(pg_catalog.sum(n.xmin::text::int8), 0)::int8
 FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_'
 UNION ALL
@@ -84,6 +90,10 @@ mod tests {
             "ALTER TABLE public.t DROP COLUMN d",
             "ALTER TABLE public.t REPLICA IDENTITY FULL",
             "CREATE PUBLICATION p FOR TABLE public.t",
+            "ALTER PUBLICATION p SET (publish = 'insert')",
+            "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+             CREATE TRIGGER g BEFORE UPDATE ON public.t FOR EACH ROW EXECUTE FUNCTION public.f()",
+            "ALTER TABLE public.t DISABLE TRIGGER g",
             "ALTER TABLE public.t DROP CONSTRAINT t_pkey",
             "DROP TABLE public.t; CREATE TABLE public.t (id int)",
         ] {

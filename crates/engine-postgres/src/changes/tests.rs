@@ -310,3 +310,40 @@ fn a_large_value_that_is_told_nowhere_is_not_taken_for_none() {
     let error = fold(&schema, vec![change]).expect_err("what was it?");
     assert!(error.to_string().contains("what column a was"), "{error}");
 }
+
+#[test]
+fn a_counter_beyond_64_bits_counts_and_a_leap_is_a_put() {
+    let (large, larger) = ("18446744073709551616", "18446744073709551621");
+    let whole = |n: &str| put(&format!(r#"{{"k":"1","a":"x","n":{n}}}"#));
+    let by = |amount| Operation::Increment {
+        by: vec![("n".into(), amount)],
+    };
+    let (least, most) = (i64::MIN.to_string(), i64::MAX.to_string());
+    for strategy in [Strategy::LastWriterWins, Strategy::RegisterPerField] {
+        let schema = schema(strategy, true);
+        for (from, to, became) in [
+            (large, larger, by(5)),
+            (larger, large, by(-5)),
+            ("0", large, whole(large)),
+            (least.as_str(), most.as_str(), whole(&most)),
+            ("7", "NaN", whole(r#""NaN""#)),
+            ("NaN", "7", whole("7")),
+        ] {
+            let folded = fold(&schema, vec![update(("1", "x", from), ("1", "x", to))]);
+            let (_, operation) = folded.unwrap().remove(0);
+            let edit = |it: &Operation| match it {
+                Operation::Increment { by } => by.clone(),
+                Operation::Edit(edit) if edit.set.is_empty() => edit.by.clone(),
+                _ => Vec::new(),
+            };
+            let is_as_said = match &became {
+                Operation::Increment { by } => edit(&operation) == *by,
+                put => operation == *put,
+            };
+            assert!(is_as_said, "{from} to {to}: {operation:?}");
+        }
+        let fraction = fold(&schema, vec![update(("1", "x", "1"), ("1", "x", "1.5"))]);
+        let is_refused = matches!(fraction, Err(ChangesError::Counter { .. }));
+        assert!(is_refused, "{fraction:?}");
+    }
+}

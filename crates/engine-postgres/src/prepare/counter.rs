@@ -6,6 +6,9 @@
 use super::finding::Finding;
 use crate::catalog::{Column, ColumnFacts, Selection, TableFacts, quoted};
 
+/// What a sum of 128 bits holds.
+const DIGITS_MAX: u32 = 38;
+
 pub(super) fn check(facts: &TableFacts, selection: &Selection) -> Vec<Finding> {
     let table = &facts.table;
     let mut found = unknown(facts, selection);
@@ -50,7 +53,7 @@ fn type_of(facts: &TableFacts, column: &Column, known: &ColumnFacts) -> Option<F
     }
     match known.base_type.as_str() {
         "bigint" => None,
-        "numeric" if column.type_name.ends_with(",0)") => None,
+        "numeric" if digits(&column.type_name).is_some_and(|digits| digits <= DIGITS_MAX) => None,
         "integer" | "smallint" => Some(
             refuse(format!(
                 "counter {} is {}: a sum of differences may not fit",
@@ -65,12 +68,18 @@ fn type_of(facts: &TableFacts, column: &Column, known: &ColumnFacts) -> Option<F
         ),
         _ => Some(
             refuse(format!(
-                "counter {} is {}: only whole numbers count",
+                "counter {} is {}: only whole numbers of at most {DIGITS_MAX} digits count",
                 column.name, column.type_name
             ))
-            .hint("use bigint or numeric(n, 0)"),
+            .hint("use bigint or numeric(n, 0), n at most 38"),
         ),
     }
+}
+
+/// The digits of a `numeric` without fraction.
+fn digits(type_name: &str) -> Option<u32> {
+    let arguments = type_name.strip_prefix("numeric(")?;
+    arguments.strip_suffix(",0)")?.parse().ok()
 }
 
 fn constrained(facts: &TableFacts, index: usize, column: &Column) -> Vec<Finding> {

@@ -35,4 +35,5 @@ pub use judge::{Plan, findings, refusals, replicable};
 pub use objects::alters_publication;
 pub use remove::{Left, remove};
 pub use sequence::{Floors, SLOTS, places};
-pub use survey::{Survey, survey};
+pub use survey::{Publication, Survey, publication, survey};
+pub use trigger::check as triggers;

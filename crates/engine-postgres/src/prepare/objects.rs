@@ -124,7 +124,7 @@ fn set_tables(
     list: &str,
 ) -> Option<String> {
     let has: BTreeSet<&TableName> = there.tables.iter().collect();
-    if has == *wanted && !there.is_partial {
+    if has == *wanted && !there.is_partial && !there.takes_schemas {
         None
     } else if wanted.is_empty() {
         let tables: Vec<String> = has.iter().map(|table| table.sql()).collect();

@@ -83,8 +83,10 @@ pub struct Publication {
     pub is_for_all: bool,
     /// All four kinds of change, and partitions as their root.
     pub publishes_all: bool,
-    /// Whether it leaves out rows or columns of a table, or takes whole schemas.
+    /// Whether it leaves out rows or columns of a table.
     pub is_partial: bool,
+    /// Whether it takes whole schemas.
+    pub takes_schemas: bool,
     /// Its tables.
     pub tables: Vec<TableName>,
 }
@@ -134,7 +136,8 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = $1";
 
 const PUBLICATION: &str = "\
 SELECT p.oid, p.puballtables,
-       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot
+       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot,
+       pg_catalog.current_setting('server_version_num')::pg_catalog.int4
 FROM pg_catalog.pg_publication p WHERE p.pubname = $1";
 
 const PUBLICATION_TABLES: &str = "\
@@ -147,8 +150,8 @@ WHERE r.prpubid = $1 ORDER BY n.nspname, c.relname";
 /// From version 15 on.
 const PUBLICATION_PARTS: &str = "\
 SELECT EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
-               WHERE r.prpubid = $1 AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL))
-    OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = $1)";
+               WHERE r.prpubid = $1 AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)),
+       EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = $1)";
 
 const OWN: &str = "\
 SELECT n.oid IS NOT NULL,
@@ -201,8 +204,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
         publication: None,
         history: History::load(client).await?,
     };
-    survey.publication =
-        publication(client, &names::of_dataset(&plan.dataset), survey.version).await?;
+    survey.publication = publication(client, &names::of_dataset(&plan.dataset)).await?;
     let catalog = Catalog::load(client, &plan.selection).await?;
     survey.greatest = greatest(client, &catalog).await?;
     survey.ahead = ahead(client, &catalog).await?;
@@ -268,26 +270,29 @@ async fn own(client: &Client, role: &str) -> Result<Own, ServerError> {
     })
 }
 
-async fn publication(
-    client: &Client,
-    name: &str,
-    version: i32,
-) -> Result<Option<Publication>, ServerError> {
+/// The publication of this name.
+///
+/// # Errors
+/// [`ServerError`].
+pub async fn publication(client: &Client, name: &str) -> Result<Option<Publication>, ServerError> {
     const PARTS_SINCE: i32 = 150_000;
     let Some(row) = client.query_opt(PUBLICATION, &[&name]).await? else {
         return Ok(None);
     };
     let oid: u32 = row.get(0);
     let tables = client.query(PUBLICATION_TABLES, &[&oid]).await?;
-    let is_partial = if version >= PARTS_SINCE {
-        client.query_one(PUBLICATION_PARTS, &[&oid]).await?.get(0)
+    let version: i32 = row.get(3);
+    let (is_partial, takes_schemas) = if version >= PARTS_SINCE {
+        let parts = client.query_one(PUBLICATION_PARTS, &[&oid]).await?;
+        (parts.get(0), parts.get(1))
     } else {
-        false
+        (false, false)
     };
     Ok(Some(Publication {
         is_for_all: row.get(1),
         publishes_all: row.get(2),
         is_partial,
+        takes_schemas,
         tables: tables
             .iter()
             .map(|row| TableName {

@@ -21,7 +21,7 @@ fn plan(place: u16) -> Plan {
                 ),
                 (
                     "public.bad_counter".to_owned(),
-                    ["checked", "narrow", "nowhere", "unique"]
+                    ["checked", "fine", "narrow", "nowhere", "unique", "wide"]
                         .map(str::to_owned)
                         .into(),
                 ),
@@ -166,7 +166,7 @@ CREATE TABLE public.hidden (id int PRIMARY KEY);
 ALTER TABLE public.hidden ENABLE ROW LEVEL SECURITY;
 CREATE TABLE public.\"do.t\" (id int PRIMARY KEY);
 CREATE TABLE public.bad_counter (id int PRIMARY KEY, checked bigint CHECK (checked > 0),
-    narrow int, \"unique\" bigint UNIQUE);
+    narrow int, \"unique\" bigint UNIQUE, wide numeric(39, 0), fine numeric(38, 0));
 CREATE TABLE public.generated (id int, twice int GENERATED ALWAYS AS (id * 2) STORED PRIMARY KEY);
 CREATE TABLE public.full (id smallint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (INCREMENT BY -1));
 ",
@@ -186,7 +186,7 @@ CREATE TABLE public.full (id smallint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (
         ("ruled", &["table"]),
         ("hidden", &["row security"]),
         ("do.t", &["table"]),
-        ("bad_counter", &["counter", "counter", "counter", "counter"]),
+        ("bad_counter", &["counter"; 5]),
         ("generated", &["table"]),
         ("full_id_seq", &["sequence"]),
     ] {

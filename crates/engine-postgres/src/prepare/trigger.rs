@@ -8,7 +8,9 @@
 use super::finding::Finding;
 use crate::catalog::{TableFacts, Trigger, quoted};
 
-pub(super) fn check(facts: &TableFacts, role: &str) -> Vec<Finding> {
+/// The triggers of a table that would fire on what this role writes.
+#[must_use]
+pub fn check(facts: &TableFacts, role: &str) -> Vec<Finding> {
     facts
         .triggers
         .iter()

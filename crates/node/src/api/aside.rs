@@ -6,12 +6,15 @@ use super::problem::{Kind, Problem};
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::aside::resubmit_one;
-use crate::aside::{Decision, Kept, KeptId, Resubmission, Shelf, ShelfError, State as KeptState};
-use crate::dataset::describe;
+use crate::aside::{
+    Decision, Kept, KeptId, Record, Resubmission, Shelf, ShelfError, State as KeptState,
+};
+use crate::dataset::{MachineClock, describe};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use meridian_model::{Operation, Sequence};
+use meridian_engine_kv::IDEMPOTENCY_KEPT;
+use meridian_model::{Micros, Operation, Sequence};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,6 +53,9 @@ pub(crate) struct AsideTransaction {
     state: &'static str,
     /// Why it was not written again by itself.
     reason: Option<String>,
+    /// What to look at before it is written again: it may have been already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<&'static str>,
     /// The version as which it was written again.
     version: Option<String>,
     /// The rows that it changes, as `table/key`.
@@ -292,6 +298,10 @@ fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
         committed_at: rfc_3339(record.hlc.time()),
         state: word(&kept.state),
         reason,
+        caution: match kept.state {
+            KeptState::Waiting { .. } => caution(record, MachineClock::start().now().wall),
+            _ => None,
+        },
         version: version.map(|(hlc, origin)| format!("{hlc}-{origin}")),
         rows: record
             .rows()
@@ -301,7 +311,33 @@ fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
     }
 }
 
-fn changes(record: &crate::aside::Record) -> Vec<Value> {
+const UNKNOWN_REPEATED: &str = "it adds to what is there, and its client gave it no Idempotency-Key: \
+    if it was repeated elsewhere, it would count twice";
+const MAY_BE_FORGOTTEN: &str = "it adds to what is there, and is older than the day for which \
+    Idempotency-Keys are remembered at least: if it was repeated elsewhere, or written again before a \
+    crash, it would count twice";
+
+/// Why one that increments may count twice, though keys keep others from it. What is put or deleted
+/// again is the same as before.
+fn caution(record: &Record, now: Micros) -> Option<&'static str> {
+    let increments = record.transaction.changes.iter().any(|change| {
+        let by = match &change.operation {
+            Operation::Increment { by } => by,
+            Operation::Edit(edit) => &edit.by,
+            _ => return false,
+        };
+        !by.is_empty()
+    });
+    let is_young = now.since(record.hlc.time()) < IDEMPOTENCY_KEPT;
+    match &record.transaction.idempotency {
+        _ if !increments => None,
+        None => Some(UNKNOWN_REPEATED),
+        Some(_) if is_young => None,
+        Some(_) => Some(MAY_BE_FORGOTTEN),
+    }
+}
+
+fn changes(record: &Record) -> Vec<Value> {
     let changes = record.transaction.changes.iter().map(|change| {
         let (table, key) = (&change.table, &change.key);
         match &change.operation {
@@ -331,4 +367,62 @@ fn changes(record: &crate::aside::Record) -> Vec<Value> {
         }
     });
     changes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::{Change, Edit, Hlc, IdempotencyKey, Transaction};
+    use std::time::Duration;
+
+    #[test]
+    fn what_adds_up_is_shown_with_caution_once_its_key_may_be_forgotten() {
+        let committed = Micros(1_767_225_600_000_000);
+        let by = vec![("n".to_owned(), 1)];
+        let increment = Operation::Increment { by: by.clone() };
+        let edit = Operation::Edit(Edit {
+            by,
+            ..Edit::default()
+        });
+        let put = Operation::Put {
+            document: "1".to_owned(),
+        };
+        let key = || IdempotencyKey {
+            key: "once".to_owned(),
+            fingerprint: 1,
+        };
+        let hour = Duration::from_hours(1);
+        for (operation, idempotency, age, expected) in [
+            (increment.clone(), Some(key()), 23 * hour, None),
+            (
+                increment.clone(),
+                Some(key()),
+                25 * hour,
+                Some(MAY_BE_FORGOTTEN),
+            ),
+            (edit, Some(key()), 25 * hour, Some(MAY_BE_FORGOTTEN)),
+            (increment, None, hour, Some(UNKNOWN_REPEATED)),
+            (put.clone(), None, 25 * hour, None),
+            (put, Some(key()), 25 * hour, None),
+        ] {
+            let change = Change {
+                table: "t".to_owned(),
+                key: "k".to_owned(),
+                operation,
+            };
+            let transaction = Transaction {
+                changes: vec![change],
+                idempotency,
+                ..Transaction::default()
+            };
+            let record = Record {
+                sequence: Sequence(1),
+                hlc: Hlc::at(committed),
+                transaction,
+                before: Vec::new(),
+            };
+            let said = caution(&record, committed.plus(age));
+            assert_eq!(said, expected, "{record:?} after {age:?}");
+        }
+    }
 }

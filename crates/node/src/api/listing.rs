@@ -272,9 +272,6 @@ async fn try_read<T: Send + 'static>(
     let reading = tokio::task::spawn_blocking(move || read(&tables));
     reading.await.map_err(|error| {
         tracing::error!(%error, "a read of the tables was given up");
-        Problem::new(
-            Kind::Internal,
-            "the read was given up; see the region's log",
-        )
+        Problem::new(Kind::Internal, "the read was given up")
     })
 }

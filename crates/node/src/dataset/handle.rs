@@ -17,7 +17,7 @@ use meridian_model::{
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
     Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
-    StrongRead, counts, has_reached, is_agreed, reachable,
+    Standstill, StrongRead, counts, has_reached, is_agreed, reachable,
 };
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,10 @@ pub(crate) enum Input {
     View {
         reply: oneshot::Sender<Option<ExactView>>,
     },
+    /// Show where a damaged row has stopped the tables.
+    Standstill {
+        reply: oneshot::Sender<Option<StoppedView>>,
+    },
     /// Show the state of the row that stops the tables, and all that the log holds.
     Blocked {
         row: RowName,
@@ -128,6 +132,9 @@ pub(crate) type OpenedSnapshot = Opened<TablesView<<FjallStore as Store>::View>>
 
 /// One state of the tables, and all that it has applied, no more and no less.
 pub(crate) type ExactView = (Snapshot<<FjallStore as Store>::View>, Vector);
+
+/// Tables that a damaged row has stopped, and what the log holds behind that.
+pub(crate) type StoppedView = (Snapshot<<FjallStore as Store>::View>, Standstill<LogDisk>);
 
 /// What the tables show between two rounds.
 #[derive(Clone, Debug)]
@@ -601,6 +608,12 @@ impl DatasetHandle {
         let snapshot = self.tables.snapshot();
         let is_of_these = snapshot.position().ok() == Some(shown.position);
         is_of_these.then(|| (snapshot, Vector::clone(&shown.applied)))
+    }
+
+    /// Where a damaged row has stopped the tables, with their state there, if one has.
+    pub(crate) async fn standstill(&self) -> Option<StoppedView> {
+        self.repairs.waiting_for()?;
+        self.request(|reply| Input::Standstill { reply }).await?
     }
 
     /// Up to where the tables follow the log; `None` while they don't.

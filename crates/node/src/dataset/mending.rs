@@ -1,6 +1,6 @@
 //! The thread's part in repair: exact views of the tables, and rows taken over into them.
 
-use super::handle::{ExactView, Shown};
+use super::handle::{ExactView, Shown, StoppedView};
 use super::thread::Worker;
 use meridian_model::{RowName, Vector};
 use meridian_replicate::compare::{Mended, Mending};
@@ -19,6 +19,12 @@ impl Worker {
         let snapshot = self.replica.engine().reader().snapshot();
         let follows = self.replica.follows();
         follows.then(|| (snapshot, self.replica.applied()))
+    }
+
+    /// Where a damaged row has stopped the tables, with their state there.
+    pub(super) fn standstill(&self) -> Option<StoppedView> {
+        let standstill = self.replica.standstill()?;
+        Some((self.replica.engine().reader().snapshot(), standstill))
     }
 
     /// The state of the row that stops the tables. What a good copy must have seen is all that the

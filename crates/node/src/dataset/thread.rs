@@ -273,6 +273,9 @@ impl Worker {
                 Input::View { reply } => {
                     let _ = reply.send(self.view());
                 }
+                Input::Standstill { reply } => {
+                    let _ = reply.send(self.standstill());
+                }
                 Input::Blocked { row, reply } => {
                     let _ = reply.send(self.blocked_copy(&row));
                 }
@@ -530,7 +533,7 @@ fn refused(error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
         WriteError::LogBudget { bytes, bytes_max } => ExecuteError::LogBudget { bytes, bytes_max },
         WriteError::NotServing { reason } => ExecuteError::NotServing { reason },
         error @ WriteError::NotSpoken { .. } => ExecuteError::NotServing {
-            reason: format!("{error}; upgrade it, or wait until it is heard of"),
+            reason: format!("{error}\n\nhint: upgrade it, or wait until it is heard of"),
         },
         WriteError::Clock(error) => ExecuteError::Stopped {
             reason: error.to_string(),
@@ -544,5 +547,20 @@ fn failed(error: &CommitError) -> ExecuteError {
         CommitError::Log(log) if log.is_full() => ExecuteError::DiskFull { reason },
         CommitError::Log(_) => ExecuteError::LogFailed { reason },
         CommitError::Tables { .. } => ExecuteError::NotVisible { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::apart;
+
+    #[test]
+    fn what_to_do_about_a_member_of_an_earlier_release_stands_apart() {
+        let region = RegionName::new("b");
+        let told = refused(WriteError::NotSpoken { region, version: 3 }).to_string();
+        let (what, hint) = apart(&told);
+        assert!(what.ends_with("which this needs"), "{told}");
+        assert!(hint.unwrap().starts_with("upgrade it"), "{told}");
     }
 }

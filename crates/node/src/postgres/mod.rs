@@ -256,6 +256,12 @@ async fn start<'a>(
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
+    tell_of(status, dataset, schema.notices(&taken));
+    if let Some(what) = schema.left_out() {
+        taken.leave()?;
+        let reason = format!("publication {} leaves out {what}", config.publication);
+        return Err(Trouble::lasting(reason, LEFT_OUT));
+    }
     let mut marks = Marks::new(mark::noted(&config.directory)?);
     let mut refill = Refill::read(&config.directory)?;
     let captured = dataset.captured().await;
@@ -392,6 +398,20 @@ async fn start<'a>(
     })
 }
 
+/// Shows what has changed in the server since it was prepared, and says what is new of it.
+fn tell_of(status: &SharedStatus, dataset: &DatasetHandle, notices: Vec<String>) {
+    let before = status.now().notices;
+    for notice in notices.iter().filter(|notice| !before.contains(notice)) {
+        tracing::warn!(
+            dataset = dataset.name(),
+            notice,
+            hint = "`meridian postgres prepare` says what to do",
+            "the server isn't as it was prepared"
+        );
+    }
+    status.change(|status| status.notices = notices);
+}
+
 /// Waits until the other regions have said whether this one's log is whole, or can't. Where it isn't, what
 /// the tables show is older than what the server has been given: neither may tell the other anything.
 async fn must_be_whole(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
@@ -459,6 +479,10 @@ async fn captures(
         Capture::start_within(server, slot, publication, end, key, spool).await
     }
 }
+
+const LEFT_OUT: &str = "`meridian postgres prepare --apply` makes it whole; the region goes on by itself \
+                        then, and compares its tables' rows, for what was written meanwhile was told \
+                        by nobody";
 
 const WRITABLE: &str = "is the data directory writable?";
 

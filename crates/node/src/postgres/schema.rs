@@ -11,6 +11,7 @@ use meridian_engine_postgres::catalog::{
     Catalog, Fingerprint, History, Movement, Table, TableName,
 };
 use meridian_engine_postgres::changes::Tables;
+use meridian_engine_postgres::prepare::{self, Publication};
 use meridian_topology::Strategy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,15 +36,24 @@ pub(super) struct Schema {
     history: History,
     /// Tables that are published and have no primary key.
     keyless: BTreeSet<String>,
+    /// Tables that could replicate, and that the publication doesn't have.
+    unpublished: BTreeSet<String>,
+    /// What the publication leaves out of all tables, or of some.
+    left_out: Option<&'static str>,
+    /// Triggers that fire on what is written for other regions.
+    firing: Vec<String>,
 }
 
 impl Schema {
     /// The tables of the configuration that the publication has, as the server describes them now.
     pub(super) async fn load(client: &Client, config: &PostgresConfig) -> Result<Self, Trouble> {
         let row = client
-            .query_one("SELECT pg_catalog.pg_current_wal_insert_lsn()::text", &[])
+            .query_one(
+                "SELECT pg_catalog.pg_current_wal_insert_lsn()::text, current_user::text",
+                &[],
+            )
             .await?;
-        let as_of: &str = row.try_get(0)?;
+        let (as_of, role): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
         let as_of = as_of
             .parse()
             .map_err(|_| Trouble::passing(format!("the server answered {as_of:?}")))?;
@@ -58,7 +68,19 @@ impl Schema {
             });
         }
         let history = History::load(client).await?.unwrap_or_default();
-        Ok(Self::of(&catalog, &published, &history, config, as_of))
+        let left_out = prepare::publication(client, &config.publication)
+            .await?
+            .and_then(|it| left_out(&it));
+        let schema = Self::of(&catalog, &published, &history, config, as_of);
+        let firing = schema.tables.keys().filter_map(|name| catalog.table(name));
+        let firing = firing.flat_map(|facts| prepare::triggers(facts, role));
+        Ok(Self {
+            firing: firing
+                .map(|it| format!("{}: {}", it.subject, it.reason))
+                .collect(),
+            left_out,
+            ..schema
+        })
     }
 
     fn of(
@@ -79,6 +101,8 @@ impl Schema {
         let keyless = keyless.filter(|table| table.key.is_empty());
         let keyless = keyless.filter(|table| published.contains(&table.name));
         let keyless = keyless.map(|table| table.name.to_string());
+        let unpublished = catalog.tables().map(|facts| &facts.table);
+        let unpublished = unpublished.filter(|table| !published.contains(&table.name));
         let tables = replicating().map(|facts| {
             let former = history.former(&facts.table);
             let table = facts.table.clone();
@@ -99,6 +123,9 @@ impl Schema {
             strategies,
             fingerprint: Fingerprint::of(replicating()),
             keyless: keyless.collect(),
+            unpublished: unpublished.map(|table| table.name.to_string()).collect(),
+            left_out: None,
+            firing: Vec::new(),
             as_of,
             history: history.clone(),
         }
@@ -115,6 +142,9 @@ impl Schema {
             && self.parents_first == other.parents_first
             && self.history == other.history
             && self.keyless == other.keyless
+            && self.unpublished == other.unpublished
+            && self.left_out == other.left_out
+            && self.firing == other.firing
     }
 
     /// That no table which replicated has lost its key.
@@ -125,6 +155,25 @@ impl Schema {
         let reason = format!("table {table} has no primary key any more");
         let hint = "give it the key that it has in the other regions: it goes on by itself then";
         Err(Trouble::lasting(reason, hint))
+    }
+
+    /// What the publication leaves out of tables that it has, if anything: what is written there
+    /// meanwhile is told by nobody.
+    pub(super) fn left_out(&self) -> Option<&'static str> {
+        self.left_out
+    }
+
+    /// What somebody should know though all goes on: what has changed since the server was prepared.
+    pub(super) fn notices(&self, taken: &Taken) -> Vec<String> {
+        let left = self.unpublished.iter();
+        let left = left.filter(|table| taken.has(table) || taken.had(table));
+        let left = left.map(|table| {
+            format!(
+                "{table}: it replicated, and the publication doesn't have it any more: what is \
+                 written to it here stays here"
+            )
+        });
+        left.chain(self.firing.iter().cloned()).collect()
     }
 
     /// What tells these tables from others.
@@ -187,6 +236,16 @@ impl Schema {
     /// The table that a dataset's table of this name is.
     pub(super) fn named(&self, name: &str) -> Option<&Arc<Table>> {
         self.by_text.get(name)
+    }
+}
+
+fn left_out(publication: &Publication) -> Option<&'static str> {
+    if publication.is_partial {
+        Some("rows or columns of a table")
+    } else if publication.publishes_all {
+        None
+    } else {
+        Some("a kind of change (insert, update, delete, truncate), or partitions as their root")
     }
 }
 

@@ -53,6 +53,9 @@ pub struct PostgresStatus {
     /// The first of these, with the server's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What has changed in the server since it was prepared, though all goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// The log's position up to which the server shows everything.
     pub position: u64,
     /// Messages with a tag that nobody here wrote, since the process started.

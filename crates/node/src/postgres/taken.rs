@@ -46,7 +46,15 @@ impl Taken {
     /// All tables of the schema are taken over.
     pub(super) fn note(&mut self, schema: &Schema) -> Result<(), Trouble> {
         let now = schema.parents_first().map(|table| table.name.to_string());
-        let now: BTreeSet<String> = now.collect();
+        self.set(now.collect())
+    }
+
+    /// None is any more: what is written to them from here on isn't told. They come back later.
+    pub(super) fn leave(&mut self) -> Result<(), Trouble> {
+        self.set(BTreeSet::new())
+    }
+
+    fn set(&mut self, now: BTreeSet<String>) -> Result<(), Trouble> {
         if now == self.tables {
             return Ok(());
         }

@@ -7,6 +7,7 @@ mod members;
 mod parts;
 mod peers;
 mod retention;
+mod standstill;
 mod support;
 mod versions;
 mod witness;

@@ -1,14 +1,21 @@
 //! Answers to questions about rows, a peer's and this region's own.
 
 use super::super::{DatasetHandle, describe};
-use meridian_model::{Answer, Question};
+use meridian_model::{Answer, Fetched, Question, RowName, Vector};
+use meridian_replicate::EngineError;
 use std::time::Duration;
 
 /// How long a question waits until what it needs is applied.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Answers from one state of the tables, once it includes all that the question needs.
 pub(crate) async fn answer(dataset: &DatasetHandle, question: Question) -> Answer {
+    if let Question::Fetch { names, covering } = &question
+        && dataset.repairs().waiting_for().is_some()
+    {
+        return ahead(dataset, names.clone(), covering).await;
+    }
     if let Some(needed) = question.covering()
         && !dataset.wait_for(needed, CATCH_UP_TIMEOUT).await
     {
@@ -31,6 +38,39 @@ pub(crate) async fn answer(dataset: &DatasetHandle, question: Question) -> Answe
             }
             unavailable(describe(&error))
         }
+        Err(error) => unavailable(error.to_string()),
+    }
+}
+
+/// Gives away rows though a damaged one has stopped the tables here: as of the log's end, for whoever
+/// asks may stand still too, and wait for these.
+async fn ahead(dataset: &DatasetHandle, names: Vec<RowName>, covering: &Vector) -> Answer {
+    let log = dataset.log();
+    let holds = async {
+        while !log.marks().vector().covers(covering) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    if tokio::time::timeout(CATCH_UP_TIMEOUT, holds).await.is_err() {
+        return unavailable("its log doesn't hold yet what another region has".to_owned());
+    }
+    let Ok(_turn) = dataset.repairs().0.reading.acquire().await else {
+        return unavailable("it is shutting down".to_owned());
+    };
+    let Some((snapshot, standstill)) = dataset.standstill().await else {
+        return unavailable("its tables don't follow its log".to_owned());
+    };
+    let read = move || {
+        let mut ahead = snapshot.ahead(&names)?;
+        standstill.follow(|position, version, transaction| {
+            ahead.follow(position, version, transaction)
+        })?;
+        let (rows, as_of) = (ahead.rows()?, standstill.as_of);
+        Ok::<_, EngineError>(Fetched { as_of, rows })
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(fetched)) => Answer::Fetched(fetched),
+        Ok(Err(error)) => unavailable(describe(&error)),
         Err(error) => unavailable(error.to_string()),
     }
 }

@@ -98,6 +98,11 @@ impl Repairs {
         });
     }
 
+    /// The row for which the tables wait, as their thread has said.
+    pub(crate) fn waiting_for(&self) -> Option<RowName> {
+        self.0.blocked.borrow().clone()
+    }
+
     /// How things stand.
     pub(crate) fn integrity(&self) -> Integrity {
         self.state().integrity()
