@@ -80,17 +80,18 @@ impl<'a> Holdings<'a> {
 
     /// Whose holding a level asks for. Who leaves takes with it what it holds, and is waited for only
     /// until everybody has what was there before it counted as leaving; so those who stay have to be
-    /// enough. Where they are too few for that, everybody has to hold it.
+    /// enough, those too whom not everybody counts yet. Where they are too few, everybody has to hold
+    /// it.
     fn asked(self, level: Acknowledgement) -> Asked {
         let needed = self.road.holders_needed(level);
+        let voters = || self.road.epoch.voters();
         let stays = |(_, member): &(_, &Member)| member.standing != Standing::Leaving;
-        let are_leaving_counted = self.counted().filter(stays).count() < needed;
-        let needed = match are_leaving_counted {
-            true => needed.max(self.counted().count()),
+        let is_everybody_asked = voters().filter(stays).count() < needed;
+        let needed = match is_everybody_asked {
+            true => needed.max(voters().count()),
             false => needed,
         };
-        let are_leaving_counted =
-            are_leaving_counted || mutation::active(Mutation::LeavingConfirms);
+        let are_leaving_counted = is_everybody_asked || mutation::active(Mutation::LeavingConfirms);
         // A region that doesn't vote holds what it writes, but nobody asks it.
         let mut counted = self.counted();
         let counts = counted.any(|it| it.0 == self.region && (are_leaving_counted || stays(&it)));
@@ -133,16 +134,15 @@ impl<'a> Holdings<'a> {
         })
     }
 
-    /// The other members that hold all of this.
-    fn holders(self, needs: &Needs) -> Vec<RegionName> {
+    /// The other members that are asked and hold all of this.
+    fn holders(self, asked: Asked, needs: &Needs) -> Vec<RegionName> {
         let holds = |member: &Member| match needs {
             Needs::Own(sequence) => self.held(member, self.origin) >= *sequence,
             Needs::All(marks) => marks
                 .iter()
                 .all(|(origin, mark)| self.held(member, origin) >= mark.sequence),
         };
-        let others = self.counted().filter(|(region, _)| *region != self.region);
-        let holders = others.filter(|(_, member)| holds(member));
+        let holders = self.others(asked).filter(|(_, member)| holds(member));
         holders.map(|(region, _)| region.clone()).collect()
     }
 }
@@ -255,7 +255,7 @@ impl<R> Acknowledgements<R> {
                     let shortfall = Shortfall {
                         level: self.level,
                         needed: asked.needed,
-                        holders: holdings.holders(&waiting.needs),
+                        holders: holdings.holders(asked, &waiting.needs),
                         waited: waited(&waiting),
                     };
                     due.push((waiting.reply, Err(shortfall)));
@@ -493,6 +493,24 @@ mod tests {
         assert_eq!(held(&mut waiting, &setting), [], "b may go before c");
         setting.told(3, 1);
         assert_eq!(held(&mut waiting, &setting), [1]);
+    }
+
+    #[test]
+    fn who_leaves_confirms_nothing_while_one_who_stays_is_not_counted_by_all() {
+        let mut setting = Setting::of(3);
+        setting.leaves(1);
+        setting.road.epoch.number = 1;
+        let newcomer = setting.regions[2].clone();
+        setting.road.since.insert(newcomer, 1);
+        let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
+        setting.told(2, 1);
+        setting.told(3, 1);
+        assert_eq!(held(&mut waiting, &setting), [], "b may go before c has it");
+        for origin in 1..=3 {
+            let adopted = setting.road.adopted.entry(OriginId(origin)).or_default();
+            adopted.number = 1;
+        }
+        assert_eq!(held(&mut waiting, &setting), [1], "c has it");
     }
 
     #[test]

@@ -350,7 +350,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     /// Whether a region that leaves has said its last word and everybody holds it; and all that it
-    /// may have confirmed of others alone, which was written before these adopted this epoch.
+    /// may have confirmed of others alone, which was written before these adopted this epoch. Nobody
+    /// leaves while another joins, who may be meant to take its place.
     pub(crate) fn has_left(&self, region: &RegionName) -> bool {
         let members = &self.road.epoch.members;
         let Some(leaver) = members.get(region) else {
@@ -371,8 +372,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     || self.road.reported(member, stream).held >= until
             })
         };
+        let nobody_joins = members
+            .values()
+            .all(|member| member.standing != Standing::Joining);
         let own_alone = mutation::active(Mutation::GoneWithWhatItConfirmed);
-        self.road.is_complete()
+        nobody_joins
+            && self.road.is_complete()
             && is_held_by_all(leaving)
             && (own_alone || others().all(is_held_by_all))
     }

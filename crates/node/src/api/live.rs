@@ -62,23 +62,13 @@ pub(crate) fn unready(datasets: &Datasets) -> Vec<String> {
 /// Which datasets take no client writes until there is room on the disk. Peers that ask over the link
 /// aren't told: it is `storage` that lacks, so that a region that serves reads comes before one that is
 /// down. A log's budget is filled in all regions by one that is away; then all of them go on serving.
-fn without_room(datasets: &Datasets) -> Vec<String> {
+pub(crate) fn without_room(datasets: &Datasets) -> Vec<String> {
     let running = datasets.values().filter_map(DatasetState::running);
-    let lacking = running.filter_map(|handle| match shortage(handle, &handle.status())? {
+    let without = running.filter_map(|handle| match shortage(handle, &handle.status())? {
         Shortage::Disk(reason) => Some(format!("{}: takes no writes: {reason}", handle.name())),
         Shortage::LogBudget(_) => None,
     });
-    lacking.collect()
-}
-
-/// What lacks room here, on the disk or in a log, for each dataset that does.
-pub(crate) fn lacking(datasets: &Datasets) -> Vec<String> {
-    let running = datasets.values().filter_map(DatasetState::running);
-    let lacking = running.filter_map(|handle| {
-        let shortage = handle.status().shortage?;
-        Some(format!("{}: {}", handle.name(), shortage.reason()))
-    });
-    lacking.collect()
+    without.collect()
 }
 
 fn fault(dataset: &DatasetState) -> Option<String> {

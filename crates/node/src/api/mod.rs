@@ -71,7 +71,7 @@ mod writes;
 
 pub use door::Door;
 pub(crate) use forwarded::carry_out;
-pub(crate) use live::{lacking, unready};
+pub(crate) use live::{unready, without_room};
 pub use openapi::openapi;
 pub use routes::router;
 pub use serve::{ServeLimits, serve, serve_within};

@@ -3,7 +3,7 @@
 use super::neighbours::Neighbours;
 use super::setup::{Probers, probers, setup};
 use super::{Health, Seen};
-use crate::api::{lacking, unready};
+use crate::api::{unready, without_room};
 use crate::dataset::MachineClock;
 use crate::links::Peers;
 use crate::registry::Registry;
@@ -140,7 +140,7 @@ impl Observing {
         let (neighbours, registry) = (self.neighbours.clone(), self.registry.clone());
         let health = self.health.clone();
         let lacks_room = match (is_own, target.service) {
-            (true, Service::Storage) => lacking(&registry.now()),
+            (true, Service::Storage) => without_room(&registry.now()),
             _ => Vec::new(),
         };
         self.probes.spawn(async move {
