@@ -55,6 +55,23 @@ fn the_agent_killed_between_the_servers_commit_and_its_own() {
 }
 
 #[test]
+fn what_a_frozen_agent_has_locked_is_let_go() {
+    let system = System::start(SCHEMA);
+    system.sql(0, "INSERT INTO public.t VALUES (1, '-')");
+    system.barrier();
+    system.gate(1).swallow_commits();
+    system.sql(0, "UPDATE public.t SET v = 'a' WHERE id = 1");
+    system.until("a commit is swallowed", || system.gate(1).has_swallowed());
+    // b's application waits for the row, which the agent's session holds.
+    system.sql(
+        1,
+        "SET lock_timeout = '90s'; UPDATE public.t SET v = 'b' WHERE id = 1",
+    );
+    system.lift();
+    system.expect(ALL, "1:b");
+}
+
+#[test]
 fn the_agent_killed_between_its_log_and_the_slot() {
     let mut system = System::start_counting(
         "CREATE TABLE public.t (id int PRIMARY KEY, n bigint NOT NULL);",

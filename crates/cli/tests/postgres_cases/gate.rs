@@ -6,6 +6,8 @@
 //! - [`Gate::hold_confirmations`]: the server doesn't learn what the region has on disk.
 //! - [`Gate::swallow_replies_to_commits`]: the server commits what the region wrote, and the region
 //!   never hears so.
+//! - [`Gate::swallow_commits`]: the server never hears of the end of what the region writes, as when
+//!   that is frozen or its machine has gone.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,7 +26,8 @@ struct State {
     holds_capture: AtomicBool,
     holds_confirmations: AtomicBool,
     swallows_replies: AtomicBool,
-    /// A commit went by whose reply was swallowed.
+    swallows_commits: AtomicBool,
+    /// A commit went by whose reply was swallowed, or was swallowed itself.
     has_swallowed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -65,6 +68,7 @@ impl Gate {
     pub fn open(&self) {
         let state = &self.state;
         state.swallows_replies.store(false, SeqCst);
+        state.swallows_commits.store(false, SeqCst);
         state.holds_confirmations.store(false, SeqCst);
         state.holds_capture.store(false, SeqCst);
         state.is_cut.store(false, SeqCst);
@@ -86,7 +90,11 @@ impl Gate {
         self.state.swallows_replies.store(true, SeqCst);
     }
 
-    /// Whether a commit went through whose reply didn't.
+    pub fn swallow_commits(&self) {
+        self.state.swallows_commits.store(true, SeqCst);
+    }
+
+    /// Whether a commit, or the reply to one, has been swallowed.
     pub fn has_swallowed(&self) -> bool {
         self.state.has_swallowed.load(SeqCst)
     }
@@ -118,6 +126,9 @@ impl State {
             known.is_capture.store(true, SeqCst);
         } else if known.is_capture.load(SeqCst) {
             wait_while(&self.holds_confirmations);
+        } else if has(bytes, b"COMMIT;") && self.swallows_commits.load(SeqCst) {
+            self.has_swallowed.store(true, SeqCst);
+            return false;
         } else if has(bytes, b"COMMIT;") && self.swallows_replies.load(SeqCst) {
             known.is_deaf.store(true, SeqCst);
         }

@@ -16,7 +16,9 @@ use tokio_postgres::{Client, Row};
 /// was made, and where there is none nothing is compiled for the price that this has (each check of a
 /// foreign key without an index would be, for tens of milliseconds); commits aren't waited for, since
 /// what a crash of the server loses is found by the position in it; a lock is given up before the server
-/// looks for deadlocks; what would be written outside of a transaction that began as ours is refused.
+/// looks for deadlocks, and all locks where the region falls silent in the middle of a transaction
+/// (its next session begins that anew); what would be written outside of a transaction that began as
+/// ours is refused.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
 SET search_path = '';
@@ -29,7 +31,7 @@ SET standard_conforming_strings = on;
 SET xmloption = 'content';
 SET row_security = off;
 SET statement_timeout = 0;
-SET idle_in_transaction_session_timeout = 0;
+SET idle_in_transaction_session_timeout = '30s';
 SET default_transaction_read_only = on;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
