@@ -4,6 +4,7 @@
 use crate::calm::calm;
 use crate::changing::strike;
 use crate::members::{latest, prepare, propose, settle};
+use crate::node::SimReplica;
 use crate::world::{Event, World};
 use meridian_check::Violation;
 use meridian_model::{Acknowledgement, RegionName};
@@ -35,8 +36,9 @@ pub(crate) fn leaving(world: &mut World, level: Acknowledgement) -> Result<(), V
     }
     let count = world.nodes.len();
     let deadline = world.time + GONE_WITHIN;
-    let way = world.random.u32(0..3);
-    let mut deaf = None;
+    let way = world.random.u32(0..5);
+    let confidant = (leaver + 1) % count;
+    let mut is_deaf = false;
     world.plan(Duration::ZERO, Event::Fault);
     while world.time < deadline && !has_gone(world, leaver) {
         let proposal = Proposal::Remove {
@@ -51,12 +53,11 @@ pub(crate) fn leaving(world: &mut World, level: Acknowledgement) -> Result<(), V
                 (0, _) => strike(world, None),
                 (1 | 2, _) => world.network.heal(),
                 (_, 1) => one_is_heard_by_the_leaver_alone(world, leaver),
-                (_, 2) => world.network.degrade(30, 0),
                 _ => {}
             }
-            if way == 2 {
-                deaf = deaf.or_else(|| has_heard_its_last_word(world, leaver));
-                deafen(world, deaf);
+            if way >= 2 {
+                is_deaf |= has_heard_its_last_word(world, leaver, confidant);
+                whisper(world, leaver, confidant, is_deaf);
             }
         })?;
     }
@@ -90,29 +91,41 @@ fn one_is_heard_by_the_leaver_alone(world: &mut World, leaver: usize) {
     }
 }
 
-/// A region that holds all that the leaver will say, mostly while another has yet to hear that it
-/// leaves.
-fn has_heard_its_last_word(world: &mut World, leaver: usize) -> Option<usize> {
+/// Whether the confidant holds all that the leaver will say, mostly while another has yet to hear that
+/// it leaves.
+fn has_heard_its_last_word(world: &mut World, leaver: usize, confidant: usize) -> bool {
     let any_time = world.random.u32(0..8) == 0;
     let replica_of = |index: usize| world.nodes[index].replica.as_ref();
-    let epoch_of = |index: usize| replica_of(index).map(|replica| replica.epoch().number);
-    let origin = world.nodes[leaver].origin?;
-    let held_by =
-        |index: usize| replica_of(index).map(|replica| replica.marks().get(origin).sequence);
-    let others = || (0..world.nodes.len()).filter(|it| *it != leaver);
-    let is_leaving = replica_of(leaver)?.standing() == OwnStanding::Leaving;
-    let is_early = others().any(|it| epoch_of(it) < epoch_of(leaver));
-    let has_heard = |it: &usize| held_by(*it) == held_by(leaver);
-    let mut who_has = others().filter(has_heard);
-    who_has
-        .next()
-        .filter(|_| is_leaving && (is_early || any_time))
+    let (Some(leaving), Some(heard), Some(origin)) = (
+        replica_of(leaver),
+        replica_of(confidant),
+        world.nodes[leaver].origin,
+    ) else {
+        return false;
+    };
+    let number = leaving.epoch().number;
+    let is_late = |index: usize| replica_of(index).is_some_and(|it| it.epoch().number < number);
+    let is_early = (0..world.nodes.len()).any(is_late);
+    let held = |replica: &SimReplica| replica.marks().get(origin).sequence;
+    leaving.standing() == OwnStanding::Leaving
+        && held(heard) == held(leaving)
+        && (is_early || any_time)
 }
 
-/// It is heard, and hears nobody any more.
-fn deafen(world: &mut World, deaf: Option<usize>) {
-    let Some(deaf) = deaf else { return };
-    for other in (0..world.nodes.len()).filter(|it| *it != deaf) {
-        world.network.cut(other, deaf);
+/// The confidant is heard by the leaver alone, and once it is deaf hears nobody. The others hear the
+/// leaver now and then.
+fn whisper(world: &mut World, leaver: usize, confidant: usize, is_deaf: bool) {
+    world.network.heal();
+    let is_quiet = world.random.bool();
+    for other in (0..world.nodes.len()).filter(|it| *it != confidant) {
+        if is_deaf {
+            world.network.cut(other, confidant);
+        }
+        if other != leaver {
+            world.network.cut(confidant, other);
+            if is_quiet {
+                world.network.cut(leaver, other);
+            }
+        }
     }
 }
