@@ -56,9 +56,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 /// Whose holding is asked for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// How many members are to hold it, this one included.
-    needed: usize,
-    /// How many of these are others.
+    /// How many other members are to hold it.
     others: usize,
     /// Whether those count that are leaving.
     are_leaving_counted: bool,
@@ -96,7 +94,6 @@ impl<'a> Holdings<'a> {
         let mut counted = self.counted();
         let counts = counted.any(|it| it.0 == self.region && (are_leaving_counted || stays(&it)));
         Asked {
-            needed,
             others: needed - usize::from(counts),
             are_leaving_counted,
         }
@@ -254,7 +251,7 @@ impl<R> Acknowledgements<R> {
                 } else if self.is_ending || waited(&waiting) >= self.timeout {
                     let shortfall = Shortfall {
                         level: self.level,
-                        needed: asked.needed,
+                        needed: asked.others + 1,
                         holders: holdings.holders(asked, &waiting.needs),
                         waited: waited(&waiting),
                     };
@@ -520,6 +517,13 @@ mod tests {
         let mut waiting = waiting_for(Acknowledgement::OneRemote, &[1]);
         setting.told(2, 1);
         assert_eq!(held(&mut waiting, &setting), []);
+        let Some((_, Err(shortfall))) = waiting_for(Acknowledgement::OneRemote, &[1])
+            .due(at(100), setting.holdings())
+            .pop()
+        else {
+            panic!("it came in time");
+        };
+        assert_eq!((shortfall.needed, shortfall.holders.len()), (3, 1));
         setting.told(3, 1);
         assert_eq!(held(&mut waiting, &setting), [1]);
     }
