@@ -110,25 +110,35 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Keeps a copy of the first of these files and takes the others away, the last one first: a crash in
-/// between leaves damage that is found again.
+/// Keeps a copy of the first of these files, and then takes the others away, the last one first. A crash
+/// in between leaves damage, or with all of them away what passes for a torn tail: the same is cut then.
 fn set_aside(path: &Path, files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
-    let aside = |file: &PathBuf| {
-        let mut name = OsString::from(file);
-        name.push(".damaged");
-        PathBuf::from(name)
-    };
-    for (index, file) in files.iter().enumerate().rev() {
-        let aside = aside(file);
-        if index > 0 {
-            fs::rename(file, aside)?;
-        } else {
-            fs::copy(file, &aside)?;
-            File::open(aside)?.sync_all()?;
-        }
+    let kept: Vec<PathBuf> = files.iter().map(|file| free_name(file)).collect();
+    if let (Some(first), Some(copy)) = (files.first(), kept.first()) {
+        fs::copy(first, copy)?;
+        File::open(copy)?.sync_all()?;
     }
     File::open(path)?.sync_all()?;
-    Ok(files.iter().map(aside).collect())
+    for (file, aside) in files.iter().zip(&kept).skip(1).rev() {
+        fs::rename(file, aside)?;
+    }
+    File::open(path)?.sync_all()?;
+    Ok(kept)
+}
+
+/// A name beside the file that nothing has that was kept before.
+fn free_name(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(".damaged");
+    let mut free = PathBuf::from(&name);
+    let mut number = 1;
+    while free.exists() {
+        number += 1;
+        let mut next = name.clone();
+        next.push(format!(".{number}"));
+        free = PathBuf::from(next);
+    }
+    free
 }
 
 fn truncate(file: &Path, bytes: u64) -> io::Result<()> {
@@ -240,5 +250,28 @@ fn item(bytes: &[u8]) -> Option<usize> {
                 .checked_add(value)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_before_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["0.jnl", "1.jnl"].map(|name| directory.path().join(name));
+        for content in ["first", "second"] {
+            for file in &files {
+                fs::write(file, content).unwrap();
+            }
+            let kept = set_aside(directory.path(), &files).unwrap();
+            for file in kept {
+                assert_eq!(fs::read_to_string(file).unwrap(), content);
+            }
+            assert!(files[0].exists() && !files[1].exists());
+        }
+        let first = directory.path().join("1.jnl.damaged");
+        assert_eq!(fs::read_to_string(first).unwrap(), "first");
     }
 }
