@@ -2,6 +2,7 @@
 
 use crate::client::{Address, Api, Reply, read_token};
 use crate::error::{CliError, CliResult, Exit};
+use crate::everywhere::at_once;
 use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
 use serde::Deserialize;
@@ -94,7 +95,7 @@ impl Target {
     ) -> CliResult<Vec<Api>> {
         let addresses = match self.data_dir() {
             Some(data_dir) => self.of_system(&System::read(&data_dir)?, is_meant)?,
-            None => self.of_region(self.of_urls()?)?,
+            None => self.of_region(self.of_urls()?, patience)?,
         };
         addresses
             .into_iter()
@@ -143,17 +144,26 @@ impl Target {
         Ok(found)
     }
 
-    /// Of several URLs, those at which the region listens that is asked for: each is asked which one
-    /// it is.
-    fn of_region(&self, given: Vec<Address>) -> CliResult<Vec<Address>> {
-        let Some(region) = self.region.as_ref().filter(|_| given.len() > 1) else {
+    /// Of the URLs given, those at which the region listens that is asked for: each is asked which one
+    /// it is. With a single one of https its certificate says it; and how the region at a single one
+    /// stands may be asked where nobody answers.
+    fn of_region(&self, given: Vec<Address>, patience: Duration) -> CliResult<Vec<Address>> {
+        let Some(region) = &self.region else {
             return Ok(given);
         };
+        let is_single = given.len() == 1;
+        if is_single && given[0].url.starts_with("https:") {
+            return Ok(given);
+        }
+        let patience = if is_single { patience } else { GLANCE_PATIENCE };
+        let asked = at_once(given, |address| (who_is(&address, patience), address));
         let (mut found, mut others, mut is_silent) = (Vec::new(), Vec::new(), false);
-        for address in given {
-            match who_is(&address) {
+        for (said, address) in asked {
+            match said {
                 Ok(name) if name == *region => found.push(address),
                 Ok(name) => others.push(format!("{} is region {name}", address.url)),
+                Err(_) if is_single && patience == GLANCE_PATIENCE => found.push(address),
+                Err(error) if is_single => return Err(error),
                 Err(error) => {
                     is_silent = true;
                     others.push(error.message().to_owned());
@@ -168,7 +178,11 @@ impl Target {
         } else {
             Exit::Usage
         };
-        let message = format!("region {region} answers at none of the URLs given");
+        let message = if is_single {
+            format!("region {region} isn't the one at the URL given")
+        } else {
+            format!("region {region} answers at none of the URLs given")
+        };
         Err(CliError::new(exit, message).hint(others.join("; ")))
     }
 
@@ -196,13 +210,13 @@ impl Target {
 
 /// The name of the region at a URL. With https another one than is expected there fails by its
 /// certificate.
-fn who_is(address: &Address) -> CliResult<String> {
+fn who_is(address: &Address, patience: Duration) -> CliResult<String> {
     /// The part of how a region stands that says which it is.
     #[derive(Deserialize)]
     struct Status {
         region: String,
     }
-    let api = Api::new(address.clone(), GLANCE_PATIENCE)?;
+    let api = Api::new(address.clone(), patience)?;
     let status: Status = api.get("/v1/status")?.json()?;
     Ok(status.region)
 }
@@ -240,5 +254,25 @@ mod tests {
         assert_eq!(error.exit(), Exit::Usage);
         let hint = error.hint_text().unwrap();
         assert!(hint.contains(&format!("{first} is region a")), "{hint}");
+    }
+
+    #[test]
+    fn the_region_at_a_single_url_has_to_be_the_one_asked_for() {
+        let url = region("a");
+        let target = |name: &str, url: &str| Target {
+            api: vec![url.to_owned()],
+            region: Some(name.to_owned()),
+            ..Target::default()
+        };
+        assert_eq!(target("a", &url).one().unwrap().name(), "a");
+        let error = target("b", &url).one().unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.message().contains("region b"), "{error}");
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains(&format!("{url} is region a")), "{hint}");
+        // Where nobody answers, how it stands is what is asked for.
+        let nobody = target("b", "http://127.0.0.1:1");
+        assert_eq!(nobody.one().unwrap_err().exit(), Exit::Unreachable);
+        assert_eq!(nobody.all_at_a_glance().unwrap().len(), 1);
     }
 }
