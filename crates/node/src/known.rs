@@ -227,6 +227,8 @@ mod tests {
             adopted: BTreeMap::new(),
             deciding: None,
             cuts: BTreeMap::new(),
+            away: BTreeSet::new(),
+            waits_for: BTreeMap::new(),
         })
     }
 

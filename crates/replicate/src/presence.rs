@@ -96,6 +96,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.away(now, region) < AWAY_AFTER
     }
 
+    /// The members that are not in touch any more.
+    #[must_use]
+    pub fn out_of_touch(&self, now: Now) -> BTreeSet<RegionName> {
+        let seen = self.deliberation.presence.keys();
+        let away = seen.filter(|region| !self.is_in_touch(now, region));
+        away.cloned().collect()
+    }
+
     /// Whether this region would have an epoch without this member be decided: not while it is in
     /// touch, unless it has left as planned or never counted.
     pub(crate) fn objects_to(&self, now: Now, region: &RegionName) -> bool {

@@ -7,6 +7,7 @@ use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
     DecidedBy, Epoch, Member, OriginId, RegionAddress, RegionName, Standing, VOTES_SINCE,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// An eviction that came to nothing in this time is asked for no longer: others are in touch with the
@@ -349,37 +350,42 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         members.find(|region| self.has_left(region))
     }
 
-    /// Whether a region that leaves has said its last word and everybody holds it; and all that it
-    /// may have confirmed of others alone, which was written before these adopted this epoch. Nobody
-    /// leaves while another joins, who may be meant to take its place.
+    /// Whether a region that leaves has said its last word and everybody holds what it leaves behind.
     pub(crate) fn has_left(&self, region: &RegionName) -> bool {
+        self.waits_for(region).is_some_and(|names| names.is_empty())
+    }
+
+    /// Whom a region that leaves waits for; `None` where it doesn't leave. For everybody to go by the
+    /// epoch in which it leaves and to hold all that it wrote; and all that it may have confirmed of
+    /// others alone, which was written before these adopted this epoch. Nobody leaves while another
+    /// joins, who may be meant to take its place.
+    #[must_use]
+    pub fn waits_for(&self, region: &RegionName) -> Option<BTreeSet<RegionName>> {
         let members = &self.road.epoch.members;
-        let Some(leaver) = members.get(region) else {
-            return false;
-        };
+        let leaver = members.get(region)?;
         let (Standing::Leaving, Some(leaving)) = (leaver.standing, leaver.origin) else {
-            return false;
+            return None;
         };
-        let others = || {
-            let origins = members.values().filter_map(|member| member.origin);
-            origins.filter(move |origin| *origin != leaving)
-        };
-        let is_held_by_all = |stream: OriginId| {
-            let until = self.road.adopted_by(stream).sequence;
-            others().all(|member| {
-                member == stream
-                    || member == self.origin
-                    || self.road.reported(member, stream).held >= until
-            })
-        };
-        let nobody_joins = members
-            .values()
-            .all(|member| member.standing != Standing::Joining);
         let own_alone = mutation::active(Mutation::GoneWithWhatItConfirmed);
-        nobody_joins
-            && self.road.is_complete()
-            && is_held_by_all(leaving)
-            && (own_alone || others().all(is_held_by_all))
+        let origins = members.values().filter_map(|member| member.origin);
+        let streams: Vec<_> = origins
+            .filter(|origin| *origin == leaving || !own_alone)
+            .collect();
+        let holds = |origin: OriginId, stream: OriginId| {
+            let until = self.road.adopted_by(stream).sequence;
+            [stream, self.origin, leaving].contains(&origin)
+                || self.road.reported(origin, stream).held >= until
+        };
+        let is_ready = |member: &Member| {
+            let Some(origin) = member.origin else {
+                return false;
+            };
+            member.standing != Standing::Joining
+                && self.road.adopted_by(origin).number >= self.road.epoch.number
+                && streams.iter().all(|stream| holds(origin, *stream))
+        };
+        let waits = members.iter().filter(|(_, member)| !is_ready(member));
+        Some(waits.map(|(name, _)| name.clone()).collect())
     }
 
     fn without(&self, now: Now, region: &RegionName) -> Option<Epoch> {

@@ -129,12 +129,10 @@ impl Change<'_> {
                 .standings(self.region)
                 .map(|(dataset, member)| {
                     let standing = member.map_or("no member", |member| member.standing.as_str());
-                    let vote = dataset.vote_text().map(|vote| format!(", {vote}"));
-                    format!(
-                        "{}: {standing}{}",
-                        dataset.dataset,
-                        vote.unwrap_or_default()
-                    )
+                    let waits = member.and_then(|member| dataset.waits_text(member));
+                    let more = waits.into_iter().chain(dataset.vote_text());
+                    let said: Vec<_> = std::iter::once(standing.to_owned()).chain(more).collect();
+                    format!("{}: {}", dataset.dataset, said.join(", "))
                 })
                 .collect(),
         };
@@ -288,6 +286,34 @@ mod tests {
         let text = change.text(Ok(&said));
         let expected = "b: main: joining; main there: stopped: 15 rows differ (";
         assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn who_leaves_is_said_to_wait_for_those_who_lack_something() {
+        let mut said = regions(&[Some("leaving")]);
+        let dataset = &mut said.datasets[0];
+        dataset.dataset = "main".to_owned();
+        dataset.members[0].waits_for = Some(vec!["b".to_owned(), "c".to_owned()]);
+        dataset.members.push(Member {
+            region: "c".to_owned(),
+            away: true,
+            ..Member::default()
+        });
+        let address = Address {
+            url: "http://127.0.0.1:1".to_owned(),
+            ..Address::default()
+        };
+        let change = Change {
+            done: String::new(),
+            region: "b",
+            asked: &Api::new(address, Duration::from_secs(30)).unwrap(),
+            joiner: Joiner::None,
+            next: String::new(),
+        };
+        let expected = "b: main: leaving, waits for b and c, which is away";
+        assert_eq!(change.text(Ok(&said)), expected);
+        said.datasets[0].members[0].waits_for = Some(Vec::new());
+        assert_eq!(change.text(Ok(&said)), "b: main: leaving");
     }
 
     #[test]

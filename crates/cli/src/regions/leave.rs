@@ -13,7 +13,7 @@ use std::path::Path;
 /// `meridian regions remove`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The region takes no more writes of clients and goes once every other region has what it holds, so nothing is lost; it has to be reachable. One that is gone for good is evicted instead.\n\nExample:\n  meridian regions remove eu-central-1"
+    after_help = "The region takes no more writes of clients and goes once every other region has what it holds, so nothing is lost; it has to be reachable. So have the others: while one of them is away it is refused. One that is gone for good is evicted instead.\n\nExample:\n  meridian regions remove eu-central-1"
 )]
 pub struct Remove {
     /// The region's name

@@ -56,6 +56,10 @@ pub struct Member {
     pub longitude: Option<f64>,
     /// Whether it holds no tables.
     pub witness: bool,
+    /// Whether nothing has come from it for a while.
+    pub away: bool,
+    /// Whom it waits for, if it leaves.
+    pub waits_for: Option<Vec<String>>,
 }
 
 /// What is being decided.
@@ -94,6 +98,21 @@ impl Regions {
 }
 
 impl DatasetRegions {
+    /// Whom a region that leaves waits for, for people.
+    pub fn waits_text(&self, member: &Member) -> Option<String> {
+        let names = member
+            .waits_for
+            .as_ref()
+            .filter(|names| !names.is_empty())?;
+        let is_away = |name: &str| self.members.iter().any(|it| it.region == name && it.away);
+        let names = names.iter().map(|name| match is_away(name) {
+            true => format!("{name}, which is away"),
+            false => name.clone(),
+        });
+        let names: Vec<_> = names.collect();
+        Some(format!("waits for {}", names.join(" and ")))
+    }
+
     /// What is being decided about a region, for people.
     pub fn vote_text(&self) -> Option<String> {
         let proposal = self.proposal.as_ref()?;

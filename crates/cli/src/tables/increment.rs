@@ -68,7 +68,9 @@ pub fn run(options: &Increment, format: Format) -> CliResult {
 
 /// What to do where nobody knows what became of it, besides what the error says.
 fn repeated_with(key: &str, error: CliError) -> CliError {
-    let status = error.problem().and_then(|problem| problem.get("status")?.as_u64());
+    let status = error
+        .problem()
+        .and_then(|problem| problem.get("status")?.as_u64());
     let is_known = error.exit() != Exit::Unreachable && status.is_none_or(|status| status < 500);
     if is_known {
         return error;

@@ -65,6 +65,11 @@ pub(crate) struct MemberReport {
     adopted: Option<u64>,
     /// Whether it is a witness, which holds no tables.
     witness: bool,
+    /// Whether nothing has come from it for a while.
+    away: bool,
+    /// Whom it waits for, if it leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<Vec<String>>,
 }
 
 /// A change that is being decided.
@@ -180,6 +185,7 @@ pub(crate) async fn remove(
     let datasets = counting(&state, &region)?;
     for dataset in &datasets {
         somebody_writes_without(&region, dataset)?;
+        who_stays_is_there(&region, dataset)?;
     }
     for dataset in datasets {
         let proposal = Proposal::Remove {
@@ -239,6 +245,33 @@ fn somebody_writes_without(region: &RegionName, dataset: &DatasetHandle) -> Resu
         "give the dataset another home (`home`), or another region that takes writes \
          (`read-replicas`), in every region's topology first",
     ))
+}
+
+/// Whether all who would stay are in touch. A region leaves once all of these hold what it holds, and
+/// takes and confirms no writes until then: it isn't asked to leave where that can't be for now.
+fn who_stays_is_there(region: &RegionName, dataset: &DatasetHandle) -> Result<(), Problem> {
+    let membership = dataset.membership();
+    let away = membership.away.iter().filter(|away| *away != region);
+    let away = texts(away);
+    let Some(first) = away.first() else {
+        return Ok(());
+    };
+    let (name, all) = (dataset.name(), away.join(", "));
+    let detail = format!(
+        "dataset {name}: region {region} can leave once all who stay hold what it holds, and nothing \
+         has come from {all} for a while"
+    );
+    let hint = format!(
+        "wait until {all} is back, or evict it first if it is gone for long (`meridian regions evict \
+         {first}`)"
+    );
+    Err(Problem::new(Kind::MembershipRefused, detail)
+        .hint(hint)
+        .member("away", away))
+}
+
+fn texts<'a>(names: impl IntoIterator<Item = &'a RegionName>) -> Vec<String> {
+    names.into_iter().map(ToString::to_string).collect()
 }
 
 async fn propose(
@@ -391,6 +424,8 @@ fn of_member(
         longitude: place.map(|place| place.1),
         adopted: membership.adopted.get(region).copied(),
         witness: known.is_witness(region),
+        away: membership.away.contains(region),
+        waits_for: membership.waits_for.get(region).map(|names| texts(names)),
     }
 }
 

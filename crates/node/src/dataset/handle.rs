@@ -255,6 +255,10 @@ pub struct Membership {
     pub deciding: Option<Deciding>,
     /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
     pub cuts: BTreeMap<OriginId, Hlc>,
+    /// The members from which nothing has come for a while.
+    pub away: BTreeSet<RegionName>,
+    /// By member that leaves, whom it waits for.
+    pub waits_for: BTreeMap<RegionName, BTreeSet<RegionName>>,
 }
 
 impl Membership {

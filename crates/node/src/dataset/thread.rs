@@ -73,7 +73,8 @@ pub(super) fn start(
     let (inbox, inputs) = mpsc::channel();
     let (publish, applied) = watch::channel(Arc::new(replica.applied()));
     let (publish_shown, shown) = watch::channel(None);
-    let (publish_membership, membership) = watch::channel(Arc::new(membership_of(&replica)));
+    let (publish_membership, membership) =
+        watch::channel(Arc::new(membership_of(&replica, clock.now())));
     let mut worker = Worker {
         name: name.clone(),
         clock: clock.clone(),
@@ -389,7 +390,7 @@ impl Worker {
     }
 
     fn tell_membership(&self) {
-        let membership = membership_of(&self.replica);
+        let membership = membership_of(&self.replica, self.clock.now());
         self.publish_membership.send_if_modified(|known| {
             let is_new = **known != membership;
             if is_new {
@@ -516,13 +517,18 @@ impl Worker {
     }
 }
 
-fn membership_of(replica: &EmbeddedReplica) -> Membership {
+fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
+    let members = replica.epoch().members.keys();
     Membership {
         epoch: replica.epoch().clone(),
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
         cuts: replica.cuts(),
+        away: replica.out_of_touch(now),
+        waits_for: members
+            .filter_map(|region| Some((region.clone(), replica.waits_for(region)?)))
+            .collect(),
     }
 }
 

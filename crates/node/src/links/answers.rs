@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use meridian_model::{Epoch, Member, Standing, Vector};
     use meridian_replicate::OwnStanding;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn who_is_no_member_learns_nothing_but_that() {
@@ -182,6 +182,8 @@ mod tests {
             adopted: BTreeMap::new(),
             deciding: None,
             cuts: BTreeMap::new(),
+            away: BTreeSet::new(),
+            waits_for: BTreeMap::new(),
         };
         let covering = Vector::default();
         let rows = [

@@ -6,6 +6,7 @@ use meridian_model::RegionName;
 use meridian_node::dataset::ClockOffset;
 use meridian_node::faults::{DiskLevers, Faults};
 use meridian_topology::{Promises, Writes};
+use serde_json::json;
 
 const JOINED: &str = r#"{"name":"eu-central-1","api":"127.0.0.1:5","link":"127.0.0.1:6"}"#;
 
@@ -33,6 +34,28 @@ async fn a_region_that_joined_is_a_peer_like_those_of_the_topology() {
     assert!(links.peer("eu-central-1").is_cut());
     let compared = region.post("/v1/integrity/comparisons", order).await;
     compared.ok(202);
+}
+
+#[tokio::test]
+async fn nobody_is_removed_while_another_that_stays_is_away() {
+    let region = Region::with(Setting {
+        founders: &["us-east-1", "eu-west-1", "eu-central-1"],
+        ..Setting::default()
+    });
+    let refused = region.delete("/v1/regions/eu-west-1").await;
+    let problem = refused.problem(409, "membership-refused");
+    assert!(problem["away"].is_null(), "it counts as there at first");
+    let mut members = region.main().membership_changes();
+    let away = members.wait_for(|it| it.away.len() == 2);
+    drop(away.await.unwrap());
+    let refused = region.delete("/v1/regions/eu-west-1").await;
+    let problem = refused.problem(409, "membership-refused");
+    assert_eq!(problem["away"], json!(["eu-central-1"]), "{problem}");
+    let hint = problem["hint"].as_str().unwrap();
+    assert!(hint.contains("regions evict eu-central-1"), "{hint}");
+    let said = region.get("/v1/regions").await.ok(200).json();
+    let is_away = |at: usize| said["datasets"][0]["members"][at]["away"].clone();
+    assert_eq!([0, 1, 2].map(is_away), [true, true, false], "{said}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use meridian_model::{DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_
 use meridian_replicate::{
     Arrival, OpenError, OwnStanding, Proposal, ProposeError, Sender, WriteError,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub fn name(region: &str) -> RegionName {
@@ -280,6 +281,33 @@ fn who_leaves_as_planned_takes_nothing_with_it() {
         regions[2].machine().standing(),
         OwnStanding::Evicted { .. }
     ));
+}
+
+#[test]
+fn who_leaves_says_whom_it_waits_for_and_who_is_away_is_known() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 1, 3);
+    let c = BTreeSet::from([name("c")]);
+    let away = |region: &mut Region, at| {
+        let now = region.now(seconds(at));
+        region.machine().out_of_touch(now)
+    };
+    assert_eq!(away(&mut regions[0], 3), BTreeSet::new());
+    assert_eq!(regions[0].machine().waits_for(&name("b")), None, "it stays");
+    let gone = regions.pop().expect("three");
+    together(&mut regions, 3, 20);
+    assert_eq!(away(&mut regions[0], 20), c);
+    propose(&mut regions[0], 20, remove("b")).expect("a proposal");
+    together(&mut regions, 20, 24);
+    let leaving = ("b".into(), Standing::Leaving);
+    assert!(members(&mut regions[0]).contains(&leaving));
+    for region in &mut regions {
+        let waits_for = region.machine().waits_for(&name("b")).expect("it leaves");
+        assert_eq!(waits_for, c);
+    }
+    regions.push(gone);
+    together(&mut regions, 24, 40);
+    assert_eq!(members(&mut regions[0]).len(), 2, "it has left");
 }
 
 #[test]
