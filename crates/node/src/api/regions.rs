@@ -425,7 +425,7 @@ fn of_member(
         adopted: membership.adopted.get(region).copied(),
         witness: known.is_witness(region),
         away: membership.away.contains(region),
-        waits_for: membership.waits_for.get(region).map(|names| texts(names)),
+        waits_for: membership.waits_for.get(region).map(texts),
     }
 }
 
