@@ -58,6 +58,7 @@ struct Status {
     witness: bool,
     datasets: Vec<DatasetStatus>,
     routes: Vec<RouteStatus>,
+    aside_waiting: u64,
     faults: Vec<FaultStatus>,
 }
 
@@ -147,6 +148,7 @@ impl Reading {
                 troubles(datasets, &replication.peers),
                 datasets.iter().flat_map(server_troubles).collect(),
                 datasets.iter().filter_map(letters_trouble).collect(),
+                aside_trouble(status.aside_waiting).into_iter().collect(),
                 status.faults.iter().map(fault_trouble).collect(),
             ]
             .concat(),
@@ -236,6 +238,18 @@ fn letters_trouble(dataset: &DatasetStatus) -> Option<String> {
             "dataset {dataset} has {many} dead letters, which wait for decisions"
         )),
     }
+}
+
+/// That something is set aside, and where to look.
+fn aside_trouble(waiting: u64) -> Option<String> {
+    let what = match waiting {
+        0 => return None,
+        1 => "1 transaction that it alone held is set aside and waits for a decision".to_owned(),
+        many => {
+            format!("{many} transactions that it alone held are set aside and wait for decisions")
+        }
+    };
+    Some(format!("{what} (`meridian regions aside list`)"))
 }
 
 /// Why a dataset's server isn't captured, and that it refuses rows.
@@ -423,6 +437,16 @@ mod tests {
             "main: b 2 transactions; c 2 transactions; shop: b 2 transactions"
         );
         assert_eq!(behind_text(&[]), "");
+    }
+
+    #[test]
+    fn what_is_set_aside_is_a_trouble() {
+        assert_eq!(aside_trouble(0), None);
+        let one = "1 transaction that it alone held is set aside and waits for a decision \
+                   (`meridian regions aside list`)";
+        assert_eq!(aside_trouble(1).unwrap(), one);
+        let said = aside_trouble(17).unwrap();
+        assert!(said.starts_with("17 transactions"), "{said}");
     }
 
     #[test]

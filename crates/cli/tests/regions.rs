@@ -33,6 +33,19 @@ fn region(refusals: usize, problem: &'static str) -> (Server, Arc<AtomicUsize>) 
     (server, wishes)
 }
 
+/// A region that can't open its dataset.
+fn failed() -> Server {
+    Server::start(|request| {
+        let why = "could not be opened: the tables were removed";
+        let dataset = json!({ "dataset": "main", "state": "failed", "progress": why,
+            "hint": "move them away" });
+        let regions = json!({ "region": "b", "datasets": [dataset] });
+        let json = vec!["content-type: application/json".to_owned()];
+        assert_eq!(request.method, "GET", "it isn't asked for anything");
+        Some((200, json, regions.to_string()))
+    })
+}
+
 fn rejoin(server: &Server, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     meridian(directory.path())
@@ -68,4 +81,43 @@ fn it_waits_only_where_it_may_and_where_that_can_help() {
         assert!(text(&said).contains("it can't be"), "{}", text(&said));
         assert_eq!(wishes.load(Ordering::SeqCst), 1, "{problem} {arguments:?}");
     }
+}
+
+#[test]
+fn a_region_that_can_not_open_its_dataset_does_not_join_anew() {
+    let (member, wishes) = region(0, BUSY);
+    let (failed, directory) = (failed(), tempfile::tempdir().unwrap());
+    let said = meridian(directory.path())
+        .args(["regions", "rejoin", "b", "--region", "a", "--timeout", "60"])
+        .args(["--api", &member.url(), "--api", &failed.url()])
+        .output()
+        .unwrap();
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+    let expected = "region b: dataset main could not be opened: the tables were removed";
+    assert!(text(&said).contains(expected), "{}", text(&said));
+    assert!(
+        text(&said).contains("hint: move them away"),
+        "{}",
+        text(&said)
+    );
+    assert_eq!(wishes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn where_its_address_is_known_by_the_members_alone_the_wait_ends_with_the_reason() {
+    let failed = failed();
+    let api = failed.address.to_string();
+    let member = Server::start(move |request| {
+        let members = json!([{ "region": "b", "standing": "joining", "api": api }]);
+        let datasets = json!([{ "dataset": "main", "state": "running", "members": members }]);
+        let json = vec!["content-type: application/json".to_owned()];
+        let regions = json!({ "region": "a", "datasets": datasets });
+        let status = if request.method == "POST" { 202 } else { 200 };
+        Some((status, json, regions.to_string()))
+    });
+    let said = rejoin(&member, &["--timeout", "10"]);
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+    let expected = "error: region b: dataset main could not be opened: the tables were removed";
+    assert!(text(&said).contains(expected), "{}", text(&said));
+    assert!(text(&said).contains("move them away"), "{}", text(&said));
 }

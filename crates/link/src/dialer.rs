@@ -123,7 +123,9 @@ impl DialError {
                 Rejection::OutsideValidity => {
                     Some("renew the certificate with `meridian certs`, or set the clock right")
                 }
-                Rejection::RegionNotAllowed => Some("both regions need the same topology"),
+                Rejection::RegionNotAllowed => Some(
+                    "it has to be added there first, unless both regions are to have the same topology",
+                ),
                 _ => Some("issue the region's certificate anew with `meridian certs`"),
             },
             Self::Version { .. } => Some("upgrade the older release; one step apart they agree"),

@@ -183,11 +183,10 @@ impl Lifecycle {
     async fn expected_again(&mut self, handle: &DatasetHandle) -> Expected {
         let membership = handle.membership();
         let number = membership.epoch.number;
-        let own = membership.epoch.members.get(&self.region);
-        // One that was leaving was removed, and is added like a new one.
-        let verb = match own.map(|member| member.standing) {
-            Some(Standing::Leaving) => "add",
-            _ => "rejoin",
+        // One that was removed is added like a new one.
+        let verb = match membership.was_removed(&self.region) {
+            true => "add",
+            false => "rejoin",
         };
         tracing::error!(
             dataset = self.config.name,

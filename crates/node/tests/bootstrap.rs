@@ -202,7 +202,10 @@ impl AskPeers for Link {
         _timeout: Duration,
     ) -> Result<Answer, AskError> {
         if peer.as_str() != "a" {
-            return Err(AskError::Unreachable { peer: peer.clone() });
+            return Err(AskError::Unreachable {
+                peer: peer.clone(),
+                reason: "it is cut off".to_owned(),
+            });
         }
         let mut link = self.0.lock().await;
         let (last, connection) = &mut *link;

@@ -1,8 +1,10 @@
 //! `meridian regions add` and `rejoin`.
 
-use super::follow::{Change, Joiner, Waiting, api_of, votes_everywhere};
+use super::follow::{Change, Joiner, WATCH, Waiting, api_of, votes_everywhere};
+use super::reading::Regions;
 use super::wish::Wish;
 use crate::error::{CliError, CliResult};
+use crate::everywhere::at_once;
 use crate::output::Format;
 use crate::system::System;
 use crate::target::Target;
@@ -103,20 +105,13 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         body["datasets"] = json!(options.dataset);
     }
     Wish::post("/v1/regions", &body).send(&asked, &options.waiting)?;
-    let is_up = target.data_dir().is_some();
-    let next = if is_up {
-        "meridian regions".to_owned()
-    } else {
-        format!(
-            "meridian serve --join --region {} --config FILE",
-            options.name
-        )
-    };
+    let (meanwhile, next) = steps(&options.name, target.data_dir().is_some());
     let change = Change {
         done: format!("region {} has joined", options.name),
         region: &options.name,
         asked: &asked,
         joiner: Joiner::At(api_of(&options.name, &api, &target)?),
+        meanwhile,
         next,
     };
     change.follow(&options.waiting, votes_everywhere, format)
@@ -124,6 +119,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 
 pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
     let asked = options.target.one()?;
+    opens_its_datasets(&options.name, &options.target)?;
     let body = json!({ "name": options.name });
     Wish::post("/v1/regions", &body).send(&asked, &options.waiting)?;
     let change = Change {
@@ -131,9 +127,33 @@ pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
         region: &options.name,
         asked: &asked,
         joiner: Joiner::ByMembers(&options.target),
+        meanwhile: WATCH.to_owned(),
         next: "meridian regions aside list".to_owned(),
     };
     change.follow(&options.waiting, votes_everywhere, format)
+}
+
+/// What is left to do once the members have been asked, and once the region has joined.
+fn steps(name: &str, is_up: bool) -> (String, String) {
+    if is_up {
+        return (WATCH.to_owned(), WATCH.to_owned());
+    }
+    let start = format!("meridian serve --join --region {name} --config FILE, unless it runs");
+    let name_it = "name it in the other regions' topology files, which they read while they run";
+    (start, name_it.to_owned())
+}
+
+/// An error where the region says that it can't open a dataset: it would be waited for in vain. Where
+/// it isn't among the regions that are meant, the members' word of its address comes later.
+fn opens_its_datasets(name: &str, target: &Target) -> CliResult {
+    let all = Target {
+        region: None,
+        ..target.clone()
+    };
+    let said = at_once(all.all_at_a_glance()?, |api| Regions::ask(&api).ok());
+    let mut said = said.into_iter().flatten();
+    let own = said.find(|own| own.region == name);
+    own.as_ref().and_then(Regions::failed).map_or(Ok(()), Err)
 }
 
 /// The addresses that a running `up` keeps ready for a region.
@@ -179,6 +199,14 @@ mod tests {
     struct Command {
         #[command(flatten)]
         options: Options,
+    }
+
+    #[test]
+    fn what_runs_already_is_not_to_be_started() {
+        let (start, name_it) = steps("eu-west-1", false);
+        assert!(start.contains("serve --join --region eu-west-1"), "{start}");
+        assert!(name_it.contains("topology files"), "{name_it}");
+        assert!(!name_it.contains("serve"), "{name_it}");
     }
 
     fn placed(arguments: &[&str]) -> CliResult<Value> {

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What shows how a change goes that nobody waits for.
+pub const WATCH: &str = "meridian regions";
+
 /// How long to wait for it.
 #[derive(Clone, Debug, Args)]
 pub struct Waiting {
@@ -48,7 +51,9 @@ pub struct Change<'a> {
     pub asked: &'a Api,
     /// Where the region itself is asked, if it is one that joins.
     pub joiner: Joiner<'a>,
-    /// What to type next.
+    /// What to type while it goes on.
+    pub meanwhile: String,
+    /// What to type once it is done.
     pub next: String,
 }
 
@@ -88,13 +93,18 @@ impl Change<'_> {
         let mut said = String::new();
         loop {
             let regions = Regions::ask(self.asked);
+            let joiner = self.joiner(regions.as_ref().ok());
+            let own = joiner.as_ref().and_then(|joiner| Regions::ask(joiner).ok());
+            if let Some(error) = own.as_ref().and_then(Regions::failed) {
+                return Err(error);
+            }
             if let Ok(regions) = &regions
                 && is_done(regions, self.region)
-                && self.joiner_runs()
+                && self.joiner_runs(own.as_ref())
             {
                 return self.report(Some(regions), format);
             }
-            let now = self.text(regions.as_ref());
+            let now = self.text(regions.as_ref(), joiner.as_ref().zip(own.as_ref()));
             if now != said {
                 output::talk(&now);
                 said = now;
@@ -115,14 +125,28 @@ impl Change<'_> {
     }
 
     /// Whether the region that joins says itself that it has.
-    fn joiner_runs(&self) -> bool {
-        let Joiner::At(joiner) = &self.joiner else {
+    fn joiner_runs(&self, own: Option<&Regions>) -> bool {
+        let Joiner::At(_) = &self.joiner else {
             return true;
         };
-        Regions::ask(joiner).is_ok_and(|own| own.datasets.iter().all(|it| it.state == "running"))
+        own.is_some_and(|own| own.datasets.iter().all(|it| it.state == "running"))
     }
 
-    fn text(&self, regions: Result<&Regions, &CliError>) -> String {
+    /// Where the region that joins is asked itself, once that is known.
+    fn joiner(&self, regions: Option<&Regions>) -> Option<Api> {
+        match &self.joiner {
+            Joiner::At(joiner) => Some(joiner.clone()),
+            Joiner::ByMembers(target) => {
+                let mut members = regions?.members();
+                let found = members.find(|member| member.region == self.region)?;
+                api_of(self.region, found.api.as_deref()?, target).ok()
+            }
+            Joiner::None => None,
+        }
+    }
+
+    /// How it stands, by the asked region and by the one that joins, where that answers.
+    fn text(&self, regions: Result<&Regions, &CliError>, own: Option<(&Api, &Regions)>) -> String {
         let mut parts = match regions {
             Err(error) => vec![error.message().to_owned()],
             Ok(regions) => regions
@@ -136,17 +160,7 @@ impl Change<'_> {
                 })
                 .collect(),
         };
-        let joiner = match (&self.joiner, regions) {
-            (Joiner::At(joiner), _) => Some(joiner.clone()),
-            (Joiner::ByMembers(target), Ok(regions)) => {
-                let mut members = regions.members();
-                let found = members.find(|member| member.region == self.region);
-                let api = found.and_then(|member| member.api.as_deref());
-                api.and_then(|api| api_of(self.region, api, target).ok())
-            }
-            (Joiner::None, _) | (Joiner::ByMembers(_), Err(_)) => None,
-        };
-        parts.extend(joiner.as_ref().and_then(joiner_text));
+        parts.extend(own.and_then(|(joiner, own)| joiner_text(joiner, own)));
         format!("{}: {}", self.region, parts.join("; "))
     }
 
@@ -175,7 +189,8 @@ impl Change<'_> {
         } else {
             output::line(&format!("region {}: begun", self.region))?;
         }
-        output::talk(&format!("next: {}", self.next));
+        let next = if is_done { &self.next } else { &self.meanwhile };
+        output::talk(&format!("next: {next}"));
         Ok(())
     }
 }
@@ -195,8 +210,7 @@ pub fn api_of(name: &str, api: &str, target: &Target) -> CliResult<Api> {
 }
 
 /// What a joining region says of itself, and which of its servers waits for somebody.
-fn joiner_text(joiner: &Api) -> Option<String> {
-    let own = Regions::ask(joiner).ok()?;
+fn joiner_text(joiner: &Api, own: &Regions) -> Option<String> {
     let status = get(joiner, "/v1/status").unwrap_or_default();
     let parts = own.datasets.iter().flat_map(|dataset| {
         let stopped = stopped(dataset, &status);
@@ -253,7 +267,8 @@ mod tests {
                 url: region(move || (200, json!({"datasets": [dataset]}))),
                 ..Address::default()
             };
-            joiner_text(&Api::new(address, Duration::from_secs(30)).unwrap()).unwrap()
+            let joiner = Api::new(address, Duration::from_secs(30)).unwrap();
+            joiner_text(&joiner, &Regions::ask(&joiner).unwrap()).unwrap()
         };
         for (standing, state) in [("joining", "connecting"), ("removed", "stopped")] {
             assert_eq!(text(standing, state), "main there: catches up");
@@ -281,9 +296,12 @@ mod tests {
             region: "b",
             asked: &asked,
             joiner: Joiner::ByMembers(&Target::default()),
+            meanwhile: String::new(),
             next: String::new(),
         };
-        let text = change.text(Ok(&said));
+        let joiner = change.joiner(Some(&said)).unwrap();
+        let own = Regions::ask(&joiner).unwrap();
+        let text = change.text(Ok(&said), Some((&joiner, &own)));
         let expected = "b: main: joining; main there: stopped: 15 rows differ (";
         assert!(text.starts_with(expected), "{text}");
     }
@@ -308,12 +326,13 @@ mod tests {
             region: "b",
             asked: &Api::new(address, Duration::from_secs(30)).unwrap(),
             joiner: Joiner::None,
+            meanwhile: String::new(),
             next: String::new(),
         };
         let expected = "b: main: leaving, waits for b and c, which is away";
-        assert_eq!(change.text(Ok(&said)), expected);
+        assert_eq!(change.text(Ok(&said), None), expected);
         said.datasets[0].members[0].waits_for = Some(Vec::new());
-        assert_eq!(change.text(Ok(&said)), "b: main: leaving");
+        assert_eq!(change.text(Ok(&said), None), "b: main: leaving");
     }
 
     #[test]

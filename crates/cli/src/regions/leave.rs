@@ -1,6 +1,6 @@
 //! `meridian regions remove` and `evict`.
 
-use super::follow::{Change, Joiner, Waiting, counts_nowhere};
+use super::follow::{Change, Joiner, WATCH, Waiting, counts_nowhere};
 use super::wish::Wish;
 use crate::client::encode;
 use crate::error::{CliError, CliResult};
@@ -52,6 +52,7 @@ pub fn remove(options: &Remove, format: Format) -> CliResult {
         region: &options.name,
         asked: &asked,
         joiner: Joiner::None,
+        meanwhile: WATCH.to_owned(),
         next: after_removal(&options.name, options.target.data_dir().as_deref()),
     };
     change.follow(&options.waiting, counts_nowhere, format)
@@ -71,6 +72,7 @@ pub fn evict(options: &Evict, format: Format) -> CliResult {
         region: &options.name,
         asked: &asked,
         joiner: Joiner::None,
+        meanwhile: WATCH.to_owned(),
         next: format!("when it is back: meridian regions rejoin {}", options.name),
     };
     change.follow(&options.waiting, counts_nowhere, format)

@@ -3,7 +3,7 @@
 //! Read leniently: a region of a later version may say more.
 
 use crate::client::Api;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use serde::{Deserialize, Serialize};
 
 /// `/v1/regions`
@@ -26,6 +26,8 @@ pub struct DatasetRegions {
     pub state: String,
     /// What it is doing, or why it doesn't run.
     pub progress: Option<String>,
+    /// What to do about it where it doesn't run.
+    pub hint: Option<String>,
     /// The number of the membership.
     pub epoch: Option<u64>,
     /// How the region itself stands.
@@ -89,6 +91,16 @@ impl Regions {
             let mut members = dataset.members.iter();
             (dataset, members.find(|member| member.region == region))
         })
+    }
+
+    /// Why the region that says this can't join, or join anew: it has a dataset that it can't open.
+    pub fn failed(&self) -> Option<CliError> {
+        let failed = self.datasets.iter().find(|it| it.state == "failed")?;
+        let (region, dataset) = (&self.region, &failed.dataset);
+        let why = failed.progress.as_deref().unwrap_or("can't be opened");
+        let mend = "mend what the reason names, and restart the region";
+        let error = CliError::failure(format!("region {region}: dataset {dataset} {why}"));
+        Some(error.hint(failed.hint.as_deref().unwrap_or(mend)))
     }
 
     /// Every region that is a member of anything.

@@ -236,6 +236,8 @@ fn one_region_grows_to_four_one_is_evicted_and_returns_another_leaves_and_nobody
     let refused = system.put(3, "late", "1");
     assert_eq!(refused.status, 503, "{refused:?}");
     assert_eq!(refused.json()["type"], "/problems/region-evicted");
+    let hint = refused.json()["hint"].to_string();
+    assert!(hint.contains("`meridian regions rejoin NAME`"), "{hint}");
     meridian(&["regions", "rejoin", "d", "--api", &at, "--timeout", "50"]);
     system.wait_ready(3);
     system.until("what d alone held and nobody changed is everywhere", || {
@@ -320,6 +322,10 @@ fn a_region_that_left_joins_again_over_its_old_data() {
     system.until("c knows that it has left", || {
         standing(&system, 2) == "removed"
     });
+    let refused = system.put(2, "late", "1").json();
+    assert_eq!(refused["type"], "/problems/region-evicted");
+    let hint = refused["hint"].to_string();
+    assert!(hint.contains("`meridian regions add NAME`"), "{hint}");
     system.until("c says how it comes back", || {
         system.talk(2).contains("meridian regions add c")
     });
@@ -368,7 +374,12 @@ fn what_an_evicted_region_has_confirmed_for_one_that_is_lost_is_kept() {
     assert_eq!(aside["aside"][0]["rows"], json!(["rows/only"]), "{aside}");
     let id = aside["aside"][0]["id"].as_str().expect("an id").to_owned();
     let b = system.api_url(1);
+    let status = meridian(&["status", "--api", &b]);
+    let said = "b: 1 transaction that it alone held is set aside and waits for a decision";
+    assert!(status.contains(said), "{status}");
     meridian(&["regions", "aside", "resubmit", &id, "--api", &b]);
+    let status = meridian(&["status", "--api", &b]);
+    assert!(!status.contains("set aside"), "{status}");
     system.wait_row("only", &[1, 2]);
     assert_eq!(
         system.client(2).row("only").expect("an answer").body,

@@ -6,7 +6,7 @@ use super::json::{Json, serialized};
 use super::problem::{Kind, Problem};
 use super::rows::{SiblingRecord, write_siblings};
 use super::state::{ApiState, DatasetState};
-use crate::dataset::DatasetHandle;
+use crate::dataset::{DatasetHandle, apart};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -106,7 +106,7 @@ pub(crate) async fn tables(
             DatasetState::Running(handle) => {
                 (read(handle.tables(), TableReader::tables).await?, None)
             }
-            DatasetState::Failed { reason } => (Vec::new(), Some(reason.clone())),
+            DatasetState::Failed { reason } => (Vec::new(), Some(apart(reason).0.to_owned())),
             DatasetState::Opening | DatasetState::Joining(_) => (Vec::new(), dataset.absence()),
         };
         let topology = &state.api().topology;

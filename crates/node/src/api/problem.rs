@@ -211,10 +211,13 @@ impl Problem {
             ExecuteError::Stopped { .. } => Self::new(Kind::DatasetStopped, detail).hint(
                 "see the region's log and /v1/status; reads go on, other regions take writes",
             ),
-            ExecuteError::Evicted { .. } => Self::new(Kind::RegionEvicted, detail).hint(
-                "write to another region; `meridian regions rejoin NAME` lets this one join anew, \
-                 and what it alone held is kept",
-            ),
+            ExecuteError::Evicted { was_removed, .. } => Self::new(Kind::RegionEvicted, detail)
+                .hint(if was_removed {
+                    "write to another region; `meridian regions add NAME` lets this one join anew"
+                } else {
+                    "write to another region; `meridian regions rejoin NAME` lets this one join \
+                     anew, and what it alone held is kept"
+                }),
             ExecuteError::NotServing { .. } => Self::new(Kind::RegionNotServing, detail)
                 .hint("send it to another region, or again a little later")
                 .retry_after(1),

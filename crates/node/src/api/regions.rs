@@ -8,7 +8,7 @@ use super::json::serialized;
 use super::problem::{Kind, Problem};
 use super::region_requests::{self, AddRequest, EvictRequest};
 use super::state::{ApiState, DatasetState};
-use crate::dataset::{DatasetHandle, Membership};
+use crate::dataset::{DatasetHandle, Membership, apart};
 use crate::known::{Known, degrees};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -36,6 +36,9 @@ pub(crate) struct DatasetRegions {
     state: &'static str,
     /// What it is doing, or why it doesn't run.
     progress: Option<String>,
+    /// What to do about it where it doesn't run, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     /// The number of the membership; it grows with each change.
     epoch: Option<u64>,
     /// How this region stands: `voting`, `joining`, `leaving`, `evicted` or `removed`.
@@ -338,6 +341,11 @@ fn counting<'a>(
 }
 
 fn of_dataset(name: &str, found: &DatasetState, known: &Known) -> DatasetRegions {
+    let why = match found {
+        DatasetState::Joining(progress) => Some(progress.now()),
+        found => found.absence(),
+    };
+    let (progress, hint) = why.as_deref().map(apart).unzip();
     let mut report = DatasetRegions {
         dataset: name.to_owned(),
         state: match found {
@@ -346,10 +354,8 @@ fn of_dataset(name: &str, found: &DatasetState, known: &Known) -> DatasetRegions
             DatasetState::Running(_) => "running",
             DatasetState::Failed { .. } => "failed",
         },
-        progress: match found {
-            DatasetState::Joining(progress) => Some(progress.now()),
-            found => found.absence(),
-        },
+        progress: progress.map(str::to_owned),
+        hint: hint.flatten().map(str::to_owned),
         epoch: None,
         standing: None,
         reason: None,
@@ -387,15 +393,12 @@ fn add_membership(report: &mut DatasetRegions, membership: &Membership, known: &
 
 /// A region that counts no more was removed if it was leaving.
 fn own_standing(membership: &Membership, known: &Known) -> &'static str {
-    let own = membership.epoch.members.get(known.own());
     match &membership.standing {
         OwnStanding::Voting => "voting",
         OwnStanding::Joining { .. } => "joining",
         OwnStanding::Leaving => "leaving",
-        OwnStanding::Evicted { .. } => match own.map(|member| member.standing) {
-            Some(Standing::Leaving) => "removed",
-            _ => "evicted",
-        },
+        OwnStanding::Evicted { .. } if membership.was_removed(known.own()) => "removed",
+        OwnStanding::Evicted { .. } => "evicted",
     }
 }
 

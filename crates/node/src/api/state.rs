@@ -4,7 +4,7 @@ use super::integrity::Comparisons;
 use super::metrics::HttpMetrics;
 use super::problem::{Kind, Problem};
 use crate::aside::Shelves;
-use crate::dataset::DatasetHandle;
+use crate::dataset::{DatasetHandle, apart};
 use crate::dns::NameServer;
 use crate::faults::Faults;
 use crate::health::Health;
@@ -245,11 +245,13 @@ fn bytes(limit: u64) -> usize {
 }
 
 fn unavailable(dataset: &str, reason: &str) -> Problem {
+    let (reason, hint) = apart(reason);
+    let restart = "mend what the reason names and restart the region; its other datasets run";
     Problem::new(
         Kind::DatasetUnavailable,
         format!("dataset {dataset:?} could not be opened: {reason}"),
     )
-    .hint("mend what the reason names and restart the region; its other datasets run")
+    .hint(hint.unwrap_or(restart))
     .member("dataset", dataset)
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct StatusReply {
     dns: Option<DnsReport>,
     /// How clients are spread over the regions, as this region sees them.
     routes: Vec<RouteStatus>,
+    /// How many transactions that an evicted incarnation alone held wait for a decision.
+    aside_waiting: u64,
     /// Who was turned away at the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_diallers: Option<RejectedDiallers>,
@@ -275,6 +277,7 @@ pub(crate) async fn status(
         datasets,
         dns: api.name_server.as_ref().map(DnsReport::of),
         routes: routes(&state),
+        aside_waiting: api.shelves.all().iter().map(|shelf| shelf.waiting()).sum(),
         rejected_diallers: api.rejections.as_ref().map(rejected),
         faults: at_work(&state),
     };

@@ -308,6 +308,15 @@ impl Shelf {
         known.unwrap_or(State::Waiting { reason: None })
     }
 
+    /// How many wait for a decision.
+    pub(crate) fn waiting(&self) -> u64 {
+        let states = self.states();
+        let is_waiting = |sequence: &&Sequence| {
+            matches!(states.get(sequence), None | Some(State::Waiting { .. }))
+        };
+        self.places.keys().filter(is_waiting).count() as u64
+    }
+
     /// The transactions on it, in order.
     pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence> + '_ {
         self.places.keys().copied()

@@ -11,7 +11,9 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
         let text = error.to_string();
         let (what, hint) = apart(&text);
         said.push(what.to_owned());
-        hints.extend(hint.map(str::to_owned));
+        // A cause may be part of what it caused, with the same advice.
+        let hint = hint.map(str::to_owned);
+        hints.extend(hint.filter(|hint| !hints.contains(hint)));
         next = error.source();
     }
     let said = said.join(": ");
@@ -26,5 +28,26 @@ pub(crate) fn apart(text: &str) -> (&str, Option<&str>) {
     match text.split_once(HINT) {
         Some((what, hint)) => (what, Some(hint)),
         None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_replicate::LOST_TABLES;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the dataset can't be recovered\n\nhint: {LOST_TABLES}")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the tables were removed\n\nhint: {LOST_TABLES}")]
+    struct Inner;
+
+    #[test]
+    fn what_to_do_is_said_once() {
+        let text = describe(&Outer(Inner));
+        let said = "the dataset can't be recovered: the tables were removed";
+        assert_eq!(apart(&text), (said, Some(LOST_TABLES)));
     }
 }

@@ -12,7 +12,7 @@ use meridian_engine_kv::{
 use meridian_log::Reader;
 use meridian_model::{
     Answer, CapturedAt, Conflict, Epoch, Hlc, Message, OriginId, Position, Question, Refusal,
-    RegionName, RowName, Sequence, SnapshotId, Vector, Version,
+    RegionName, RowName, Sequence, SnapshotId, Standing, Vector, Version,
 };
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
@@ -162,6 +162,8 @@ pub enum ExecuteError {
     Evicted {
         /// How this came.
         reason: String,
+        /// Whether it left as planned.
+        was_removed: bool,
     },
     /// The region takes no writes of clients yet, or no more.
     #[error("{reason}")]
@@ -261,7 +263,20 @@ pub struct Membership {
     pub waits_for: BTreeMap<RegionName, BTreeSet<RegionName>>,
 }
 
+/// Whether a region that counts no more left as planned: it knows no later epoch than that in which it
+/// was to.
+pub(crate) fn was_removed(epoch: &Epoch, region: &RegionName) -> bool {
+    let member = epoch.members.get(region);
+    member.is_some_and(|member| member.standing == Standing::Leaving)
+}
+
 impl Membership {
+    /// Whether a region that counts no more left as planned.
+    #[must_use]
+    pub fn was_removed(&self, region: &RegionName) -> bool {
+        was_removed(&self.epoch, region)
+    }
+
     /// Whether every member that votes is known to go by this region's epoch.
     fn is_settled(&self) -> bool {
         is_agreed(&self.epoch, &self.adopted)

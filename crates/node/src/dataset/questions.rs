@@ -11,10 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// There is no connection to the peer, or it ended.
-    #[error("region {peer} can't be reached")]
+    #[error("there is no connection to region {peer}: {reason}")]
     Unreachable {
         /// The peer.
         peer: RegionName,
+        /// Why, as far as is known.
+        reason: String,
     },
     /// The peer runs a release that doesn't know the question.
     #[error("region {peer} runs an earlier release, which can't answer this")]
@@ -48,6 +50,8 @@ pub(crate) struct Questions(Arc<Mutex<State>>);
 struct State {
     last_id: u64,
     doors: BTreeMap<RegionName, Door>,
+    /// Why there is no connection, of those that there is none to any more.
+    away: BTreeMap<RegionName, String>,
     waiting: BTreeMap<u64, Waiting>,
 }
 
@@ -60,6 +64,16 @@ struct Door {
 struct Waiting {
     peer: RegionName,
     reply: oneshot::Sender<Answer>,
+}
+
+impl State {
+    fn unreachable(&self, peer: &RegionName) -> AskError {
+        let reason = self.away.get(peer).map(String::as_str);
+        AskError::Unreachable {
+            peer: peer.clone(),
+            reason: reason.unwrap_or("there was none yet").to_owned(),
+        }
+    }
 }
 
 impl Questions {
@@ -77,13 +91,16 @@ impl Questions {
             wire_version,
             outbox,
         };
-        self.state().doors.insert(peer, door);
+        let mut state = self.state();
+        state.away.remove(&peer);
+        state.doors.insert(peer, door);
     }
 
     /// Whoever waits for this peer learns that nothing will come.
-    pub(crate) fn disconnected(&self, peer: &RegionName) {
+    pub(crate) fn disconnected(&self, peer: &RegionName, reason: &str) {
         let mut state = self.state();
         state.doors.remove(peer);
+        state.away.insert(peer.clone(), reason.to_owned());
         state.waiting.retain(|_, waiting| waiting.peer != *peer);
     }
 
@@ -114,7 +131,7 @@ impl Questions {
         match outcome {
             Ok(Ok(Answer::Unavailable { reason })) => Err(AskError::Unavailable { peer, reason }),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(AskError::Unreachable { peer }),
+            Ok(Err(_)) => Err(self.state().unreachable(&peer)),
             Err(_) => {
                 self.state().waiting.remove(&id);
                 Err(AskError::Timeout { peer, timeout })
@@ -135,8 +152,8 @@ impl Questions {
         question: Question,
     ) -> Result<(u64, oneshot::Receiver<Answer>), AskError> {
         let mut state = self.state();
-        let unreachable = || AskError::Unreachable { peer: peer.clone() };
-        let door = state.doors.get(peer).ok_or_else(unreachable)?;
+        let door = state.doors.get(peer);
+        let door = door.ok_or_else(|| state.unreachable(peer))?;
         if door.wire_version < question.since() {
             return Err(AskError::TooOld { peer: peer.clone() });
         }
@@ -147,7 +164,7 @@ impl Questions {
         };
         door.outbox
             .send(message.encode())
-            .map_err(|_| unreachable())?;
+            .map_err(|_| state.unreachable(peer))?;
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting {
             peer: peer.clone(),
@@ -210,8 +227,17 @@ mod tests {
             tokio::spawn(async move { ask(&questions, Duration::from_secs(60)).await })
         };
         messages.recv().await.unwrap();
-        questions.disconnected(&peer());
-        let unreachable = AskError::Unreachable { peer: peer() };
+        let nobody = ask(&Questions::default(), Duration::from_secs(60)).await;
+        let text = nobody.unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "there is no connection to region b: there was none yet"
+        );
+        questions.disconnected(&peer(), "it doesn't let this region in");
+        let unreachable = AskError::Unreachable {
+            peer: peer(),
+            reason: "it doesn't let this region in".to_owned(),
+        };
         assert_eq!(asked.await.unwrap(), Err(unreachable.clone()));
         assert_eq!(
             ask(&questions, Duration::from_secs(60)).await,

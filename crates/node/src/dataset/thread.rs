@@ -5,6 +5,7 @@ use super::capturing::Captures;
 
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Shown, Written,
+    was_removed,
 };
 use super::postman::Postman;
 use super::repair::Repairs;
@@ -362,7 +363,11 @@ impl Worker {
     fn refused(&self, error: WriteError<meridian_engine_kv::Rejection>) -> ExecuteError {
         match (self.replica.standing(), error) {
             (OwnStanding::Evicted { reason, .. }, WriteError::Stopped { .. }) => {
-                ExecuteError::Evicted { reason }
+                let own = self.replica.region();
+                ExecuteError::Evicted {
+                    reason,
+                    was_removed: was_removed(self.replica.epoch(), own),
+                }
             }
             (_, error) => refused(error),
         }

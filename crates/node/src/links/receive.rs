@@ -72,7 +72,7 @@ pub(super) fn disconnect(
 ) {
     neighbours.disconnected(peer, reason);
     for questions in registry.all_questions() {
-        questions.disconnected(peer);
+        questions.disconnected(peer, reason);
     }
     for dataset in registry.now().values().filter_map(DatasetState::running) {
         dataset.send(Input::Disconnected {

@@ -3,7 +3,7 @@
 use super::answers::{Answers, Asked};
 use super::peers::{Nudges, Peers};
 use crate::api::unready;
-use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, describe};
+use crate::dataset::{DatasetHandle, Input, LogDisk, MachineClock, apart, describe};
 use crate::health::{Health, of_region};
 use crate::registry::{DatasetState, Registry};
 use crate::steering::Steering;
@@ -192,7 +192,8 @@ async fn refuse(
         return Ok(());
     };
     let reason = match streams.registry.now().get(&dataset) {
-        Some(DatasetState::Failed { reason }) => reason.clone(),
+        // What to do about it is said there.
+        Some(DatasetState::Failed { reason }) => apart(reason).0.to_owned(),
         // It will run, and the peer asks again.
         Some(_) => return Ok(()),
         None => "it is not in that region's topology".to_owned(),

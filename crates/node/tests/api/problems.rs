@@ -162,3 +162,22 @@ async fn a_disk_without_room_is_told_by_status_and_readiness_until_there_is_some
         }
     }
 }
+
+#[tokio::test]
+async fn what_to_do_about_a_dataset_that_does_not_open_stands_apart_and_once() {
+    let region = Region::with(Setting {
+        other: Some("the tables were removed\n\nhint: evict the region"),
+        ..Setting::default()
+    });
+    let problem = region.get("/v1/tables/other/rows/k").await;
+    let problem = problem.problem(503, "dataset-unavailable");
+    assert_eq!(problem["hint"], "evict the region", "{problem}");
+    let regions = region.get("/v1/regions").await.ok(200).json();
+    let other = &regions["datasets"][1];
+    let why = "could not be opened: the tables were removed";
+    assert_eq!(other["progress"], why, "{other}");
+    assert_eq!(other["hint"], "evict the region", "{other}");
+    let tables = region.get("/v1/tables").await.ok(200).json();
+    let error = &tables["datasets"][1]["error"];
+    assert_eq!(error, "the tables were removed");
+}
