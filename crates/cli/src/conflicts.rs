@@ -78,10 +78,22 @@ fn row(conflict: &Value) -> Vec<String> {
     vec![
         text(&conflict["resolvedAt"]),
         name(conflict) + &field,
-        text(&conflict["resolutionStrategy"]),
+        strategy(conflict),
         stands,
         other,
     ]
+}
+
+/// What decided, in the words of the topology and the documentation.
+fn strategy(conflict: &Value) -> String {
+    match conflict["resolutionStrategy"].as_str() {
+        Some("LastWriterWins") => "last-writer-wins".to_owned(),
+        Some("RegisterPerField") => "register-per-field".to_owned(),
+        Some("AddWinsSet") => "add-wins-set".to_owned(),
+        Some("Siblings") => "siblings".to_owned(),
+        Some("Parked") => "parked".to_owned(),
+        _ => text(&conflict["resolutionStrategy"]),
+    }
 }
 
 /// The row; where it is a PostgreSQL server's, with its key by columns.
@@ -155,7 +167,7 @@ mod tests {
         let shown = row(&conflict("LastWriterWins"));
         let expected = [
             "orders/1",
-            "LastWriterWins",
+            "last-writer-wins",
             r#"us-east-1: {"item":"tea"}"#,
             "eu-west-1: deleted",
         ];
@@ -169,6 +181,7 @@ mod tests {
         conflict["conflictingEvents"][0]["data"] = "x".repeat(100).into();
         let shown = row(&conflict);
         assert_eq!(shown[1], "orders/1 field note");
+        assert_eq!(shown[2], "register-per-field");
         let cut = format!("us-east-1: \"{}…", "x".repeat(VALUE_CHARS_MAX - 1));
         assert_eq!(shown[3], cut);
     }
@@ -182,7 +195,7 @@ mod tests {
         let shown = row(&conflict);
         let expected = [
             "orders (id=7)",
-            "LastWriterWins",
+            "last-writer-wins",
             r#"us-east-1: {"city":"Rome"}"#,
             r#"eu-west-1: {"city":"Oslo"}"#,
         ];

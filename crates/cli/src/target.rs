@@ -5,6 +5,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::everywhere::at_once;
 use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
+use meridian_topology::nearest;
 use serde::Deserialize;
 use std::fs;
 use std::path::PathBuf;
@@ -138,8 +139,12 @@ impl Target {
         if found.is_empty() {
             let names: Vec<_> = system.regions.iter().map(|at| at.name.as_str()).collect();
             let region = self.region.as_deref().unwrap_or_default();
-            return Err(CliError::usage(format!("there is no region {region:?}"))
-                .hint(format!("the regions are {}", names.join(", "))));
+            let all = format!("the regions are {}", names.join(", "));
+            let hint = match nearest(region, names) {
+                Some(near) => format!("did you mean {near:?}? {all}"),
+                None => all,
+            };
+            return Err(CliError::usage(format!("there is no region {region:?}")).hint(hint));
         }
         Ok(found)
     }

@@ -6,6 +6,7 @@ use crate::error::{CliError, CliResult};
 use crate::output::{self, Format, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_backup::{BackupError, BackupSet, Content, FileKind, FileRecord, Writer};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ const ENTRIES_FILE_BYTES: u64 = 64 << 20;
 
 pub fn run(api: &Api, dataset: &str, directory: &Path, is_full: bool, format: Format) -> CliResult {
     let mut set = BackupSet::open_or_begin(directory, dataset).map_err(|error| failed(&error))?;
+    is_of_the_same_region(api, &set, directory, is_full)?;
     let mut added = Vec::new();
     let fetch = Fetch { api, dataset };
     let goes_on = !is_full && fetch.entries(&mut set, &mut added)?;
@@ -30,6 +32,34 @@ pub fn run(api: &Api, dataset: &str, directory: &Path, is_full: bool, format: Fo
         output::line(&super::show::line(record))?;
     }
     Ok(())
+}
+
+/// Whether the region is the one that the backup's last file came from. Another one's log is another,
+/// and what is covered would end with the last run: that is to be wanted.
+fn is_of_the_same_region(api: &Api, set: &BackupSet, directory: &Path, is_full: bool) -> CliResult {
+    let status: Value = api.get("/v1/status")?.json()?;
+    let last = set.manifest().files.last().map(|file| &file.region);
+    let (Some(last), Some(region)) = (last, status["region"].as_str()) else {
+        return Ok(());
+    };
+    if last == region {
+        return Ok(());
+    }
+    if is_full {
+        output::talk(&format!(
+            "warning: the backup so far is of region {last}; between its last run and this snapshot \
+             of region {region} no time is covered"
+        ));
+        return Ok(());
+    }
+    Err(CliError::failure(format!(
+        "the backup in {} was last taken from region {last}, and this is region {region}",
+        directory.display()
+    ))
+    .hint(format!(
+        "name {last} with --region, or give each region a directory of its own; --full goes on with \
+         {region}, by a new snapshot"
+    )))
 }
 
 struct Fetch<'a> {
@@ -57,7 +87,7 @@ impl Fetch<'_> {
                     Ok(_) => {}
                     Err(BackupError::AnotherLog) => {
                         output::talk(
-                            "another region or incarnation than before: taking a new snapshot",
+                            "another incarnation of the region than before: taking a new snapshot",
                         );
                         return Ok(false);
                     }

@@ -13,6 +13,7 @@ use clap::Args;
 use meridian_topology::Topology;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -76,12 +77,21 @@ pub fn run(options: &List, format: Format) -> CliResult {
 }
 
 fn lines(options: &List) -> CliResult<Vec<Line>> {
-    let mut lines = match (&options.config, options.target.data_dir()) {
-        (Some(config), _) => of_topology(config, &options.target)?,
-        (None, Some(data_dir)) => of_topology(&System::read(&data_dir)?.topology, &options.target)?,
-        (None, None) => of_urls(&options.target)?,
-    };
-    if let Some(said) = membership(&options.target) {
+    let target = &options.target;
+    let (lines, said) = thread::scope(|scope| {
+        let said = scope.spawn(|| membership(target));
+        let lines = match (&options.config, target.data_dir()) {
+            (Some(config), _) => of_topology(config, target),
+            (None, Some(data_dir)) => {
+                System::read(&data_dir).and_then(|system| of_topology(&system.topology, target))
+            }
+            (None, None) => of_urls(target),
+        };
+        (lines, said.join().expect("asking doesn't panic"))
+    });
+    let mut lines = lines?;
+    if let Some(said) = said {
+        name_the_silent(&mut lines, &said);
         let named = lines.len();
         stand(&mut lines, &said);
         let found = lines.split_off(named);
@@ -151,6 +161,19 @@ fn membership(target: &Target) -> Option<Regions> {
     };
     let said = at_once(asked.all_at_a_glance().ok()?, |api| Regions::ask(&api).ok());
     said.into_iter().flatten().next()
+}
+
+/// Names the regions that didn't say who they are, by where the members say that they are.
+fn name_the_silent(lines: &mut [Line], said: &Regions) {
+    for line in lines.iter_mut() {
+        let Some((_, address)) = line.name.split_once("://") else {
+            continue;
+        };
+        let mut members = said.members();
+        if let Some(member) = members.find(|it| it.api.as_deref() == Some(address)) {
+            line.name = member.region.clone();
+        }
+    }
 }
 
 /// Adds how each region stands, and the members that no topology names.
@@ -243,10 +266,10 @@ fn is_alive(api: &Api) -> bool {
 
 fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
     let line = |api: Api| {
-        let said: Option<serde_json::Value> = api
-            .get("/v1/status")
-            .ok()
-            .and_then(|reply| reply.json().ok());
+        let reply = api.get("/v1/status");
+        // A reply that is a refusal is one too.
+        let is_reachable = reply.is_ok();
+        let said: Option<serde_json::Value> = reply.ok().and_then(|reply| reply.json().ok());
         let said = said.as_ref().and_then(|status| status["region"].as_str());
         Line {
             name: said.unwrap_or(api.name()).to_owned(),
@@ -254,7 +277,7 @@ fn of_urls(target: &Target) -> CliResult<Vec<Line>> {
             longitude: None,
             api: Some(api.url().to_owned()),
             link: None,
-            reachable: Some(said.is_some() || is_alive(&api)),
+            reachable: Some(is_reachable),
             place: "-".to_owned(),
             datasets: Vec::new(),
             witness: false,
@@ -269,6 +292,8 @@ mod tests {
     use super::*;
     use crate::test_region::{region, regions_asked_at_once};
     use serde_json::json;
+    use std::net::TcpListener;
+    use std::time::Instant;
 
     #[test]
     fn a_region_that_hangs_keeps_no_other_from_being_asked_for_the_members() {
@@ -277,6 +302,34 @@ mod tests {
             ..Target::default()
         };
         assert_eq!(membership(&target).unwrap().region, "a");
+    }
+
+    #[test]
+    fn one_that_is_frozen_is_waited_for_once_and_shown_once() {
+        let frozen = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = frozen.local_addr().unwrap().to_string();
+        let members = ["a", "b"].map(|name| {
+            let api = (name == "b").then_some(&address);
+            json!({"region": name, "standing": "voting", "api": api})
+        });
+        let said = json!({"region": "a", "datasets": [{"dataset": "main", "members": members}]});
+        let options = List {
+            config: None,
+            target: Target {
+                api: vec![
+                    region(move || (200, said.clone())),
+                    format!("http://{address}"),
+                ],
+                ..Target::default()
+            },
+        };
+        let began = Instant::now();
+        let lines = lines(&options).unwrap();
+        let took = began.elapsed();
+        assert!(took < 2 * PATIENCE, "{took:?}");
+        let shown = lines.iter().map(|line| (&*line.name, line.reachable));
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(shown, [("a", Some(true)), ("b", Some(false))]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult, Exit};
+use crate::tables::known;
 use meridian_engine_kv::{FjallStore, TableReader, TablesError};
 use meridian_topology::TablePattern;
 use serde::Deserialize;
@@ -61,17 +62,19 @@ struct LiveRow {
 impl Comparison<'_> {
     /// Shows each difference.
     pub fn each(&self, mut show: impl FnMut(Difference) -> CliResult) -> CliResult {
-        let tables = self.tables()?;
+        let all = self.tables()?;
+        let wanted = |table: &&String| self.pattern.is_none_or(|pattern| pattern.matches(table));
+        let tables: Vec<_> = all.iter().filter(wanted).collect();
         if let Some(pattern) = self.pattern.filter(|_| tables.is_empty()) {
             let message = format!(
                 "no table of dataset {} is called {pattern}, then or now",
                 self.dataset
             );
             return Err(CliError::new(Exit::NotFound, message)
-                .hint("names are matched exactly, or with `*` at the end"));
+                .hint(known::hint(&pattern.to_string(), &all)));
         }
         for table in tables {
-            self.table(&table, &mut show)?;
+            self.table(table, &mut show)?;
         }
         Ok(())
     }
@@ -87,9 +90,7 @@ impl Comparison<'_> {
             )));
         };
         let then = self.then.tables().map_err(|error| unreadable(&error))?;
-        let tables = live.tables.into_iter().chain(then);
-        let wanted = |table: &String| self.pattern.is_none_or(|pattern| pattern.matches(table));
-        Ok(tables.filter(wanted).collect())
+        Ok(live.tables.into_iter().chain(then).collect())
     }
 
     fn table(&self, table: &str, show: &mut impl FnMut(Difference) -> CliResult) -> CliResult {

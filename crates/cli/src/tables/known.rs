@@ -94,7 +94,8 @@ fn tables(api: &Api) -> CliResult<Option<Vec<OfDataset>>> {
     Ok(Some(found.datasets))
 }
 
-fn hint(table: &str, names: &BTreeSet<String>) -> String {
+/// What to do about a table that isn't there, where these are.
+pub fn hint(table: &str, names: &BTreeSet<String>) -> String {
     if names.is_empty() {
         return "no table has rows yet; `meridian tables put TABLE KEY DOCUMENT` writes one"
             .to_owned();

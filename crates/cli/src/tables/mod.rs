@@ -5,7 +5,7 @@ pub mod compare;
 mod export;
 mod import;
 mod increment;
-mod known;
+pub mod known;
 mod members;
 mod promises;
 mod rows;

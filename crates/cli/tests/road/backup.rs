@@ -284,3 +284,40 @@ fn what_a_region_has_can_be_looked_at_and_restored_whatever_its_datasets_promise
     assert_eq!(tables(&["list", "nowhere"]).code, 4);
     meridian(&["conflicts", "--api", &backups.api]).ok();
 }
+
+#[test]
+fn a_backup_goes_on_with_the_region_that_began_it() {
+    let backups = Backups::new(&["a", "b"], "");
+    assert_eq!(backups.system.put(0, "row", "1").status, 201);
+    backups.system.wait_converged(&[0, 1]);
+    backups.take();
+    let b = backups.system.client(1).url("");
+    let of_b = ["backup", "--dataset", "main", "--api", &b];
+    let refused = meridian(&[&of_b[..], &[backups.at()]].concat());
+    assert_eq!(refused.code, 1, "{}", refused.talk);
+    let said = "was last taken from region a, and this is region b";
+    assert!(refused.talk.contains(said), "{}", refused.talk);
+    assert!(refused.talk.contains("--full"), "{}", refused.talk);
+    backups.take();
+    let whole = meridian(&[&of_b[..], &["--full", backups.at()]].concat());
+    assert_eq!(whole.code, 0, "{}", whole.talk);
+    assert!(whole.talk.contains("warning: "), "{}", whole.talk);
+    let files = meridian(&["backup", "list", backups.at()]).ok();
+    let regions = files.lines().skip(1).map(|line| {
+        let mut cells = line.split_whitespace();
+        cells.nth(1).expect("a region").to_owned()
+    });
+    let regions: Vec<_> = regions.collect();
+    assert_eq!(regions, ["a", "a", "b"], "{files}");
+    let covers = meridian(&["backup", "list", "--output", "json", backups.at()]).json();
+    assert_eq!(
+        covers["covers"].as_array().map(Vec::len),
+        Some(2),
+        "{covers}"
+    );
+
+    let until = covers["covers"][1]["until"].as_str().expect("a time");
+    let misspelt = backups.restore(until, &["--dry-run", "--table", "rowz"]);
+    assert_eq!(misspelt.code, 4, "{}", misspelt.talk);
+    assert!(misspelt.talk.contains("did you mean"), "{}", misspelt.talk);
+}

@@ -4,6 +4,7 @@ use super::documents;
 use super::incoming::Incoming;
 use super::json::serialized;
 use super::problem::{Kind, Problem};
+use super::region_requests::did_you_mean;
 use super::state::ApiState;
 use super::timestamp::rfc_3339;
 use crate::dataset::{
@@ -359,11 +360,10 @@ fn prefer(state: &ApiState, order: &CompareOrder) -> Result<Option<RegionName>, 
         );
     }
     let prefer = RegionName::new(prefer);
-    if prefer != state.api().region && !state.peers().contains(&prefer) {
-        return bad(
-            format!("there is no region {:?}", prefer.as_str()),
-            "`meridian regions` lists them",
-        );
+    let (own, peers) = (&state.api().region, state.peers());
+    if prefer != *own && !peers.contains(&prefer) {
+        let hint = did_you_mean(&prefer, peers.iter().chain([own]));
+        return bad(format!("there is no region {:?}", prefer.as_str()), &hint);
     }
     Ok(Some(prefer))
 }

@@ -7,10 +7,11 @@ use crate::dataset::Membership;
 use crate::known::{Known, microdegrees};
 use meridian_model::{DecidedBy, RegionAddress, RegionName};
 use meridian_replicate::ProposeError;
-use meridian_topology::{Address, Location, check_region_name, well_known};
+use meridian_topology::{Address, Location, check_region_name, nearest, well_known};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -144,6 +145,20 @@ async fn read<T: DeserializeOwned>(mut incoming: Incoming) -> Result<T, Problem>
     let [] = incoming.query([])?;
     let text = documents::text(incoming.read_body(BODY_BYTES_MAX).await?)?;
     documents::object(&text)
+}
+
+/// What to do about a region that isn't one of these.
+pub(super) fn did_you_mean<'a>(
+    region: &RegionName,
+    regions: impl IntoIterator<Item = &'a RegionName>,
+) -> String {
+    let names: BTreeSet<&str> = regions.into_iter().map(RegionName::as_str).collect();
+    let all: Vec<_> = names.iter().copied().collect();
+    let all = format!("the regions are {}", all.join(", "));
+    match nearest(region.as_str(), names) {
+        Some(near) => format!("did you mean {near:?}? {all}"),
+        None => all,
+    }
 }
 
 /// Why a change has not begun.

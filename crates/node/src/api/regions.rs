@@ -333,9 +333,10 @@ fn counting<'a>(
     let found: Vec<_> = state.running().filter(counts).collect();
     if found.is_empty() {
         let detail = format!("region {region} is a member of no dataset that runs here");
-        return Err(
-            Problem::new(Kind::UnknownRegion, detail).hint("`meridian regions` lists the members")
-        );
+        let memberships: Vec<_> = state.running().map(DatasetHandle::membership).collect();
+        let members = memberships.iter().flat_map(|it| it.epoch.members.keys());
+        let hint = region_requests::did_you_mean(region, members);
+        return Err(Problem::new(Kind::UnknownRegion, detail).hint(hint));
     }
     Ok(found)
 }

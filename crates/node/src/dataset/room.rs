@@ -3,6 +3,9 @@
 //! Client writes stop while some room is still left: peers' entries, the tables' own upkeep and
 //! a clean shutdown need it. The upkeep most of all: tables are merged by writing them anew before the
 //! old ones go, and a merge that finds no room stops the tables until the region is restarted.
+//!
+//! Once they have stopped they begin again where somewhat more is free: at the limit itself every
+//! segment and every merge would stop them and let them begin.
 
 use super::ExecuteError;
 use crate::faults::DiskLevers;
@@ -14,6 +17,10 @@ const RESERVE_BYTES: u64 = 64 << 20;
 
 /// A byte of a transaction is written to the log and to the tables' journal.
 const BYTES_PER_BYTE: u64 = 2;
+
+/// How much more has to be free for client writes to begin again, in bytes: more than a segment of the
+/// log.
+const AGAIN_BYTES: u64 = 32 << 20;
 
 /// What client writes wait for. They are taken again by themselves once it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +58,31 @@ pub(super) struct Room {
     directory: PathBuf,
     levers: DiskLevers,
     store: FjallStore,
+    reserve: Reserve,
+}
+
+/// What is free, and how much of it is kept.
+#[derive(Default)]
+struct Reserve {
+    /// Unknown where the file system doesn't say.
     free_bytes: Option<u64>,
-    reserve_bytes: u64,
+    kept_bytes: u64,
+    is_short: bool,
+}
+
+impl Reserve {
+    fn see(&mut self, free_bytes: Option<u64>, kept_bytes: u64) {
+        (self.free_bytes, self.kept_bytes) = (free_bytes, kept_bytes);
+        let needed = match self.is_short {
+            true => self.again_bytes(),
+            false => kept_bytes,
+        };
+        self.is_short = free_bytes.is_some_and(|free| free < needed);
+    }
+
+    fn again_bytes(&self) -> u64 {
+        self.kept_bytes.saturating_add(AGAIN_BYTES)
+    }
 }
 
 impl Room {
@@ -63,8 +93,7 @@ impl Room {
             directory,
             levers,
             store,
-            free_bytes: None,
-            reserve_bytes: RESERVE_BYTES,
+            reserve: Reserve::default(),
         };
         room.look();
         room
@@ -73,14 +102,17 @@ impl Room {
     /// Asks the file system. Where it doesn't say, nothing is refused on its account.
     pub(super) fn look(&mut self) {
         let stat = rustix::fs::statvfs(&self.directory).ok();
-        self.free_bytes = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        self.reserve_bytes = RESERVE_BYTES + self.store.merge_bytes_max();
+        let free = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let kept = RESERVE_BYTES + self.store.merge_bytes_max();
+        self.reserve.see(free, kept);
     }
 
     /// Counts what is about to be written, until the file system is asked again.
     pub(super) fn take(&mut self, transactions_bytes: u64) {
         let bytes = BYTES_PER_BYTE.saturating_mul(transactions_bytes);
-        self.free_bytes = self.free_bytes.map(|free| free.saturating_sub(bytes));
+        let free = self.reserve.free_bytes;
+        let free = free.map(|free| free.saturating_sub(bytes));
+        self.reserve.see(free, self.reserve.kept_bytes);
     }
 
     /// What client writes have to wait for, if they do, with a log of so many bytes.
@@ -104,12 +136,38 @@ impl Room {
                 "nothing is free under {directory}, by a fault on purpose"
             ));
         }
-        let reserve = self.reserve_bytes;
-        let free = self.free_bytes.filter(|free| *free < reserve)?;
+        let free = self.reserve.free_bytes.filter(|_| self.reserve.is_short)?;
         Some(format!(
-            "{free} bytes are free under {}, and the last {reserve} are kept for peers' entries and \
-             for merging the tables",
-            self.directory.display()
+            "{free} bytes are free under {}, and the last {} are kept for peers' entries and for \
+             merging the tables; writes begin again at {}",
+            self.directory.display(),
+            self.reserve.kept_bytes,
+            self.reserve.again_bytes()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stopped_at_the_reserve_begins_again_a_little_above_it() {
+        let kept = 100 << 20;
+        let mut reserve = Reserve::default();
+        let mut is_short = |free: u64| {
+            reserve.see(Some(free), kept);
+            reserve.is_short
+        };
+        assert!(!is_short(kept), "all of the reserve is there");
+        assert!(is_short(kept - 1));
+        for nearly in [kept, kept + 1, kept + AGAIN_BYTES - 1] {
+            assert!(is_short(nearly), "{nearly}");
+        }
+        assert!(!is_short(kept + AGAIN_BYTES));
+        assert!(!is_short(kept), "it has begun again");
+        assert!(is_short(0));
+        reserve.see(None, kept);
+        assert!(!reserve.is_short, "nobody says how much is free");
     }
 }

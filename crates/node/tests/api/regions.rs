@@ -78,3 +78,46 @@ async fn the_region_that_takes_the_writes_is_not_removed() {
     let other = region.delete("/v1/regions/eu-west-1").await;
     other.problem(409, "membership-refused");
 }
+
+#[tokio::test]
+async fn a_misspelt_region_is_told_the_name_that_was_meant() {
+    let region = Region::with(Setting {
+        founders: &["us-east-1", "eu-west-1"],
+        ..Setting::default()
+    });
+    let evict = r#"{"decided_by":"majority","confirm":"eu-wset-1"}"#;
+    let order = r#"{"rows":[{"table":"t","key":"k"}],"repair":true,"prefer":"us-eats-1"}"#;
+    for (refused, status, problem, name) in [
+        (
+            region.delete("/v1/regions/eu-wset-1").await,
+            404,
+            "unknown-region",
+            "eu-west-1",
+        ),
+        (
+            region.post("/v1/regions/eu-wset-1/evict", evict).await,
+            404,
+            "unknown-region",
+            "eu-west-1",
+        ),
+        (
+            region.post("/v1/integrity/comparisons", order).await,
+            422,
+            "bad-body",
+            "us-east-1",
+        ),
+    ] {
+        let problem = refused.problem(status, problem);
+        let hint = problem["hint"].as_str().unwrap();
+        assert!(
+            hint.starts_with(&format!("did you mean \"{name}\"?")),
+            "{hint}"
+        );
+    }
+    let refused = region.delete("/v1/regions/elsewhere").await;
+    let problem = refused.problem(404, "unknown-region");
+    assert_eq!(
+        problem["hint"], "the regions are eu-west-1, us-east-1",
+        "{problem}"
+    );
+}
