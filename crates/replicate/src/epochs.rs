@@ -233,26 +233,31 @@ impl Road {
 
     /// Whether every member of this region's epoch is known to have adopted it.
     pub(crate) fn is_complete(&self) -> bool {
-        self.epoch.members.values().all(|member| {
-            member
-                .origin
-                .is_some_and(|origin| self.adopted_by(origin).number >= self.epoch.number)
-        })
+        self.epoch.members.values().all(|it| self.goes_by_this(it))
     }
 
-    /// The number of the earliest epoch by which some member may still go.
+    /// Whether a member is known to have adopted this region's epoch.
+    pub(crate) fn goes_by_this(&self, member: &Member) -> bool {
+        let number = self.epoch.number;
+        let adopted = |origin| self.adopted_by(origin).number;
+        member
+            .origin
+            .is_some_and(|origin| adopted(origin) >= number)
+    }
+
+    /// The number of the earliest epoch by which some member may still ask who holds what. Who
+    /// joins asks nobody.
     fn earliest_in_use(&self) -> u64 {
-        let goes_by = |member: &Member| match member.origin {
-            Some(origin) => {
-                let stream = self.streams.get(&origin);
-                let joined = stream.and_then(|stream| stream.joined).unwrap_or_default();
-                self.adopted_by(origin).number.max(joined)
-            }
-            // Who has yet to begin asks nobody; a founder would begin with the founding epoch.
-            None if member.standing == Standing::Joining => self.epoch.number,
-            None => 0,
+        let joined = |origin: &OriginId| self.streams.get(origin).and_then(|it| it.joined);
+        let goes_by = |member: &Member| {
+            let adopted = |it| {
+                self.adopted_by(it)
+                    .number
+                    .max(joined(&it).unwrap_or_default())
+            };
+            member.origin.map_or(0, adopted)
         };
-        let numbers = self.epoch.members.values().map(goes_by);
+        let numbers = self.epoch.voters().map(|(_, member)| goes_by(member));
         numbers.min().unwrap_or_default().min(self.epoch.number)
     }
 

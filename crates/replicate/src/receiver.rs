@@ -47,6 +47,7 @@ pub(crate) struct Receiver {
     acknowledged: u64,
     last_heard: Option<Duration>,
     behind_since: Option<Duration>,
+    caught_up_at: Option<Duration>,
     remaining: u64,
     answered: bool,
     pub(crate) last_error: Option<String>,
@@ -74,6 +75,7 @@ impl Receiver {
             acknowledged: 0,
             last_heard: None,
             behind_since: None,
+            caught_up_at: None,
             remaining: 0,
             answered: false,
             last_error: None,
@@ -190,6 +192,7 @@ impl Receiver {
         self.remaining = remaining;
         if remaining == 0 {
             self.behind_since = None;
+            self.caught_up_at = Some(now.elapsed);
         } else {
             self.behind_since.get_or_insert(now.elapsed);
         }
@@ -228,6 +231,24 @@ impl Receiver {
             (one, other) => one.or(other),
         };
         since.map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since))
+    }
+
+    /// Whether entries keep coming, and all that the peer had a moment ago is here.
+    pub(crate) fn is_current(&self, now: Now) -> bool {
+        let since = |caught_up| now.elapsed.saturating_sub(caught_up);
+        self.is_flowing(now) && self.caught_up_at.is_some_and(|it| since(it) < SILENCE_MAX)
+    }
+
+    /// Whether the peer is there and has entries which this region lacks, or may have.
+    pub(crate) fn is_ahead(&self, now: Now) -> bool {
+        let since = |heard| now.elapsed.saturating_sub(heard);
+        let is_there = self.last_heard.is_some_and(|it| since(it) < SILENCE_MAX);
+        is_there
+            && match self.state {
+                StreamState::Streaming => self.remaining > 0,
+                StreamState::Subscribing => true,
+                StreamState::Disconnected | StreamState::Quarantined { .. } => false,
+            }
     }
 
     pub(crate) fn remaining(&self) -> u64 {
