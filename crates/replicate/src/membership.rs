@@ -113,7 +113,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn due(&self, now: Now) -> Option<Step> {
         if !self.road.begun {
-            return self.beginning(now).map(Step::Say);
+            return self.beginning().map(Step::Say);
         }
         if let Some(next) = self.road.next_decided() {
             if !self.road.counts_in(next, &self.config.region) {
@@ -140,7 +140,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// The first entry of a region that joins, once it finds itself expected by those who decide now:
     /// an earlier incarnation may have been expected in what it has to catch up with.
-    fn beginning(&self, now: Now) -> Option<Body> {
+    fn beginning(&self) -> Option<Body> {
         let region = &self.config.region;
         let epoch = self.road.epoch.number;
         let member = self.road.epoch.members.get(region)?;
@@ -148,11 +148,11 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             && member.origin.is_none()
             && member.standing == Standing::Joining;
         let mut voters = self.road.epoch.voters();
-        let is_current = voters.all(|(voter, _)| {
+        let has_caught_up = voters.all(|(voter, _)| {
             let receiver = self.receivers.get(voter);
-            receiver.is_some_and(|receiver| receiver.is_current(now))
+            receiver.is_some_and(Receiver::has_caught_up)
         });
-        (is_expected && is_current).then(|| Body::Join {
+        (is_expected && has_caught_up).then(|| Body::Join {
             region: region.clone(),
             epoch,
         })

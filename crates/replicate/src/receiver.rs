@@ -47,7 +47,7 @@ pub(crate) struct Receiver {
     acknowledged: u64,
     last_heard: Option<Duration>,
     behind_since: Option<Duration>,
-    caught_up_at: Option<Duration>,
+    caught_up: bool,
     remaining: u64,
     answered: bool,
     pub(crate) last_error: Option<String>,
@@ -75,7 +75,7 @@ impl Receiver {
             acknowledged: 0,
             last_heard: None,
             behind_since: None,
-            caught_up_at: None,
+            caught_up: false,
             remaining: 0,
             answered: false,
             last_error: None,
@@ -192,7 +192,7 @@ impl Receiver {
         self.remaining = remaining;
         if remaining == 0 {
             self.behind_since = None;
-            self.caught_up_at = Some(now.elapsed);
+            self.caught_up = true;
         } else {
             self.behind_since.get_or_insert(now.elapsed);
         }
@@ -233,10 +233,9 @@ impl Receiver {
         since.map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since))
     }
 
-    /// Whether entries keep coming, and all that the peer had a moment ago is here.
-    pub(crate) fn is_current(&self, now: Now) -> bool {
-        let since = |caught_up| now.elapsed.saturating_sub(caught_up);
-        self.is_flowing(now) && self.caught_up_at.is_some_and(|it| since(it) < SILENCE_MAX)
+    /// Whether all that the peer had at some moment since this region listens to it is here.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Whether the peer is there and has entries which this region lacks, or may have.

@@ -118,7 +118,7 @@ fn repair_resurrects_delete() {
 
 #[test]
 fn decided_while_behind() {
-    is_caught(Mutation::DecidedWhileBehind, Scenario::Membership);
+    is_caught(Mutation::DecidedWhileBehind, Scenario::Leaving);
 }
 
 #[test]
