@@ -11,8 +11,9 @@ use meridian_engine_kv::{
 };
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::{OriginId, RegionName};
-use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_replicate::{CommitError, Config, Engine as _, OpenError, Replica};
 use meridian_topology::Promises;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -88,6 +89,31 @@ pub enum OpenDatasetError {
     /// The thread can't be started.
     #[error("the dataset's thread can't be started")]
     Thread(#[source] std::io::Error),
+}
+
+impl OpenDatasetError {
+    /// Whether it may be tried again once there is room on the disk.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } => is_full(source),
+            Self::Store(error) | Self::Tables(TablesError::Store(error)) => error.disk_refused(),
+            Self::Log(error)
+            | Self::Replica(OpenError::Log(error) | OpenError::Commit(CommitError::Log(error))) => {
+                error.is_full()
+            }
+            Self::Replica(OpenError::Tables(error)) => error.disk_full,
+            _ => false,
+        }
+    }
+}
+
+/// Whether there was no room for what was to be written.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn role(was_witness: bool) -> &'static str {
