@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! founded ────────────────────────────────▶ voting ──▶ evicted, or removed
+//!   ▲ nobody has it (`founding.rs`)             ▲         │
 //! joining: copy ─▶ open ─▶ expected, counted ─▶ │         │ the members expect it again
 //!   ▲                                                     ▼
 //!   └── old directory set aside ◀── closed ◀── own transactions to a shelf
@@ -12,9 +13,10 @@
 use crate::arrival::Places;
 use crate::aside::{Range, Resubmission, Shelf, ShelfError, Shelves, resubmit_all};
 use crate::dataset::{
-    BootstrapProgress, DatasetConfig, DatasetHandle, Input, OpenDatasetError, apart, bootstrap,
-    describe, is_full, look_after, needs_bootstrap,
+    AskPeers as _, BootstrapProgress, DatasetConfig, DatasetHandle, Input, OpenDatasetError,
+    Questions, apart, bootstrap, describe, discard, is_full, look_after, needs_bootstrap,
 };
+use crate::founding::{Finding, find, to_found};
 use crate::joining::Progress;
 use crate::keeper::Keeper;
 use crate::links::Peers;
@@ -22,6 +24,7 @@ use crate::postgres;
 use crate::registry::DatasetState;
 use meridian_model::{Answer, Epoch, Marks, Question, RegionName, Standing, Vector};
 use meridian_replicate::{Arrival, OwnStanding};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,28 +189,120 @@ impl Lifecycle {
     }
 
     async fn try_to_join(&mut self, progress: &Progress) -> Result<DatasetHandle, Obstacle> {
-        self.places.clear().map_err(|error| {
+        let mark = self.places.clone();
+        if !mark.is_joining() {
+            // It was found to be founded here before, and there was no room for it.
+            return self.open(Arrival::Founding).await;
+        }
+        mark.clear().map_err(|error| {
             let doing = "the evicted incarnation's directory can't be set aside";
             Obstacle::of_file(&error, doing)
         })?;
-        let name = self.config.name.clone();
         let directory = self.config.directory.clone();
         let needs_copy = blocking(move || needs_bootstrap(&directory)).await??;
+        if needs_copy && self.is_nowhere(progress).await? {
+            return self.found(progress).await;
+        }
         let candidates = self.candidates().await;
         if needs_copy {
-            let questions = self.keeper.registry().questions(&name).cloned();
-            let asked = (Arc::from(name.as_str()), questions.unwrap_or_default());
             let told = progress.clone();
             let tell = move |at: BootstrapProgress| told.say(in_words(&at));
+            let asked = self.questions();
             bootstrap(&self.config, &asked, candidates.clone(), tell).await?;
         }
         progress.say("opens the copy");
-        let mut config = self.config.clone();
-        config.replica.arrival = Arrival::Joining;
-        let keeper = self.keeper.clone();
-        let handle = blocking(move || keeper.try_open(config)).await??;
+        let handle = self.open(Arrival::Joining).await?;
         handle.send(Input::Sponsors { peers: candidates });
         Ok(handle)
+    }
+
+    async fn open(&self, arrival: Arrival) -> Result<DatasetHandle, Obstacle> {
+        let mut config = self.config.clone();
+        config.replica.arrival = arrival;
+        let keeper = self.keeper.clone();
+        Ok(blocking(move || keeper.try_open(config)).await??)
+    }
+
+    /// Founds the dataset, of which there is nothing. From here on it is as if the region had been
+    /// started without `--join`, after a crash too.
+    async fn found(&self, progress: &Progress) -> Result<DatasetHandle, Obstacle> {
+        tracing::info!(
+            dataset = self.config.name,
+            "no region has the dataset: it is founded"
+        );
+        progress.say("is founded");
+        let directory = self.config.directory.clone();
+        blocking(move || discard(&directory)).await??;
+        self.places.end().map_err(|error| {
+            Obstacle::of_file(&error, "the mark of a joining dataset can't be removed")
+        })?;
+        self.open(Arrival::Founding).await
+    }
+
+    /// Whether no region has the dataset, once that is known.
+    async fn is_nowhere(&mut self, progress: &Progress) -> Result<bool, Obstacle> {
+        let evicted = self.places.evicted().map_err(|error| {
+            Obstacle::of_file(&error, "the mark of a joining dataset can't be read")
+        })?;
+        if evicted.is_some() {
+            return Ok(false);
+        }
+        let (regions, witnesses) = (
+            self.config.replica.regions.clone(),
+            self.config.replica.witnesses.clone(),
+        );
+        loop {
+            let to_found = to_found(&regions, &self.voting_elsewhere());
+            progress.would_found(to_found.clone().ok());
+            let found = find(&to_found, &witnesses, &self.ask_all(&regions).await);
+            match found {
+                Finding::Somewhere => {
+                    progress.would_found(None);
+                    return Ok(false);
+                }
+                Finding::Nowhere => return Ok(true),
+                Finding::Unknown(reason) => progress.say(format!("waits to be added: {reason}")),
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// The epochs of the other datasets in which this region votes.
+    fn voting_elsewhere(&self) -> Vec<Epoch> {
+        let datasets = self.keeper.registry().now();
+        let running = datasets.values().filter_map(DatasetState::running);
+        let memberships = running.map(DatasetHandle::membership);
+        memberships
+            .filter(|membership| membership.standing == OwnStanding::Voting)
+            .map(|membership| membership.epoch.clone())
+            .collect()
+    }
+
+    /// Which epoch each of these regions, and whoever else is talked to, has of the dataset.
+    async fn ask_all(&self, regions: &[RegionName]) -> BTreeMap<RegionName, Result<Epoch, String>> {
+        let mut asked: BTreeSet<_> = self.peers.borrow().dialled.keys().cloned().collect();
+        asked.extend(regions.iter().cloned());
+        asked.remove(&self.region);
+        let mut answers = JoinSet::new();
+        for peer in asked {
+            let questions = self.questions();
+            answers.spawn(async move {
+                let answer = questions.ask(&peer, Question::Epoch, ANSWER_WITHIN).await;
+                let epoch = match answer {
+                    Ok(Answer::Epoch(epoch)) => Ok(epoch),
+                    Ok(_) => Err(format!("region {peer} answered another question")),
+                    Err(error) => Err(error.to_string()),
+                };
+                (peer, epoch)
+            });
+        }
+        answers.join_all().await.into_iter().collect()
+    }
+
+    fn questions(&self) -> (Arc<str>, Questions) {
+        let name = self.config.name.as_str();
+        let questions = self.keeper.registry().questions(name).cloned();
+        (Arc::from(name), questions.unwrap_or_default())
     }
 
     /// The regions that could give a copy, once there are any.

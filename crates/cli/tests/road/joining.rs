@@ -1,12 +1,12 @@
 //! What a region that joins waits for, and goes on from by itself.
 
 use crate::limits::SmallDisk;
-use crate::members::restrict;
+use crate::members::{join, restrict};
 use crate::system::{MERIDIAN, System, meridian};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const DISK_MEBIBYTES: u64 = 320;
 
@@ -104,4 +104,78 @@ fn a_region_without_room_for_its_copy_waits_and_goes_on_by_itself() {
     assert!(system.talk(1).contains("there is room"), "nobody said so");
     let left_over = data.join("datasets/main/tables.unfinished");
     assert!(!left_over.exists(), "a part of a copy is left");
+}
+
+/// Names these regions in a region's topology file, and another dataset.
+fn name(system: &System, own: usize, whole: &str, regions: &[usize]) {
+    let (head, rest) = whole.split_once("[[region]]").expect("regions");
+    let (all, dataset) = rest.split_once("[[dataset]]").expect("a dataset");
+    let all: Vec<_> = all.split("[[region]]").collect();
+    let mut text = head.to_owned();
+    for region in regions {
+        text += &format!("[[region]]{}", all[*region]);
+    }
+    text += &format!("[[dataset]]{dataset}");
+    text += "[[dataset]]\nname = \"later\"\nengine = \"embedded\"\ntables = [\"later\"]\n";
+    fs::write(system.topology_path(own), text).expect("it is written");
+}
+
+#[test]
+fn a_dataset_is_founded_by_regions_that_all_joined_once_all_of_them_are_there() {
+    let mut system = System::prepare(&["a", "b", "c"], "");
+    let whole = |region| {
+        let path: PathBuf = system.topology_path(region);
+        fs::read_to_string(path).expect("a topology")
+    };
+    let whole = [whole(0), whole(1), whole(2)];
+    for region in 0..3 {
+        restrict(&system, region, 1);
+    }
+    system.start_region(0);
+    system.wait_ready(0);
+    for region in 1..3 {
+        let link = system.link(region);
+        join(&mut system, region, link);
+    }
+    let at = system.api_url(1);
+    meridian(&["regions", "remove", "a", "--api", &at, "--timeout", "50"]);
+    for region in 0..3 {
+        system.terminate(region);
+    }
+
+    for region in 1..3 {
+        name(&system, region, &whole[region], &[1, 2]);
+    }
+    system.start_joining(1);
+    until_it_says(&system, 1, "later", &["region c"]);
+    system.until("the other dataset serves", || {
+        state(&system, 1, "main").0 == "running"
+    });
+    until_it_says(&system, 1, "later", &["region c"]);
+    system.start_joining(2);
+    for region in 1..3 {
+        system.wait_ready(region);
+    }
+    let row = "/v1/tables/later/rows/k";
+    for region in 1..3 {
+        let document = format!("\"{region}\"");
+        let put = system.client(region).put_at(row, &document);
+        assert!(put.expect("an answer").status < 300);
+        system.until("the other one has it", || {
+            let found = system.client(3 - region).get(row);
+            found.is_ok_and(|found| found.body == document)
+        });
+    }
+    for region in 1..3 {
+        system.until("both are members", || {
+            let said = system.get(region, "/v1/regions").json();
+            let datasets = said["datasets"].as_array().expect("datasets");
+            let later = datasets.iter().find(|it| it["dataset"] == "later");
+            let members = later.expect("the dataset")["members"].as_array().cloned();
+            let members = members.expect("members");
+            let has_begun =
+                |member: &Value| member["standing"] == "voting" && member["origin"].is_string();
+            members.len() == 2 && members.iter().all(has_begun)
+        });
+    }
 }

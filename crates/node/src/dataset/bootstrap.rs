@@ -234,10 +234,7 @@ impl Copying {
         blocking(move || {
             // It is closed before its files go.
             drop(import);
-            discard(&directory).map_err(|source| OpenDatasetError::Directory {
-                path: directory,
-                source,
-            })
+            discard(&directory)
         })
         .await
     }
@@ -297,21 +294,31 @@ impl Copying {
     }
 }
 
-/// Away with a part of a copy: under another name first, since a store of which files are missing
-/// can't be opened to find out that it is none.
-fn discard(directory: &Path) -> io::Result<()> {
+/// Away with what there is of a copy: tables under another name first, since a store of which files
+/// are missing can't be opened to find out that it is none. A log that was begun has no entries yet.
+///
+/// # Errors
+/// [`OpenDatasetError::Directory`].
+pub(crate) fn discard(directory: &Path) -> Result<(), OpenDatasetError> {
+    let failed = |source| OpenDatasetError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
     let (tables, discarded) = (directory.join("tables"), directory.join(DISCARDED));
-    let remove = || match fs::remove_dir_all(&discarded) {
+    unless_gone(fs::remove_dir_all(&discarded)).map_err(failed)?;
+    if tables.exists() {
+        fs::rename(&tables, &discarded).map_err(failed)?;
+        durable::sync_name(&discarded).map_err(failed)?;
+        fs::remove_dir_all(&discarded).map_err(failed)?;
+    }
+    unless_gone(fs::remove_dir_all(directory.join("log"))).map_err(failed)
+}
+
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
-    };
-    remove()?;
-    match fs::rename(&tables, &discarded) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        renamed => renamed?,
     }
-    durable::sync_name(&discarded)?;
-    remove()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -31,6 +31,7 @@ mod role;
 mod room;
 mod thread;
 
+pub(crate) use bootstrap::discard;
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub(crate) use capturing::{CaptureError, CapturedTransaction};
 pub use clock::{ClockOffset, MachineClock};
