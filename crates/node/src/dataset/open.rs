@@ -3,7 +3,7 @@
 use super::repair::Repairs;
 use super::room::Room;
 use super::thread::{self, Running, Surroundings};
-use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
+use super::{DatasetHandle, MachineClock, Questions, RepairConfig, describe};
 use crate::faults::{DiskLevers, FaultyDisk};
 use crate::postgres::PostgresConfig;
 use meridian_engine_kv::{
@@ -168,6 +168,9 @@ pub(crate) fn open_asking(
             "the journal of the tables was damaged and is cut there; they follow the log again from \
              what is left"
         );
+        if let Err(error) = store.journal_damage_told() {
+            tracing::warn!(dataset = config.name, error = %describe(&error), "it will be said again");
+        }
     }
     let mut tables = Tables::open(store.clone(), config.limits)?
         .stopping_at_dead_letters(config.stop_at_dead_letters);
