@@ -6,7 +6,7 @@ use crate::system::{MERIDIAN, System, meridian};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const DISK_MEBIBYTES: u64 = 320;
 
@@ -123,11 +123,8 @@ fn name(system: &System, own: usize, whole: &str, regions: &[usize]) {
 #[test]
 fn a_dataset_is_founded_by_regions_that_all_joined_once_all_of_them_are_there() {
     let mut system = System::prepare(&["a", "b", "c"], "");
-    let whole = |region| {
-        let path: PathBuf = system.topology_path(region);
-        fs::read_to_string(path).expect("a topology")
-    };
-    let whole = [whole(0), whole(1), whole(2)];
+    let whole = |region| fs::read_to_string(system.topology_path(region)).expect("a topology");
+    let joined = [(1, whole(1)), (2, whole(2))];
     for region in 0..3 {
         restrict(&system, region, 1);
     }
@@ -143,8 +140,8 @@ fn a_dataset_is_founded_by_regions_that_all_joined_once_all_of_them_are_there() 
         system.terminate(region);
     }
 
-    for region in 1..3 {
-        name(&system, region, &whole[region], &[1, 2]);
+    for (region, whole) in &joined {
+        name(&system, *region, whole, &[1, 2]);
     }
     system.start_joining(1);
     until_it_says(&system, 1, "later", &["region c"]);
