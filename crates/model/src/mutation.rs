@@ -42,8 +42,8 @@ pub enum Mutation {
     TakenBeyondTheCut,
     /// Repair takes a row from whoever still has it, whatever the majority says.
     RepairResurrectsDelete,
-    /// A region that joins takes writes before every member counts it.
-    JoinerWritesUncounted,
+    /// A region that joins takes writes before it votes.
+    JoinerWrites,
     /// The log is trimmed as if nobody joined.
     LogNotKeptForJoiner,
     /// A write that was handed on and isn't answered is handed on again.
@@ -56,6 +56,8 @@ pub enum Mutation {
     LeavingConfirms,
     /// A region has left once the others hold its own stream, whatever it confirmed of theirs.
     GoneWithWhatItConfirmed,
+    /// A person decides at a region that has yet to hear what another one has adopted.
+    DecidedWhileBehind,
     /// A token is waited for beyond the cut of an incarnation that has gone.
     TokenNotCut,
     /// A damaged row met while catching up makes a region forget decisions about dead letters.

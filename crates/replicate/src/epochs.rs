@@ -37,6 +37,7 @@ pub(crate) struct Adopted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retiring {
     pub(crate) region: RegionName,
+    /// `None` until its stream is heard of, which others that held some of it hand on.
     pub(crate) origin: Option<OriginId>,
     /// The highest reading of it that any adopter is known to have held.
     pub(crate) cut: Hlc,
@@ -89,8 +90,32 @@ impl Road {
 
     fn begin(&mut self, origin: OriginId, stream: Stream) {
         self.begun |= self.own == Some(origin);
+        if self.counts_no_more(&stream) {
+            let mut retiring = self.retiring.iter_mut();
+            let unheard =
+                |gone: &&mut Retiring| gone.region == stream.region && gone.origin.is_none();
+            if let Some(gone) = retiring.find(unheard) {
+                gone.origin = Some(origin);
+            }
+        }
         self.streams.insert(origin, stream);
         self.fill();
+    }
+
+    /// Whether a stream is of an incarnation that was left out before this region heard of it. Its
+    /// cut is told by adoptions alone that are followed later: whoever held some of it when it
+    /// adopted had it handed on to here first.
+    fn counts_no_more(&self, stream: &Stream) -> bool {
+        let joined = stream.joined.unwrap_or_default();
+        let is_to_come = joined > self.epoch.number;
+        let is_meant = self.epoch.members.contains_key(&stream.region)
+            && joined >= self.counts_since(&stream.region);
+        !is_to_come && !is_meant
+    }
+
+    /// Since which epoch a region counts without a break.
+    fn counts_since(&self, region: &RegionName) -> u64 {
+        self.since.get(region).copied().unwrap_or_default()
     }
 
     /// The founding incarnation of a region, where its stream has begun.
@@ -120,7 +145,7 @@ impl Road {
 
     /// Whether a stream that begins so is the one that is expected of `region`.
     pub(crate) fn expects(&self, region: &RegionName, origin: OriginId, epoch: u64) -> bool {
-        let since = self.since.get(region).copied().unwrap_or_default();
+        let since = self.counts_since(region);
         self.epoch.members.get(region).is_some_and(|member| {
             member.origin == Some(origin)
                 || (member.origin.is_none()
@@ -208,26 +233,31 @@ impl Road {
 
     /// Whether every member of this region's epoch is known to have adopted it.
     pub(crate) fn is_complete(&self) -> bool {
-        self.epoch.members.values().all(|member| {
-            member
-                .origin
-                .is_some_and(|origin| self.adopted_by(origin).number >= self.epoch.number)
-        })
+        self.epoch.members.values().all(|it| self.goes_by_this(it))
     }
 
-    /// The number of the earliest epoch by which some member may still go.
+    /// Whether a member is known to have adopted this region's epoch.
+    pub(crate) fn goes_by_this(&self, member: &Member) -> bool {
+        let number = self.epoch.number;
+        let adopted = |origin| self.adopted_by(origin).number;
+        member
+            .origin
+            .is_some_and(|origin| adopted(origin) >= number)
+    }
+
+    /// The number of the earliest epoch by which some member may still ask who holds what. Who
+    /// joins asks nobody.
     fn earliest_in_use(&self) -> u64 {
-        let goes_by = |member: &Member| match member.origin {
-            Some(origin) => {
-                let stream = self.streams.get(&origin);
-                let joined = stream.and_then(|stream| stream.joined).unwrap_or_default();
-                self.adopted_by(origin).number.max(joined)
-            }
-            // Who has yet to begin asks nobody; a founder would begin with the founding epoch.
-            None if member.standing == Standing::Joining => self.epoch.number,
-            None => 0,
+        let joined = |origin: &OriginId| self.streams.get(origin).and_then(|it| it.joined);
+        let goes_by = |member: &Member| {
+            let adopted = |it| {
+                self.adopted_by(it)
+                    .number
+                    .max(joined(&it).unwrap_or_default())
+            };
+            member.origin.map_or(0, adopted)
         };
-        let numbers = self.epoch.members.values().map(goes_by);
+        let numbers = self.epoch.voters().map(|(_, member)| goes_by(member));
         numbers.min().unwrap_or_default().min(self.epoch.number)
     }
 
@@ -244,7 +274,7 @@ impl Road {
     /// counts, so that the holders of a write and those whom a strong read hears of always meet.
     pub(crate) fn counts_for_all(&self, region: &RegionName) -> bool {
         let votes = |epoch: &Epoch| epoch.voters().any(|(voter, _)| voter == region);
-        let since = self.since.get(region).copied().unwrap_or_default();
+        let since = self.counts_since(region);
         votes(&self.epoch)
             && self
                 .earlier_in_use()
@@ -335,6 +365,60 @@ impl Road {
 mod tests {
     use super::*;
     use meridian_model::{Body, DecidedBy};
+
+    #[test]
+    fn who_was_left_out_before_it_was_heard_of_is_cut_off_where_the_others_held_it() {
+        let [a, b, c] = ["a", "b", "c"].map(RegionName::new);
+        let [own, other, gone, back] = [1, 2, 3, 4].map(OriginId);
+        let mut road = Road::default();
+        road.own = Some(own);
+        road.found(&[a.clone(), b.clone()]);
+        road.open(a, own);
+        road.open(b, other);
+        let founding = road.epoch.clone();
+        let with = |number: u64| {
+            let mut epoch = founding.clone();
+            epoch.number = number;
+            let member = Member {
+                origin: None,
+                standing: Standing::Joining,
+                address: None,
+            };
+            epoch.members.insert(c.clone(), member);
+            epoch
+        };
+        let without = Epoch {
+            number: 2,
+            ..founding.clone()
+        };
+        let adopt = |road: &mut Road, origin: OriginId, epoch: &Epoch, held: &[(OriginId, u64)]| {
+            let held = held.iter().map(|(of, hlc)| (*of, Hlc::from_raw(*hlc)));
+            let body = Body::Adopt(Adopt {
+                epoch: epoch.clone(),
+                decided_by: DecidedBy::Operator,
+                dependencies: held.collect(),
+            });
+            let mark = meridian_model::Mark::default();
+            let entry = Entry::following(mark, origin, Hlc::from_raw(epoch.number), &body);
+            road.follow(&entry, &body);
+        };
+        // c joins, is left out, and may join again, and this region has heard nothing of it.
+        for epoch in [with(1), without.clone(), with(3)] {
+            adopt(&mut road, own, &epoch, &[]);
+        }
+        // The other one had some of it: it comes before that one's adoption.
+        adopt(&mut road, other, &with(1), &[]);
+        road.join(c.clone(), gone, 1);
+        adopt(&mut road, other, &without, &[(gone, 70)]);
+        adopt(&mut road, other, &with(3), &[(gone, 70)]);
+        assert!(road.has_gone(gone));
+        assert_eq!(road.member(&c), None, "its next incarnation is expected");
+        road.join(c.clone(), back, 3);
+        assert_eq!(road.member(&c), Some(back));
+        adopt(&mut road, back, &with(3), &[]);
+        assert_eq!(road.closed.get(&gone), Some(&Hlc::from_raw(70)));
+        assert!(!road.has_gone(back));
+    }
 
     #[test]
     fn a_region_that_is_far_behind_follows_every_epoch_in_turn() {

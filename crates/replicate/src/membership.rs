@@ -138,7 +138,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Some(Step::Say(Body::Vote(vote)))
     }
 
-    /// The first entry of a region that joins, once it finds itself expected.
+    /// The first entry of a region that joins, once it finds itself expected by those who decide now:
+    /// an earlier incarnation may have been expected in what it has to catch up with.
     fn beginning(&self) -> Option<Body> {
         let region = &self.config.region;
         let epoch = self.road.epoch.number;
@@ -146,7 +147,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let is_expected = self.config.arrival == Arrival::Joining
             && member.origin.is_none()
             && member.standing == Standing::Joining;
-        is_expected.then(|| Body::Join {
+        let mut voters = self.road.epoch.voters();
+        let has_caught_up = voters.all(|(voter, _)| {
+            let receiver = self.receivers.get(voter);
+            receiver.is_some_and(Receiver::has_caught_up)
+        });
+        (is_expected && has_caught_up).then(|| Body::Join {
             region: region.clone(),
             epoch,
         })

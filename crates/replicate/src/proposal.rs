@@ -1,6 +1,7 @@
 //! Asking for another epoch: by people, and by the regions themselves.
 
 use crate::ballots::{Ballots, Voters};
+use crate::receiver::Receiver;
 use crate::{Engine, Now, Replica};
 use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
@@ -65,7 +66,8 @@ pub enum ProposeError {
         /// The region.
         region: RegionName,
     },
-    /// The region has begun to join: it may have taken writes already, and would leave without them.
+    /// The region has begun to join: it may have its vote already, and would leave without what it
+    /// wrote.
     #[error("region {region} is joining and may have taken writes already")]
     StillJoining {
         /// The region.
@@ -109,6 +111,12 @@ pub enum ProposeError {
     /// A person decides only where a majority can't.
     #[error("a majority is in touch and decides")]
     MajorityInTouch,
+    /// A region that is there may have adopted what this one has yet to hear of.
+    #[error("region {region} has entries that this region has yet to take, decisions perhaps")]
+    Behind {
+        /// The region.
+        region: RegionName,
+    },
     /// A member doesn't understand what would be said.
     #[error("region {region} is not known to speak wire version {VOTES_SINCE}")]
     NotSpoken {
@@ -140,6 +148,7 @@ impl ProposeError {
                 "wait until more regions are back; if they never will be, decide it as the operator"
             }
             Self::MajorityInTouch => "let the majority decide",
+            Self::Behind { .. } => "wait until this region has caught up, or ask that one",
             Self::NotSpoken { .. } => "upgrade it and let it connect once, or evict it first",
         }
     }
@@ -195,9 +204,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 Err(ProposeError::Itself)
             }
             Proposal::Evict {
+                region,
                 decided_by: DecidedBy::Operator,
-                ..
-            } => self.decide_as_operator(now, next),
+            } => {
+                self.may_decide_alone(now, region)?;
+                let adoption = self.adoption(next, DecidedBy::Operator);
+                self.say(now, &adoption);
+                self.follow_epoch(now);
+                Ok(())
+            }
             Proposal::Evict { region, .. } => {
                 self.may_evict(now, region)?;
                 self.deliberation.asked_at = now.elapsed;
@@ -233,14 +248,25 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(())
     }
 
-    fn decide_as_operator(&mut self, now: Now, next: Epoch) -> Result<(), ProposeError> {
+    /// Whether a person may decide at this region to part with `region`. What another region that is
+    /// there has adopted is not to be contradicted by who merely has not caught up with it. (At its
+    /// limit of disk space this region takes nothing, and an eviction is the way out.)
+    fn may_decide_alone(&self, now: Now, region: &RegionName) -> Result<(), ProposeError> {
         if self.voters_in_touch(now, None) >= self.road.epoch.majority() {
             return Err(ProposeError::MajorityInTouch);
         }
-        let adoption = self.adoption(next, DecidedBy::Operator);
-        self.say(now, &adoption);
-        self.follow_epoch(now);
-        Ok(())
+        let takes = self.log.bytes() <= self.config.log_bytes_limit
+            && !mutation::active(Mutation::DecidedWhileBehind);
+        let is_ahead = |(peer, receiver): &(&RegionName, &Receiver)| {
+            takes && *peer != region && receiver.is_ahead(now)
+        };
+        match self.receivers.iter().find(is_ahead) {
+            None => Ok(()),
+            Some((peer, _)) => {
+                let region = peer.clone();
+                Err(ProposeError::Behind { region })
+            }
+        }
     }
 
     /// The epoch that a proposal leads to.
@@ -325,6 +351,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let epoch = &self.road.epoch;
         let is_ready = |member: &Member| {
             member.standing == Standing::Joining
+                && self.road.goes_by_this(member)
                 && epoch.voters().all(|(_, voter)| {
                     let (Some(joiner), Some(voter)) = (member.origin, voter.origin) else {
                         return false;
@@ -333,7 +360,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     self.road.reported(joiner, voter).applied >= adopted.hlc
                 })
         };
-        if !self.road.is_complete() || !epoch.members.values().any(is_ready) {
+        let mut voters = epoch.voters();
+        let is_agreed = voters.all(|(_, voter)| self.road.goes_by_this(voter));
+        if !is_agreed || !epoch.members.values().any(is_ready) {
             return None;
         }
         let mut next = epoch.clone();

@@ -17,7 +17,7 @@
 
 use crate::OwnStanding;
 use meridian_model::mutation::{self, Mutation};
-use meridian_model::{Acknowledgement, Epoch, Hlc, OriginId, RegionName, Vector};
+use meridian_model::{Acknowledgement, Epoch, Hlc, OriginId, RegionName, Standing, Vector};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether all that a reader has to see has been applied.
@@ -41,7 +41,8 @@ pub fn reachable(seen: &Vector, cuts: &BTreeMap<OriginId, Hlc>) -> Vector {
 }
 
 /// Whether every region that votes is known to go by this epoch; `adopted` tells by which each does.
-/// As long as not, those who count by it may be no quorum for what was confirmed by another.
+/// As long as not, those who count by it may be no quorum for what was confirmed by another. (Who
+/// joins has nothing confirmed before it votes.)
 #[must_use]
 pub fn is_agreed(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>) -> bool {
     let number = epoch.number;
@@ -49,7 +50,7 @@ pub fn is_agreed(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>) -> bool {
     voters.all(|(region, _)| number == 0 || adopted.get(region) >= Some(&number))
 }
 
-/// Whether this incarnation of a region counts, as far as it knows itself. One that has yet to begin,
+/// Whether this incarnation of a region counts, as far as it knows itself. One that has yet to vote,
 /// or was given up, holds nothing that anybody reckons with: it neither reads strongly nor answers.
 #[must_use]
 pub fn counts(
@@ -59,7 +60,8 @@ pub fn counts(
     standing: &OwnStanding,
 ) -> bool {
     let member = epoch.members.get(region);
-    member.is_some_and(|member| member.origin == Some(origin))
+    member
+        .is_some_and(|member| member.origin == Some(origin) && member.standing != Standing::Joining)
         && !matches!(standing, OwnStanding::Evicted { .. })
 }
 
@@ -203,7 +205,7 @@ impl StrongRead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meridian_model::{Member, Standing};
+    use meridian_model::Member;
 
     fn regions(names: &[&str]) -> Vec<RegionName> {
         names.iter().map(|name| RegionName::new(name)).collect()
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incarnation_counts_once_it_has_begun_and_until_it_is_given_up() {
+    fn an_incarnation_counts_once_it_votes_and_until_it_is_given_up() {
         let region = RegionName::new("a");
         let mut epoch = Epoch::default();
         let is_in = |epoch: &Epoch, standing| counts(epoch, &region, OriginId(1), &standing);
@@ -247,6 +249,10 @@ mod tests {
         epoch.members.insert(region.clone(), member.clone());
         assert!(!is_in(&epoch, OwnStanding::Voting), "it has not begun");
         member.origin = Some(OriginId(1));
+        member.standing = Standing::Joining;
+        epoch.members.insert(region.clone(), member.clone());
+        assert!(!is_in(&epoch, OwnStanding::Voting), "it has no vote");
+        member.standing = Standing::Voting;
         epoch.members.insert(region.clone(), member);
         assert!(is_in(&epoch, OwnStanding::Voting));
         let (reason, held) = (String::new(), meridian_model::Sequence(0));

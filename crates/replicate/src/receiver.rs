@@ -47,6 +47,7 @@ pub(crate) struct Receiver {
     acknowledged: u64,
     last_heard: Option<Duration>,
     behind_since: Option<Duration>,
+    caught_up: bool,
     remaining: u64,
     answered: bool,
     pub(crate) last_error: Option<String>,
@@ -74,6 +75,7 @@ impl Receiver {
             acknowledged: 0,
             last_heard: None,
             behind_since: None,
+            caught_up: false,
             remaining: 0,
             answered: false,
             last_error: None,
@@ -190,6 +192,7 @@ impl Receiver {
         self.remaining = remaining;
         if remaining == 0 {
             self.behind_since = None;
+            self.caught_up = true;
         } else {
             self.behind_since.get_or_insert(now.elapsed);
         }
@@ -228,6 +231,23 @@ impl Receiver {
             (one, other) => one.or(other),
         };
         since.map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since))
+    }
+
+    /// Whether all that the peer had at some moment since this region listens to it is here.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// Whether the peer is there and has entries which this region lacks, or may have.
+    pub(crate) fn is_ahead(&self, now: Now) -> bool {
+        let since = |heard| now.elapsed.saturating_sub(heard);
+        let is_there = self.last_heard.is_some_and(|it| since(it) < SILENCE_MAX);
+        is_there
+            && match self.state {
+                StreamState::Streaming => self.remaining > 0,
+                StreamState::Subscribing => true,
+                StreamState::Disconnected | StreamState::Quarantined { .. } => false,
+            }
     }
 
     pub(crate) fn remaining(&self) -> u64 {

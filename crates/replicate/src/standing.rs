@@ -22,9 +22,9 @@ pub enum Arrival {
 pub enum OwnStanding {
     /// It takes writes and votes.
     Voting,
-    /// It is being brought up.
+    /// It is being brought up, and takes no writes before it votes.
     Joining {
-        /// Those that have yet to begin counting it. When none is left it takes writes.
+        /// Those that have yet to begin counting it. When none is left it gets its vote.
         waiting_for: Vec<RegionName>,
     },
     /// It takes no more writes and goes when everybody has what it holds.
@@ -108,7 +108,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why a region in this standing takes no client writes; `None` where it does.
     pub(crate) fn unready(&self) -> Option<String> {
-        let is_gated = !mutation::active(Mutation::JoinerWritesUncounted);
+        let is_gated = !mutation::active(Mutation::JoinerWrites);
         if self.is_witness() {
             return Some("this region is a witness and holds no tables".to_owned());
         }
@@ -116,10 +116,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return Some("this region is joining and not expected by the others yet".to_owned());
         }
         match self.standing() {
-            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() && is_gated => {
+            OwnStanding::Joining { waiting_for } if is_gated => {
                 let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
-                let names = names.join(", ");
-                Some(format!("this region is joining and waits for {names}"))
+                Some(match names.as_slice() {
+                    [] => "this region is joining and waits for its vote".to_owned(),
+                    names => format!("this region is joining and waits for {}", names.join(", ")),
+                })
             }
             OwnStanding::Leaving => Some("this region is leaving".to_owned()),
             _ => None,

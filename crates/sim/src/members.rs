@@ -265,13 +265,7 @@ fn evict_the_dead(world: &mut World) {
         let index = world.regions.iter().position(|name| name == *region);
         index.is_none_or(|index| !lives_in(world, &epoch, index))
     });
-    // Whoever knows most is asked.
-    let epoch_of = |index: &&usize| {
-        let replica = world.nodes[**index].replica.as_ref();
-        replica.map(|replica| replica.epoch().number)
-    };
-    let knows_most = living.iter().rev().max_by_key(epoch_of);
-    let (Some(at), Some(dead)) = (knows_most, dead) else {
+    let (Some(at), Some(dead)) = (living.first(), dead) else {
         return;
     };
     let decided_by = if living.len() >= epoch.majority() {

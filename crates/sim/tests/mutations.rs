@@ -117,8 +117,13 @@ fn repair_resurrects_delete() {
 }
 
 #[test]
-fn joiner_writes_uncounted() {
-    is_caught(Mutation::JoinerWritesUncounted, Scenario::Joining);
+fn decided_while_behind() {
+    is_caught(Mutation::DecidedWhileBehind, Scenario::Leaving);
+}
+
+#[test]
+fn joiner_writes() {
+    is_caught(Mutation::JoinerWrites, Scenario::Joining);
 }
 
 #[test]

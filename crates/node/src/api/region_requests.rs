@@ -153,7 +153,9 @@ pub(super) fn refused(error: &ProposeError, membership: &Membership) -> Problem 
         ProposeError::NotMember { .. } => Kind::UnknownRegion,
         ProposeError::LastVoter { .. } => Kind::LastRegion,
         ProposeError::NoMajority { .. } => Kind::NeedsMajority,
-        ProposeError::InProgress | ProposeError::StillParting { .. } => Kind::MembershipBusy,
+        ProposeError::InProgress
+        | ProposeError::StillParting { .. }
+        | ProposeError::Behind { .. } => Kind::MembershipBusy,
         ProposeError::Stopped { .. } => Kind::DatasetStopped,
         _ => Kind::MembershipRefused,
     };
@@ -175,9 +177,9 @@ pub(super) fn refused(error: &ProposeError, membership: &Membership) -> Problem 
             };
             problem.hint(hint).member("voters", voters)
         }
-        ProposeError::InProgress | ProposeError::StillParting { .. } => {
-            problem.hint(error.hint()).retry_after(1)
-        }
+        ProposeError::InProgress
+        | ProposeError::StillParting { .. }
+        | ProposeError::Behind { .. } => problem.hint(error.hint()).retry_after(1),
         _ => problem.hint(error.hint()),
     }
 }

@@ -338,7 +338,7 @@ fn add_membership(report: &mut DatasetRegions, membership: &Membership, known: &
             let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
             report.state = "joining";
             report.progress = Some(match names.as_slice() {
-                [] => "catches up; counted by all".to_owned(),
+                [] => "counted by all; waits for its vote".to_owned(),
                 names => format!("catches up; not yet counted by {}", names.join(", ")),
             });
         }

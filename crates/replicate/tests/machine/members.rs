@@ -430,6 +430,34 @@ fn a_person_decides_only_where_a_majority_cannot() {
 }
 
 #[test]
+fn a_person_decides_nothing_where_another_that_is_there_may_have_decided() {
+    let mut regions = founded(&["a", "b", "c", "d"]);
+    together(&mut regions, 1, 3);
+    apart(&mut regions, 3, 20);
+    propose(&mut regions[0], 20, evict("d", DecidedBy::Operator)).expect("a person may");
+    // b hears that a has more, and nothing of what that is.
+    let [a, b, ..] = &mut regions[..] else {
+        panic!("four of them")
+    };
+    let elapsed = seconds(21);
+    let (now, from) = (b.now(elapsed), a.name.clone());
+    b.machine().connected(now, &from, WIRE_VERSION_MAX);
+    let asked = b.machine().take_outgoing();
+    let asked = asked.into_iter().rfind(|(peer, _)| *peer == from);
+    let (_, asked) = asked.expect("a question");
+    let (at, known) = (a.now(elapsed), a.machine().road().member(&b.name));
+    let answer = a.sender().subscribe(at, known, asked);
+    let answer = answer.expect("a readable log").expect("an answer").message;
+    b.machine()
+        .message(now, &from, answer)
+        .expect("a readable log");
+    let refused = propose(&mut regions[1], 21, evict("c", DecidedBy::Operator));
+    assert_eq!(refused, Err(ProposeError::Behind { region: name("a") }));
+    // It isn't waited for when it has fallen silent.
+    propose(&mut regions[1], 40, evict("c", DecidedBy::Operator)).expect("a person may");
+}
+
+#[test]
 fn two_sides_that_were_set_apart_by_hand_notice() {
     let mut regions = founded(&["a", "b", "c", "d"]);
     together(&mut regions, 1, 3);
