@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const RUNNING_DEADLINE: Duration = Duration::from_secs(300);
+const PAUSED_DEADLINE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Servers with what joins them; all of it ends when this is dropped.
@@ -63,16 +64,32 @@ impl Joined {
     }
 
     /// Stops what joins the servers: subscriptions are disabled, the regions' processes stopped where
-    /// they are (`SIGSTOP`).
+    /// they are (`SIGSTOP`), though not in the middle of a transaction of a server, where they would
+    /// hold locks that those who write wait for.
     ///
     /// # Errors
     /// [`PostgresError`].
     pub async fn pause(&self) -> Result<(), PostgresError> {
-        match &self.regions {
-            Some(regions) => regions.pause(),
-            None => native::enable(&self.servers, false).await?,
+        let Some(regions) = &self.regions else {
+            return native::enable(&self.servers, false).await;
+        };
+        let started = Instant::now();
+        loop {
+            regions.pause();
+            let transactions = self.servers.transactions().await?;
+            if transactions.is_empty() {
+                return Ok(());
+            }
+            regions.resume();
+            if started.elapsed() > PAUSED_DEADLINE {
+                return Err(PostgresError::Late {
+                    what: "the regions were never found without a transaction in their servers",
+                    seconds: PAUSED_DEADLINE.as_secs(),
+                    seen: transactions.join(", "),
+                });
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Ok(())
     }
 
     /// Lets it go on.

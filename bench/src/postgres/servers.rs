@@ -6,7 +6,7 @@ use crate::procfs::{self, ProcessId};
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 /// The database.
 pub const DATABASE: &str = "bench";
@@ -15,7 +15,13 @@ pub const ROLE: &str = "writer";
 
 const PORT_TRIES: usize = 20;
 const EQUAL_DEADLINE: Duration = Duration::from_secs(600);
-const EQUAL_POLL_INTERVAL: Duration = Duration::from_millis(20);
+const STATEMENTS_DEADLINE: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Of each session with a transaction whether a statement is at work, and how it is named.
+const TRANSACTIONS: &str = "SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock', \
+     concat(application_name, ', ', state, ': ', left(query, 100)) \
+     FROM pg_stat_activity WHERE backend_type = 'client backend' \
+     AND pid <> pg_backend_pid() AND state <> 'idle'";
 /// The same for all that are compared. Checkpoints would come to one or the other by chance, so
 /// there is room for the WAL of a whole run; a worker that ended may start again at once.
 const PARAMETERS: [(&str, &str); 7] = [
@@ -151,8 +157,39 @@ impl Servers {
                     seen: answers.join(" | "),
                 });
             }
-            tokio::time::sleep(EQUAL_POLL_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// The sessions of applications that have transactions open, once no statement is at work: what
+    /// those began that don't go on.
+    ///
+    /// # Errors
+    /// [`PostgresError`], also when statements don't end.
+    pub async fn transactions(&self) -> Result<Vec<String>, PostgresError> {
+        let started = Instant::now();
+        let mut open = Vec::new();
+        for index in 0..self.count() {
+            let client = self.superuser(index).await?;
+            loop {
+                let rows = client.query(TRANSACTIONS, &[]).await;
+                let rows = rows.map_err(sql("list transactions"))?;
+                let of = |row: &Row| format!("server {}: {}", index + 1, row.get::<_, &str>(1));
+                if !rows.iter().any(|row| row.get(0)) {
+                    open.extend(rows.iter().map(of));
+                    break;
+                }
+                if started.elapsed() > STATEMENTS_DEADLINE {
+                    return Err(PostgresError::Late {
+                        what: "statements did not end",
+                        seconds: STATEMENTS_DEADLINE.as_secs(),
+                        seen: rows.iter().map(of).collect::<Vec<_>>().join(", "),
+                    });
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(open)
     }
 
     /// The processor time that the servers have used so far, sessions that ended included.

@@ -36,6 +36,7 @@ mod letters;
 mod memory_store;
 mod mend;
 mod overlay;
+mod plain;
 mod read;
 mod request;
 mod snapshot;

@@ -1,6 +1,8 @@
 //! Staged writes over the committed state.
 
+use crate::plain::PlainRows;
 use crate::{Order, Store, TablesError, View, Writes, keys};
+use meridian_model::Version;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -15,18 +17,37 @@ pub(crate) struct Overlay {
     /// What the store was found to hold since the last commit, which nobody else changes: a
     /// transaction's rows are read when it is executed and again when it is applied.
     found: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    /// Of rows as they are with what is staged.
+    plain: PlainRows,
 }
 
 impl Overlay {
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.plain.forget(&key);
         self.writes.insert(key, Some(value));
     }
 
+    /// Puts a row's record; `plain` is its version where it is plain.
+    pub(crate) fn put_row(&mut self, key: Vec<u8>, value: Vec<u8>, plain: Option<Version>) {
+        match plain {
+            Some(version) => self.plain.remember(&key, version),
+            None => self.plain.forget(&key),
+        }
+        self.writes.insert(key, Some(value));
+    }
+
+    /// The version of a row that is plain, if that is remembered.
+    pub(crate) fn plain(&self, key: &[u8]) -> Option<Version> {
+        self.plain.get(key)
+    }
+
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
+        self.plain.forget(&key);
         self.writes.insert(key, None);
     }
 
     pub(crate) fn clear(&mut self) {
+        self.plain.clear();
         self.writes.clear();
         self.found.get_mut().clear();
     }

@@ -10,6 +10,7 @@ use crate::snapshot::{self, TablesView};
 use crate::{ConflictCounts, Limits, Store, Strategies, TableReader, TablesError, Writes, value};
 use meridian_merge::{
     Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_edit, merge_increment, merge_put,
+    replaces_plain,
 };
 use meridian_model::{
     Change, Edit, IdempotencyKey, Micros, Operation, Position, Transaction, Vector, Version,
@@ -178,19 +179,27 @@ impl<S: Store> Tables<S> {
         kind: PutKind,
     ) -> Result<Merged, TablesError> {
         let version = applying.version;
-        let row = self.row_to_replace(table, key)?;
-        let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
-        let mut none_kept = false;
         let write = Base { version, document };
-        let mut merged = merge_put(row, write, kind, seen(applying), || {
-            let kept = self.kept(table, key)?;
-            none_kept = kept.is_empty();
-            Ok::<_, TablesError>(kept)
-        })?;
-        if none_kept {
-            // The sums were reckoned from none: later writes needn't look for any.
-            merged.row.none_kept();
-        }
+        let standing = self.staged.plain(&keys::row(table, key));
+        let replaces = |standing| replaces_plain(standing, version, seen(applying));
+        let (merged, was_tombstone) =
+            if kind == PutKind::LastWriterWins && standing.is_some_and(replaces) {
+                (Merged::of(write), false)
+            } else {
+                let row = self.row_to_replace(table, key)?;
+                let was_tombstone = row.as_ref().is_some_and(Row::is_tombstone);
+                let mut none_kept = false;
+                let mut merged = merge_put(row, write, kind, seen(applying), || {
+                    let kept = self.kept(table, key)?;
+                    none_kept = kept.is_empty();
+                    Ok::<_, TablesError>(kept)
+                })?;
+                if none_kept {
+                    // The sums were reckoned from none: later writes needn't look for any.
+                    merged.row.none_kept();
+                }
+                (merged, was_tombstone)
+            };
         // Also a write that lost may have taken the last away that stood beside a delete.
         if merged.row.is_tombstone() && (merged.won || !was_tombstone) {
             let due = keys::due(version, Collectable::Tombstone, table, key);
@@ -253,7 +262,7 @@ impl<S: Store> Tables<S> {
     pub(crate) fn stage_row(&mut self, table: &str, key: &str, row: &Row) {
         let at = keys::row(table, key);
         let record = value::encode(&at, row);
-        self.staged.put(at, record);
+        self.staged.put_row(at, record, row.plain());
     }
 
     fn stage_idempotency(

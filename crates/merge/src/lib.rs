@@ -48,7 +48,7 @@ pub use document::{FieldError, integer_field, render, with_increments};
 pub use edit::merge_edit;
 pub use increment::merge_increment;
 pub use mixed::{Member, Mixed, Register, Set, Sibling};
-pub use put::{PutKind, merge_put};
+pub use put::{PutKind, merge_put, replaces_plain};
 pub use row::{Base, KeptIncrement, Merged, More, Overtaken, Row, Seen};
 pub use row_version::RowVersion;
 pub use shown::{Shown, shown};

@@ -43,6 +43,13 @@ pub fn merge_put<E>(
     }
 }
 
+/// Whether [`merge_put`] of the last writer's kind comes to [`Merged::of`] the write, for a row that is plain
+/// ([`Row::plain`]) as of `standing`.
+#[must_use]
+pub fn replaces_plain(standing: Version, write: Version, seen: Seen<'_>) -> bool {
+    wins(write, standing) && seen.includes(standing)
+}
+
 fn wins(version: Version, standing: Version) -> bool {
     (version > standing) ^ mutation::active(Mutation::VersionsComparedWrongly)
 }

@@ -96,6 +96,20 @@ pub struct Merged {
     pub conflicts: Vec<Overtaken>,
 }
 
+impl Merged {
+    /// Of a row of which nothing is left but this write, which had seen all of it.
+    #[must_use]
+    pub fn of(write: Base) -> Self {
+        let mut row = Row::empty(write.version);
+        row.base = Some(write);
+        Self {
+            row,
+            won: true,
+            conflicts: Vec::new(),
+        }
+    }
+}
+
 impl Row {
     /// A row of which nothing is known but that a write of this version is about it.
     pub(crate) fn empty(version: Version) -> Self {
@@ -105,6 +119,16 @@ impl Row {
             sums: Vec::new(),
             more: More::Nothing,
         }
+    }
+
+    /// The version of the one write that all of the row is, if it is: a later one that has seen it
+    /// makes of it what it would make of no row.
+    #[must_use]
+    pub fn plain(&self) -> Option<Version> {
+        let base = self.base.as_ref()?;
+        let is_plain =
+            base.version == self.version && self.sums.is_empty() && self.more == More::Nothing;
+        is_plain.then_some(base.version)
     }
 
     /// Siblings, registers and sets, where there are any.

@@ -1,6 +1,9 @@
 //! The laws, against a model that holds every write ever made and computes the row from the set.
 
-use meridian_merge::{Base, KeptIncrement, PutKind, Row, Seen, merge_increment, merge_put, render};
+use meridian_merge::{
+    Base, KeptIncrement, Merged, PutKind, Row, Seen, merge_increment, merge_put, render,
+    replaces_plain,
+};
 use meridian_model::{Hlc, OriginId, Vector, Version};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -64,7 +67,11 @@ impl Replica {
         if let Some(put) = put {
             let kept = self.kept.clone();
             let (row, kind) = (self.row.take(), PutKind::LastWriterWins);
+            let plain = row.as_ref().and_then(Row::plain);
+            let replaces = plain.is_some_and(|plain| replaces_plain(plain, write.version, seen));
+            let unread = replaces.then(|| Merged::of(put.clone()));
             let merged = merge_put(row, put, kind, seen, || Ok::<_, Infallible>(kept)).unwrap();
+            assert!(unread.is_none_or(|unread| unread == merged), "{merged:?}");
             self.conflicts += merged.conflicts.len();
             self.row = Some(merged.row);
         } else if let Kind::Increment(by) = write.kind {

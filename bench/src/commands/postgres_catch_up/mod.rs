@@ -136,7 +136,15 @@ async fn start(
         tables: &TABLES,
         is_both_ways: false,
     };
-    Ok(Joined::join(system, servers, wanted).await?)
+    let group = Joined::join(system, servers, wanted).await?;
+    // A region that has yet to hear what its server was given gives it its own writes again.
+    let client = group.servers.client(0).await?;
+    let first = "INSERT INTO public.marks VALUES (0)";
+    client.batch_execute(first).await.context("write a row")?;
+    for server in 1..group.servers.count() {
+        marked(&group, server, 0, Instant::now()).await?;
+    }
+    Ok(group)
 }
 
 async fn measure(group: &Joined, options: &Options, size: Size, mark: u64) -> Result<CatchUp> {
@@ -205,7 +213,7 @@ async fn write(group: &Joined, options: &Options, size: Size, mark: u64) -> Resu
         updated - 1,
     );
     client
-        .batch_execute("SET synchronous_commit = off")
+        .batch_execute("SET synchronous_commit = off; SET lock_timeout = '60s'")
         .await
         .context("set up a session")?;
     client
@@ -276,5 +284,25 @@ mod tests {
         group.servers.equal(&TABLES).await.unwrap();
         let history = group.servers.ask(1, "SELECT count(*) FROM public.history");
         assert_eq!(history.await.unwrap(), (2 * (6 + 6 * 5)).to_string());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_transaction_that_does_not_go_on_is_seen_with_those_that_wait_for_it() {
+        let place = crate::output::tests::directory_for_servers();
+        let schema = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+        let servers = Servers::start(place.path(), 1, schema).await.unwrap();
+        assert_eq!(servers.transactions().await.unwrap(), [""; 0]);
+        let holder = servers.client(0).await.unwrap();
+        let lock = "BEGIN; SELECT FROM t FOR UPDATE";
+        holder.batch_execute(lock).await.unwrap();
+        let open = servers.transactions().await.unwrap();
+        assert!(matches!(&open[..], [one] if one.contains(lock)), "{open:?}");
+        let waiter = servers.client(0).await.unwrap();
+        let waiting = tokio::spawn(async move { waiter.batch_execute("DELETE FROM t").await });
+        // Never an error: a statement that waits for a lock is not one that is at work.
+        while servers.transactions().await.unwrap().len() < 2 {}
+        holder.batch_execute("COMMIT").await.unwrap();
+        waiting.await.unwrap().unwrap();
+        assert_eq!(servers.transactions().await.unwrap(), [""; 0]);
     }
 }

@@ -7,10 +7,10 @@
 //! Once they have stopped they begin again where somewhat more is free: at the limit itself every
 //! segment and every merge would stop them and let them begin.
 
-use super::ExecuteError;
+use super::{DatasetConfig, ExecuteError};
 use crate::faults::DiskLevers;
 use meridian_engine_kv::FjallStore;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Kept for peers' entries and the log, in bytes, beside what a merge of the tables takes.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -101,10 +101,8 @@ impl Room {
 
     /// Asks the file system. Where it doesn't say, nothing is refused on its account.
     pub(super) fn look(&mut self) {
-        let stat = rustix::fs::statvfs(&self.directory).ok();
-        let free = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let kept = RESERVE_BYTES + self.store.merge_bytes_max();
-        self.reserve.see(free, kept);
+        self.reserve.see(free_bytes(&self.directory), kept);
     }
 
     /// Counts what is about to be written, until the file system is asked again.
@@ -130,21 +128,48 @@ impl Room {
 
     /// Why the disk takes no client writes, if it doesn't.
     pub(super) fn lack(&self) -> Option<String> {
-        if self.levers.is_full() {
-            let directory = self.directory.display();
-            return Some(format!(
-                "nothing is free under {directory}, by a fault on purpose"
-            ));
-        }
-        let free = self.reserve.free_bytes.filter(|_| self.reserve.is_short)?;
-        Some(format!(
-            "{free} bytes are free under {}, and the last {} are kept for peers' entries and for \
-             merging the tables; writes begin again at {}",
-            self.directory.display(),
-            self.reserve.kept_bytes,
-            self.reserve.again_bytes()
-        ))
+        lack(&self.directory, &self.levers, &self.reserve)
     }
+}
+
+/// What a copy of a peer's tables has to wait for, in a directory that need not be there yet: room
+/// beside that which clients' writes would have to leave. `store` has what there is of the copy; a
+/// witness, which takes no records, has none.
+pub(super) fn lack_for_copy(config: &DatasetConfig, store: Option<&FjallStore>) -> Option<String> {
+    let mut above = config.directory.ancestors();
+    let there = above.find(|it| it.exists()).unwrap_or(&config.directory);
+    let reserve_bytes = if config.replica.witnesses.contains(&config.replica.region) {
+        0
+    } else {
+        RESERVE_BYTES + store.map_or(0, FjallStore::merge_bytes_max)
+    };
+    let mut reserve = Reserve::default();
+    reserve.see(free_bytes(there), reserve_bytes);
+    lack(there, &config.disk, &reserve)
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(directory).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn lack(directory: &Path, levers: &DiskLevers, reserve: &Reserve) -> Option<String> {
+    let directory = directory.display();
+    if levers.is_full() {
+        return Some(format!(
+            "nothing is free under {directory}, by a fault on purpose"
+        ));
+    }
+    let free = reserve.free_bytes.filter(|_| reserve.is_short)?;
+    let kept = reserve.kept_bytes;
+    let again = match free < kept {
+        true => String::new(),
+        false => format!("; writes begin again at {}", reserve.again_bytes()),
+    };
+    Some(format!(
+        "{free} bytes are free under {directory}, and the last {kept} are kept for peers' entries and \
+         for merging the tables{again}"
+    ))
 }
 
 #[cfg(test)]
