@@ -103,10 +103,19 @@ impl FjallStore {
         })
     }
 
-    /// What was found damaged when it was opened.
+    /// What was found damaged when it was opened, or before and nobody was told.
     #[must_use]
     pub fn journal_damage(&self) -> Option<&JournalDamage> {
         self.inner.damage.as_ref()
+    }
+
+    /// Somebody has been told of it: later it is no news.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that can't be noted; it is told once more then.
+    pub fn journal_damage_told(&self) -> Result<(), StoreError> {
+        let path = &self.inner.path;
+        journal::told(path).map_err(|source| io_error(path.clone(), source))
     }
 
     /// The most that a merge of its tables needs on disk beside what it reads, in bytes: until it is

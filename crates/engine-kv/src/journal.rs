@@ -9,7 +9,8 @@
 //! - what can't be read before a whole batch is damage. (A power failure leaves that too, since
 //!   commits aren't synced and the kernel writes pages in any order.) The journal is cut there, in all
 //!   of its files, so that the store is what it was after some commit. What is cut off is kept
-//!   beside it, under `.damaged`. The log knows what followed.
+//!   beside it, under `.damaged`. The log knows what followed. So that somebody hears of it whatever
+//!   happens meanwhile, a note of it is durable before anything is taken away, and stays until it is told.
 //!
 //! The format is fjall's 3.1 (`journal::entry`), little-endian:
 //!
@@ -28,6 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
+const NOTE: &str = "journal.damaged";
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -49,23 +51,59 @@ pub struct JournalDamage {
 }
 
 /// Looks through the journal of the store in `path`, cuts off what a crash left unfinished, and cuts
-/// it where it is damaged. Nobody has the store open then.
+/// it where it is damaged. Nobody has the store open then. What has been found damaged, now or before, is
+/// returned until it is [`told`].
 pub(crate) fn settle(path: &Path) -> io::Result<Option<JournalDamage>> {
     let files = files(path)?;
-    let Some(broken) = first_broken(&files)? else {
-        return Ok(None);
-    };
-    if broken.is_damage {
-        let kept = set_aside(path, &files[broken.index..])?;
+    if let Some(broken) = first_broken(&files)? {
+        if broken.is_damage {
+            set_aside(path, &files[broken.index..], broken.offset)?;
+        }
         truncate(&files[broken.index], broken.offset)?;
-        return Ok(Some(JournalDamage {
-            file: files[broken.index].clone(),
-            offset: broken.offset,
-            kept,
-        }));
     }
-    truncate(&files[broken.index], broken.offset)?;
-    Ok(None)
+    noted(path)
+}
+
+/// Somebody has been told of the damage in the store in `path`.
+pub(crate) fn told(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(NOTE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => File::open(path)?.sync_all(),
+    }
+}
+
+/// The note of damage that nobody was told of yet: where it was cut, then the names of the file and of
+/// what is kept, a line each. One that was damaged itself still says that there was some.
+fn noted(path: &Path) -> io::Result<Option<JournalDamage>> {
+    let note = path.join(NOTE);
+    let bytes = match fs::read(&note) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let offset = lines.next().and_then(|line| line.parse().ok());
+    let mut names = lines.map(|name| path.join(name));
+    Ok(Some(JournalDamage {
+        offset: offset.unwrap_or_default(),
+        file: names.next().unwrap_or(note),
+        kept: names.collect(),
+    }))
+}
+
+/// The note is there as a whole or not at all.
+fn note(path: &Path, file: &Path, offset: u64, kept: &[PathBuf]) -> io::Result<()> {
+    let mut text = format!("{offset}\n");
+    for named in std::iter::once(file).chain(kept.iter().map(PathBuf::as_path)) {
+        let name = named.file_name().unwrap_or_default();
+        text += &format!("{}\n", name.to_string_lossy());
+    }
+    let (written, note) = (path.join(format!("{NOTE}.new")), path.join(NOTE));
+    fs::write(&written, text)?;
+    File::open(&written)?.sync_all()?;
+    fs::rename(written, note)?;
+    File::open(path)?.sync_all()
 }
 
 /// Where the journal can't be read on.
@@ -110,20 +148,20 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Keeps a copy of the first of these files, and then takes the others away, the last one first. A crash
-/// in between leaves damage, or with all of them away what passes for a torn tail: the same is cut then.
-fn set_aside(path: &Path, files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+/// Keeps a copy of the first of these files, notes that it is to be cut at `offset`, and then takes the
+/// others away, the last one first. A crash in between leaves damage, or with all of them away what passes
+/// for a torn tail: the same is cut then.
+fn set_aside(path: &Path, files: &[PathBuf], offset: u64) -> io::Result<()> {
     let kept: Vec<PathBuf> = files.iter().map(|file| free_name(file)).collect();
     if let (Some(first), Some(copy)) = (files.first(), kept.first()) {
         fs::copy(first, copy)?;
         File::open(copy)?.sync_all()?;
+        note(path, first, offset, &kept)?;
     }
-    File::open(path)?.sync_all()?;
     for (file, aside) in files.iter().zip(&kept).skip(1).rev() {
         fs::rename(file, aside)?;
     }
-    File::open(path)?.sync_all()?;
-    Ok(kept)
+    File::open(path)?.sync_all()
 }
 
 /// A name beside the file that nothing has that was kept before.
@@ -260,18 +298,44 @@ mod tests {
     #[test]
     fn what_was_kept_before_stays() {
         let directory = tempfile::tempdir().unwrap();
-        let files = ["0.jnl", "1.jnl"].map(|name| directory.path().join(name));
+        let path = directory.path();
+        let files = ["0.jnl", "1.jnl"].map(|name| path.join(name));
         for content in ["first", "second"] {
             for file in &files {
                 fs::write(file, content).unwrap();
             }
-            let kept = set_aside(directory.path(), &files).unwrap();
-            for file in kept {
+            set_aside(path, &files, 0).unwrap();
+            for file in noted(path).unwrap().unwrap().kept {
                 assert_eq!(fs::read_to_string(file).unwrap(), content);
             }
             assert!(files[0].exists() && !files[1].exists());
         }
-        let first = directory.path().join("1.jnl.damaged");
+        let first = path.join("1.jnl.damaged");
         assert_eq!(fs::read_to_string(first).unwrap(), "first");
+    }
+
+    #[test]
+    fn damage_is_told_whenever_the_power_failed_while_it_was_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let files = ["0.jnl", "1.jnl"].map(|name| path.join(name));
+        for file in &files {
+            fs::write(file, "not a batch").unwrap();
+        }
+        // The power fails before the first file is cut, which looks torn without the second.
+        set_aside(path, &files, 0).unwrap();
+        let damage = settle(path).unwrap();
+        let kept = ["0.jnl.damaged", "1.jnl.damaged"].map(|name| path.join(name));
+        let expected = JournalDamage {
+            file: files[0].clone(),
+            offset: 0,
+            kept: kept.to_vec(),
+        };
+        assert_eq!(damage.as_ref(), Some(&expected));
+        assert_eq!(fs::metadata(&files[0]).unwrap().len(), 0);
+        assert_eq!(settle(path).unwrap(), Some(expected), "until it is told");
+        told(path).unwrap();
+        told(path).unwrap();
+        assert_eq!(settle(path).unwrap(), None);
     }
 }

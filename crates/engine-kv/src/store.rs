@@ -145,4 +145,11 @@ impl StoreError {
     pub fn disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
     }
+
+    /// Whether the disk refused a write, now or in the background before: once it takes writes again,
+    /// so does the store when it is opened anew.
+    #[must_use]
+    pub fn disk_refused(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::Stopped { .. })
+    }
 }

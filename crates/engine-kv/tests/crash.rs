@@ -262,6 +262,7 @@ fn reopened(
 ) -> (Option<JournalDamage>, u64) {
     let store = FjallStore::open(target).unwrap();
     let damage = store.journal_damage().cloned();
+    store.journal_damage_told().unwrap();
     let position = Tables::open(store.clone(), Limits::default())
         .unwrap()
         .position()

@@ -56,8 +56,6 @@ pub enum Mutation {
     LeavingConfirms,
     /// A region has left once the others hold its own stream, whatever it confirmed of theirs.
     GoneWithWhatItConfirmed,
-    /// A person decides at a region that has yet to hear what another one has adopted.
-    DecidedWhileBehind,
     /// A token is waited for beyond the cut of an incarnation that has gone.
     TokenNotCut,
     /// A damaged row met while catching up makes a region forget decisions about dead letters.

@@ -59,8 +59,7 @@ impl Places {
     /// Sets the evicted incarnation's directory aside, unless that was done before. Nobody may have
     /// its files open.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        let joining: Joining = serde_json::from_slice(&fs::read(&self.mark)?)?;
-        let Some(origin) = joining.set_aside else {
+        let Some(origin) = self.evicted()? else {
             return Ok(());
         };
         let target = self.set_aside.join(format!("{}-{origin}", self.name));
@@ -74,7 +73,13 @@ impl Places {
         durable::sync_name(&self.directory)
     }
 
-    /// It has joined.
+    /// The evicted incarnation in whose place it joins, if there was one.
+    pub(crate) fn evicted(&self) -> io::Result<Option<String>> {
+        let joining: Joining = serde_json::from_slice(&fs::read(&self.mark)?)?;
+        Ok(joining.set_aside)
+    }
+
+    /// It has joined, or is founded instead.
     pub(crate) fn end(&self) -> io::Result<()> {
         durable::unmark(&self.mark)
     }

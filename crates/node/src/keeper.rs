@@ -2,7 +2,9 @@
 //!
 //! A dataset that can't be opened doesn't keep the region from serving the others.
 
-use crate::dataset::{DatasetConfig, DatasetHandle, Input, MachineClock, Running};
+use crate::dataset::{
+    DatasetConfig, DatasetHandle, Input, MachineClock, OpenDatasetError, Running,
+};
 use crate::dataset::{describe, open_asking};
 use crate::joining::Progress;
 use crate::registry::{DatasetState, Registry};
@@ -53,19 +55,25 @@ impl Keeper {
     /// Opens a dataset and starts its thread; how it went shows in the registry. Blocks.
     pub(crate) fn open(&self, config: DatasetConfig) -> Option<DatasetHandle> {
         let name = config.name.clone();
+        let opened = self.try_open(config);
+        opened
+            .inspect_err(|error| self.fail(&name, &describe(error)))
+            .ok()
+    }
+
+    /// The same; where it can't be opened, the registry isn't told.
+    pub(crate) fn try_open(
+        &self,
+        config: DatasetConfig,
+    ) -> Result<DatasetHandle, OpenDatasetError> {
+        let name = config.name.clone();
         let questions = self.0.registry.questions(&name).cloned();
-        match open_asking(config, self.0.clock.clone(), questions.unwrap_or_default()) {
-            Ok((handle, running)) => {
-                self.threads().insert(name.clone(), running);
-                let state = DatasetState::Running(handle.clone());
-                self.0.registry.set(&name, state);
-                Some(handle)
-            }
-            Err(error) => {
-                self.fail(&name, &describe(&error));
-                None
-            }
-        }
+        let (handle, running) =
+            open_asking(config, self.0.clock.clone(), questions.unwrap_or_default())?;
+        self.threads().insert(name.clone(), running);
+        let state = DatasetState::Running(handle.clone());
+        self.0.registry.set(&name, state);
+        Ok(handle)
     }
 
     /// The dataset can't be opened.

@@ -9,6 +9,7 @@ pub mod health;
 mod arrival;
 mod aside;
 mod durable;
+mod founding;
 mod growing;
 mod joining;
 mod keeper;

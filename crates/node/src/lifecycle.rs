@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! founded ────────────────────────────────▶ voting ──▶ evicted, or removed
+//!   ▲ nobody has it (`founding.rs`)             ▲         │
 //! joining: copy ─▶ open ─▶ expected, counted ─▶ │         │ the members expect it again
 //!   ▲                                                     ▼
 //!   └── old directory set aside ◀── closed ◀── own transactions to a shelf
@@ -10,11 +11,12 @@
 //! Each step leaves a state on disk from which a restart goes on (`arrival.rs`).
 
 use crate::arrival::Places;
-use crate::aside::{Range, Resubmission, Shelf, Shelves, resubmit_all};
+use crate::aside::{Range, Resubmission, Shelf, ShelfError, Shelves, resubmit_all};
 use crate::dataset::{
-    BootstrapProgress, DatasetConfig, DatasetHandle, Input, bootstrap, describe, look_after,
-    needs_bootstrap,
+    AskPeers as _, BootstrapProgress, DatasetConfig, DatasetHandle, Input, OpenDatasetError,
+    Questions, apart, bootstrap, describe, discard, is_full, look_after, needs_bootstrap,
 };
+use crate::founding::{Finding, find, to_found};
 use crate::joining::Progress;
 use crate::keeper::Keeper;
 use crate::links::Peers;
@@ -22,6 +24,8 @@ use crate::postgres;
 use crate::registry::DatasetState;
 use meridian_model::{Answer, Epoch, Marks, Question, RegionName, Standing, Vector};
 use meridian_replicate::{Arrival, OwnStanding};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -32,6 +36,9 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long requests under way may hold an evicted incarnation's files.
 const RELEASE_WITHIN: Duration = Duration::from_secs(60);
+/// Between attempts at a step for which there was no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
+const ROOM_HINT: &str = "make room; it goes on by itself";
 /// Between attempts to write again what was set aside.
 const RESUBMIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -47,6 +54,78 @@ pub(crate) struct Lifecycle {
 
 /// Why a dataset can't go on by itself.
 type Trouble = String;
+
+/// Why a step can't be taken.
+enum Obstacle {
+    /// There is no room on the disk; once there is, the step is taken.
+    Room(String),
+    Trouble(Trouble),
+}
+
+impl From<OpenDatasetError> for Obstacle {
+    fn from(error: OpenDatasetError) -> Self {
+        Self::of(error.lacks_room(), describe(&error))
+    }
+}
+
+impl From<ShelfError> for Obstacle {
+    fn from(error: ShelfError) -> Self {
+        Self::of(error.lacks_room(), describe(&error))
+    }
+}
+
+impl Obstacle {
+    fn of(lacks_room: bool, said: String) -> Self {
+        if lacks_room {
+            Self::Room(apart(&said).0.to_owned())
+        } else {
+            Self::Trouble(said)
+        }
+    }
+
+    fn of_file(error: &io::Error, doing: &str) -> Self {
+        Self::of(is_full(error), format!("{doing}: {error}"))
+    }
+}
+
+/// Whether a dataset waits for room, and has said so.
+struct Patience {
+    dataset: String,
+    waits: bool,
+}
+
+impl Patience {
+    fn new(dataset: &str) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            waits: false,
+        }
+    }
+
+    /// Waits a little, unless what stands in the way isn't room.
+    async fn wait(&mut self, obstacle: Obstacle) -> Result<(), Trouble> {
+        let reason = match obstacle {
+            Obstacle::Room(reason) => reason,
+            Obstacle::Trouble(trouble) => return Err(trouble),
+        };
+        if !std::mem::replace(&mut self.waits, true) {
+            tracing::warn!(
+                dataset = self.dataset,
+                reason,
+                hint = ROOM_HINT,
+                "joining waits for room on the disk"
+            );
+        }
+        tokio::time::sleep(ROOM_PAUSE).await;
+        Ok(())
+    }
+
+    fn end(&self) {
+        if self.waits {
+            tracing::info!(dataset = self.dataset, "there is room: joining goes on");
+        }
+    }
+}
 
 impl Lifecycle {
     /// Accompanies the dataset for as long as it is polled. `handle` is `None` where it joins.
@@ -88,40 +167,142 @@ impl Lifecycle {
 
     /// Fills the directory with a copy where it has none, and opens it.
     async fn join(&mut self) -> Result<DatasetHandle, Trouble> {
-        let name = self.config.name.clone();
         let progress = Progress::default();
         progress.say("waits to be added by the members");
-        let registry = self.keeper.registry().clone();
-        registry.set(&name, DatasetState::Joining(progress.clone()));
-        self.places.clear().map_err(|error| {
-            format!("the evicted incarnation's directory can't be set aside: {error}")
+        let state = DatasetState::Joining(progress.clone());
+        self.keeper.registry().set(&self.config.name, state);
+        let mut patience = Patience::new(&self.config.name);
+        loop {
+            match self.try_to_join(&progress).await {
+                Ok(handle) => {
+                    patience.end();
+                    return Ok(handle);
+                }
+                Err(obstacle) => {
+                    if let Obstacle::Room(reason) = &obstacle {
+                        progress.say(waits_for_room(reason));
+                    }
+                    patience.wait(obstacle).await?;
+                }
+            }
+        }
+    }
+
+    async fn try_to_join(&mut self, progress: &Progress) -> Result<DatasetHandle, Obstacle> {
+        let mark = self.places.clone();
+        if !mark.is_joining() {
+            // It was found to be founded here before, and there was no room for it.
+            return self.open(Arrival::Founding).await;
+        }
+        mark.clear().map_err(|error| {
+            let doing = "the evicted incarnation's directory can't be set aside";
+            Obstacle::of_file(&error, doing)
         })?;
         let directory = self.config.directory.clone();
-        let needs_copy = tokio::task::spawn_blocking(move || needs_bootstrap(&directory))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| describe(&error))?;
+        let needs_copy = blocking(move || needs_bootstrap(&directory)).await??;
+        if needs_copy && self.is_nowhere(progress).await? {
+            return self.found(progress).await;
+        }
         let candidates = self.candidates().await;
         if needs_copy {
-            let asked = (
-                Arc::from(name.as_str()),
-                registry.questions(&name).cloned().unwrap_or_default(),
-            );
             let told = progress.clone();
             let tell = move |at: BootstrapProgress| told.say(in_words(&at));
-            bootstrap(&self.config, &asked, candidates.clone(), tell)
-                .await
-                .map_err(|error| describe(&error))?;
+            let asked = self.questions();
+            bootstrap(&self.config, &asked, candidates.clone(), tell).await?;
         }
         progress.say("opens the copy");
-        let mut config = self.config.clone();
-        config.replica.arrival = Arrival::Joining;
-        let keeper = self.keeper.clone();
-        let opened = tokio::task::spawn_blocking(move || keeper.open(config)).await;
-        let opened = opened.map_err(|error| error.to_string())?;
-        let handle = opened.ok_or_else(|| "the copy can't be opened, see above".to_owned())?;
+        let handle = self.open(Arrival::Joining).await?;
         handle.send(Input::Sponsors { peers: candidates });
         Ok(handle)
+    }
+
+    async fn open(&self, arrival: Arrival) -> Result<DatasetHandle, Obstacle> {
+        let mut config = self.config.clone();
+        config.replica.arrival = arrival;
+        let keeper = self.keeper.clone();
+        Ok(blocking(move || keeper.try_open(config)).await??)
+    }
+
+    /// Founds the dataset, of which there is nothing. From here on it is as if the region had been
+    /// started without `--join`, after a crash too.
+    async fn found(&self, progress: &Progress) -> Result<DatasetHandle, Obstacle> {
+        tracing::info!(
+            dataset = self.config.name,
+            "no region has the dataset: it is founded"
+        );
+        progress.say("is founded");
+        let directory = self.config.directory.clone();
+        blocking(move || discard(&directory)).await??;
+        self.places.end().map_err(|error| {
+            Obstacle::of_file(&error, "the mark of a joining dataset can't be removed")
+        })?;
+        self.open(Arrival::Founding).await
+    }
+
+    /// Whether no region has the dataset, once that is known.
+    async fn is_nowhere(&mut self, progress: &Progress) -> Result<bool, Obstacle> {
+        let evicted = self.places.evicted().map_err(|error| {
+            Obstacle::of_file(&error, "the mark of a joining dataset can't be read")
+        })?;
+        if evicted.is_some() {
+            return Ok(false);
+        }
+        let (regions, witnesses) = (
+            self.config.replica.regions.clone(),
+            self.config.replica.witnesses.clone(),
+        );
+        loop {
+            let to_found = to_found(&regions, &self.voting_elsewhere());
+            progress.would_found(to_found.clone().ok());
+            let found = find(&to_found, &witnesses, &self.ask_all(&regions).await);
+            match found {
+                Finding::Somewhere => {
+                    progress.would_found(None);
+                    return Ok(false);
+                }
+                Finding::Nowhere => return Ok(true),
+                Finding::Unknown(reason) => progress.say(format!("waits to be added: {reason}")),
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// The epochs of the other datasets in which this region votes.
+    fn voting_elsewhere(&self) -> Vec<Epoch> {
+        let datasets = self.keeper.registry().now();
+        let running = datasets.values().filter_map(DatasetState::running);
+        let memberships = running.map(DatasetHandle::membership);
+        memberships
+            .filter(|membership| membership.standing == OwnStanding::Voting)
+            .map(|membership| membership.epoch.clone())
+            .collect()
+    }
+
+    /// Which epoch each of these regions, and whoever else is talked to, has of the dataset.
+    async fn ask_all(&self, regions: &[RegionName]) -> BTreeMap<RegionName, Result<Epoch, String>> {
+        let mut asked: BTreeSet<_> = self.peers.borrow().dialled.keys().cloned().collect();
+        asked.extend(regions.iter().cloned());
+        asked.remove(&self.region);
+        let mut answers = JoinSet::new();
+        for peer in asked {
+            let questions = self.questions();
+            answers.spawn(async move {
+                let answer = questions.ask(&peer, Question::Epoch, ANSWER_WITHIN).await;
+                let epoch = match answer {
+                    Ok(Answer::Epoch(epoch)) => Ok(epoch),
+                    Ok(_) => Err(format!("region {peer} answered another question")),
+                    Err(error) => Err(error.to_string()),
+                };
+                (peer, epoch)
+            });
+        }
+        answers.join_all().await.into_iter().collect()
+    }
+
+    fn questions(&self) -> (Arc<str>, Questions) {
+        let name = self.config.name.as_str();
+        let questions = self.keeper.registry().questions(name).cloned();
+        (Arc::from(name), questions.unwrap_or_default())
     }
 
     /// The regions that could give a copy, once there are any.
@@ -218,9 +399,23 @@ impl Lifecycle {
 
     /// Copies what it alone held to shelves, ends the incarnation, and moves its directory away.
     async fn set_aside(&self, handle: DatasetHandle, expected: &Expected) -> Result<(), Trouble> {
+        let mut patience = Patience::new(&self.config.name);
+        while let Err(obstacle) = self.shelve(&handle, expected).await {
+            patience.wait(obstacle).await?;
+        }
+        patience.end();
+        if self.keeper.close(handle, RELEASE_WITHIN).await {
+            return Ok(());
+        }
+        Err("requests still hold the evicted incarnation's files; restart the region".to_owned())
+    }
+
+    /// Copies what it alone held to shelves, and notes that it joins anew. May be done again.
+    async fn shelve(&self, handle: &DatasetHandle, expected: &Expected) -> Result<(), Obstacle> {
         let membership = handle.membership();
         let OwnStanding::Evicted { held, .. } = membership.standing else {
-            return Err("it was to join anew without having been evicted".to_owned());
+            let trouble = "it was to join anew without having been evicted".to_owned();
+            return Err(Obstacle::Trouble(trouble));
         };
         let (origin, log) = (handle.origin(), handle.log());
         let mut ranges = expected.beyond(&membership.epoch, &self.region, &log.marks());
@@ -232,10 +427,7 @@ impl Lifecycle {
                 log.clone(),
             );
             let fill = move || Shelf::fill(&directory, &name, range, &log);
-            let shelf = tokio::task::spawn_blocking(fill)
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| describe(&error))?;
+            let shelf = blocking(fill).await??;
             tracing::info!(
                 dataset = self.config.name,
                 origin = %shelf.origin(),
@@ -244,14 +436,16 @@ impl Lifecycle {
             );
             self.shelves.add(shelf);
         }
-        self.places
-            .begin(Some(origin))
-            .map_err(|error| format!("that it joins anew can't be written down: {error}"))?;
-        if self.keeper.close(handle, RELEASE_WITHIN).await {
-            return Ok(());
-        }
-        Err("requests still hold the evicted incarnation's files; restart the region".to_owned())
+        let begun = self.places.begin(Some(origin));
+        begun.map_err(|error| Obstacle::of_file(&error, "that it joins anew can't be written down"))
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Obstacle> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Obstacle::Trouble(error.to_string()))
 }
 
 /// What a member said that expects this region anew.
@@ -288,11 +482,23 @@ async fn counts_no_more(handle: &DatasetHandle) {
     }
 }
 
+fn waits_for_room(reason: &str) -> String {
+    format!("waits for room on the disk: {reason}\n\nhint: {ROOM_HINT}")
+}
+
 fn in_words(at: &BootstrapProgress) -> String {
     let copied = format!(
         "copies from {}: {} records, {} bytes",
         at.sponsor, at.records, at.bytes
     );
+    if let Some(lack) = &at.waits_for_room {
+        let waits = waits_for_room(lack);
+        return if at.records == 0 {
+            waits
+        } else {
+            format!("{copied}; {waits}")
+        };
+    }
     match &at.last_error {
         Some(error) if at.records == 0 => format!("waits to be added: {error}"),
         Some(error) => format!("{copied} (attempt {}: {error})", at.attempt),

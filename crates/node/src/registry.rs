@@ -99,6 +99,14 @@ impl Registry {
         self.datasets.borrow().get(name)?.running().cloned()
     }
 
+    /// How far a dataset has come that joins.
+    pub(crate) fn joining(&self, name: &str) -> Option<Progress> {
+        match self.datasets.borrow().get(name)? {
+            DatasetState::Joining(progress) => Some(progress.clone()),
+            _ => None,
+        }
+    }
+
     /// Puts a dataset of this region into another state.
     pub fn set(&self, name: &str, state: DatasetState) {
         self.datasets.send_modify(|datasets| {

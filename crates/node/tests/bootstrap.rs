@@ -16,8 +16,11 @@ use meridian_node::{Serve, Wan, serve};
 use meridian_replicate::Config;
 use meridian_topology::{Promises, Topology};
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -248,6 +251,128 @@ async fn try_http(
 fn put(key: usize, words: &str) -> Value {
     let document = json!({ "n": key, "text": words.repeat(500) });
     json!({ "op": "put", "table": "t", "key": format!("k{key:04}"), "document": document })
+}
+
+/// A small file system of its own.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, and a word about it, where this user may not mount.
+    #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+    fn mount(at: PathBuf, mebibytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&at)
+            .stderr(Stdio::null())
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: this user may not mount a file system");
+            return None;
+        }
+        Some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// A link behind which the joining region's disk fills, to the last byte, before the answer to one
+/// question is there.
+struct Filling<'a> {
+    link: &'a Link,
+    asked: AtomicU16,
+    full_at: u16,
+    filler: &'a Path,
+}
+
+impl AskPeers for Filling<'_> {
+    async fn ask(
+        &self,
+        peer: &RegionName,
+        question: Question,
+        timeout: Duration,
+    ) -> Result<Answer, AskError> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) == self.full_at {
+            let mut filler = File::create(self.filler).unwrap();
+            for piece in [1 << 16, 1] {
+                while filler.write_all(&vec![1; piece]).is_ok() {}
+            }
+        }
+        self.link.ask(peer, question, timeout).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_under_a_copy_takes_it_once_there_is_room() {
+    let system = System::new();
+    let Some(disk) = SmallDisk::mount(system.directory.path().join("b"), 160) else {
+        return;
+    };
+    let a = system.start("a");
+    system.wait_ready(0).await;
+    // Some parts, of what doesn't compress.
+    let mut random = fastrand::Rng::with_seed(1);
+    for batch in 0..8 {
+        let mut row = |row: usize| {
+            let text: String = std::iter::repeat_with(|| random.alphanumeric())
+                .take(50_000)
+                .collect();
+            let key = format!("k{:04}", batch * 10 + row);
+            json!({ "op": "put", "table": "t", "key": key, "document": text })
+        };
+        system.write((0..10).map(&mut row).collect()).await;
+    }
+
+    let config = system.joining();
+    let filler = disk.0.join("filler");
+    let link = system.link().await;
+    // Under the first part, one in the middle, and the last one.
+    for full_at in [0, 1, 3] {
+        if config.directory.exists() {
+            std::fs::remove_dir_all(&config.directory).unwrap();
+        }
+        let filling = Filling {
+            link: &link,
+            asked: AtomicU16::new(0),
+            full_at,
+            filler: &filler,
+        };
+        let mut waited = 0;
+        let note = |progress: BootstrapProgress| {
+            if let Some(lack) = progress.waits_for_room {
+                let is_clear = lack.contains("are free") || lack.contains("is full");
+                assert!(is_clear, "{lack}");
+                let whole = matches!(needs_bootstrap(&config.directory), Ok(false));
+                assert!(!whole, "half a copy counts for a whole one");
+                waited += 1;
+                let _ = std::fs::remove_file(&filler);
+            }
+        };
+        let candidates = vec![RegionName::new("a")];
+        let filled = bootstrap(&config, &filling, candidates, note);
+        tokio::time::timeout(PATIENCE, filled)
+            .await
+            .expect("in vain")
+            .unwrap();
+        assert!(waited > 0, "it never filled at question {full_at}");
+        assert!(!needs_bootstrap(&config.directory).unwrap());
+    }
+    drop(link);
+    let b = system.start("b");
+    system.wait_ready(1).await;
+    let checksum = "/v1/tables/t/checksum";
+    let expected = system.get(0, checksum).await;
+    assert_eq!(expected["rows"], 80);
+    system
+        .until(async || system.get(1, checksum).await == expected)
+        .await;
+    b.stop().await;
+    a.stop().await;
 }
 
 fn first_log_file(directory: &Path) -> String {

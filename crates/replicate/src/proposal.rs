@@ -255,8 +255,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if self.voters_in_touch(now, None) >= self.road.epoch.majority() {
             return Err(ProposeError::MajorityInTouch);
         }
-        let takes = self.log.bytes() <= self.config.log_bytes_limit
-            && !mutation::active(Mutation::DecidedWhileBehind);
+        let takes = self.log.bytes() <= self.config.log_bytes_limit;
         let is_ahead = |(peer, receiver): &(&RegionName, &Receiver)| {
             takes && *peer != region && receiver.is_ahead(now)
         };

@@ -1,6 +1,6 @@
 //! What a region that joins owes to those that count it, stated a second time: it takes no write
-//! before each region that decides has adopted the epoch in which it is expected, and before it has
-//! applied all that each held at that moment.
+//! before each region that decides has adopted the epoch in which it is expected, before it has
+//! applied all that each held at that moment, and before it votes itself.
 //!
 //! A region that comes back under a new incarnation shows then, before its clients go on, all that
 //! survives of what they wrote to the one before. (That nothing is collected which a newcomer has
@@ -84,6 +84,10 @@ impl Gate {
             self.violation = Some(broken(region, "it took a write before anybody expected it"));
             return;
         };
+        if !replica.epoch().voters().any(|(name, _)| name == region) {
+            self.violation = Some(broken(region, "it took a write before it had a vote"));
+            return;
+        }
         // Whoever came to decide later was itself counted by all that did before.
         let decided = self.voters.get(joined).into_iter().flatten();
         let still = |voter: &&RegionName| replica.epoch().voters().any(|(name, _)| name == *voter);

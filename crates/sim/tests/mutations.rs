@@ -117,11 +117,6 @@ fn repair_resurrects_delete() {
 }
 
 #[test]
-fn decided_while_behind() {
-    is_caught(Mutation::DecidedWhileBehind, Scenario::Leaving);
-}
-
-#[test]
 fn joiner_writes() {
     is_caught(Mutation::JoinerWrites, Scenario::Joining);
 }

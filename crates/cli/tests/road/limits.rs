@@ -2,6 +2,7 @@
 
 use crate::system::System;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn resident_bytes(process: u32) -> u64 {
@@ -78,12 +79,12 @@ fn an_idle_region_takes_less_than_50_mb() {
 }
 
 /// A small file system of its own, for as long as this lives.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None`, and a word about it, where this user may not mount.
     #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
-    fn mount(mebibytes: u64) -> Option<Self> {
+    pub fn mount(mebibytes: u64) -> Option<Self> {
         let at = tempfile::tempdir().expect("a directory");
         let size = format!("size={mebibytes}m");
         let mounted = Command::new("mount")
@@ -96,6 +97,10 @@ impl SmallDisk {
             return None;
         }
         Some(Self(at))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -121,7 +126,7 @@ fn a_full_disk_refuses_writes_clearly_and_loses_nothing_acknowledged() {
 
 fn fill(disk: &SmallDisk, mebibytes: u64) {
     let mut system = System::prepare(&["a"], "");
-    let data = disk.0.path().join("data");
+    let data = disk.path().join("data");
     system.start_region_in(0, &data);
     system.wait_ready(0);
     // Nothing that compresses.
@@ -143,7 +148,7 @@ fn fill(disk: &SmallDisk, mebibytes: u64) {
     assert!(refused.body.contains("hint"), "{refused:?}");
     assert!(acknowledged > 10, "only {acknowledged} rows fit");
     // Filled to the last byte by somebody else, and killed: what was acknowledged is there.
-    let filler = disk.0.path().join("filler");
+    let filler = disk.path().join("filler");
     let mut file = fs::File::create(&filler).expect("a file");
     system.until("what is thrown away is filled too", || {
         while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}

@@ -12,6 +12,7 @@ mod damage;
 mod dying;
 mod faults;
 mod health;
+mod joining;
 mod kills;
 mod letters;
 mod limits;

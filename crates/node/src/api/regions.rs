@@ -8,7 +8,7 @@ use super::json::serialized;
 use super::problem::{Kind, Problem};
 use super::region_requests::{self, AddRequest, EvictRequest};
 use super::state::{ApiState, DatasetState};
-use crate::dataset::{DatasetHandle, Membership};
+use crate::dataset::{DatasetHandle, Membership, apart};
 use crate::known::{Known, degrees};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -314,7 +314,7 @@ fn of_dataset(name: &str, found: &DatasetState, known: &Known) -> DatasetRegions
             DatasetState::Failed { .. } => "failed",
         },
         progress: match found {
-            DatasetState::Joining(progress) => Some(progress.now()),
+            DatasetState::Joining(progress) => Some(apart(&progress.now()).0.to_owned()),
             found => found.absence(),
         },
         epoch: None,

@@ -1,6 +1,6 @@
 //! A shelf on disk: the transactions of one evicted incarnation, and what became of each.
 
-use crate::dataset::LogDisk;
+use crate::dataset::{LogDisk, is_full};
 use crate::durable;
 use meridian_log::{LogError, Reader};
 use meridian_model::{
@@ -43,6 +43,13 @@ pub enum ShelfError {
         #[source]
         source: postcard::Error,
     },
+}
+
+impl ShelfError {
+    /// Whether there was no room for what was to be written.
+    pub(crate) fn lacks_room(&self) -> bool {
+        matches!(self, Self::File { source, .. } if is_full(source))
+    }
 }
 
 /// What was decided about a transaction.

@@ -31,6 +31,7 @@ mod role;
 mod room;
 mod thread;
 
+pub(crate) use bootstrap::discard;
 pub use bootstrap::{AskPeers, BootstrapProgress, bootstrap, needs_bootstrap};
 pub(crate) use capturing::{CaptureError, CapturedTransaction};
 pub use clock::{ClockOffset, MachineClock};
@@ -57,6 +58,6 @@ pub(crate) use handle::tests::config as config_for_tests;
 pub(crate) use describe::{apart, describe};
 pub(crate) use forwarding::{ForwardError, ForwardedReply};
 pub(crate) use handle::Input;
-pub(crate) use open::open_asking;
+pub(crate) use open::{is_full, open_asking};
 pub(crate) use questions::Questions;
 pub(crate) use repair::{Request as CompareRequest, answer, look_after, run as compare};

@@ -3,7 +3,7 @@
 use super::repair::Repairs;
 use super::room::Room;
 use super::thread::{self, Running, Surroundings};
-use super::{DatasetHandle, MachineClock, Questions, RepairConfig};
+use super::{DatasetHandle, MachineClock, Questions, RepairConfig, describe};
 use crate::faults::{DiskLevers, FaultyDisk};
 use crate::postgres::PostgresConfig;
 use meridian_engine_kv::{
@@ -11,8 +11,9 @@ use meridian_engine_kv::{
 };
 use meridian_log::{Directory, Log, LogConfig, LogError};
 use meridian_model::{OriginId, RegionName};
-use meridian_replicate::{Config, Engine as _, OpenError, Replica};
+use meridian_replicate::{CommitError, Config, Engine as _, OpenError, Replica};
 use meridian_topology::Promises;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A dataset's surroundings.
@@ -90,6 +91,31 @@ pub enum OpenDatasetError {
     Thread(#[source] std::io::Error),
 }
 
+impl OpenDatasetError {
+    /// Whether it may be tried again once there is room on the disk.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } => is_full(source),
+            Self::Store(error) | Self::Tables(TablesError::Store(error)) => error.disk_refused(),
+            Self::Log(error)
+            | Self::Replica(OpenError::Log(error) | OpenError::Commit(CommitError::Log(error))) => {
+                error.is_full()
+            }
+            Self::Replica(OpenError::Tables(error)) => error.disk_full,
+            _ => false,
+        }
+    }
+}
+
+/// Whether there was no room for what was to be written.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 fn role(was_witness: bool) -> &'static str {
     if was_witness {
         "was begun by a witness and has no rows, and the topology says that the region holds tables: \
@@ -142,6 +168,9 @@ pub(crate) fn open_asking(
             "the journal of the tables was damaged and is cut there; they follow the log again from \
              what is left"
         );
+        if let Err(error) = store.journal_damage_told() {
+            tracing::warn!(dataset = config.name, error = %describe(&error), "it will be said again");
+        }
     }
     let mut tables = Tables::open(store.clone(), config.limits)?
         .stopping_at_dead_letters(config.stop_at_dead_letters);

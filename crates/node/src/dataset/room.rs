@@ -4,10 +4,10 @@
 //! a clean shutdown need it. The upkeep most of all: tables are merged by writing them anew before the
 //! old ones go, and a merge that finds no room stops the tables until the region is restarted.
 
-use super::ExecuteError;
+use super::{DatasetConfig, ExecuteError};
 use crate::faults::DiskLevers;
 use meridian_engine_kv::FjallStore;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Kept for peers' entries and the log, in bytes, beside what a merge of the tables takes.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -72,8 +72,7 @@ impl Room {
 
     /// Asks the file system. Where it doesn't say, nothing is refused on its account.
     pub(super) fn look(&mut self) {
-        let stat = rustix::fs::statvfs(&self.directory).ok();
-        self.free_bytes = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        self.free_bytes = free_bytes(&self.directory);
         self.reserve_bytes = RESERVE_BYTES + self.store.merge_bytes_max();
     }
 
@@ -98,18 +97,49 @@ impl Room {
 
     /// Why the disk takes no client writes, if it doesn't.
     pub(super) fn lack(&self) -> Option<String> {
-        if self.levers.is_full() {
-            let directory = self.directory.display();
-            return Some(format!(
-                "nothing is free under {directory}, by a fault on purpose"
-            ));
-        }
-        let reserve = self.reserve_bytes;
-        let free = self.free_bytes.filter(|free| *free < reserve)?;
-        Some(format!(
-            "{free} bytes are free under {}, and the last {reserve} are kept for peers' entries and \
-             for merging the tables",
-            self.directory.display()
-        ))
+        lack(
+            &self.directory,
+            &self.levers,
+            self.free_bytes,
+            self.reserve_bytes,
+        )
     }
+}
+
+/// What a copy of a peer's tables has to wait for, in a directory that need not be there yet: room
+/// beside that which clients' writes would have to leave. `store` has what there is of the copy; a
+/// witness, which takes no records, has none.
+pub(super) fn lack_for_copy(config: &DatasetConfig, store: Option<&FjallStore>) -> Option<String> {
+    let mut above = config.directory.ancestors();
+    let there = above.find(|it| it.exists()).unwrap_or(&config.directory);
+    let reserve_bytes = if config.replica.witnesses.contains(&config.replica.region) {
+        0
+    } else {
+        RESERVE_BYTES + store.map_or(0, FjallStore::merge_bytes_max)
+    };
+    lack(there, &config.disk, free_bytes(there), reserve_bytes)
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(directory).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn lack(
+    directory: &Path,
+    levers: &DiskLevers,
+    free_bytes: Option<u64>,
+    reserve_bytes: u64,
+) -> Option<String> {
+    let directory = directory.display();
+    if levers.is_full() {
+        return Some(format!(
+            "nothing is free under {directory}, by a fault on purpose"
+        ));
+    }
+    let free = free_bytes.filter(|free| *free < reserve_bytes)?;
+    Some(format!(
+        "{free} bytes are free under {directory}, and the last {reserve_bytes} are kept for peers' \
+         entries and for merging the tables"
+    ))
 }

@@ -3,6 +3,7 @@
 use super::serve::Streams;
 use crate::api::carry_out;
 use crate::dataset::{DatasetHandle, Membership, describe};
+use crate::joining::Progress;
 use bytes::Bytes;
 use meridian_link::Sender as LinkSender;
 use meridian_model::{Answer, Envelope, Message, Question, RegionName, SnapshotId};
@@ -14,6 +15,8 @@ use tokio::task::JoinSet;
 const AT_ONCE_MAX: usize = 64;
 /// A part of a snapshot is this large at most, in bytes, unless one record is larger.
 const PART_BYTES: usize = 1 << 20;
+/// What is said of a dataset that doesn't run.
+const NOT_RUNNING: &str = "the dataset doesn't run there";
 /// What a region that holds no tables says to questions about them.
 const WITNESS: &str = "the region is a witness and holds no tables";
 /// Writes that one peer has handed on and that are under way at once; they may all wait for one
@@ -26,6 +29,8 @@ pub(super) enum Asked {
     Dataset(DatasetHandle),
     /// The region, about what belongs to no dataset.
     Region(Streams),
+    /// A dataset that joins.
+    Joining(Progress),
     /// The dataset doesn't run here.
     Nobody,
 }
@@ -60,7 +65,8 @@ impl Answers {
         tasks.spawn(async move {
             let answer = match asked {
                 _ if is_busy => unavailable("it has too many questions to answer already"),
-                Asked::Nobody => unavailable("the dataset doesn't run there"),
+                Asked::Nobody => unavailable(NOT_RUNNING),
+                Asked::Joining(progress) => of_joining(&progress, &question),
                 Asked::Dataset(dataset) => answer(&dataset, &peer, question).await,
                 Asked::Region(streams) => of_region(&streams, &peer, question).await,
             };
@@ -82,6 +88,14 @@ async fn of_region(streams: &Streams, peer: &RegionName, question: Question) -> 
         _ if !is_peer => unavailable(&format!("region {peer} is not a member there")),
         Question::Steering(told) => streams.steering.answer(peer, &told).await,
         _ => unavailable("the question names no dataset"),
+    }
+}
+
+/// What is said of a dataset of which there is nothing yet: who would found it.
+fn of_joining(progress: &Progress, question: &Question) -> Answer {
+    match (question, progress.founding()) {
+        (Question::Epoch, Some(epoch)) => Answer::Epoch(epoch),
+        _ => unavailable(NOT_RUNNING),
     }
 }
 

@@ -109,7 +109,10 @@ async fn converse(connection: Connection, streams: &Streams) -> String {
                     let about = match handle {
                         _ if dataset == BESIDE_DATASETS => Asked::Region(streams.clone()),
                         Some(handle) => Asked::Dataset(handle),
-                        None => Asked::Nobody,
+                        None => match streams.registry.joining(&dataset) {
+                            Some(progress) => Asked::Joining(progress),
+                            None => Asked::Nobody,
+                        },
                     };
                     answers.begin(dataset, about, id, question);
                 } else if let Some(handle) = handle {

@@ -166,6 +166,12 @@ impl Joiner {
         self.last_error = Some(format!("region {}: {reason}", self.sponsor()));
         self.sponsor = (self.sponsor + 1) % self.candidates.len();
         self.id = SnapshotId(fresh);
+        self.again();
+    }
+
+    /// What was taken so far is gone here: asks for all of it again, under the same number. A sponsor
+    /// that has the snapshot still needn't open another one.
+    pub fn again(&mut self) {
         self.after = None;
         self.is_begun = false;
         self.unanswered = 0;
@@ -211,6 +217,16 @@ mod tests {
         let last = joiner.answered(part(&["m"], true), 8);
         assert!(!begins(&last));
         assert!(matches!(last, JoinProgress::Records { end: Some(_), .. }));
+    }
+
+    #[test]
+    fn what_was_lost_here_is_asked_for_again_of_the_same_sponsor() {
+        let mut joiner = joiner();
+        joiner.answered(part(&["k"], false), 8);
+        joiner.again();
+        assert_eq!(asks(&joiner), ("a", 7, None));
+        assert_eq!((joiner.attempts(), joiner.last_error()), (2, None));
+        assert!(begins(&joiner.answered(part(&["k"], false), 9)));
     }
 
     #[test]
