@@ -57,7 +57,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         } else if !collisions.is_empty() && self.must_speak(COLLISIONS_SINCE).is_err() {
             collisions = Collisions::default();
         }
-        let hlc = self.admit_own(now)?;
+        let hlc = self.admit_own(now, self.uncounted())?;
         seen.remove(self.origin);
         // A report of what was seen is worth a new one, whether or not anything else is.
         self.report_due |= self.captured().is_none_or(|(_, before)| *before != seen);

@@ -113,7 +113,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn due(&self, now: Now) -> Option<Step> {
         if !self.road.begun {
-            return self.beginning().map(Step::Say);
+            return self.beginning(now).map(Step::Say);
         }
         if let Some(next) = self.road.next_decided() {
             if !self.road.counts_in(next, &self.config.region) {
@@ -138,20 +138,22 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Some(Step::Say(Body::Vote(vote)))
     }
 
-    /// The first entry of a region that joins, once it finds itself expected by those who decide now:
-    /// an earlier incarnation may have been expected in what it has to catch up with.
-    fn beginning(&self) -> Option<Body> {
+    /// The first entry of a region that joins, once it finds itself expected, and has all that those
+    /// had whom it hears of the ones who decide: in what it has to catch up with, an earlier
+    /// incarnation of it may have been expected.
+    fn beginning(&self, now: Now) -> Option<Body> {
         let region = &self.config.region;
         let epoch = self.road.epoch.number;
         let member = self.road.epoch.members.get(region)?;
         let is_expected = self.config.arrival == Arrival::Joining
             && member.origin.is_none()
             && member.standing == Standing::Joining;
-        let mut voters = self.road.epoch.voters();
-        let has_caught_up = voters.all(|(voter, _)| {
-            let receiver = self.receivers.get(voter);
-            receiver.is_some_and(Receiver::has_caught_up)
-        });
+        let voters = self.road.epoch.voters();
+        let heard = voters.filter_map(|(voter, _)| self.receivers.get(voter));
+        let mut heard = heard
+            .filter(|it| it.is_flowing(now) || it.has_caught_up())
+            .peekable();
+        let has_caught_up = heard.peek().is_some() && heard.all(Receiver::has_caught_up);
         (is_expected && has_caught_up).then(|| Body::Join {
             region: region.clone(),
             epoch,

@@ -92,27 +92,27 @@ pub enum Progress {
 impl StrongRead {
     /// A read of a dataset whose members take writes and acknowledge them at `level`. `held` is what
     /// this region holds, `others` are the other members that vote, all of whom are to be asked.
-    /// What this region holds is an answer only where it votes itself.
+    /// What this region holds is an answer only where it `stays`: one that is leaving may have gone
+    /// without having heard so, and what was confirmed since is held by those who stay.
     #[must_use]
     pub fn of_members(
         level: Acknowledgement,
         held: Vector,
         others: &[RegionName],
-        votes: bool,
+        stays: bool,
     ) -> Self {
-        let own = usize::from(votes);
-        let members = others.len() + own;
+        let own = usize::from(stays);
         let asks_nobody = mutation::active(Mutation::StrongReadAsksNobody);
         Self {
             open: others.iter().cloned().collect(),
             missing: if asks_nobody {
                 0
             } else {
-                level.answers(members) - own
+                level.answers(others.len() + own) - own
             },
             seen: held,
             failures: Vec::new(),
-            must_be_held: level.holders(members) > 1
+            must_be_held: level.holders(others.len() + 1) > 1
                 && !mutation::active(Mutation::StrongReadNotHeld),
         }
     }
@@ -227,12 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn a_region_without_a_vote_has_to_hear_as_many_as_if_it_were_not_there() {
+    fn a_region_that_is_leaving_has_to_hear_as_many_as_if_it_were_not_there() {
         let others = regions(&["b", "c", "d"]);
         let level = Acknowledgement::Majority;
-        let missing = |votes| StrongRead::of_members(level, holds(1, 1), &others, votes).missing();
+        let missing = |stays| StrongRead::of_members(level, holds(1, 1), &others, stays).missing();
         assert_eq!(missing(true), 1, "two of four");
         assert_eq!(missing(false), 2, "two of three");
+        let last = StrongRead::of_members(level, holds(1, 1), &others[..1], false);
+        assert_eq!(last.missing(), 1, "the other one goes on alone");
+        assert!(last.must_be_held(), "its own writes may not have got there");
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Receiver {
     }
 
     pub(crate) fn quarantine(&mut self, now: Now, reason: String) {
+        self.caught_up = false;
         self.answered = true;
         self.last_error = Some(reason.clone());
         self.behind_since.get_or_insert(now.elapsed);
@@ -150,6 +151,7 @@ impl Receiver {
 
     /// Something arrived that cannot be used; the stream is asked for again.
     pub(crate) fn lost_step(&mut self, now: Now, reason: &str) {
+        self.caught_up = false;
         self.last_error = Some(reason.to_owned());
         self.enter(now, StreamState::Subscribing);
         self.since = now.elapsed.saturating_sub(SUBSCRIBE_AGAIN_AFTER);
@@ -238,16 +240,17 @@ impl Receiver {
         self.caught_up
     }
 
-    /// Whether the peer is there and has entries which this region lacks, or may have.
+    /// Whether the peer is there and has entries which this region lacks, or may be and have.
     pub(crate) fn is_ahead(&self, now: Now) -> bool {
         let since = |heard| now.elapsed.saturating_sub(heard);
         let is_there = self.last_heard.is_some_and(|it| since(it) < SILENCE_MAX);
-        is_there
-            && match self.state {
-                StreamState::Streaming => self.remaining > 0,
-                StreamState::Subscribing => true,
-                StreamState::Disconnected | StreamState::Quarantined { .. } => false,
-            }
+        !self.answered
+            || is_there
+                && match self.state {
+                    StreamState::Streaming => self.remaining > 0,
+                    StreamState::Subscribing => true,
+                    StreamState::Disconnected | StreamState::Quarantined { .. } => false,
+                }
     }
 
     pub(crate) fn remaining(&self) -> u64 {

@@ -339,7 +339,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         now: Now,
         execute: impl FnOnce(&mut E, Version) -> Result<Executed<R>, X>,
     ) -> Result<R, WriteError<X>> {
-        let hlc = self.admit_own(now)?;
+        let hlc = self.admit_own(now, self.unready())?;
         let version = Version {
             hlc,
             origin: self.origin,
@@ -370,14 +370,19 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Ok(reply)
     }
 
-    /// The clock reading of a transaction of this region, if one may be taken now.
-    pub(crate) fn admit_own<X>(&mut self, now: Now) -> Result<Hlc, WriteError<X>> {
+    /// The clock reading of a transaction of this region, if one may be taken now: not where it is
+    /// `unready`.
+    pub(crate) fn admit_own<X>(
+        &mut self,
+        now: Now,
+        unready: Option<String>,
+    ) -> Result<Hlc, WriteError<X>> {
         if let Some(reason) = self.stopped() {
             return Err(WriteError::Stopped {
                 reason: reason.to_owned(),
             });
         }
-        if let Some(reason) = self.unready() {
+        if let Some(reason) = unready {
             return Err(WriteError::NotServing { reason });
         }
         let bytes = self.log.bytes() + self.staged_bytes;

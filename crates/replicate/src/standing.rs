@@ -108,6 +108,17 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why a region in this standing takes no client writes; `None` where it does.
     pub(crate) fn unready(&self) -> Option<String> {
+        self.uncounted().or_else(|| {
+            let is_joining = matches!(self.standing(), OwnStanding::Joining { .. });
+            let waits = is_joining && !mutation::active(Mutation::JoinerWrites);
+            waits.then(|| "this region is joining and waits for its vote".to_owned())
+        })
+    }
+
+    /// Why nothing of this region's own may come to the others yet, or any more. What an engine has
+    /// committed comes before the region votes: its clients were told already, and what the engine
+    /// has seen is told with it, for which the vote waits.
+    pub(crate) fn uncounted(&self) -> Option<String> {
         let is_gated = !mutation::active(Mutation::JoinerWrites);
         if self.is_witness() {
             return Some("this region is a witness and holds no tables".to_owned());
@@ -116,12 +127,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             return Some("this region is joining and not expected by the others yet".to_owned());
         }
         match self.standing() {
-            OwnStanding::Joining { waiting_for } if is_gated => {
+            OwnStanding::Joining { waiting_for } if !waiting_for.is_empty() && is_gated => {
                 let names: Vec<_> = waiting_for.iter().map(RegionName::as_str).collect();
-                Some(match names.as_slice() {
-                    [] => "this region is joining and waits for its vote".to_owned(),
-                    names => format!("this region is joining and waits for {}", names.join(", ")),
-                })
+                let names = names.join(", ");
+                Some(format!("this region is joining and waits for {names}"))
             }
             OwnStanding::Leaving => Some("this region is leaving".to_owned()),
             _ => None,

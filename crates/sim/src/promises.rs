@@ -12,7 +12,7 @@ use crate::node::{SimReplica, request};
 use crate::world::{Event, Link, World};
 use meridian_check::{Action, Reading, Register, Session};
 use meridian_model::{Acknowledgement, Answer, Message, OriginId, Question, Sequence, Vector};
-use meridian_replicate::{Acknowledgements, StrongRead, counts, is_agreed};
+use meridian_replicate::{Acknowledgements, OwnStanding, StrongRead, counts, is_agreed};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -267,8 +267,8 @@ impl World {
                 if !vouches(replica) || !is_agreed(replica.epoch(), &replica.adopted()) {
                     return;
                 }
-                let votes = replica.members().contains(&own);
-                StrongRead::of_members(promises.level, held, &others, votes)
+                let stays = replica.standing() == OwnStanding::Voting;
+                StrongRead::of_members(promises.level, held, &others, stays)
             }
         };
         promises.last_read += 1;

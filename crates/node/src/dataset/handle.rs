@@ -463,11 +463,8 @@ impl DatasetHandle {
             None => {
                 let (level, others) = (self.promises.acknowledgement, self.others());
                 let membership = self.membership.borrow();
-                let votes = membership
-                    .epoch
-                    .voters()
-                    .any(|(region, _)| *region == self.region);
-                StrongRead::of_members(level, held, &others, votes)
+                let stays = membership.standing == OwnStanding::Voting;
+                StrongRead::of_members(level, held, &others, stays)
             }
         }
     }
