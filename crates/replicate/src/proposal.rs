@@ -252,13 +252,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Whether a person may decide at this region to part with `region`. What another region that is
     /// there has adopted is not to be contradicted by who merely has not caught up with it. (At its
     /// limit of disk space this region takes nothing, and an eviction is the way out.)
-    fn may_decide_alone(&self, now: Now, region: &RegionName) -> Result<(), ProposeError> {
+    fn may_decide_alone(&mut self, now: Now, region: &RegionName) -> Result<(), ProposeError> {
         if self.voters_in_touch(now, None) >= self.road.epoch.majority() {
             return Err(ProposeError::MajorityInTouch);
         }
+        let is_settled = self.is_settled(now);
         let takes = self.log.bytes() <= self.config.log_bytes_limit;
         let is_ahead = |(peer, receiver): &(&RegionName, &Receiver)| {
-            takes && *peer != region && receiver.is_ahead(now)
+            let may_be_there = !is_settled && !receiver.has_answered();
+            takes && *peer != region && (may_be_there || receiver.is_ahead(now))
         };
         match self.receivers.iter().find(is_ahead) {
             None => Ok(()),

@@ -240,17 +240,16 @@ impl Receiver {
         self.caught_up
     }
 
-    /// Whether the peer is there and has entries which this region lacks, or may be and have.
+    /// Whether the peer is there and has entries which this region lacks, or may have.
     pub(crate) fn is_ahead(&self, now: Now) -> bool {
         let since = |heard| now.elapsed.saturating_sub(heard);
         let is_there = self.last_heard.is_some_and(|it| since(it) < SILENCE_MAX);
-        !self.answered
-            || is_there
-                && match self.state {
-                    StreamState::Streaming => self.remaining > 0,
-                    StreamState::Subscribing => true,
-                    StreamState::Disconnected | StreamState::Quarantined { .. } => false,
-                }
+        is_there
+            && match self.state {
+                StreamState::Streaming => self.remaining > 0,
+                StreamState::Subscribing => true,
+                StreamState::Disconnected | StreamState::Quarantined { .. } => false,
+            }
     }
 
     pub(crate) fn remaining(&self) -> u64 {
