@@ -36,8 +36,6 @@ pub enum Mutation {
     SnapshotWithoutTail,
     /// Fewer votes than a majority decide an epoch.
     EvictedByMinority,
-    /// Collection doesn't wait for the evicted up to the cut, nor for those who join.
-    CollectedEarly,
     /// A region goes on taking an incarnation's stream after it adopted an epoch without it.
     TakenBeyondTheCut,
     /// Repair takes a row from whoever still has it, whatever the majority says.

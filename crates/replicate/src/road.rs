@@ -176,14 +176,9 @@ impl Road {
 
     /// The incarnations that collection waits for; `None` for a member never heard of.
     fn waited_for(&self) -> Vec<Option<OriginId>> {
-        let early = mutation::active(Mutation::CollectedEarly);
-        let members = self.epoch.members.values();
-        let members = members.filter(|member| !early || member.standing != Standing::Joining);
-        let retiring = self.retiring.iter().filter(|_| !early);
-        members
-            .map(|member| member.origin)
-            .chain(retiring.map(|gone| gone.origin))
-            .collect()
+        let members = self.epoch.members.values().map(|member| member.origin);
+        let retiring = self.retiring.iter().map(|gone| gone.origin);
+        members.chain(retiring).collect()
     }
 
     /// The **stable** vector: no write is on its way here that has not seen all of this.
@@ -311,6 +306,34 @@ mod tests {
         applied(&mut road, 3, 2, 40);
         let stable = road.stable(OriginId(1), &vector(&[(1, 50), (2, 50), (3, 50)]));
         assert_eq!(stable.get(OriginId(2)), Hlc::ZERO);
+    }
+
+    #[test]
+    fn what_is_stable_waits_for_who_joins_and_for_who_has_gone_until_its_cut_is_here() {
+        let mut road = founded(&["a", "b"]);
+        let here = vector(&[(1, 50), (2, 50), (3, 50)]);
+        let stable = |road: &Road| road.stable(OriginId(1), &here).get(OriginId(1));
+        applied(&mut road, 2, 1, 40);
+        assert_eq!(stable(&road), Hlc::from_raw(40));
+        let joining = Member {
+            origin: Some(OriginId(3)),
+            standing: Standing::Joining,
+            address: None,
+        };
+        let newcomer = names(&["c"]).remove(0);
+        road.epoch.members.insert(newcomer.clone(), joining);
+        assert_eq!(stable(&road), Hlc::ZERO, "c has said nothing of a");
+        applied(&mut road, 3, 1, 30);
+        assert_eq!(stable(&road), Hlc::from_raw(30));
+        road.epoch.members.remove(&newcomer);
+        road.retiring.push(Retiring {
+            region: newcomer,
+            origin: Some(OriginId(3)),
+            cut: Hlc::ZERO,
+        });
+        assert_eq!(stable(&road), Hlc::from_raw(30), "some of c's may come yet");
+        road.retiring.clear();
+        assert_eq!(stable(&road), Hlc::from_raw(40));
     }
 
     #[test]

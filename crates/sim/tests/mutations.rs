@@ -102,11 +102,6 @@ fn evicted_by_minority() {
 }
 
 #[test]
-fn collected_early() {
-    is_caught(Mutation::CollectedEarly, Scenario::Membership);
-}
-
-#[test]
 fn taken_beyond_the_cut() {
     is_caught(Mutation::TakenBeyondTheCut, Scenario::Membership);
 }
