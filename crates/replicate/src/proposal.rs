@@ -407,12 +407,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 || self.road.reported(origin, stream).held >= until
         };
         let is_ready = |member: &Member| {
-            let Some(origin) = member.origin else {
-                return false;
-            };
+            let holds_all = |origin| streams.iter().all(|stream| holds(origin, *stream));
             member.standing != Standing::Joining
-                && self.road.adopted_by(origin).number >= self.road.epoch.number
-                && streams.iter().all(|stream| holds(origin, *stream))
+                && self.road.goes_by_this(member)
+                && member.origin.is_some_and(holds_all)
         };
         let waits = members.iter().filter(|(_, member)| !is_ready(member));
         Some(waits.map(|(name, _)| name.clone()).collect())

@@ -82,7 +82,8 @@ fn a_witness_makes_two_regions_three() {
 #[test]
 fn promises_hold_while_regions_come_and_go() {
     let (mut confirmed, mut answered) = (0, 0);
-    for seed in 0..30 {
+    // Each of the last ones has shown a defect.
+    for seed in (0..30).chain([107, 218, 330, 1278]) {
         let report = run(Scenario::Changing, seed).unwrap_or_else(|failure| panic!("{failure}"));
         confirmed += report.confirmed;
         answered += report.answered;

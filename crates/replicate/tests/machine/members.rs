@@ -206,6 +206,26 @@ fn a_newcomer_that_never_shows_up_blocks_nobody() {
 }
 
 #[test]
+fn a_newcomer_that_never_shows_up_keeps_no_other_from_its_vote() {
+    let mut regions = founded(&["a"]);
+    for newcomer in ["b", "c"] {
+        propose(&mut regions[0], 1, add(newcomer)).expect("a proposal");
+        apart(&mut regions, 1, 3);
+    }
+    let mut b = region("b", &["a"]);
+    b.start(9);
+    regions.push(b);
+    together(&mut regions, 3, 8);
+    let expected = [
+        ("a".into(), Standing::Voting),
+        ("b".into(), Standing::Voting),
+        ("c".into(), Standing::Joining),
+    ];
+    assert_eq!(members(&mut regions[1]), expected);
+    write(&mut regions[1], 8, "from-b").expect("it takes writes");
+}
+
+#[test]
 fn a_newcomer_that_has_begun_is_not_removed_before_it_votes() {
     let mut regions = founded(&["a"]);
     propose(&mut regions[0], 1, add("b")).expect("a proposal");
