@@ -323,6 +323,20 @@ impl Road {
         self.closed.contains_key(&origin) || retiring.any(|gone| gone.origin == Some(origin))
     }
 
+    /// Whether this incarnation leaves as planned, and not everybody is known to go by an epoch
+    /// without it yet.
+    pub(crate) fn is_parting(&self, origin: OriginId) -> bool {
+        let mut retiring = self.retiring.iter();
+        let is_it = |member: &&Member| member.origin == Some(origin);
+        let last = |gone: &Retiring| {
+            let mut epochs = self.decided.values().rev();
+            epochs.find_map(|epoch| epoch.members.get(&gone.region).filter(is_it))
+        };
+        let gone = retiring.find(|gone| gone.origin == Some(origin));
+        gone.and_then(last)
+            .is_some_and(|member| member.standing == Standing::Leaving)
+    }
+
     /// The epoch after this region's, where it is known to be decided.
     pub(crate) fn next_decided(&self) -> Option<&Epoch> {
         let number = self.epoch.number + 1;

@@ -139,10 +139,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     /// Why a subscriber gets nothing from here, if so: it counts no more, or not yet. To be asked
     /// before a [`crate::Sender`] takes its subscription, and again after each change of the epoch.
+    ///
+    /// Who leaves as planned is not told so, but gets the stream with the adoption of the epoch without
+    /// it, until everybody is known to go by that: so it holds what it goes by, and the others have
+    /// that from it should whoever adopted it be lost. To keep a refusal back is safe, as it may get
+    /// lost; so are entries for who doesn't count: nobody asks what it holds.
     #[must_use]
     pub fn refusal(&self, region: &RegionName, origin: OriginId) -> Option<Refusal> {
         let road = self.durable_road();
         let epoch = road.epoch.number;
+        if road.is_parting(origin) {
+            return None;
+        }
         if road.has_gone(origin) {
             return Some(Refusal::Evicted {
                 epoch,

@@ -136,10 +136,23 @@ pub(crate) fn lives_in(world: &World, epoch: &Epoch, index: usize) -> bool {
         })
 }
 
+/// Whether a node has learned that it counts no more.
+fn is_expelled(world: &World, index: usize) -> bool {
+    let replica = world.nodes[index].replica.as_ref();
+    replica.is_some_and(|it| matches!(it.standing(), OwnStanding::Evicted { .. }))
+}
+
+/// The voters of an epoch that are left. Who has learned that it counts no more votes no more; where
+/// it left as planned it can tell how that was decided, though.
 fn living_voters(world: &World, epoch: &Epoch) -> Vec<usize> {
+    let has_a_say = |index: usize, standing: Standing| match standing {
+        Standing::Joining => false,
+        Standing::Leaving => true,
+        Standing::Voting => !is_expelled(world, index),
+    };
     let voters = (0..world.nodes.len()).filter(|index| {
         let member = epoch.members.get(&world.regions[*index]);
-        member.is_some_and(|member| member.standing != Standing::Joining)
+        member.is_some_and(|member| has_a_say(*index, member.standing))
             && lives_in(world, epoch, *index)
     });
     voters.collect()
@@ -260,7 +273,8 @@ fn evict_the_dead(world: &mut World) {
     let Some(epoch) = latest(world).cloned() else {
         return;
     };
-    let living = living_voters(world, &epoch);
+    let mut living = living_voters(world, &epoch);
+    living.retain(|index| !is_expelled(world, *index));
     let dead = epoch.members.keys().find(|region| {
         let index = world.regions.iter().position(|name| name == *region);
         index.is_none_or(|index| !lives_in(world, &epoch, index))

@@ -2,7 +2,7 @@
 
 use meridian_sim::{Scenario, run};
 
-fn all_pass(scenario: Scenario, seeds: std::ops::Range<u64>) {
+fn all_pass(scenario: Scenario, seeds: impl IntoIterator<Item = u64>) {
     let mut acknowledged = 0;
     for seed in seeds {
         match run(scenario, seed) {
@@ -54,7 +54,8 @@ fn dead_letters_part_nobody() {
 
 #[test]
 fn regions_come_and_go() {
-    all_pass(Scenario::Membership, 0..200);
+    // The last one has shown a defect.
+    all_pass(Scenario::Membership, (0..200).chain([1006]));
 }
 
 #[test]

@@ -330,6 +330,54 @@ fn who_leaves_says_whom_it_waits_for_and_who_is_away_is_known() {
     assert_eq!(members(&mut regions[0]).len(), 2, "it has left");
 }
 
+/// `a` is heard by `b`, at one moment.
+fn hand_on(regions: &mut [Region], a: usize, b: usize, elapsed: Duration) {
+    let [one, other] = regions.get_disjoint_mut([a, b]).expect("two of them");
+    deliver(one, other, elapsed, WIRE_VERSION_MAX);
+    tick(std::slice::from_mut(other), elapsed);
+}
+
+#[test]
+fn who_has_left_can_tell_the_others_so_when_the_one_that_told_it_is_lost() {
+    let mut regions = founded(&["a", "b", "c", "d"]);
+    together(&mut regions, 0, 8);
+    let remove = Proposal::Remove { region: name("d") };
+    assert_eq!(propose(&mut regions[0], 8, remove), Ok(()));
+    let all_is_held = |region: &mut Region| {
+        let waits = region.machine().waits_for(&name("d"));
+        waits.is_some_and(|names| names.is_empty())
+    };
+    let mut at = seconds(8);
+    while !all_is_held(&mut regions[0]) {
+        assert!(at < seconds(30), "d can't leave");
+        at += Duration::from_millis(100);
+        for (one, other) in (0..4).flat_map(|one| (0..4).map(move |it| (one, it))) {
+            if one != other && !all_is_held(&mut regions[0]) {
+                hand_on(&mut regions, one, other, at);
+            }
+        }
+    }
+    // All but d, which hears nothing, decide; b alone learns that they have, and tells d.
+    let ways = [(0, 1), (0, 2), (1, 0), (2, 0), (0, 2), (2, 1), (0, 1), (1, 3)];
+    for (one, other) in ways {
+        hand_on(&mut regions, one, other, at);
+    }
+    let number = |region: &mut Region| region.machine().epoch().number;
+    assert_eq!(number(&mut regions[1]), 2, "b goes by the epoch without d");
+    let standing = regions[3].machine().standing();
+    assert!(
+        matches!(standing, OwnStanding::Evicted { .. }),
+        "{standing:?}"
+    );
+    regions.remove(1);
+    assert_eq!(number(&mut regions[0]), 1, "a doesn't know");
+    assert_eq!(number(&mut regions[1]), 1, "nor does c");
+    together(&mut regions, 31, 34);
+    for region in &mut regions[..2] {
+        assert_eq!(number(region), 2, "{} has it from d", region.name);
+    }
+}
+
 #[test]
 fn a_majority_evicts_who_is_away_and_nobody_who_is_there() {
     let mut regions = founded(&["a", "b", "c"]);
