@@ -14,7 +14,7 @@
 //! a request made by mistake wouldn't have. Elsewhere nobody answers there, which costs [`PATIENCE`].
 
 use crate::error::{CliError, CliResult};
-use meridian_topology::{Address, Topology, nearest};
+use meridian_topology::{Address, Topology, did_you_mean};
 use std::env;
 use std::net::TcpListener;
 use std::thread;
@@ -66,11 +66,8 @@ fn in_environment(
             return Ok(Some(found));
         }
         if name.starts_with("MERIDIAN_") {
-            let names = || topology.regions.iter().map(|region| region.name.as_str());
-            let hint = nearest(&value, names()).map_or_else(
-                || format!("the regions are {}", names().collect::<Vec<_>>().join(", ")),
-                |near| format!("did you mean {near:?}?"),
-            );
+            let names = topology.regions.iter().map(|region| region.name.as_str());
+            let hint = did_you_mean(&value, "regions", names);
             let reason = format!("{name} is {value:?}, which no region of the topology is");
             return Err(CliError::usage(reason).hint(hint));
         }

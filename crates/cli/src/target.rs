@@ -5,7 +5,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::everywhere::at_once;
 use crate::system::{DATA_DIR, System, SystemRegion};
 use clap::Args;
-use meridian_topology::nearest;
+use meridian_topology::did_you_mean;
 use serde::Deserialize;
 use std::fs;
 use std::path::PathBuf;
@@ -137,13 +137,9 @@ impl Target {
             })
             .collect();
         if found.is_empty() {
-            let names: Vec<_> = system.regions.iter().map(|at| at.name.as_str()).collect();
+            let names = system.regions.iter().map(|at| at.name.as_str());
             let region = self.region.as_deref().unwrap_or_default();
-            let all = format!("the regions are {}", names.join(", "));
-            let hint = match nearest(region, names) {
-                Some(near) => format!("did you mean {near:?}? {all}"),
-                None => all,
-            };
+            let hint = did_you_mean(region, "regions", names);
             return Err(CliError::usage(format!("there is no region {region:?}")).hint(hint));
         }
         Ok(found)

@@ -60,7 +60,7 @@ pub use quantity::{QuantityError, format_moment, format_size, parse_duration, pa
 pub use read::TRANSACTION_BYTES_AT_MOST;
 pub use round_trip::{RoundTrip, round_trip};
 pub use route::{GLOBAL, NAME_SERVER, Ramp, Residency, Route, Steering};
-pub use suggest::nearest;
+pub use suggest::{did_you_mean, nearest};
 pub use template::init_template;
 pub use topology::{
     Api, BasePortError, Clock, PORTS_PER_REGION, Peer, REGIONS_MAX, Region, Serving, Tls, Topology,

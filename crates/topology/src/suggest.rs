@@ -12,6 +12,32 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// How many of the words that are known a hint names.
+const NAMED_MAX: usize = 10;
+
+/// What to do about a word that is none of the known ones: the one that was meant, perhaps, and which
+/// there are. `what` is what they are, as in "the regions are".
+#[must_use]
+pub fn did_you_mean<'a>(
+    word: &str,
+    what: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let more = known.len().saturating_sub(NAMED_MAX);
+    let mut named = known[..known.len() - more].to_vec();
+    let more = (more > 0).then(|| format!("{more} more"));
+    named.extend(more.as_deref());
+    let all = match named.as_slice() {
+        [] => format!("there are no {what}"),
+        named => format!("the {what} are {}", named.join(", ")),
+    };
+    match nearest(word, known) {
+        Some(near) => format!("did you mean {near:?}? {all}"),
+        None => all,
+    }
+}
+
 /// Levenshtein's distance: insertions, deletions and substitutions from `a` to `b`.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -51,5 +77,21 @@ mod tests {
         assert_eq!(nearest("regions", known), Some("region"));
         assert_eq!(nearest("data-set", known), Some("dataset"));
         assert_eq!(nearest("colour", known), None);
+    }
+
+    #[test]
+    fn names_what_is_near_and_what_there_is_but_not_all_of_many() {
+        let hint = |word: &str, known: &[&str]| did_you_mean(word, "tables", known.iter().copied());
+        let two = ["carts", "orders"];
+        let near = "did you mean \"orders\"? the tables are carts, orders";
+        assert_eq!(hint("ordres", &two), near);
+        assert_eq!(hint("stock", &two), "the tables are carts, orders");
+        assert_eq!(hint("stock", &[]), "there are no tables");
+        let many: Vec<_> = (10..25).map(|number| format!("t{number}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let all = hint("elsewhere", &many);
+        assert!(all.ends_with("t18, t19, 5 more"), "{all}");
+        assert_eq!(hint("elsewhere", &many[..10]).matches(',').count(), 9);
+        assert!(hint("t24x", &many).starts_with("did you mean \"t24\"?"));
     }
 }

@@ -7,7 +7,7 @@ use crate::dataset::Membership;
 use crate::known::{Known, microdegrees};
 use meridian_model::{DecidedBy, RegionAddress, RegionName};
 use meridian_replicate::ProposeError;
-use meridian_topology::{Address, Location, check_region_name, nearest, well_known};
+use meridian_topology::{Address, Location, check_region_name, well_known};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -153,12 +153,7 @@ pub(super) fn did_you_mean<'a>(
     regions: impl IntoIterator<Item = &'a RegionName>,
 ) -> String {
     let names: BTreeSet<&str> = regions.into_iter().map(RegionName::as_str).collect();
-    let all: Vec<_> = names.iter().copied().collect();
-    let all = format!("the regions are {}", all.join(", "));
-    match nearest(region.as_str(), names) {
-        Some(near) => format!("did you mean {near:?}? {all}"),
-        None => all,
-    }
+    meridian_topology::did_you_mean(region.as_str(), "regions", names)
 }
 
 /// Why a change has not begun.

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use meridian_steer::{Published, SteeredRoute};
-use meridian_topology::nearest;
+use meridian_topology::did_you_mean;
 use serde::Serialize;
 use std::net::IpAddr;
 use utoipa::ToSchema;
@@ -159,10 +159,9 @@ fn route<'a>(published: &'a Published, name: Option<&str>) -> Result<&'a Steered
 
 /// There is no such route.
 pub(super) fn unknown_route(name: &str, names: &[&str]) -> Problem {
-    let hint = match (nearest(name, names.iter().copied()), names) {
-        (Some(near), _) => format!("did you mean {near:?}?"),
-        (None, []) => "the topology names no route".to_owned(),
-        (None, names) => format!("the routes are: {}", names.join(", ")),
+    let hint = match names {
+        [] => "the topology names no route".to_owned(),
+        names => did_you_mean(name, "routes", names.iter().copied()),
     };
     Problem::new(Kind::RouteNotFound, format!("there is no route {name:?}")).hint(hint)
 }

@@ -4,7 +4,7 @@ use super::problem::{Kind, Problem};
 use super::route::unknown_route;
 use meridian_model::RegionName;
 use meridian_steer::{Published, Subject, Want};
-use meridian_topology::nearest;
+use meridian_topology::did_you_mean;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
@@ -103,13 +103,9 @@ fn region(name: &str, published: &Published) -> Result<RegionName, Problem> {
     if names.contains(&name) {
         return Ok(RegionName::new(name));
     }
-    let hint = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => format!("the regions are: {}", names.join(", ")),
-    };
     Err(bad(
         format!("there is no region {name:?} in the topology"),
-        hint,
+        did_you_mean(name, "regions", names),
     ))
 }
 

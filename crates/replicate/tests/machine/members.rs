@@ -358,7 +358,16 @@ fn who_has_left_can_tell_the_others_so_when_the_one_that_told_it_is_lost() {
         }
     }
     // All but d, which hears nothing, decide; b alone learns that they have, and tells d.
-    let ways = [(0, 1), (0, 2), (1, 0), (2, 0), (0, 2), (2, 1), (0, 1), (1, 3)];
+    let ways = [
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (2, 0),
+        (0, 2),
+        (2, 1),
+        (0, 1),
+        (1, 3),
+    ];
     for (one, other) in ways {
         hand_on(&mut regions, one, other, at);
     }
