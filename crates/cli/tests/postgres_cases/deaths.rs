@@ -72,6 +72,52 @@ fn what_a_frozen_agent_has_locked_is_let_go() {
 }
 
 #[test]
+fn a_synchronous_standby_that_is_gone_is_waited_for_by_applications_alone() {
+    let system = System::start(SCHEMA);
+    system.sql(0, "INSERT INTO public.t VALUES (1, '-')");
+    system.barrier();
+    system.administer(
+        1,
+        &[
+            // The test's own sessions, and the region's by the same role.
+            "ALTER ROLE clerk SET synchronous_commit = on",
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+            "SELECT pg_reload_conf()",
+        ],
+    );
+    // b's region meets a row that it hasn't heard of yet, and has to see to it that it hears of it.
+    system.gate(1).hold_capture();
+    system.sql(
+        1,
+        "SET synchronous_commit = local; UPDATE public.t SET v = 'b' WHERE id = 1",
+    );
+    let many = "INSERT INTO public.t SELECT n, 'a' FROM generate_series(2, 40) AS n";
+    system.sql(0, many);
+    system.sql(0, "UPDATE public.t SET v = 'a' WHERE id = 1");
+    system.until("rows wait to be written", || {
+        system
+            .status(1)
+            .is_some_and(|status| status["rows_dirty"] != 0)
+    });
+    system.lift();
+    system.sql(0, "INSERT INTO public.t VALUES (41, 'a')");
+    system.wait_for(1, "SELECT count(*) FROM public.t", "41");
+    system.until("its mark is written, as each second", || {
+        system
+            .status(1)
+            .is_some_and(|status| status["lag_bytes"] == 0)
+    });
+    system.administer(
+        1,
+        &[
+            "ALTER SYSTEM RESET synchronous_standby_names",
+            "SELECT pg_reload_conf()",
+        ],
+    );
+    system.expect("SELECT count(*) FROM public.t", "41");
+}
+
+#[test]
 fn the_agent_killed_between_its_log_and_the_slot() {
     let mut system = System::start_counting(
         "CREATE TABLE public.t (id int PRIMARY KEY, n bigint NOT NULL);",

@@ -364,6 +364,21 @@ impl System {
         client.expect("the server takes connections")
     }
 
+    /// Runs one statement after the other as the server's superuser.
+    pub fn administer(&self, region: usize, statements: &[&str]) {
+        let cluster = &self.places[region].cluster;
+        self.runtime.block_on(async {
+            let client = cluster
+                .connect("shop", "postgres")
+                .await
+                .expect("the server");
+            for statement in statements {
+                let done = client.batch_execute(statement).await;
+                done.unwrap_or_else(|error| panic!("{statement}: {}", describe(&error)));
+            }
+        });
+    }
+
     pub fn try_connect(&self, region: usize) -> Option<Client> {
         let cluster = &self.places[region].cluster;
         self.runtime.block_on(cluster.connect("shop", "clerk")).ok()

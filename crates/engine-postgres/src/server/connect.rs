@@ -20,6 +20,7 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(45);
 /// - every name must be qualified, so that nobody can put a table or an operator in between, and
 ///   `format_type` qualifies what isn't in `pg_catalog`;
 /// - a row that a policy hides is an error, never silently missing;
+/// - a commit waits for the server's own disk, never for a synchronous standby, which may be gone;
 /// - nothing that would end a session or a transaction of ours from outside.
 const SESSION: &str = "\
     SET datestyle = 'ISO, YMD'; \
@@ -34,6 +35,7 @@ const SESSION: &str = "\
     SET row_security = off; \
     SET default_transaction_isolation = 'read committed'; \
     SET default_transaction_read_only = off; \
+    SET synchronous_commit = local; \
     SET statement_timeout = 0; \
     SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; \

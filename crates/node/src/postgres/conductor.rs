@@ -23,6 +23,7 @@ use super::large::{Large, whole_tables};
 use super::many::Landed;
 use super::parking::{Parking, conflict};
 use super::refill::Refill;
+use super::rhythm::{Flushes, Gathering};
 use super::schema::Schema;
 use super::session::{Session, Standing, WalStanding};
 use super::status::{PostgresState, SharedStatus};
@@ -87,6 +88,8 @@ pub(super) struct Conductor<'a> {
     pub(super) marks: Marks,
     pub(super) marking: Option<Marking>,
     pub(super) noting: Option<Noting>,
+    pub(super) gathering: Gathering,
+    pub(super) flushes: Flushes,
     pub(super) refill: Refill,
     pub(super) times: Times,
     /// A transaction that is told part by part, if one is.
@@ -178,12 +181,19 @@ impl Conductor<'_> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut writing: Option<(u64, Writing)> = None;
         let mut looking = None;
+        let mut flushing: Option<UnderWay<Result<(), Trouble>>> = None;
         loop {
             if writing.is_none() {
                 writing = self.begin().await?;
             }
+            if self.flushes.begins() {
+                let session = self.session.clone();
+                flushing = Some(Box::pin(async move { session.heartbeat().await }));
+            }
+            let takes = self.large.is_none() && !self.gathering.is_on();
             tokio::select! {
-                event = self.capture.next(), if self.large.is_none() => {
+                () = self.gathering.over() => self.gathering.end(),
+                event = self.capture.next(), if takes => {
                     self.take(event?, &mut writing).await?;
                 }
                 () = std::future::ready(()), if self.large.is_some() => self.tell_part().await?,
@@ -201,6 +211,11 @@ impl Conductor<'_> {
                 written = coming(&mut self.marking) => {
                     self.marking = None;
                     self.marks.written(&written?);
+                }
+                flushed = coming(&mut flushing) => {
+                    flushing = None;
+                    self.flushes.ended();
+                    flushed?;
                 }
                 noted = logged(&mut self.noting) => self.noted(noted?).await?,
                 _ = ticks.tick() => {
@@ -220,6 +235,7 @@ impl Conductor<'_> {
         first: Event,
         writing: &mut Option<(u64, Writing)>,
     ) -> Result<(), Trouble> {
+        let begun = Instant::now();
         let mut transactions = Vec::new();
         let mut next = Some(first);
         while let Some(event) = next {
@@ -274,6 +290,8 @@ impl Conductor<'_> {
             }
             next = self.capture.try_next()?;
         }
+        self.gathering
+            .taken(transactions.len(), TRANSACTIONS_MAX, begun);
         self.log(transactions).await?;
         self.confirm();
         Ok(())
@@ -415,6 +433,7 @@ impl Conductor<'_> {
             Outcome::Committed { parked, .. } => {
                 let news = self.parking.ended(parked);
                 self.list(&news)?;
+                self.flushes.committed();
                 self.works().await?;
                 self.times.pause = PAUSE_MIN;
                 self.is_planning_many = false;

@@ -27,6 +27,7 @@ mod parking;
 mod question;
 mod refill;
 mod returned;
+mod rhythm;
 mod schema;
 mod session;
 mod settled;
@@ -68,6 +69,7 @@ use meridian_topology::Strategy;
 use newcomers::Newcomers;
 use parking::Parking;
 use refill::Refill;
+use rhythm::{Flushes, Gathering};
 use schema::Schema;
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
@@ -385,6 +387,8 @@ async fn start<'a>(
         marks,
         marking: None,
         noting: None,
+        gathering: Gathering::default(),
+        flushes: Flushes::default(),
         refill,
         times: Times::now(),
         large: None,

@@ -1,0 +1,125 @@
+//! In what portions transactions pass: few large ones cost much less than many small ones, and what
+//! comes in a lump holds up all that comes with it.
+
+use std::time::{Duration, Instant};
+
+/// Where transactions come faster than one by one, what comes within this goes into the log together.
+/// A timer's millisecond makes up to one more of it.
+const GATHER: Duration = Duration::from_millis(1);
+/// So many batches may be committed in the server and not be on its disk.
+const UNFLUSHED_MAX: u32 = 16;
+
+/// When captured transactions go into the log.
+///
+/// The first goes at once. Where several had come by the time that the last could go, the next ones are
+/// waited for a moment: each round costs a sync and a dozen hand-overs, here and in every other region,
+/// and where all cores have work, these are what the transactions behind wait for.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    until: Option<Instant>,
+}
+
+impl Gathering {
+    /// A round with so many transactions began then, of at most `max`.
+    pub(super) fn taken(&mut self, transactions: usize, max: usize, begun: Instant) {
+        let is_fast = transactions > 1;
+        // Where more wait than a round takes, there is nothing to wait for.
+        let has_room = transactions < max;
+        self.until = (is_fast && has_room).then(|| begun + GATHER);
+    }
+
+    /// Whether what comes is to be left for a while.
+    pub(super) fn is_on(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Comes when it has been long enough; never where nothing is waited for.
+    pub(super) async fn over(&self) {
+        match self.until {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// It has been long enough.
+    pub(super) fn end(&mut self) {
+        self.until = None;
+    }
+}
+
+/// When the server is made to write out what was committed in it.
+///
+/// The commits of batches aren't waited for, and what is not on the server's disk isn't told to
+/// capture. A server left to itself writes it out every 200 ms (`wal_writer_delay`) and tells it in one
+/// lump, which at 3,000 transactions a second is tens of milliseconds of work for its decoder and for
+/// the region, in front of whatever comes then.
+#[derive(Debug, Default)]
+pub(super) struct Flushes {
+    batches: u32,
+    is_underway: bool,
+}
+
+impl Flushes {
+    /// A batch is committed.
+    pub(super) fn committed(&mut self) {
+        self.batches += 1;
+    }
+
+    /// Whether one is to begin now; it counts as begun.
+    pub(super) fn begins(&mut self) -> bool {
+        let is_due = self.batches >= UNFLUSHED_MAX && !self.is_underway;
+        if is_due {
+            self.batches = 0;
+            self.is_underway = true;
+        }
+        is_due
+    }
+
+    /// The flush has ended.
+    pub(super) fn ended(&mut self) {
+        self.is_underway = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_comes_in_numbers_is_gathered_and_what_waits_already_is_not() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        for (transactions, is_gathered) in
+            [(0, false), (1, false), (2, true), (9, true), (10, false)]
+        {
+            gathering.taken(transactions, 10, now);
+            assert_eq!(gathering.is_on(), is_gathered, "{transactions}");
+        }
+        gathering.taken(2, 10, now);
+        gathering.end();
+        assert!(!gathering.is_on());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gathered_waits_for_its_time_from_the_round_before_on() {
+        let (mut gathering, begun) = (Gathering::default(), tokio::time::Instant::now());
+        gathering.taken(2, 10, begun.into_std());
+        gathering.over().await;
+        assert!(begun.elapsed() >= GATHER, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn one_flush_at_a_time_is_due_after_so_many_batches() {
+        let mut flushes = Flushes::default();
+        let mut due_after = |batches: u32| {
+            (0..batches).for_each(|_| flushes.committed());
+            flushes.begins()
+        };
+        assert!(!due_after(UNFLUSHED_MAX - 1));
+        assert!(due_after(1));
+        assert!(!due_after(UNFLUSHED_MAX), "one is under way");
+        flushes.ended();
+        assert!(flushes.begins(), "those that came meanwhile count");
+        flushes.ended();
+        assert!(!flushes.begins());
+    }
+}
