@@ -160,6 +160,7 @@ impl Receiver {
     /// The log took nothing: what was acknowledged to nobody is asked for again after a pause.
     pub(crate) fn rolled_back(&mut self, now: Now, reason: &str) {
         if self.state == StreamState::Streaming {
+            self.caught_up = false;
             self.last_error = Some(reason.to_owned());
             self.enter(now, StreamState::Subscribing);
         }
@@ -259,5 +260,29 @@ impl Receiver {
     fn enter(&mut self, now: Now, state: StreamState) {
         self.state = state;
         self.since = now.elapsed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::Micros;
+
+    #[test]
+    fn what_the_log_refused_is_yet_to_be_caught_up_with() {
+        let now = Now {
+            wall: Micros(0),
+            elapsed: Duration::from_secs(1),
+        };
+        let (region, origin) = (RegionName::new("b"), OriginId(2));
+        let mut receiver = Receiver::new();
+        receiver.subscribe(now, &region, origin, &Marks::default());
+        receiver.accepted(now, SessionId(1), 1);
+        assert!(!receiver.has_caught_up());
+        let taken = receiver.take(now, SessionId(1), 0, 0, Vec::new());
+        assert_eq!(taken, Taken::Entries(Vec::new()));
+        assert!(receiver.has_caught_up());
+        receiver.rolled_back(now, "the disk is full");
+        assert!(!receiver.has_caught_up(), "what was taken is not held");
     }
 }
