@@ -387,8 +387,9 @@ impl Lifecycle {
                 if epoch.number <= number || !is_expected {
                     continue;
                 }
-                let answer = handle.ask(&peer, Question::Held, ANSWER_WITHIN).await;
-                if let Ok(Answer::Held(held)) = answer {
+                // What it holds it says only to those who count.
+                let answer = handle.ask(&peer, Question::Applied, ANSWER_WITHIN).await;
+                if let Ok(Answer::Applied(held)) = answer {
                     return Expected { epoch, held };
                 }
             }
@@ -450,7 +451,7 @@ async fn blocking<T: Send + 'static>(
 /// What a member said that expects this region anew.
 struct Expected {
     epoch: Epoch,
-    /// What it holds; of those that count no more, that is all that any member ever will.
+    /// What its tables show; of those that count no more, that is all that any member ever will.
     held: Vector,
 }
 

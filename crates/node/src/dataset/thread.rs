@@ -408,6 +408,10 @@ impl Worker {
     fn commit(&mut self, now: Now) {
         let staged = self.replica.staged().len();
         self.room.take(self.replica.staged_bytes());
+        if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
+            // Before others can learn of the adoption: a strong read here has to go by it then.
+            self.tell_membership();
+        }
         let committed = self.replica.flush(now);
         if staged > 0 || committed.is_err() {
             self.publish_shown();
@@ -417,10 +421,6 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
-            if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
-                // Before others can learn of the adoption: a strong read here has to go by it then.
-                self.tell_membership();
-            }
             self.publish_applied();
         }
         self.answer(now, &committed);
@@ -529,6 +529,7 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
+        awaits_outcome: replica.awaits_outcome(),
         cuts: replica.cuts(),
         away: replica.out_of_touch(now),
         waits_for: members

@@ -4,9 +4,12 @@ use crate::support::{Region, put, request, seconds};
 use crate::witness::has;
 use meridian_engine_kv::Import;
 use meridian_log::{Log, LogConfig};
-use meridian_model::{DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX};
+use meridian_model::{
+    Acknowledgement, DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX,
+};
 use meridian_replicate::{
-    Arrival, OpenError, OwnStanding, Proposal, ProposeError, Sender, WriteError,
+    Acknowledgements, Arrival, OpenError, OwnStanding, Progress, Proposal, ProposeError, Sender,
+    StrongRead, WriteError,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -384,6 +387,146 @@ fn who_has_left_can_tell_the_others_so_when_the_one_that_told_it_is_lost() {
     together(&mut regions, 31, 34);
     for region in &mut regions[..2] {
         assert_eq!(number(region), 2, "{} has it from d", region.name);
+    }
+}
+
+/// Whether all that a region holds would be confirmed there with `one-remote` now.
+fn is_confirmed(region: &mut Region, at: u64) -> bool {
+    let now = region.now(seconds(at));
+    let machine = region.machine();
+    let mut waiting = Acknowledgements::new(Acknowledgement::OneRemote, Duration::from_secs(1));
+    waiting.wait_for_all(now, machine.marks().clone(), ());
+    let due = waiting.due(now, machine.holdings());
+    due.iter().any(|(_, outcome)| outcome.is_ok())
+}
+
+/// A region that joins, running.
+fn newcomer(own: &str, founders: &[&str], origin: u64) -> Region {
+    let mut newcomer = region(own, founders);
+    newcomer.start(origin);
+    newcomer
+}
+
+#[test]
+fn who_goes_by_a_later_epoch_says_nothing_to_who_reads_by_an_earlier_one() {
+    let founders = ["a", "v", "e"];
+    let mut regions = founded(&founders);
+    together(&mut regions, 0, 3);
+    for (name, at) in [("j", 3), ("k", 6)] {
+        propose(&mut regions[0], at, add(name)).expect("a proposal");
+        together(&mut regions, at, at + 3);
+    }
+    // e doesn't hear that j and k get their votes, nor v that e is evicted by the three others.
+    let mut e = regions.pop().expect("three");
+    regions.push(newcomer("j", &founders, 9));
+    regions.push(newcomer("k", &founders, 10));
+    together(&mut regions, 9, 20);
+    let voting = |(_, standing): (String, Standing)| standing == Standing::Voting;
+    assert!(members(&mut regions[1]).into_iter().all(voting));
+    let mut v = regions.remove(1);
+    assert!(v.machine().vouches_for(&name("a")), "they go by one epoch");
+    together(&mut regions, 20, 23);
+    propose(&mut regions[0], 23, evict("e", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 23, 27);
+    assert_eq!(members(&mut regions[0]).len(), 4);
+    write(&mut regions[0], 27, "news").expect("a write");
+    hand_on(&mut regions, 0, 1, seconds(27));
+    assert!(is_confirmed(&mut regions[0], 27), "j holds it");
+    // Of the three that e knows, one answer would be enough.
+    assert!(e.machine().may_read_strongly());
+    let held = e.machine().marks().vector();
+    let others = [name("a"), name("v")];
+    let mut read = StrongRead::of_members(Acknowledgement::OneRemote, held, &others, true);
+    read.answered(&others[1], &v.machine().marks().vector());
+    assert_eq!(read.progress(), Progress::Heard);
+    assert!(!v.machine().vouches_for(&name("e")), "v knows of the votes");
+    regions.push(v);
+    together(&mut regions, 28, 32);
+    for region in &mut regions {
+        assert!(region.machine().vouches_for(&name("v")), "all agree again");
+        assert!(region.machine().may_read_strongly());
+    }
+}
+
+#[test]
+fn who_has_accepted_an_epoch_does_not_read_by_the_one_before_it() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 0, 3);
+    propose(&mut regions[0], 3, add("j")).expect("a proposal");
+    together(&mut regions, 3, 6);
+    regions.push(newcomer("j", &["a", "b"], 9));
+    // b hears first that j can vote, and proposes it.
+    let (a, b, j) = (0, 1, 2);
+    let mut at = seconds(6);
+    let mut steps = |regions: &mut Vec<Region>, ways: &[(usize, usize)]| {
+        for (one, other) in ways {
+            at += Duration::from_millis(100);
+            hand_on(regions, *one, *other, at);
+        }
+        at
+    };
+    let awaits_outcome = |region: &mut Region| region.machine().awaits_outcome();
+    let mut rounds = 0;
+    while regions[b].machine().proposal().is_none() {
+        steps(&mut regions, &[(a, j), (b, j), (j, b), (j, b)]);
+        rounds += 1;
+        assert!(rounds < 100, "b never proposed anything");
+    }
+    assert!(!awaits_outcome(&mut regions[b]) && regions[b].machine().may_read_strongly());
+    steps(&mut regions, &[(b, a), (a, b)]);
+    assert!(
+        awaits_outcome(&mut regions[b]),
+        "it has stated and accepted"
+    );
+    steps(&mut regions, &[(b, a)]);
+    let b = regions.remove(b);
+    let mut lone = [b];
+    // It is decided where a is, and b doesn't hear of it.
+    together(&mut regions, 20, 40);
+    propose(&mut regions[0], 40, evict("b", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 40, 44);
+    assert_eq!(members(&mut regions[1]).len(), 2);
+    write(&mut regions[0], 44, "news").expect("a write");
+    hand_on(&mut regions, 0, 1, seconds(44));
+    assert!(is_confirmed(&mut regions[0], 44));
+    apart(&mut lone, 20, 44);
+    let [b] = &mut lone;
+    assert_eq!(b.machine().standing(), OwnStanding::Voting);
+    let held = b.machine().marks().vector();
+    let read = StrongRead::of_members(Acknowledgement::OneRemote, held, &[name("a")], true);
+    assert_eq!(read.progress(), Progress::Heard, "it would ask nobody");
+    assert!(!b.machine().may_read_strongly());
+    assert!(!b.machine().vouches_for(&name("a")));
+}
+
+#[test]
+fn what_was_accepted_is_pursued_until_its_outcome_is_known() {
+    let mut regions = founded(&["a", "b", "c", "d", "e"]);
+    together(&mut regions, 0, 3);
+    let (a, b, c, d, e) = (0, 1, 2, 3, 4);
+    propose(&mut regions[a], 3, add("x")).expect("a proposal");
+    propose(&mut regions[e], 3, add("y")).expect("a proposal");
+    tick(&mut regions, seconds(4));
+    // a states x, which a and b accept, and d perhaps; c follows e, which is lost before it states
+    // anything.
+    for (one, other) in [(a, b), (a, d), (b, a), (d, a), (a, b), (e, c)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    regions.truncate(d);
+    for (one, other) in [(c, a), (c, b), (a, c), (b, c), (b, a), (a, b)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    // Nobody asks for x any more.
+    regions[a].machine = None;
+    regions[a].start(1);
+    for accepted in [a, b] {
+        let machine = regions[accepted].machine();
+        assert!(machine.awaits_outcome() && !machine.may_read_strongly());
+    }
+    together(&mut regions, 5, 16);
+    for region in &mut regions {
+        assert!(!region.machine().awaits_outcome(), "{}", region.name);
+        assert_eq!(members(region).len(), 6, "d may know it to be decided");
     }
 }
 
