@@ -229,6 +229,7 @@ mod tests {
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
+            needs_new_copy: false,
         })
     }
 

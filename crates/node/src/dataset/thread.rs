@@ -531,6 +531,7 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         deciding: replica.proposal(),
         cuts: replica.cuts(),
         away: replica.out_of_touch(now),
+        needs_new_copy: replica.needs_new_copy(now),
         waits_for: members
             .filter_map(|region| Some((region.clone(), replica.waits_for(region)?)))
             .collect(),
