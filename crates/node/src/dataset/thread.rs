@@ -17,7 +17,9 @@ use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
 use meridian_model::{COLLISIONS_SINCE, Envelope, OriginId, RegionName, Vector, Version};
 use meridian_replicate::compare::Mended;
-use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
+use meridian_replicate::{
+    Acknowledgements, CommitError, Now, OwnStanding, ProposeError, Replica, WriteError,
+};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -85,6 +87,7 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        proposed: Vec::new(),
         mended: Vec::new(),
         captures: Captures::new(),
         repairs: repairs.clone(),
@@ -175,6 +178,11 @@ pub(super) struct Worker {
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<Staged>,
+    /// Whether changes of who counts have begun, due likewise: what a person decides stands in the log.
+    proposed: Vec<(
+        Result<(), ProposeError>,
+        oneshot::Sender<Result<(), ProposeError>>,
+    )>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
@@ -255,8 +263,8 @@ impl Worker {
                     self.acknowledgements.wait_for_all(now, marks, pending);
                 }
                 Input::Propose { proposal, reply } => {
-                    // Whoever asked may have given up; what has begun goes on.
-                    let _ = reply.send(self.replica.propose(now, proposal));
+                    let proposed = self.replica.propose(now, proposal);
+                    self.proposed.push((proposed, reply));
                 }
                 Input::Refusal {
                     region,
@@ -424,6 +432,7 @@ impl Worker {
             self.publish_applied();
         }
         self.answer(now, &committed);
+        self.answer_proposed(&committed);
         self.answer_mended(committed.is_ok());
         self.answer_captures(&committed);
         for (peer, message) in self.replica.take_outgoing() {
@@ -482,6 +491,17 @@ impl Worker {
             }
         }
         self.postman.bring(round);
+    }
+
+    fn answer_proposed(&mut self, committed: &Result<(), CommitError>) {
+        for (mut proposed, reply) in std::mem::take(&mut self.proposed) {
+            if let (Ok(()), Err(CommitError::Log(error))) = (&proposed, committed) {
+                let reason = describe(error);
+                proposed = Err(ProposeError::NotLogged { reason });
+            }
+            // Whoever asked may have given up; what has begun goes on.
+            let _ = reply.send(proposed);
+        }
     }
 
     fn describe(&mut self, now: Now) -> DatasetStatus {
