@@ -9,7 +9,7 @@ use super::handle::{
 };
 use super::postman::Postman;
 use super::repair::Repairs;
-use super::replies::{Pending, Reply, Staged};
+use super::replies::{Pending, Proposed, Reply, Staged};
 use super::room::Room;
 use super::{Delays, LogDisk, MachineClock, Questions, describe};
 use crate::postgres::SharedStatus;
@@ -178,11 +178,8 @@ pub(super) struct Worker {
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<Staged>,
-    /// Whether changes of who counts have begun, due likewise: what a person decides stands in the log.
-    proposed: Vec<(
-        Result<(), ProposeError>,
-        oneshot::Sender<Result<(), ProposeError>>,
-    )>,
+    /// Who asked for changes of who counts, due likewise: what a person decides stands in the log.
+    proposed: Vec<Proposed>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
@@ -263,8 +260,8 @@ impl Worker {
                     self.acknowledgements.wait_for_all(now, marks, pending);
                 }
                 Input::Propose { proposal, reply } => {
-                    let proposed = self.replica.propose(now, proposal);
-                    self.proposed.push((proposed, reply));
+                    let outcome = self.replica.propose(now, proposal);
+                    self.proposed.push(Proposed { outcome, reply });
                 }
                 Input::Refusal {
                     region,
@@ -494,13 +491,13 @@ impl Worker {
     }
 
     fn answer_proposed(&mut self, committed: &Result<(), CommitError>) {
-        for (mut proposed, reply) in std::mem::take(&mut self.proposed) {
-            if let (Ok(()), Err(CommitError::Log(error))) = (&proposed, committed) {
+        for Proposed { mut outcome, reply } in std::mem::take(&mut self.proposed) {
+            if let (Ok(()), Err(CommitError::Log(error))) = (&outcome, committed) {
                 let reason = describe(error);
-                proposed = Err(ProposeError::NotLogged { reason });
+                outcome = Err(ProposeError::NotLogged { reason });
             }
             // Whoever asked may have given up; what has begun goes on.
-            let _ = reply.send(proposed);
+            let _ = reply.send(outcome);
         }
     }
 
