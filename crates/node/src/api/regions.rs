@@ -96,6 +96,9 @@ pub(crate) struct RegionsChange {
     region: String,
     /// The datasets in which it has.
     datasets: Vec<String>,
+    /// What it waits for, and what else may be done about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     /// Where to see how it goes.
     see: &'static str,
 }
@@ -163,7 +166,7 @@ pub(crate) async fn add(
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, None))
 }
 
 /// Lets a region leave: it takes no more writes, and goes once everybody has what it holds.
@@ -190,13 +193,21 @@ pub(crate) async fn remove(
         somebody_writes_without(&region, dataset)?;
         who_stays_is_there(&region, dataset)?;
     }
+    let is_away = |dataset: &&DatasetHandle| dataset.membership().away.contains(&region);
+    let hint = datasets.iter().any(is_away).then(|| {
+        format!(
+            "nothing has come from region {region} for a while: it leaves once it is back and the \
+             others have what it holds; if it is gone for long, evict it (`meridian regions evict \
+             {region}`)"
+        )
+    });
     for dataset in datasets {
         let proposal = Proposal::Remove {
             region: region.clone(),
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, hint))
 }
 
 /// Counts a region no more that is gone.
@@ -228,7 +239,7 @@ pub(crate) async fn evict(
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, None))
 }
 
 /// Whether another region would take the dataset's writes, by its write topology.
@@ -318,10 +329,11 @@ async fn propose(
     Ok(())
 }
 
-fn accepted(region: &RegionName, datasets: Vec<String>) -> Response {
+fn accepted(region: &RegionName, datasets: Vec<String>, hint: Option<String>) -> Response {
     let change = RegionsChange {
         region: region.to_string(),
         datasets,
+        hint,
         see: PATH,
     };
     let mut response = serialized(StatusCode::ACCEPTED, &change);

@@ -194,6 +194,39 @@ fn a_region_alone_grows_to_two() {
 }
 
 #[test]
+fn a_newcomer_begins_only_once_it_has_caught_up_with_all_that_it_hears_of() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    propose(&mut regions[0], 3, add("c")).expect("a proposal");
+    together(&mut regions, 3, 8);
+    let mut newcomer = region("c", &["a", "b"]);
+    newcomer.start(3);
+    regions.push(newcomer);
+    let [a, b, c] = &mut regions[..] else {
+        panic!("three of them");
+    };
+    write(b, 8, "of-b").expect("a write");
+    let has_begun = |c: &mut Region| {
+        tick(std::slice::from_mut(c), seconds(8));
+        c.machine().road().member(&name("c")).is_some()
+    };
+    // b says what it has, and sends none of it yet.
+    let now = c.now(seconds(8));
+    c.machine().connected(now, &b.name, WIRE_VERSION_MAX);
+    let mut stream = b.sender();
+    serve(b, c, &mut stream, seconds(8));
+    deliver(a, c, seconds(8), WIRE_VERSION_MAX);
+    let epoch = c.machine().epoch();
+    assert!(epoch.members.contains_key(&name("c")), "it is expected");
+    assert!(!has_begun(c), "it lacks what b has");
+    let sent = stream.poll(b.now(seconds(8))).expect("a readable log");
+    let taken = c.machine().message(now, &b.name, sent.expect("entries"));
+    taken.expect("a readable log");
+    c.machine().flush(now).expect("a commit");
+    assert!(has_begun(c));
+}
+
+#[test]
 fn a_newcomer_that_never_shows_up_blocks_nobody() {
     let mut regions = founded(&["a"]);
     propose(&mut regions[0], 1, add("b")).expect("a proposal");
