@@ -230,6 +230,7 @@ mod tests {
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
+            needs_new_copy: false,
         })
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Receiver {
     caught_up: bool,
     remaining: u64,
     answered: bool,
+    /// Since when the peer says that its log no longer holds what follows.
+    trimmed_since: Option<Duration>,
     pub(crate) last_error: Option<String>,
     pub(crate) clock_ahead: Duration,
 }
@@ -78,6 +80,7 @@ impl Receiver {
             caught_up: false,
             remaining: 0,
             answered: false,
+            trimmed_since: None,
             last_error: None,
             clock_ahead: Duration::ZERO,
         }
@@ -129,6 +132,7 @@ impl Receiver {
             return;
         }
         self.answered = true;
+        self.trimmed_since = None;
         self.last_error = None;
         self.last_heard = Some(now.elapsed);
         self.enter(now, StreamState::Streaming);
@@ -141,6 +145,25 @@ impl Receiver {
         self.last_error = Some(reason.clone());
         self.behind_since.get_or_insert(now.elapsed);
         self.enter(now, StreamState::Quarantined { reason });
+    }
+
+    /// The peer has refused the stream; `is_trimmed` where its log no longer holds what is needed.
+    pub(crate) fn refused(&mut self, now: Now, reason: String, is_trimmed: bool) {
+        let since = self.trimmed_since.unwrap_or(now.elapsed);
+        self.trimmed_since = is_trimmed.then_some(since);
+        self.quarantine(now, reason);
+    }
+
+    /// For how long the peer has said that its log no longer holds what is needed.
+    pub(crate) fn trimmed_for(&self, now: Now) -> Duration {
+        let since = self.trimmed_since.unwrap_or(now.elapsed);
+        now.elapsed.saturating_sub(since)
+    }
+
+    /// For how long nothing has come on the stream.
+    pub(crate) fn silent_for(&self, now: Now) -> Duration {
+        let silent = |heard| now.elapsed.saturating_sub(heard);
+        self.last_heard.map_or(Duration::MAX, silent)
     }
 
     /// Whether entries or heartbeats keep coming.

@@ -267,6 +267,8 @@ pub struct Membership {
     pub away: BTreeSet<RegionName>,
     /// By member that leaves, whom it waits for.
     pub waits_for: BTreeMap<RegionName, BTreeSet<RegionName>>,
+    /// Whether this region has to copy the tables anew: what follows its copy is held by nobody.
+    pub needs_new_copy: bool,
 }
 
 /// Whether a region that counts no more left as planned: it knows no later epoch than that in which it

@@ -201,6 +201,7 @@ mod tests {
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
+            needs_new_copy: false,
         };
         let covering = Vector::default();
         let rows = [

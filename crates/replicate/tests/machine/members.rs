@@ -938,3 +938,94 @@ fn tables_that_fell_back_to_the_copy_do_not_begin_as_another_incarnation() {
     let error = c.open(10).err();
     assert!(matches!(error, Some(OpenError::Identity)), "{error:?}");
 }
+
+#[test]
+fn a_joiner_whose_copy_is_too_old_for_every_log_learns_that_it_has_to_copy_anew() {
+    let mut regions = vec![region("a", &["a"])];
+    regions[0].segment_bytes = 4096;
+    regions[0].start(1);
+    propose(&mut regions[0], 1, add("c")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    let c = region("c", &["a"]);
+    copy(&mut regions[0], &c, 3);
+    propose(&mut regions[0], 4, evict("c", DecidedBy::Majority)).expect("it decides alone");
+    apart(&mut regions, 4, 6);
+    for row in 0..200 {
+        write(&mut regions[0], 6, &format!("k{row}")).expect("a write");
+    }
+    // The copy's log was kept for a while.
+    apart(&mut regions, 700, 702);
+    propose(&mut regions[0], 702, add("c")).expect("a proposal");
+    apart(&mut regions, 702, 704);
+    regions.push(c);
+    regions[1].start(9);
+    let needs_new_copy = |regions: &mut [Region], at| {
+        let now = regions[1].now(seconds(at));
+        regions[1].machine().needs_new_copy(now)
+    };
+    together(&mut regions, 704, 705);
+    assert!(!needs_new_copy(&mut regions, 705), "another may have it");
+    together(&mut regions, 705, 720);
+    assert!(
+        needs_new_copy(&mut regions, 720),
+        "nobody has what it lacks"
+    );
+    let mut anew = region("c", &["a"]);
+    copy(&mut regions[0], &anew, 721);
+    anew.start(10);
+    regions[1] = anew;
+    together(&mut regions, 722, 730);
+    assert_eq!(regions[1].machine().standing(), OwnStanding::Voting);
+    assert!(!needs_new_copy(&mut regions, 760), "it has begun");
+    assert!(has(&mut regions[1], "k199"));
+}
+
+#[test]
+fn who_is_copying_is_not_evicted_and_who_never_comes_is() {
+    for is_there in [true, false] {
+        let names = ["a", "b"];
+        let mut regions = names.map(|own| region(own, &names));
+        for (region, origin) in regions.iter_mut().zip(1..) {
+            region.evict_after = Some(seconds(10));
+            region.start(origin);
+        }
+        together(&mut regions, 1, 3);
+        propose(&mut regions[0], 3, add("c")).expect("a proposal");
+        together(&mut regions, 3, 6);
+        for region in regions.iter_mut().filter(|_| is_there) {
+            let now = region.now(seconds(6));
+            let machine = region.machine();
+            machine.connected(now, &name("c"), WIRE_VERSION_MAX);
+        }
+        together(&mut regions, 6, 60);
+        let is_member = members(&mut regions[0]).contains(&("c".into(), Standing::Joining));
+        assert_eq!(is_member, is_there, "{:?}", members(&mut regions[0]));
+    }
+}
+
+#[test]
+fn who_has_yet_to_begin_keeps_the_log_for_as_long_as_no_client_is_refused_for_it() {
+    let mut regions = vec![region("a", &["a"])];
+    regions[0].segment_bytes = 4096;
+    regions[0].log_bytes_max = 128 << 10;
+    regions[0].start(1);
+    propose(&mut regions[0], 1, add("c")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    let mut log_bytes_max = 0;
+    for row in 0..5_000 {
+        let elapsed = seconds(3) + Duration::from_millis(10 * row);
+        let a = &mut regions[0];
+        let written = a.put(elapsed, &format!("k{}", row % 10));
+        written.expect("nobody who joins makes clients be refused");
+        let now = a.now(elapsed);
+        a.machine().tick(now).expect("upkeep");
+        log_bytes_max = log_bytes_max.max(a.machine().log_bytes());
+    }
+    assert!(
+        log_bytes_max > 80 << 10,
+        "it was kept up to {log_bytes_max} bytes"
+    );
+    // What keeps no log is not evicted for it.
+    let joining = ("c".into(), Standing::Joining);
+    assert!(members(&mut regions[0]).contains(&joining));
+}
