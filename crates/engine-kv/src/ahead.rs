@@ -8,27 +8,37 @@ use meridian_model::{Micros, Position, RowName, RowState, Transaction, Version};
 use meridian_replicate::{Applying, Engine as _, EngineError};
 use std::ops::ControlFlow;
 
+/// Takes the next transaction of a log.
+type Follow<'a> = dyn FnMut(Position, Version, &Transaction) -> Result<(), EngineError> + 'a;
+
 /// Some rows, ahead of the tables that they are from.
-#[derive(Debug)]
-pub struct Ahead {
+struct Ahead {
     names: Vec<RowName>,
     tables: Tables<MemoryStore>,
 }
 
 impl<V: View> Snapshot<V> {
-    /// These rows, to be taken ahead.
+    /// These rows after the transactions that `log` shows, whole, to be taken over elsewhere: the first
+    /// ones, as far as a message takes them. What no tables take does nothing.
     ///
     /// # Errors
-    /// [`EngineError`] when the store could not be read, or a row is damaged.
-    pub fn ahead(&self, names: &[RowName]) -> Result<Ahead, EngineError> {
+    /// [`EngineError`] when the store could not be read, or a row is damaged, and what `log` says.
+    pub fn ahead(
+        &self,
+        names: &[RowName],
+        log: impl FnOnce(&mut Follow<'_>) -> Result<(), EngineError>,
+    ) -> Result<Vec<RowState>, EngineError> {
         let tables = self
             .fetch(names, usize::MAX)
             .and_then(|_| self.tables_of(names))
             .map_err(during)?;
-        Ok(Ahead {
+        let mut ahead = Ahead {
             names: names.to_vec(),
             tables,
-        })
+        };
+        log(&mut |position, version, transaction| ahead.follow(position, version, transaction))?;
+        let snapshot = ahead.tables.reader().snapshot();
+        snapshot.fetch(names, FETCHED_BYTES_MAX).map_err(during)
     }
 
     /// Tables that hold all records of these rows, and no others.
@@ -55,12 +65,8 @@ impl<V: View> Snapshot<V> {
 }
 
 impl Ahead {
-    /// Applies what the next transaction of the log does to the rows. What no tables take does
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`EngineError`] as for applying.
-    pub fn follow(
+    /// Applies what the next transaction of the log does to the rows.
+    fn follow(
         &mut self,
         position: Position,
         version: Version,
@@ -88,17 +94,6 @@ impl Ahead {
             now: Micros::default(),
         })?;
         self.tables.commit(position.next(), None)
-    }
-
-    /// The rows whole, to be taken over elsewhere: the first ones, as far as a message takes them.
-    ///
-    /// # Errors
-    /// [`EngineError`] when they can't be read.
-    pub fn rows(&self) -> Result<Vec<RowState>, EngineError> {
-        let snapshot = self.tables.reader().snapshot();
-        snapshot
-            .fetch(&self.names, FETCHED_BYTES_MAX)
-            .map_err(during)
     }
 }
 

@@ -45,7 +45,6 @@ mod strategies;
 mod tables;
 mod value;
 
-pub use ahead::Ahead;
 pub use collect::IDEMPOTENCY_KEPT;
 pub use compare::{ListedRow, Snapshot};
 pub use error::TablesError;

@@ -4,7 +4,7 @@
 mod support;
 
 use meridian_engine_kv::{MemoryStore, RowOperation, Strategies};
-use meridian_model::{Hlc, Micros, OriginId, Strategy, Vector};
+use meridian_model::{Hlc, Micros, OriginId, Strategy, Vector, Version};
 use proptest::prelude::{Strategy as PropStrategy, *};
 use support::{Logged, Region, change_members, delete, increment, put, request};
 
@@ -236,4 +236,41 @@ fn a_removal_of_a_field_that_is_not_there_does_not_show() {
         ];
         play(steps).expect("what is collected is not missed");
     }
+}
+
+/// Why who joins has to have seen what the others had collected before it writes: here it hadn't, and
+/// one of the others had collected and one hadn't.
+#[test]
+fn a_write_that_had_not_seen_what_was_collected_leaves_rows_that_differ() {
+    let mut author = Region::new(1, MemoryStore::default());
+    let mut regions = [2, 3].map(|origin| Region::new(origin, MemoryStore::default()));
+    let written = [author.put("k", r#"{"n":1}"#), author.increment("k", "n", 5)];
+    for region in &mut regions {
+        written.iter().for_each(|logged| region.deliver(logged));
+    }
+    let seen = author.seen.clone();
+    regions[0].collect(&seen, Micros(8));
+    let joiner = |seen: Vector| {
+        let mut joiner = Region::new(4, MemoryStore::default());
+        (joiner.clock, joiner.seen) = (100, seen);
+        joiner.put("k", r#"{"n":10}"#)
+    };
+    let shown = |regions: &[Region<MemoryStore>; 2]| {
+        let documents = regions.each_ref().map(|region| region.document("k"));
+        documents.map(Option::unwrap_or_default)
+    };
+    let blind = joiner(Vector::default());
+    regions.iter_mut().for_each(|region| region.deliver(&blind));
+    assert_eq!(shown(&regions), [r#"{"n":10}"#, r#"{"n":15}"#]);
+    // What has seen it replaces it everywhere.
+    let (version, mut transaction) = joiner(seen);
+    let version = Version {
+        hlc: Hlc::from_raw(version.hlc.raw() + 100),
+        ..version
+    };
+    transaction.dependencies.raise(version.origin, blind.0.hlc);
+    for region in &mut regions {
+        region.deliver(&(version, transaction.clone()));
+    }
+    assert_eq!(shown(&regions), [r#"{"n":10}"#; 2]);
 }

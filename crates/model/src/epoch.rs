@@ -50,6 +50,14 @@ pub struct RegionAddress {
     pub place: Option<(i32, i32)>,
 }
 
+impl Member {
+    /// Whether it joins and its stream has yet to begin: it copies, catches up, or never came.
+    #[must_use]
+    pub fn is_yet_to_begin(&self) -> bool {
+        self.standing == Standing::Joining && self.origin.is_none()
+    }
+}
+
 impl Epoch {
     /// The regions whose votes decide the next epoch.
     pub fn voters(&self) -> impl Iterator<Item = (&RegionName, &Member)> {

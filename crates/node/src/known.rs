@@ -226,9 +226,11 @@ mod tests {
             standing,
             adopted: BTreeMap::new(),
             deciding: None,
+            awaits_outcome: false,
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
+            needs_new_copy: false,
         })
     }
 

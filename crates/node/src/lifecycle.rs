@@ -4,7 +4,8 @@
 //! founded ────────────────────────────────▶ voting ──▶ evicted, or removed
 //!   ▲ nobody has it (`founding.rs`)             ▲         │
 //! joining: copy ─▶ open ─▶ expected, counted ─▶ │         │ the members expect it again
-//!   ▲                                                     ▼
+//!   ▲   ▲           │ nobody holds what follows           │
+//!   │   └─ discarded ◀┘                                   ▼
 //!   └── old directory set aside ◀── closed ◀── own transactions to a shelf
 //! ```
 //!
@@ -13,8 +14,9 @@
 use crate::arrival::Places;
 use crate::aside::{Range, Resubmission, Shelf, ShelfError, Shelves, resubmit_all};
 use crate::dataset::{
-    AskPeers as _, BootstrapProgress, DatasetConfig, DatasetHandle, Input, OpenDatasetError,
-    Questions, apart, bootstrap, describe, discard, is_full, look_after, needs_bootstrap,
+    AskPeers as _, BootstrapProgress, DatasetConfig, DatasetHandle, Input, Membership,
+    OpenDatasetError, Questions, apart, bootstrap, describe, discard, is_full, look_after,
+    needs_bootstrap,
 };
 use crate::founding::{Finding, find, to_found};
 use crate::joining::Progress;
@@ -155,12 +157,17 @@ impl Lifecycle {
                     company.spawn(postgres::look_after(config, handle.clone(), status));
                 }
             }
-            self.settle_in(&handle).await;
-            counts_no_more(&handle).await;
-            // What counts no more is no measure for others, and has nobody to be mended from.
-            company.shutdown().await;
-            let expected = self.expected_again(&handle).await;
-            self.set_aside(handle, &expected).await?;
+            if joins(&handle).await {
+                self.settle_in(&handle).await;
+                counts_no_more(&handle).await;
+                // What counts no more is no measure for others, and has nobody to be mended from.
+                company.shutdown().await;
+                let expected = self.expected_again(&handle).await;
+                self.set_aside(handle, &expected).await?;
+            } else {
+                company.shutdown().await;
+                self.discard_copy(handle).await?;
+            }
             handle = self.join().await?;
         }
     }
@@ -231,8 +238,7 @@ impl Lifecycle {
             "no region has the dataset: it is founded"
         );
         progress.say("is founded");
-        let directory = self.config.directory.clone();
-        blocking(move || discard(&directory)).await??;
+        self.discard().await?;
         self.places.end().map_err(|error| {
             Obstacle::of_file(&error, "the mark of a joining dataset can't be removed")
         })?;
@@ -387,8 +393,9 @@ impl Lifecycle {
                 if epoch.number <= number || !is_expected {
                     continue;
                 }
-                let answer = handle.ask(&peer, Question::Held, ANSWER_WITHIN).await;
-                if let Ok(Answer::Held(held)) = answer {
+                // What it holds it says only to those who count.
+                let answer = handle.ask(&peer, Question::Applied, ANSWER_WITHIN).await;
+                if let Ok(Answer::Applied(held)) = answer {
                     return Expected { epoch, held };
                 }
             }
@@ -403,10 +410,34 @@ impl Lifecycle {
             patience.wait(obstacle).await?;
         }
         patience.end();
+        self.close(handle).await
+    }
+
+    async fn close(&self, handle: DatasetHandle) -> Result<(), Trouble> {
         if self.keeper.close(handle, RELEASE_WITHIN).await {
             return Ok(());
         }
-        Err("requests still hold the evicted incarnation's files; restart the region".to_owned())
+        Err("requests still hold the earlier incarnation's files; restart the region".to_owned())
+    }
+
+    /// Ends an incarnation that never began, and throws its copy away.
+    async fn discard_copy(&self, handle: DatasetHandle) -> Result<(), Trouble> {
+        tracing::warn!(
+            dataset = self.config.name,
+            "no region holds what follows the copy any more: the tables are copied anew"
+        );
+        self.close(handle).await?;
+        let mut patience = Patience::new(&self.config.name);
+        while let Err(obstacle) = self.discard().await {
+            patience.wait(obstacle).await?;
+        }
+        patience.end();
+        Ok(())
+    }
+
+    async fn discard(&self) -> Result<(), Obstacle> {
+        let directory = self.config.directory.clone();
+        Ok(blocking(move || discard(&directory)).await??)
     }
 
     /// Copies what it alone held to shelves, and notes that it joins anew. May be done again.
@@ -450,7 +481,7 @@ async fn blocking<T: Send + 'static>(
 /// What a member said that expects this region anew.
 struct Expected {
     epoch: Epoch,
-    /// What it holds; of those that count no more, that is all that any member ever will.
+    /// What its tables show; of those that count no more, that is all that any member ever will.
     held: Vector,
 }
 
@@ -469,6 +500,15 @@ impl Expected {
         });
         beyond.collect()
     }
+}
+
+/// Waits until this incarnation is past joining; `false` where it never will be with the copy that it
+/// has.
+async fn joins(handle: &DatasetHandle) -> bool {
+    let mut members = handle.membership_changes();
+    let is_joining = |it: &Membership| matches!(it.standing, OwnStanding::Joining { .. });
+    let settled = members.wait_for(|it| it.needs_new_copy || !is_joining(it));
+    settled.await.map_or(true, |it| !it.needs_new_copy)
 }
 
 /// Waits until this incarnation counts no more.

@@ -46,12 +46,18 @@ fn free_address() -> SocketAddr {
 struct System {
     directory: tempfile::TempDir,
     topology: Topology,
+    /// What a's file says, where b joins.
+    founding: Option<Topology>,
     apis: [SocketAddr; 2],
     links: [SocketAddr; 2],
 }
 
 impl System {
     fn new() -> Self {
+        Self::with("", &["a", "b"])
+    }
+
+    fn with(limits: &str, founders: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let authority = Authority::create(SystemTime::now()).unwrap();
@@ -62,19 +68,23 @@ impl System {
         }
         let apis = [free_address(), free_address()];
         let links = [free_address(), free_address()];
-        let mut text = "zone = \"meridian.test\"\n[tls]\nauthority = \"authority.pem\"\n\
-                        certificate = \"{region}.pem\"\nkey = \"{region}.key.pem\"\n"
-            .to_owned();
-        for (index, region) in ["a", "b"].iter().enumerate() {
-            text += &format!(
-                "[[region]]\nname = \"{region}\"\nlocation = {{ latitude = 0.0, longitude = 0.0 }}\n\
-                 api = \"{}\"\nlink = \"{}\"\n",
-                apis[index], links[index]
-            );
-        }
-        text += "[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n";
+        let file = |regions: &[&str]| {
+            let mut text = "zone = \"meridian.test\"\n[tls]\nauthority = \"authority.pem\"\n\
+                            certificate = \"{region}.pem\"\nkey = \"{region}.key.pem\"\n"
+                .to_owned();
+            for (index, region) in regions.iter().enumerate() {
+                text += &format!(
+                    "[[region]]\nname = \"{region}\"\nlocation = {{ latitude = 0.0, longitude = 0.0 }}\n\
+                     api = \"{}\"\nlink = \"{}\"\n",
+                    apis[index], links[index]
+                );
+            }
+            text += &format!("[[dataset]]\nname = \"main\"\nengine = \"embedded\"\n{limits}");
+            Topology::parse(&text, &at.join("meridian.toml")).unwrap()
+        };
         Self {
-            topology: Topology::parse(&text, &at.join("meridian.toml")).unwrap(),
+            topology: file(&["a", "b"]),
+            founding: (founders.len() == 1).then(|| file(founders)),
             directory,
             apis,
             links,
@@ -82,16 +92,17 @@ impl System {
     }
 
     fn start(&self, region: &str) -> Running {
+        let founding = self.founding.as_ref().filter(|_| region == "a");
         let serving = Serve {
             topology_file: None,
-            topology: self.topology.clone(),
+            topology: founding.unwrap_or(&self.topology).clone(),
             region: region.to_owned(),
             data_dir: self.directory.path().join(region),
             wan: Wan::None,
             wire_version_max: WIRE_VERSION_MAX,
             allow_faults: false,
             geo: None,
-            join: false,
+            join: self.founding.is_some() && region == "b",
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
@@ -147,8 +158,18 @@ impl System {
             ..Endpoint::new(identity)
         };
         let dialer = Dialer::new(&endpoint).unwrap();
-        let connection = dialer.connect("a", &self.links[0].to_string()).await;
-        Link(Mutex::new((0, connection.unwrap())))
+        let connect = async || dialer.connect("a", &self.links[0].to_string()).await.ok();
+        // It may have yet to hear that it has a new member.
+        let dialled = async {
+            loop {
+                match connect().await {
+                    Some(connection) => break connection,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let connection = tokio::time::timeout(PATIENCE, dialled).await;
+        Link(Mutex::new((0, connection.expect("a lets it in"))))
     }
 
     async fn wait_ready(&self, region: usize) {
@@ -449,6 +470,56 @@ async fn it_begins_with_a_copy_and_gets_the_rest_by_the_stream() {
         "00000000000000000000.log",
         "its log begins where the copy ends"
     );
+    b.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joiner_whose_copy_is_too_old_copies_anew() {
+    let limits = "[dataset.limits]\ntransaction-bytes-max = \"1MiB\"\nlog-bytes-max = \"12MiB\"\n\
+                  log-reserve-bytes = \"2MiB\"\n";
+    let system = System::with(limits, &["a"]);
+    let a = system.start("a");
+    system.wait_ready(0).await;
+    let write = async |from: usize| {
+        let rows = (0..100).map(|row| put(from + row, "word "));
+        system.write(rows.collect()).await;
+    };
+    write(0).await;
+    let (api, link) = (system.apis[1].to_string(), system.links[1].to_string());
+    let body = json!({ "name": "b", "api": api, "link": link }).to_string();
+    let reply = try_http(system.apis[0], "POST", "/v1/regions", &body).await;
+    assert_eq!(reply.as_ref().map(|it| it.0), Some(202), "{reply:?}");
+    let is_expected = async || {
+        let regions = system.get(0, "/v1/regions").await;
+        let members = regions["datasets"][0]["members"].as_array().cloned();
+        members.is_some_and(|members| members.len() == 2)
+    };
+    system.until(is_expected).await;
+    let config = system.joining();
+    let link = system.link().await;
+    let filled = bootstrap(&config, &link, vec![RegionName::new("a")], |_| {});
+    tokio::time::timeout(PATIENCE, filled)
+        .await
+        .unwrap()
+        .unwrap();
+    drop(link);
+    // The log's budget is used up while b has yet to begin, and no client is refused.
+    for batch in 1..60 {
+        write(batch * 100).await;
+    }
+    let mark = config.directory.with_file_name("main.joining");
+    std::fs::write(mark, r#"{"set_aside":null}"#).unwrap();
+    let began_at = first_log_file(&config.directory);
+    let b = system.start("b");
+    system.wait_ready(1).await;
+    let checksum = "/v1/tables/t/checksum";
+    let expected = system.get(0, checksum).await;
+    assert_eq!(expected["rows"], 6000);
+    system
+        .until(async || system.get(1, checksum).await == expected)
+        .await;
+    assert_ne!(first_log_file(&config.directory), began_at);
     b.stop().await;
     a.stop().await;
 }

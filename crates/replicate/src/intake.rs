@@ -147,7 +147,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.notice_that_it_should_join(reason);
         let shown = self.told_to_go(reason);
         if let Some(receiver) = self.receivers.get_mut(peer) {
-            receiver.quarantine(now, shown);
+            let is_trimmed = matches!(reason, Refusal::Trimmed { .. });
+            receiver.refused(now, shown, is_trimmed);
         }
     }
 

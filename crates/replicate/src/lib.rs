@@ -41,7 +41,7 @@ pub use letters::Decided;
 pub use meridian_model::DecidedBy;
 pub use meridian_model::Now;
 pub use proposal::{Deciding, Proposal, ProposeError};
-pub use quorum::{Progress, StrongRead, counts, has_reached, is_agreed, reachable};
+pub use quorum::{Progress, Reckoning, StrongRead, has_reached, is_agreed, reachable};
 pub use receiver::StreamState;
 pub use replica::{Config, Outgoing, Replica, Visible};
 pub use road::{ROAD_FORMAT_1, Road};

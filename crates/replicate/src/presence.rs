@@ -25,8 +25,9 @@ pub(crate) struct Presence {
 }
 
 impl<D: Disk, E: Engine> Replica<D, E> {
-    /// Looks who is there. A member is in touch while its stream flows and it takes this region's;
-    /// at first each gets the benefit of the doubt.
+    /// Looks who is there. A member is in touch while its stream flows and it takes this region's; one
+    /// that joins and has yet to begin its stream, which takes as long as its copy takes, while it can
+    /// be reached. At first each gets the benefit of the doubt.
     pub(crate) fn note_presence(&mut self, now: Now) {
         let own = self.log.marks().get(self.origin).sequence;
         let members = &self.road.epoch.members;
@@ -41,6 +42,10 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 touched: now.elapsed,
                 missed: None,
             });
+            let is_reached = self.deliberation.connections.contains(region);
+            if member.is_yet_to_begin() && is_reached {
+                seen.touched = now.elapsed;
+            }
             let (Some(origin), Some(receiver)) = (member.origin, self.receivers.get(region)) else {
                 continue;
             };
@@ -129,13 +134,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// A member that has been away too long, while enough others are there to say so.
     pub(crate) fn overdue(&self, now: Now) -> Option<&RegionName> {
         let is_over_budget = self.log.bytes() > self.config.log_bytes_max;
-        let members = self.road.epoch.members.keys();
-        let mut others = members.filter(|region| **region != self.config.region);
-        others.find(|region| {
+        let members = self.road.epoch.members.iter();
+        let mut others = members.filter(|(region, _)| **region != self.config.region);
+        let found = others.find(|(region, member)| {
             let away = self.away(now, region);
             let is_overdue = self.config.evict_after.is_some_and(|after| away >= after);
-            (is_overdue || (is_over_budget && away >= AWAY_AT_BUDGET))
+            // Before the budget is reached, nothing is kept any more for who has yet to begin.
+            let fills_log = is_over_budget && !member.is_yet_to_begin();
+            (is_overdue || (fills_log && away >= AWAY_AT_BUDGET))
                 && self.missed(now, region) >= AWAY_AT_BUDGET
-        })
+        });
+        found.map(|(region, _)| region)
     }
 }

@@ -49,6 +49,12 @@ pub enum ProposeError {
         /// Why.
         reason: String,
     },
+    /// The log took nothing of it.
+    #[error("the log here takes nothing: {reason}")]
+    NotLogged {
+        /// Why.
+        reason: String,
+    },
     /// This region doesn't vote.
     #[error("this region has no vote")]
     NoVote,
@@ -67,9 +73,8 @@ pub enum ProposeError {
         /// The region.
         region: RegionName,
     },
-    /// The region has begun to join: it may have its vote already, and would leave without what it
-    /// wrote.
-    #[error("region {region} is joining and may have taken writes already")]
+    /// The region has begun to join: it may know already that it votes, and have taken writes since.
+    #[error("region {region} is joining and may have its vote already")]
     StillJoining {
         /// The region.
         region: RegionName,
@@ -132,6 +137,7 @@ impl ProposeError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Stopped { .. } => "ask another region, or mend this one first",
+            Self::NotLogged { .. } => "make room or mend the disk, and ask again",
             Self::NoVote => "ask a region that votes",
             Self::InProgress => "wait until it is decided",
             Self::AlreadyMember { .. } | Self::AlreadyLeaving { .. } => "nothing is to be done",

@@ -13,9 +13,18 @@
 //!
 //! A region that doesn't answer is never counted; a read that can't hear from enough fails.
 //!
+//! While epochs change ([`Reckoning`]), all who are counted for one read go by one epoch, the reader's:
+//! the reader knows that all who vote have adopted it, and who goes by a later one doesn't answer. And
+//! none of them has accepted an epoch after it. So whatever was confirmed by a later epoch before the
+//! read began was confirmed by one that those who were heard of had a part in deciding, or by as many of
+//! theirs as this one asks for: to decide the next epoch takes more than half of those who vote, and
+//! `n - w + 1` of them, none of whom has accepted it, leave too few for that wherever `w` is at most
+//! `n / 2 + 1`.
+//!
 //! [`Acknowledgement::holders`]: meridian_model::Acknowledgement::holders
 
-use crate::OwnStanding;
+use crate::{Engine, OwnStanding, Replica};
+use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Acknowledgement, Epoch, Hlc, OriginId, RegionName, Standing, Vector};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,24 +54,86 @@ pub fn reachable(seen: &Vector, cuts: &BTreeMap<OriginId, Hlc>) -> Vector {
 /// joins has nothing confirmed before it votes.)
 #[must_use]
 pub fn is_agreed(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>) -> bool {
-    let number = epoch.number;
     let mut voters = epoch.voters();
-    voters.all(|(region, _)| number == 0 || adopted.get(region) >= Some(&number))
+    voters.all(|(region, _)| goes_by(epoch, adopted, region))
 }
 
-/// Whether this incarnation of a region counts, as far as it knows itself. One that has yet to vote,
-/// or was given up, holds nothing that anybody reckons with: it neither reads strongly nor answers.
-#[must_use]
-pub fn counts(
-    epoch: &Epoch,
-    region: &RegionName,
-    origin: OriginId,
-    standing: &OwnStanding,
-) -> bool {
-    let member = epoch.members.get(region);
-    member
-        .is_some_and(|member| member.origin == Some(origin) && member.standing != Standing::Joining)
-        && !matches!(standing, OwnStanding::Evicted { .. })
+fn goes_by(epoch: &Epoch, adopted: &BTreeMap<RegionName, u64>, region: &RegionName) -> bool {
+    epoch.number == 0 || adopted.get(region) >= Some(&epoch.number)
+}
+
+/// By what a region reckons at one moment, where it reads strongly or says what it holds to one that
+/// does.
+#[derive(Clone, Copy, Debug)]
+pub struct Reckoning<'a> {
+    /// The region.
+    pub region: &'a RegionName,
+    /// Its incarnation.
+    pub origin: OriginId,
+    /// How it stands.
+    pub standing: &'a OwnStanding,
+    /// The epoch that it goes by.
+    pub epoch: &'a Epoch,
+    /// By member the epoch that it is known to go by.
+    pub adopted: &'a BTreeMap<RegionName, u64>,
+    /// Whether it has accepted an epoch after its own and doesn't know what became of that.
+    pub awaits_outcome: bool,
+}
+
+impl Reckoning<'_> {
+    /// Whether this incarnation of the region counts, as far as it knows itself. One that has yet to
+    /// vote, or was given up, holds nothing that anybody reckons with: it neither reads strongly nor
+    /// answers.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        let member = self.epoch.members.get(self.region);
+        let votes = member.is_some_and(|member| {
+            member.origin == Some(self.origin) && member.standing != Standing::Joining
+        });
+        votes && !matches!(self.standing, OwnStanding::Evicted { .. })
+    }
+
+    /// Whether it may read strongly by its epoch.
+    #[must_use]
+    pub fn may_read(self) -> bool {
+        self.counts() && !self.awaits_outcome && is_agreed(self.epoch, self.adopted)
+    }
+
+    /// Whether it may say what it holds to `asker`, which reckons with it by its own epoch: not while
+    /// that may be an earlier one than this region's. What was confirmed since, those who count by the
+    /// earlier one may have no part in.
+    #[must_use]
+    pub fn vouches_for(self, asker: &RegionName) -> bool {
+        self.counts()
+            && !self.awaits_outcome
+            && self.epoch.members.contains_key(asker)
+            && goes_by(self.epoch, self.adopted, asker)
+    }
+}
+
+impl<D: Disk, E: Engine> Replica<D, E> {
+    /// Whether this region may read strongly by its epoch now.
+    #[must_use]
+    pub fn may_read_strongly(&self) -> bool {
+        self.reckon(|reckoning| reckoning.may_read())
+    }
+
+    /// Whether it may say what it holds to `asker`, which reads strongly.
+    #[must_use]
+    pub fn vouches_for(&self, asker: &RegionName) -> bool {
+        self.reckon(|reckoning| reckoning.vouches_for(asker))
+    }
+
+    fn reckon(&self, judge: impl FnOnce(Reckoning<'_>) -> bool) -> bool {
+        judge(Reckoning {
+            region: self.region(),
+            origin: self.origin(),
+            standing: &self.standing(),
+            epoch: self.epoch(),
+            adopted: &self.adopted(),
+            awaits_outcome: self.awaits_outcome(),
+        })
+    }
 }
 
 /// A strong read that asks what others hold.
@@ -242,7 +313,17 @@ mod tests {
     fn an_incarnation_counts_once_it_votes_and_until_it_is_given_up() {
         let region = RegionName::new("a");
         let mut epoch = Epoch::default();
-        let is_in = |epoch: &Epoch, standing| counts(epoch, &region, OriginId(1), &standing);
+        let is_in = |epoch: &Epoch, standing: OwnStanding| {
+            let reckoning = Reckoning {
+                region: &region,
+                origin: OriginId(1),
+                standing: &standing,
+                epoch,
+                adopted: &BTreeMap::new(),
+                awaits_outcome: false,
+            };
+            reckoning.counts()
+        };
         assert!(!is_in(&epoch, OwnStanding::Voting), "it is no member");
         let mut member = Member {
             origin: None,

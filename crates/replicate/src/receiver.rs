@@ -50,6 +50,8 @@ pub(crate) struct Receiver {
     caught_up: bool,
     remaining: u64,
     answered: bool,
+    /// Since when the peer says that its log no longer holds what follows.
+    trimmed_since: Option<Duration>,
     pub(crate) last_error: Option<String>,
     pub(crate) clock_ahead: Duration,
 }
@@ -78,6 +80,7 @@ impl Receiver {
             caught_up: false,
             remaining: 0,
             answered: false,
+            trimmed_since: None,
             last_error: None,
             clock_ahead: Duration::ZERO,
         }
@@ -129,6 +132,7 @@ impl Receiver {
             return;
         }
         self.answered = true;
+        self.trimmed_since = None;
         self.last_error = None;
         self.last_heard = Some(now.elapsed);
         self.enter(now, StreamState::Streaming);
@@ -141,6 +145,25 @@ impl Receiver {
         self.last_error = Some(reason.clone());
         self.behind_since.get_or_insert(now.elapsed);
         self.enter(now, StreamState::Quarantined { reason });
+    }
+
+    /// The peer has refused the stream; `is_trimmed` where its log no longer holds what is needed.
+    pub(crate) fn refused(&mut self, now: Now, reason: String, is_trimmed: bool) {
+        let since = self.trimmed_since.unwrap_or(now.elapsed);
+        self.trimmed_since = is_trimmed.then_some(since);
+        self.quarantine(now, reason);
+    }
+
+    /// For how long the peer has said that its log no longer holds what is needed.
+    pub(crate) fn trimmed_for(&self, now: Now) -> Duration {
+        let since = self.trimmed_since.unwrap_or(now.elapsed);
+        now.elapsed.saturating_sub(since)
+    }
+
+    /// For how long nothing has come on the stream.
+    pub(crate) fn silent_for(&self, now: Now) -> Duration {
+        let silent = |heard| now.elapsed.saturating_sub(heard);
+        self.last_heard.map_or(Duration::MAX, silent)
     }
 
     /// Whether entries or heartbeats keep coming.
@@ -160,6 +183,7 @@ impl Receiver {
     /// The log took nothing: what was acknowledged to nobody is asked for again after a pause.
     pub(crate) fn rolled_back(&mut self, now: Now, reason: &str) {
         if self.state == StreamState::Streaming {
+            self.caught_up = false;
             self.last_error = Some(reason.to_owned());
             self.enter(now, StreamState::Subscribing);
         }
@@ -259,5 +283,29 @@ impl Receiver {
     fn enter(&mut self, now: Now, state: StreamState) {
         self.state = state;
         self.since = now.elapsed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::Micros;
+
+    #[test]
+    fn what_the_log_refused_is_yet_to_be_caught_up_with() {
+        let now = Now {
+            wall: Micros(0),
+            elapsed: Duration::from_secs(1),
+        };
+        let (region, origin) = (RegionName::new("b"), OriginId(2));
+        let mut receiver = Receiver::new();
+        receiver.subscribe(now, &region, origin, &Marks::default());
+        receiver.accepted(now, SessionId(1), 1);
+        assert!(!receiver.has_caught_up());
+        let taken = receiver.take(now, SessionId(1), 0, 0, Vec::new());
+        assert_eq!(taken, Taken::Entries(Vec::new()));
+        assert!(receiver.has_caught_up());
+        receiver.rolled_back(now, "the disk is full");
+        assert!(!receiver.has_caught_up(), "what was taken is not held");
     }
 }

@@ -207,6 +207,16 @@ impl Road {
     /// Per origin the last sequence that every other member holds durably: what the log may drop.
     #[must_use]
     pub fn held_by_all(&self, own: OriginId, marks: &Marks) -> Marks {
+        self.held_by(own, marks, |_| true)
+    }
+
+    /// The same without those that join and have yet to begin: they can copy the tables anew.
+    #[must_use]
+    pub fn held_by_begun(&self, own: OriginId, marks: &Marks) -> Marks {
+        self.held_by(own, marks, |member| !member.is_yet_to_begin())
+    }
+
+    fn held_by(&self, own: OriginId, marks: &Marks, counts: impl Fn(&Member) -> bool) -> Marks {
         let held = |member: &Member, origin: OriginId| match member.origin {
             None => Sequence(0),
             Some(member) if member == own || member == origin => marks.get(origin).sequence,
@@ -215,6 +225,7 @@ impl Road {
         let forgets = mutation::active(Mutation::LogNotKeptForJoiner);
         let members = self.epoch.members.values();
         let members = members.filter(|it| !forgets || it.standing != Standing::Joining);
+        let members = members.filter(|it| counts(it));
         marks
             .iter()
             .map(|(origin, mark)| {

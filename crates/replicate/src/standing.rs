@@ -1,10 +1,16 @@
 //! How this region stands among the members, and whom it lets subscribe.
 
-use crate::{Engine, Replica, Road};
+use crate::{Engine, Now, Replica, Road};
 use meridian_log::Disk;
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{Epoch, Hlc, OriginId, Refusal, RegionName, Sequence, Standing};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A region that has yet to begin gives its copy up once it has been told for so long that what comes
+/// after it isn't held any more, and has heard of nobody who holds it: another may be back, or be asked
+/// in a moment.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// How a dataset's stream begins where the log has none of this region's own yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +110,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Some(Standing::Leaving) => OwnStanding::Leaving,
             Some(Standing::Voting) | None => OwnStanding::Voting,
         }
+    }
+
+    /// Whether what this region lacks has left every log that it hears of, so that it has to begin with
+    /// another copy. Its own stream hasn't begun, so nothing is lost with what it has.
+    #[must_use]
+    pub fn needs_new_copy(&self, now: Now) -> bool {
+        let receivers = || self.receivers.values();
+        !self.road.begun
+            && receivers().any(|it| it.trimmed_for(now) >= GIVEN_UP_AFTER)
+            && receivers().all(|it| it.silent_for(now) >= GIVEN_UP_AFTER)
     }
 
     /// Why a region in this standing takes no client writes; `None` where it does.

@@ -77,16 +77,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     /// Entries go that every member has, the tables have applied, nobody who joins was promised and
-    /// that are old enough. Before the disk budget makes clients be refused, age gives way, and
-    /// then the promises: whoever joins begins again.
+    /// that are old enough. Before the disk budget makes clients be refused, age gives way, and what
+    /// nobody but those that have yet to begin lacks; then the promises: whoever joins begins again.
     fn trim(&mut self, now: Now) -> Result<(), LogError> {
         self.sponsor.expire(now.elapsed);
-        let held = self.road.held_by_all(self.origin, self.log.marks());
+        let marks = self.log.marks();
+        let held = self.road.held_by_begun(self.origin, marks);
         if !self.log.would_trim(&held, self.followed_to()) {
             return Ok(());
         }
+        let by_all = self.road.held_by_all(self.origin, marks);
+        let old = self.without_what_is_young(now, self.sponsor.spare(by_all));
         let spared = self.sponsor.spare(held.clone());
-        let old = self.without_what_is_young(now, spared.clone());
         let budget = self.config.log_bytes_max;
         self.trim_above(0, &old)?;
         self.trim_above(budget / 4 * 3, &spared)?;

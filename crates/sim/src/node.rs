@@ -14,8 +14,7 @@ use meridian_model::{
     Answer, Epoch, Fetched, Micros, OriginId, Question, RegionName, RowName, Strategy,
 };
 use meridian_replicate::{
-    Arrival, CommitError, Config, Engine as _, EngineError, Now, OpenError, Replica, Sender,
-    Standstill,
+    Arrival, CommitError, Config, Engine as _, Now, OpenError, Replica, Sender, Standstill,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,15 +207,8 @@ impl Node {
 
     /// Rows as of the log's end, from tables that a damaged row has stopped.
     fn ahead(&self, names: &[RowName], standstill: Standstill<MemoryDisk>) -> Answer {
-        let read = || {
-            let mut ahead = self.tables().snapshot().ahead(names)?;
-            standstill.follow(|position, version, transaction| {
-                ahead.follow(position, version, transaction)
-            })?;
-            ahead.rows()
-        };
-        let rows: Result<_, EngineError> = read();
-        match rows {
+        let snapshot = self.tables().snapshot();
+        match snapshot.ahead(names, |each| standstill.follow(each)) {
             Ok(rows) => Answer::Fetched(Fetched {
                 as_of: standstill.as_of,
                 rows,

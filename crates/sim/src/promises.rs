@@ -8,11 +8,11 @@
 mod desk;
 mod forwards;
 
-use crate::node::{SimReplica, request};
+use crate::node::request;
 use crate::world::{Event, Link, World};
 use meridian_check::{Action, Reading, Register, Session};
 use meridian_model::{Acknowledgement, Answer, Message, OriginId, Question, Sequence, Vector};
-use meridian_replicate::{Acknowledgements, OwnStanding, StrongRead, counts, is_agreed};
+use meridian_replicate::{Acknowledgements, OwnStanding, StrongRead};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ struct StrongReading {
     register: usize,
     reading: Reading,
     asked: StrongRead,
+    /// The epoch by which it reckons.
+    epoch: u64,
     since: Duration,
     found: u64,
 }
@@ -264,13 +266,14 @@ impl World {
             Some(home) if home == index => StrongRead::at_home(held),
             Some(home) => StrongRead::of_home(&self.regions[home]),
             None => {
-                if !vouches(replica) || !is_agreed(replica.epoch(), &replica.adopted()) {
+                if !replica.may_read_strongly() {
                     return;
                 }
                 let stays = replica.standing() == OwnStanding::Voting;
                 StrongRead::of_members(promises.level, held, &others, stays)
             }
         };
+        let epoch = replica.epoch().number;
         promises.last_read += 1;
         let any = self.random.usize(0..promises.registers.len());
         let register = promises.home.unwrap_or(any);
@@ -279,6 +282,7 @@ impl World {
             register,
             reading: promises.registers[register].begin(),
             asked,
+            epoch,
             since: self.time,
             found: 0,
         };
@@ -309,10 +313,11 @@ impl World {
     pub(crate) fn answer(&self, index: usize, asker: usize, id: u64) -> Option<Message> {
         let node = &self.nodes[index];
         let replica = node.replica.as_ref()?;
-        // As in a server: who counts no more, and doesn't know it, gets no answer to reckon with.
-        let is_member = node.published.members.contains_key(&self.regions[asker]);
+        // As in a server: who counts no more, or goes by an earlier epoch, gets no answer to reckon
+        // with.
         let answer = Answer::Held(replica.marks().vector());
-        (is_member && vouches(replica)).then_some(Message::Answer { id, answer })
+        let vouches = replica.vouches_for(&self.regions[asker]);
+        vouches.then_some(Message::Answer { id, answer })
     }
 
     /// An answer came back.
@@ -348,12 +353,6 @@ impl World {
         });
         self.plan(Duration::ZERO, Event::Flush(index));
     }
-}
-
-/// Whether anybody may reckon with what a node holds.
-fn vouches(replica: &SimReplica) -> bool {
-    let (region, standing) = (replica.region(), replica.standing());
-    counts(replica.epoch(), region, replica.origin(), &standing)
 }
 
 impl Roamer {

@@ -63,7 +63,7 @@ pub struct At {
 /// `meridian regions rejoin`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and joins anew; while that goes on, what it waits for is said, an answer about its PostgreSQL server's rows for instance. What it alone held is written again for rows unchanged since, and the rest is shown by `meridian regions aside list`.\n\nExample:\n  meridian regions rejoin eu-west-1"
+    after_help = "Asked at any member. The evicted region, whose process has to run, sets its old data aside and joins anew; while that goes on, what it waits for is said, an answer about its PostgreSQL server's rows for instance. What it alone held is written again for rows unchanged since, and the rest is shown by `meridian regions aside list`. A region that can't open a dataset is refused before the members are asked, where it is one of the regions that are asked: of a running `meridian up`, or by an --api of its own, with --region naming the member to ask. At a member's URL alone that shows only once it counts again: members talk to none that doesn't count.\n\nExample:\n  meridian regions rejoin eu-west-1"
 )]
 pub struct Rejoin {
     /// The evicted region's name

@@ -10,8 +10,9 @@ use crate::output::{self, Format, table};
 use crate::system::System;
 use crate::target::Target;
 use clap::Args;
-use meridian_topology::Topology;
+use meridian_topology::{Address as Endpoint, Topology};
 use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -166,14 +167,41 @@ fn membership(target: &Target) -> Option<Regions> {
 /// Names the regions that didn't say who they are, by where the members say that they are.
 fn name_the_silent(lines: &mut [Line], said: &Regions) {
     for line in lines.iter_mut() {
-        let Some((_, address)) = line.name.split_once("://") else {
+        let Some((scheme, address)) = line.name.split_once("://") else {
             continue;
         };
-        let mut members = said.members();
-        if let Some(member) = members.find(|it| it.api.as_deref() == Some(address)) {
+        let Some(address) = read(scheme, address) else {
+            continue;
+        };
+        let is_it = |member: &&Member| {
+            let told = member.api.as_deref().and_then(|api| read(scheme, api));
+            told.is_some_and(|told| is_one_door(&told, &address))
+        };
+        if let Some(member) = said.members().find(is_it) {
             line.name = member.region.clone();
         }
     }
+}
+
+/// What a URL says behind its scheme, which stands in for a port.
+fn read(scheme: &str, address: &str) -> Option<Endpoint> {
+    let address = address.trim_end_matches('/');
+    let port = if scheme == "https" { 443 } else { 80 };
+    let read = address.parse();
+    read.or_else(|_| format!("{address}:{port}").parse()).ok()
+}
+
+/// Whether two addresses are one, however they are spelt: this machine has several names.
+fn is_one_door(one: &Endpoint, other: &Endpoint) -> bool {
+    let is_here = |at: &Endpoint| match at {
+        Endpoint::Ip(at) => [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ]
+        .contains(&at.ip()),
+        Endpoint::Name { host, .. } => host == "localhost",
+    };
+    one == other || (one.port() == other.port() && is_here(one) && is_here(other))
 }
 
 /// Adds how each region stands, and the members that no topology names.
@@ -330,6 +358,44 @@ mod tests {
         let shown = lines.iter().map(|line| (&*line.name, line.reachable));
         let shown: Vec<_> = shown.collect();
         assert_eq!(shown, [("a", Some(true)), ("b", Some(false))]);
+    }
+
+    #[test]
+    fn one_that_is_silent_is_known_however_its_address_is_spelt() {
+        let named = |told: &str, url: &str| {
+            let member = |region: &str, api: &str| Member {
+                region: region.to_owned(),
+                api: Some(api.to_owned()),
+                ..Member::default()
+            };
+            let said = Regions {
+                datasets: vec![DatasetRegions {
+                    members: vec![member("b", told), member("c", "127.0.0.2:7000")],
+                    ..DatasetRegions::default()
+                }],
+                ..Regions::default()
+            };
+            let mut lines = [of_member(&member(url, url))];
+            name_the_silent(&mut lines, &said);
+            lines[0].name.clone()
+        };
+        for url in [
+            "http://127.0.0.1:7000",
+            "http://127.0.0.1:7000/",
+            "http://localhost:7000",
+            "http://LOCALHOST:7000/",
+            "http://[::1]:7000",
+        ] {
+            assert_eq!(named("127.0.0.1:7000", url), "b", "{url}");
+        }
+        assert_eq!(named("B.test:443", "https://b.TEST/"), "b");
+        assert_eq!(named("b.test:80", "http://b.test"), "b");
+        let others = ["http://127.0.0.1:7001", "http://127.0.0.3:7000"];
+        for url in others {
+            assert_eq!(named("127.0.0.1:7000", url), url);
+        }
+        assert_eq!(named("127.0.0.1:7000", "http://127.0.0.2:7000"), "c");
+        assert_eq!(named("b.test:80", "https://b.test"), "https://b.test");
     }
 
     #[test]

@@ -47,7 +47,11 @@ impl Wish {
             let reply = asked.send(self.method, &self.path, &self.body)?;
             let is_busy = reply.problem() == "/problems/membership-busy";
             if !is_busy || Instant::now() >= until {
-                return reply.success().map(drop);
+                let begun: Value = reply.success()?.read().unwrap_or_default();
+                if let Some(hint) = begun["hint"].as_str() {
+                    output::talk(&format!("hint: {hint}"));
+                }
+                return Ok(());
             }
             if !has_said && began.elapsed() >= SILENCE {
                 let problem = reply.problem_details().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What a region that joins waits for, and goes on from by itself.
 
-use crate::limits::SmallDisk;
-use crate::members::{join, restrict};
+use crate::members::{evict, join, restrict, standing};
+use crate::support::disk::SmallDisk;
 use crate::system::{MERIDIAN, System, meridian};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -104,6 +104,59 @@ fn a_region_without_room_for_its_copy_waits_and_goes_on_by_itself() {
     assert!(system.talk(1).contains("there is room"), "nobody said so");
     let left_over = data.join("datasets/main/tables.unfinished");
     assert!(!left_over.exists(), "a part of a copy is left");
+}
+
+#[test]
+fn an_evicted_region_without_room_for_what_it_alone_held_waits_and_loses_nothing() {
+    const ROWS: u64 = 12;
+    let Some(disk) = SmallDisk::mount(DISK_MEBIBYTES) else {
+        return;
+    };
+    let mut system = System::prepare(&["a", "b", "c"], "");
+    let (data, filler) = (disk.path().join("data"), disk.path().join("filler"));
+    system.start_region(0);
+    system.start_region(1);
+    system.start_region_in(2, &data);
+    for region in 0..3 {
+        system.wait_ready(region);
+    }
+    assert_eq!(system.put(0, "row", "1").status, 201);
+    system.wait_converged(&[0, 1, 2]);
+    system.part(0, 2);
+    system.part(1, 2);
+    // Nothing that compresses.
+    let mut random = fastrand::Rng::with_seed(1);
+    for row in 0..ROWS {
+        let text: String = std::iter::repeat_with(|| random.alphanumeric())
+            .take(900_000)
+            .collect();
+        let reply = system.put(2, &format!("alone-{row}"), &format!("\"{text}\""));
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    evict(&system, 0, "c", "majority");
+    system.heal();
+    system.until("c learns that it is evicted", || {
+        standing(&system, 2) == "evicted"
+    });
+
+    resize(&filler, DISK_MEBIBYTES);
+    let at = system.api_url(0);
+    meridian(&["regions", "rejoin", "c", "--api", &at, "--no-wait"]);
+    system.until("it waits for room", || {
+        system.talk(2).contains("waits for room")
+    });
+    assert_eq!(standing(&system, 2), "evicted");
+    fs::remove_file(&filler).expect("room again");
+    system.wait_ready(2);
+    system.until("all is written again", || {
+        let aside = system.get(2, "/v1/aside").json();
+        aside["counts"]["resubmitted"] == ROWS
+    });
+    system.wait_converged(&[0, 1, 2]);
+    for row in 0..ROWS {
+        let row = system.client(0).row(&format!("alone-{row}"));
+        assert_eq!(row.expect("an answer").status, 200);
+    }
 }
 
 /// Names these regions in a region's topology file, and another dataset.

@@ -1,9 +1,8 @@
 //! The road's limits: disk budget, memory at rest.
 
+use crate::support::disk::SmallDisk;
 use crate::system::System;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 fn resident_bytes(process: u32) -> u64 {
     memory_bytes(process, "VmRSS:")
@@ -75,41 +74,6 @@ fn an_idle_region_takes_less_than_50_mb() {
             resident < 50 << 20,
             "region {region} takes {resident} bytes"
         );
-    }
-}
-
-/// A small file system of its own, for as long as this lives.
-pub struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// `None`, and a word about it, where this user may not mount.
-    #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
-    pub fn mount(mebibytes: u64) -> Option<Self> {
-        let at = tempfile::tempdir().expect("a directory");
-        let size = format!("size={mebibytes}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(at.path())
-            .stderr(Stdio::null())
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: this user may not mount a file system");
-            return None;
-        }
-        Some(Self(at))
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.0.path())
-            .status();
     }
 }
 

@@ -9,6 +9,7 @@ use crate::system::{Client, System, meridian};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -165,6 +166,18 @@ fn add(system: &mut System, region: usize, link: SocketAddr) {
     system.wait_ready(region);
 }
 
+/// Has a region evicted at another, once that one has missed it for long enough.
+pub fn evict(system: &System, at: usize, region: &str, decided_by: &str) {
+    let body = json!({ "decided_by": decided_by, "confirm": region }).to_string();
+    let path = format!("/v1/regions/{region}/evict");
+    system.until("it is evicted", || {
+        let asked = system.client(at).post(&path, &body);
+        let reply = asked.expect("an answer");
+        assert!(matches!(reply.status, 200 | 202 | 404 | 409), "{reply:?}");
+        members(system, at).iter().all(|(name, _)| name != region)
+    });
+}
+
 #[test]
 fn one_region_grows_to_four_one_is_evicted_and_returns_another_leaves_and_nobody_notices() {
     let mut system = System::prepare(&["a", "b", "c", "d"], "");
@@ -308,6 +321,34 @@ fn a_region_that_is_away_for_too_long_is_evicted_by_the_others() {
 }
 
 #[test]
+fn who_removes_a_region_that_is_away_is_told_what_that_waits_for() {
+    let mut system = System::start(&["a", "b", "c"], "");
+    system.put(0, "row", "1");
+    system.wait_converged(&[0, 1, 2]);
+    system.kill(2);
+    system.until("c is away", || {
+        let said = system.get(0, "/v1/regions").json();
+        said["datasets"][0]["members"][2]["away"] == true
+    });
+    let at = system.api_url(0);
+    let remove = ["regions", "remove", "c", "--api", &at, "--no-wait"];
+    let output = crate::support::meridian(Path::new("."))
+        .args(remove)
+        .output();
+    let output = output.expect("meridian starts");
+    let said = crate::support::text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("hint: nothing has come from region c"),
+        "{said}"
+    );
+    assert!(said.contains("`meridian regions evict c`"), "{said}");
+    system.start_region(2);
+    let left = ["a", "b"].map(|name| (name.to_owned(), "voting".to_owned()));
+    system.until("c is back and leaves", || members(&system, 0) == left);
+}
+
+#[test]
 fn a_region_that_left_joins_again_over_its_old_data() {
     let mut system = System::start(&["a", "b", "c"], "");
     assert_eq!(system.put(2, "old", "1").status, 201);
@@ -346,16 +387,8 @@ fn what_an_evicted_region_has_confirmed_for_one_that_is_lost_is_kept() {
     // Somebody takes c for all that is left, and a and b go on.
     system.part(0, 2);
     system.part(1, 2);
-    for (region, left) in [("a", 2), ("b", 1)] {
-        let body = json!({ "decided_by": "operator", "confirm": region }).to_string();
-        let path = format!("/v1/regions/{region}/evict");
-        system.until("it is evicted at c", || {
-            // Refused until c has missed it for a while.
-            let asked = system.client(2).post(&path, &body);
-            let reply = asked.expect("an answer");
-            assert!(matches!(reply.status, 200 | 202 | 404 | 409), "{reply:?}");
-            members(&system, 2).len() == left
-        });
+    for region in ["a", "b"] {
+        evict(&system, 2, region, "operator");
     }
     let confirmed = system.put(0, "only", "\"a\"");
     assert_eq!(confirmed.status, 201, "{confirmed:?}");

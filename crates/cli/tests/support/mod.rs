@@ -1,6 +1,7 @@
 //! What the tests share: the binary, and a tiny HTTP server to stand in for a region.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod disk;
 pub mod local;
 pub mod region;
 

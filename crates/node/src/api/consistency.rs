@@ -18,7 +18,7 @@ use super::state::{ApiState, single};
 use crate::dataset::{AskError, DatasetHandle};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use meridian_model::{Answer, Consistency, Question};
-use meridian_replicate::Progress;
+use meridian_replicate::{Progress, StrongRead};
 use meridian_topology::parse_duration;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -183,11 +183,34 @@ fn token_missing() -> Problem {
 /// Waits until all that was acknowledged before now has been applied here. Tells whether the reply
 /// waits too.
 async fn strong(dataset: &DatasetHandle, deadline: Instant) -> Result<bool, Problem> {
-    if !dataset.wait_for_agreement(left(deadline)).await {
-        let reason = "the regions are changing, and not all of them have said so yet".to_owned();
+    let read = loop {
+        let begun = dataset.strong_read(left(deadline)).await;
+        let (epoch, read) = begun.map_err(|reason| unavailable(dataset, reason.to_owned()))?;
+        // Whoever answers goes by this region's epoch: those who were asked by an earlier one are no
+        // quorum of it.
+        tokio::select! {
+            heard = hear(dataset, read, deadline) => {
+                let heard = heard?;
+                if dataset.goes_by(epoch) {
+                    break heard;
+                }
+            }
+            () = dataset.goes_by_another(epoch) => {}
+        }
+    };
+    if !dataset.wait_for(read.seen(), left(deadline)).await {
+        let reason = "this region has not yet applied what others hold".to_owned();
         return Err(unavailable(dataset, reason));
     }
-    let mut read = dataset.strong_read();
+    Ok(read.must_be_held())
+}
+
+/// Asks other regions what they hold until enough have answered.
+async fn hear(
+    dataset: &DatasetHandle,
+    mut read: StrongRead,
+    deadline: Instant,
+) -> Result<StrongRead, Problem> {
     let mut asked = JoinSet::new();
     for peer in read.asked() {
         let dataset = dataset.clone();
@@ -214,11 +237,7 @@ async fn strong(dataset: &DatasetHandle, deadline: Instant) -> Result<bool, Prob
         );
         return Err(unavailable(dataset, reason));
     }
-    if !dataset.wait_for(read.seen(), left(deadline)).await {
-        let reason = "this region has not yet applied what others hold".to_owned();
-        return Err(unavailable(dataset, reason));
-    }
-    Ok(read.must_be_held())
+    Ok(read)
 }
 
 fn regions(count: usize) -> String {

@@ -166,7 +166,7 @@ pub(super) fn refused(error: &ProposeError, membership: &Membership) -> Problem 
         ProposeError::InProgress
         | ProposeError::StillParting { .. }
         | ProposeError::Behind { .. } => Kind::MembershipBusy,
-        ProposeError::Stopped { .. } => Kind::DatasetStopped,
+        ProposeError::Stopped { .. } | ProposeError::NotLogged { .. } => Kind::DatasetStopped,
         _ => Kind::MembershipRefused,
     };
     let problem = Problem::new(kind, error.to_string());

@@ -13,7 +13,7 @@ use crate::known::{Known, degrees};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use meridian_model::{DecidedBy, Member, RegionName, Standing};
+use meridian_model::{DecidedBy, Epoch, Member, RegionName, Standing};
 use meridian_replicate::{Deciding, OwnStanding, Proposal};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -96,6 +96,9 @@ pub(crate) struct RegionsChange {
     region: String,
     /// The datasets in which it has.
     datasets: Vec<String>,
+    /// What it waits for, and what else may be done about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     /// Where to see how it goes.
     see: &'static str,
 }
@@ -163,7 +166,7 @@ pub(crate) async fn add(
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, None))
 }
 
 /// Lets a region leave: it takes no more writes, and goes once everybody has what it holds.
@@ -190,13 +193,21 @@ pub(crate) async fn remove(
         somebody_writes_without(&region, dataset)?;
         who_stays_is_there(&region, dataset)?;
     }
+    let is_away = |dataset: &&DatasetHandle| dataset.membership().away.contains(&region);
+    let hint = datasets.iter().any(is_away).then(|| {
+        format!(
+            "nothing has come from region {region} for a while: it leaves once it is back and the \
+             others have what it holds; if it is gone for long, evict it (`meridian regions evict \
+             {region}`)"
+        )
+    });
     for dataset in datasets {
         let proposal = Proposal::Remove {
             region: region.clone(),
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, hint))
 }
 
 /// Counts a region no more that is gone.
@@ -228,7 +239,7 @@ pub(crate) async fn evict(
         };
         propose(dataset, proposal, &mut begun).await?;
     }
-    Ok(accepted(&region, begun))
+    Ok(accepted(&region, begun, None))
 }
 
 /// Whether another region would take the dataset's writes, by its write topology.
@@ -254,6 +265,7 @@ fn somebody_writes_without(region: &RegionName, dataset: &DatasetHandle) -> Resu
 /// takes and confirms no writes until then: it isn't asked to leave where that can't be for now.
 fn who_stays_is_there(region: &RegionName, dataset: &DatasetHandle) -> Result<(), Problem> {
     let membership = dataset.membership();
+    nobody_copies(region, dataset.name(), &membership.epoch)?;
     let away = membership.away.iter().filter(|away| *away != region);
     let away = texts(away);
     let Some(first) = away.first() else {
@@ -271,6 +283,32 @@ fn who_stays_is_there(region: &RegionName, dataset: &DatasetHandle) -> Result<()
     Err(Problem::new(Kind::MembershipRefused, detail)
         .hint(hint)
         .member("away", away))
+}
+
+/// Whether all who would stay have begun: one that joins may copy for long, and nobody leaves before it
+/// votes. (Who has yet to begin goes at once.)
+fn nobody_copies(region: &RegionName, dataset: &str, epoch: &Epoch) -> Result<(), Problem> {
+    let leaver = epoch.members.get(region);
+    if leaver.is_some_and(Member::is_yet_to_begin) {
+        return Ok(());
+    }
+    let others = epoch.members.iter().filter(|(other, _)| *other != region);
+    let copying = others.filter(|(_, member)| member.is_yet_to_begin());
+    let copying = texts(copying.map(|(other, _)| other));
+    let Some(first) = copying.first() else {
+        return Ok(());
+    };
+    let all = copying.join(", ");
+    let detail = format!(
+        "dataset {dataset}: region {region} can leave once all who stay hold what it holds, and this is \
+         joining and has yet to copy the tables or to catch up: {all}"
+    );
+    let hint = format!(
+        "wait until {all} votes, or evict it if it won't come (`meridian regions evict {first}`)"
+    );
+    Err(Problem::new(Kind::MembershipRefused, detail)
+        .hint(hint)
+        .member("joining", copying))
 }
 
 fn texts<'a>(names: impl IntoIterator<Item = &'a RegionName>) -> Vec<String> {
@@ -291,10 +329,11 @@ async fn propose(
     Ok(())
 }
 
-fn accepted(region: &RegionName, datasets: Vec<String>) -> Response {
+fn accepted(region: &RegionName, datasets: Vec<String>, hint: Option<String>) -> Response {
     let change = RegionsChange {
         region: region.to_string(),
         datasets,
+        hint,
         see: PATH,
     };
     let mut response = serialized(StatusCode::ACCEPTED, &change);
@@ -448,5 +487,39 @@ fn of_proposal(deciding: &Deciding) -> ProposalReport {
         promised: deciding.promised,
         accepted: deciding.accepted,
         needed: deciding.needed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_model::OriginId;
+
+    #[test]
+    fn who_stays_and_is_still_copying_is_to_be_waited_for() {
+        let member = |name: &str, origin: Option<u64>, standing| {
+            let member = Member {
+                origin: origin.map(OriginId),
+                standing,
+                address: None,
+            };
+            (RegionName::new(name), member)
+        };
+        let epoch = Epoch {
+            number: 3,
+            members: [
+                member("a", Some(1), Standing::Voting),
+                member("b", Some(2), Standing::Voting),
+                member("c", None, Standing::Joining),
+                member("d", Some(4), Standing::Joining),
+            ]
+            .into(),
+        };
+        let refused = nobody_copies(&RegionName::new("b"), "main", &epoch).unwrap_err();
+        let said = format!("{refused:?}");
+        assert!(said.contains("catch up: c"), "{said}");
+        assert!(said.contains("wait until c votes"), "{said}");
+        // What it gives up is its own copy.
+        nobody_copies(&RegionName::new("c"), "main", &epoch).unwrap();
     }
 }

@@ -16,14 +16,18 @@ use meridian_model::{
 };
 use meridian_replicate::compare::{Mended, Mending};
 use meridian_replicate::{
-    Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Shortfall, SnapshotRefusal,
-    Standstill, StrongRead, counts, has_reached, is_agreed, reachable,
+    Deciding, Opened, OwnStanding, PeerStatus, Proposal, ProposeError, Reckoning, Shortfall,
+    SnapshotRefusal, Standstill, StrongRead, has_reached, reachable,
 };
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
+
+/// For so long a region that asks what is held here waits until the two are known to agree on who
+/// counts.
+const AGREED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a dataset's thread is asked to do.
 pub(crate) enum Input {
@@ -255,12 +259,16 @@ pub struct Membership {
     pub adopted: BTreeMap<RegionName, u64>,
     /// What is being decided.
     pub deciding: Option<Deciding>,
+    /// Whether this region has accepted an epoch after its own, and doesn't know what became of that.
+    pub awaits_outcome: bool,
     /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
     pub cuts: BTreeMap<OriginId, Hlc>,
     /// The members from which nothing has come for a while.
     pub away: BTreeSet<RegionName>,
     /// By member that leaves, whom it waits for.
     pub waits_for: BTreeMap<RegionName, BTreeSet<RegionName>>,
+    /// Whether this region has to copy the tables anew: what follows its copy is held by nobody.
+    pub needs_new_copy: bool,
 }
 
 /// Whether a region that counts no more left as planned: it knows no later epoch than that in which it
@@ -277,14 +285,16 @@ impl Membership {
         was_removed(&self.epoch, region)
     }
 
-    /// Whether every member that votes is known to go by this region's epoch.
-    fn is_settled(&self) -> bool {
-        is_agreed(&self.epoch, &self.adopted)
-    }
-
-    /// Whether this incarnation of a region counts.
-    fn counts(&self, region: &RegionName, origin: OriginId) -> bool {
-        counts(&self.epoch, region, origin, &self.standing)
+    /// By what a region reckons, of which this is the membership.
+    fn reckoning<'a>(&'a self, region: &'a RegionName, origin: OriginId) -> Reckoning<'a> {
+        Reckoning {
+            region,
+            origin,
+            standing: &self.standing,
+            epoch: &self.epoch,
+            adopted: &self.adopted,
+            awaits_outcome: self.awaits_outcome,
+        }
     }
 
     /// What a client has seen, without what was lost with a region that was given up: nobody could
@@ -433,39 +443,61 @@ impl DatasetHandle {
         &self.promises
     }
 
-    /// The other regions that count.
-    pub(crate) fn others(&self) -> Vec<RegionName> {
-        let membership = self.membership.borrow();
-        let voters = membership.epoch.voters().map(|(region, _)| region);
-        voters
-            .filter(|region| **region != self.region)
-            .cloned()
-            .collect()
-    }
-
-    /// Waits until all that count are known to agree on who counts; `false` when it takes longer
-    /// than `timeout`. In between, a write may have been confirmed by a region that counts no more,
-    /// so that those who count now are no quorum for it.
-    pub(crate) async fn wait_for_agreement(&self, timeout: Duration) -> bool {
-        let mut membership = self.membership.clone();
-        let settled = membership.wait_for(|membership| {
-            membership.is_settled() && membership.counts(&self.region, self.origin)
+    /// A strong read with the number of the epoch by which it reckons. It begins once all that count
+    /// are known to agree on who counts: in between, a write may have been confirmed by a region that
+    /// counts no more, so that those who count now are no quorum for it.
+    ///
+    /// # Errors
+    /// What was waited for in vain, where that takes longer than `timeout`.
+    pub(crate) async fn strong_read(
+        &self,
+        timeout: Duration,
+    ) -> Result<(u64, StrongRead), &'static str> {
+        let mut changes = self.membership.clone();
+        let agreed = changes.wait_for(|membership| {
+            let reckoning = membership.reckoning(&self.region, self.origin);
+            reckoning.may_read()
         });
-        matches!(tokio::time::timeout(timeout, settled).await, Ok(Ok(_)))
-    }
-
-    /// A strong read, which begins now.
-    pub(crate) fn strong_read(&self) -> StrongRead {
+        let agreed = match tokio::time::timeout(timeout, agreed).await {
+            Ok(Ok(membership)) => Some(membership.clone()),
+            _ => None,
+        };
+        let Some(membership) = agreed else {
+            return Err(match self.membership.borrow().awaits_outcome {
+                true => {
+                    "this region has agreed to a change of the regions, and doesn't know yet \
+                         whether it was decided"
+                }
+                false => "the regions are changing, and not all of them have said so yet",
+            });
+        };
         let held = self.log.marks().vector();
-        match self.promises.writes.home() {
+        let read = match self.promises.writes.home() {
             Some(home) if *home == self.region => StrongRead::at_home(held),
             Some(home) => StrongRead::of_home(home),
             None => {
-                let (level, others) = (self.promises.acknowledgement, self.others());
-                let membership = self.membership.borrow();
+                let voters = membership.epoch.voters().map(|(region, _)| region);
+                let others = voters.filter(|region| **region != self.region).cloned();
+                let (level, others) = (self.promises.acknowledgement, others.collect::<Vec<_>>());
                 let stays = membership.standing == OwnStanding::Voting;
                 StrongRead::of_members(level, held, &others, stays)
             }
+        };
+        Ok((membership.epoch.number, read))
+    }
+
+    /// Whether this region goes by the epoch of this number.
+    pub(crate) fn goes_by(&self, epoch: u64) -> bool {
+        self.membership.borrow().epoch.number == epoch
+    }
+
+    /// Waits until this region goes by another epoch than that of this number.
+    pub(crate) async fn goes_by_another(&self, epoch: u64) {
+        let mut changes = self.membership.clone();
+        let changed = changes.wait_for(|membership| membership.epoch.number != epoch);
+        if changed.await.is_err() {
+            // It has ended, and goes by none any more.
+            std::future::pending::<()>().await;
         }
     }
 
@@ -486,13 +518,31 @@ impl DatasetHandle {
         })
     }
 
-    /// What the log here holds, for `peer` to reckon with; `None` where one of the two doesn't count.
-    /// Who counts no more, and doesn't know it yet, reckons with a quorum that is none.
-    pub(crate) fn held_for(&self, peer: &RegionName) -> Option<Vector> {
-        let membership = self.membership.borrow();
-        let is_known = membership.epoch.members.contains_key(peer);
-        let counts = is_known && membership.counts(&self.region, self.origin);
-        counts.then(|| self.log.marks().vector())
+    /// What the log here holds, for `peer` to reckon with. Who counts no more, or goes by an earlier
+    /// epoch, and doesn't know it yet, reckons with a quorum that is none; so this waits for a while
+    /// until the two are known to agree.
+    ///
+    /// # Errors
+    /// Why the peer may not reckon with it.
+    pub(crate) async fn held_for(&self, peer: &RegionName) -> Result<Vector, String> {
+        let mut changes = self.membership.clone();
+        let counts = |membership: &Membership| {
+            let reckoning = membership.reckoning(&self.region, self.origin);
+            membership.epoch.members.contains_key(peer) && reckoning.counts()
+        };
+        let decided = changes.wait_for(|membership| {
+            let reckoning = membership.reckoning(&self.region, self.origin);
+            reckoning.vouches_for(peer) || !counts(membership)
+        });
+        match tokio::time::timeout(AGREED_WITHIN, decided).await {
+            Ok(Ok(membership)) if counts(&membership) => Ok(self.log.marks().vector()),
+            Ok(_) => Err(format!(
+                "region {peer} is no member there, or it is none itself"
+            )),
+            Err(_) => Err(format!(
+                "the regions are changing, and it doesn't know whether it and region {peer} agree"
+            )),
+        }
     }
 
     /// Asks a peer something about this dataset.
@@ -757,5 +807,79 @@ pub(crate) mod tests {
         publish.send_replace(Arc::new(evicted));
         let reached = tokio::time::timeout(Duration::from_secs(20), waiting).await;
         assert!(reached.expect("it is told").unwrap());
+    }
+
+    /// A handle to a dataset of this region and `e`, as of an epoch that all have adopted.
+    fn of_two(
+        directory: &std::path::Path,
+    ) -> (DatasetHandle, Membership, watch::Sender<Arc<Membership>>) {
+        let opened = open(config(directory), MachineClock::start());
+        let (mut handle, _running) = opened.unwrap();
+        let mut membership = Membership::clone(&handle.membership());
+        let (own, e) = (handle.region.clone(), RegionName::new("e"));
+        let mut member = membership.epoch.members[&own].clone();
+        member.origin = Some(OriginId(9));
+        membership.epoch.members.insert(e.clone(), member);
+        membership.epoch.number = 3;
+        membership.adopted = [(own, 3), (e, 3)].into();
+        let (publish, changes) = watch::channel(Arc::new(membership.clone()));
+        handle.membership = changes;
+        (handle, membership, publish)
+    }
+
+    #[tokio::test]
+    async fn who_may_go_by_an_earlier_epoch_is_told_what_is_held_only_once_it_goes_by_this_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (handle, membership, publish) = of_two(directory.path());
+        let e = RegionName::new("e");
+        assert!(handle.held_for(&e).await.is_ok());
+        assert!(handle.held_for(&RegionName::new("x")).await.is_err());
+        let mut earlier = membership.clone();
+        earlier.adopted.insert(e.clone(), 2);
+        let mut undecided = membership.clone();
+        undecided.awaits_outcome = true;
+        for unsure in [earlier, undecided] {
+            publish.send_replace(Arc::new(unsure));
+            let mut asked = Box::pin(handle.held_for(&e));
+            let answer = at_once(&mut asked).await;
+            assert_eq!(answer, None, "they may not agree");
+            publish.send_replace(Arc::new(membership.clone()));
+            assert!(asked.await.is_ok());
+        }
+    }
+
+    /// What a future gives at once.
+    async fn at_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = future => Some(answer),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_strong_read_goes_by_one_epoch_and_says_what_it_waits_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (handle, mut membership, publish) = of_two(directory.path());
+        let begun = handle.strong_read(Duration::from_secs(20)).await;
+        let (epoch, read) = begun.unwrap();
+        assert_eq!((epoch, read.asked()), (3, vec![RegionName::new("e")]));
+        assert!(handle.goes_by(3));
+        membership.awaits_outcome = true;
+        publish.send_replace(Arc::new(membership.clone()));
+        let refused = handle.strong_read(Duration::ZERO).await.unwrap_err();
+        assert!(refused.contains("whether it was decided"), "{refused}");
+        membership.awaits_outcome = false;
+        membership.adopted.clear();
+        publish.send_replace(Arc::new(membership.clone()));
+        let refused = handle.strong_read(Duration::ZERO).await.unwrap_err();
+        assert!(
+            refused.contains("not all of them have said so"),
+            "{refused}"
+        );
+        membership.epoch.number = 4;
+        publish.send_replace(Arc::new(membership));
+        handle.goes_by_another(3).await;
+        assert!(!handle.goes_by(3));
     }
 }

@@ -5,7 +5,7 @@ use super::ExecuteError;
 use super::handle::Written;
 use meridian_engine_kv::Outcome;
 use meridian_model::Sequence;
-use meridian_replicate::Shortfall;
+use meridian_replicate::{ProposeError, Shortfall};
 use tokio::sync::oneshot;
 
 /// Where a client's reply goes.
@@ -17,6 +17,12 @@ pub(super) struct Staged {
     /// Of the entry that it wrote, where it wrote one.
     pub(super) sequence: Option<Sequence>,
     pub(super) reply: Reply,
+}
+
+/// Whether a change of who counts has begun, to be told once the round is committed.
+pub(super) struct Proposed {
+    pub(super) outcome: Result<(), ProposeError>,
+    pub(super) reply: oneshot::Sender<Result<(), ProposeError>>,
 }
 
 /// Who waits until other regions hold what is here.

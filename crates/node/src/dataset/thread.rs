@@ -9,7 +9,7 @@ use super::handle::{
 };
 use super::postman::Postman;
 use super::repair::Repairs;
-use super::replies::{Pending, Reply, Staged};
+use super::replies::{Pending, Proposed, Reply, Staged};
 use super::room::Room;
 use super::{Delays, LogDisk, MachineClock, Questions, describe};
 use crate::postgres::SharedStatus;
@@ -17,7 +17,9 @@ use bytes::Bytes;
 use meridian_engine_kv::{FjallStore, Rejection, Request, Tables, Verdict};
 use meridian_model::{COLLISIONS_SINCE, Envelope, OriginId, RegionName, Vector, Version};
 use meridian_replicate::compare::Mended;
-use meridian_replicate::{Acknowledgements, CommitError, Now, OwnStanding, Replica, WriteError};
+use meridian_replicate::{
+    Acknowledgements, CommitError, Now, OwnStanding, ProposeError, Replica, WriteError,
+};
 use meridian_topology::Promises;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -85,6 +87,7 @@ pub(super) fn start(
         outboxes: BTreeMap::new(),
         waiting: VecDeque::new(),
         replies: Vec::new(),
+        proposed: Vec::new(),
         mended: Vec::new(),
         captures: Captures::new(),
         repairs: repairs.clone(),
@@ -175,6 +178,8 @@ pub(super) struct Worker {
     waiting: VecDeque<(Job, Reply)>,
     /// Replies that are due once the round is committed.
     replies: Vec<Staged>,
+    /// Who asked for changes of who counts, due likewise: what a person decides stands in the log.
+    proposed: Vec<Proposed>,
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
@@ -255,8 +260,8 @@ impl Worker {
                     self.acknowledgements.wait_for_all(now, marks, pending);
                 }
                 Input::Propose { proposal, reply } => {
-                    // Whoever asked may have given up; what has begun goes on.
-                    let _ = reply.send(self.replica.propose(now, proposal));
+                    let outcome = self.replica.propose(now, proposal);
+                    self.proposed.push(Proposed { outcome, reply });
                 }
                 Input::Refusal {
                     region,
@@ -408,6 +413,10 @@ impl Worker {
     fn commit(&mut self, now: Now) {
         let staged = self.replica.staged().len();
         self.room.take(self.replica.staged_bytes());
+        if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
+            // Before others can learn of the adoption: a strong read here has to go by it then.
+            self.tell_membership();
+        }
         let committed = self.replica.flush(now);
         if staged > 0 || committed.is_err() {
             self.publish_shown();
@@ -417,13 +426,10 @@ impl Worker {
         } else if staged > 0 {
             self.counts.commits += 1;
             self.count_visible();
-            if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
-                // Before others can learn of the adoption: a strong read here has to go by it then.
-                self.tell_membership();
-            }
             self.publish_applied();
         }
         self.answer(now, &committed);
+        self.answer_proposed(&committed);
         self.answer_mended(committed.is_ok());
         self.answer_captures(&committed);
         for (peer, message) in self.replica.take_outgoing() {
@@ -484,6 +490,17 @@ impl Worker {
         self.postman.bring(round);
     }
 
+    fn answer_proposed(&mut self, committed: &Result<(), CommitError>) {
+        for Proposed { mut outcome, reply } in std::mem::take(&mut self.proposed) {
+            if let (Ok(()), Err(CommitError::Log(error))) = (&outcome, committed) {
+                let reason = describe(error);
+                outcome = Err(ProposeError::NotLogged { reason });
+            }
+            // Whoever asked may have given up; what has begun goes on.
+            let _ = reply.send(outcome);
+        }
+    }
+
     fn describe(&mut self, now: Now) -> DatasetStatus {
         let peers = self.replica.peers(now);
         self.alarms.look(&self.name, self.replica.stopped(), &peers);
@@ -529,8 +546,10 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
+        awaits_outcome: replica.awaits_outcome(),
         cuts: replica.cuts(),
         away: replica.out_of_touch(now),
+        needs_new_copy: replica.needs_new_copy(now),
         waits_for: members
             .filter_map(|region| Some((region.clone(), replica.waits_for(region)?)))
             .collect(),

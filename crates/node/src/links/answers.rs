@@ -19,9 +19,9 @@ const PART_BYTES: usize = 1 << 20;
 const NOT_RUNNING: &str = "the dataset doesn't run there";
 /// What a region that holds no tables says to questions about them.
 const WITNESS: &str = "the region is a witness and holds no tables";
-/// Writes that one peer has handed on and that are under way at once; they may all wait for one
-/// commit, or for other regions.
-const WRITES_AT_ONCE_MAX: usize = 4096;
+/// Questions of one peer that may all wait for one moment: writes that it has handed on for one commit,
+/// or for other regions; what is held here until the regions agree on who counts.
+const WAITING_AT_ONCE_MAX: usize = 4096;
 
 /// Who answers a question.
 pub(super) enum Asked {
@@ -40,7 +40,7 @@ pub(super) struct Answers {
     link: Arc<Mutex<LinkSender>>,
     pub(super) peer: RegionName,
     tasks: JoinSet<()>,
-    writes: JoinSet<()>,
+    waiting: JoinSet<()>,
 }
 
 impl Answers {
@@ -49,14 +49,14 @@ impl Answers {
             link,
             peer,
             tasks: JoinSet::new(),
-            writes: JoinSet::new(),
+            waiting: JoinSet::new(),
         }
     }
 
     /// Answers a question in a task of its own.
     pub(super) fn begin(&mut self, name: String, asked: Asked, id: u64, question: Question) {
         let (tasks, most) = match question {
-            Question::Write(_) => (&mut self.writes, WRITES_AT_ONCE_MAX),
+            Question::Write(_) | Question::Held => (&mut self.waiting, WAITING_AT_ONCE_MAX),
             _ => (&mut self.tasks, AT_ONCE_MAX),
         };
         while tasks.try_join_next().is_some() {}
@@ -131,13 +131,15 @@ async fn answer(dataset: &DatasetHandle, peer: &RegionName, question: Question) 
         // Whoever asks goes on to another region.
         Question::Write(_) if is_witness => unavailable(WITNESS),
         _ if is_witness && question.is_about_rows() => unavailable(WITNESS),
+        // Tables that stand still say nothing of what the log holds.
+        Question::Applied if !is_witness && dataset.shown_to().is_none() => {
+            unavailable("its tables don't follow the log")
+        }
         Question::Applied => Answer::Applied((*dataset.applied()).clone()),
         Question::Write(bytes) => Answer::Write(carry_out(dataset, &bytes).await),
-        Question::Held => match dataset.held_for(peer) {
-            Some(held) => Answer::Held(held),
-            None => unavailable(&format!(
-                "region {peer} is no member there, or it is none itself"
-            )),
+        Question::Held => match dataset.held_for(peer).await {
+            Ok(held) => Answer::Held(held),
+            Err(reason) => unavailable(&reason),
         },
         Question::Snapshot { id, after } => match unexpected(dataset, peer) {
             Some(reason) => unavailable(&reason),
@@ -195,9 +197,11 @@ mod tests {
             standing: OwnStanding::Voting,
             adopted: BTreeMap::new(),
             deciding: None,
+            awaits_outcome: false,
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
+            needs_new_copy: false,
         };
         let covering = Vector::default();
         let rows = [

@@ -59,6 +59,30 @@ async fn nobody_is_removed_while_another_that_stays_is_away() {
 }
 
 #[tokio::test]
+async fn what_a_person_decided_is_answered_once_the_log_has_it() {
+    let disk = DiskLevers::default();
+    let region = Region::with(Setting {
+        founders: &["us-east-1", "eu-west-1"],
+        disk: disk.clone(),
+        ..Setting::default()
+    });
+    let mut members = region.main().membership_changes();
+    let away = members.wait_for(|it| it.away.len() == 1);
+    drop(away.await.unwrap());
+    let evict = "/v1/regions/eu-west-1/evict";
+    let decision = r#"{"decided_by":"operator","confirm":"eu-west-1"}"#;
+    disk.set_full(true);
+    let refused = region.post(evict, decision).await;
+    let problem = refused.problem(503, "dataset-stopped");
+    let hint = problem["hint"].as_str().unwrap();
+    assert!(hint.contains("ask again"), "{problem}");
+    assert_eq!(region.main().membership().epoch.number, 0);
+    disk.set_full(false);
+    region.post(evict, decision).await.ok(202);
+    assert_eq!(region.main().membership().epoch.number, 1);
+}
+
+#[tokio::test]
 async fn the_region_that_takes_the_writes_is_not_removed() {
     let region = Region::with(Setting {
         promises: Promises {

@@ -4,9 +4,12 @@ use crate::support::{Region, put, request, seconds};
 use crate::witness::has;
 use meridian_engine_kv::Import;
 use meridian_log::{Log, LogConfig};
-use meridian_model::{DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX};
+use meridian_model::{
+    Acknowledgement, DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX,
+};
 use meridian_replicate::{
-    Arrival, OpenError, OwnStanding, Proposal, ProposeError, Sender, WriteError,
+    Acknowledgements, Arrival, OpenError, OwnStanding, Progress, Proposal, ProposeError, Sender,
+    StrongRead, WriteError,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -191,6 +194,39 @@ fn a_region_alone_grows_to_two() {
     write(&mut regions[1], 6, "from-b").expect("it takes writes");
     together(&mut regions, 7, 8);
     regions[0].row("from-b");
+}
+
+#[test]
+fn a_newcomer_begins_only_once_it_has_caught_up_with_all_that_it_hears_of() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    propose(&mut regions[0], 3, add("c")).expect("a proposal");
+    together(&mut regions, 3, 8);
+    let mut newcomer = region("c", &["a", "b"]);
+    newcomer.start(3);
+    regions.push(newcomer);
+    let [a, b, c] = &mut regions[..] else {
+        panic!("three of them");
+    };
+    write(b, 8, "of-b").expect("a write");
+    let has_begun = |c: &mut Region| {
+        tick(std::slice::from_mut(c), seconds(8));
+        c.machine().road().member(&name("c")).is_some()
+    };
+    // b says what it has, and sends none of it yet.
+    let now = c.now(seconds(8));
+    c.machine().connected(now, &b.name, WIRE_VERSION_MAX);
+    let mut stream = b.sender();
+    serve(b, c, &mut stream, seconds(8));
+    deliver(a, c, seconds(8), WIRE_VERSION_MAX);
+    let epoch = c.machine().epoch();
+    assert!(epoch.members.contains_key(&name("c")), "it is expected");
+    assert!(!has_begun(c), "it lacks what b has");
+    let sent = stream.poll(b.now(seconds(8))).expect("a readable log");
+    let taken = c.machine().message(now, &b.name, sent.expect("entries"));
+    taken.expect("a readable log");
+    c.machine().flush(now).expect("a commit");
+    assert!(has_begun(c));
 }
 
 #[test]
@@ -384,6 +420,146 @@ fn who_has_left_can_tell_the_others_so_when_the_one_that_told_it_is_lost() {
     together(&mut regions, 31, 34);
     for region in &mut regions[..2] {
         assert_eq!(number(region), 2, "{} has it from d", region.name);
+    }
+}
+
+/// Whether all that a region holds would be confirmed there with `one-remote` now.
+fn is_confirmed(region: &mut Region, at: u64) -> bool {
+    let now = region.now(seconds(at));
+    let machine = region.machine();
+    let mut waiting = Acknowledgements::new(Acknowledgement::OneRemote, Duration::from_secs(1));
+    waiting.wait_for_all(now, machine.marks().clone(), ());
+    let due = waiting.due(now, machine.holdings());
+    due.iter().any(|(_, outcome)| outcome.is_ok())
+}
+
+/// A region that joins, running.
+fn newcomer(own: &str, founders: &[&str], origin: u64) -> Region {
+    let mut newcomer = region(own, founders);
+    newcomer.start(origin);
+    newcomer
+}
+
+#[test]
+fn who_goes_by_a_later_epoch_says_nothing_to_who_reads_by_an_earlier_one() {
+    let founders = ["a", "v", "e"];
+    let mut regions = founded(&founders);
+    together(&mut regions, 0, 3);
+    for (name, at) in [("j", 3), ("k", 6)] {
+        propose(&mut regions[0], at, add(name)).expect("a proposal");
+        together(&mut regions, at, at + 3);
+    }
+    // e doesn't hear that j and k get their votes, nor v that e is evicted by the three others.
+    let mut e = regions.pop().expect("three");
+    regions.push(newcomer("j", &founders, 9));
+    regions.push(newcomer("k", &founders, 10));
+    together(&mut regions, 9, 20);
+    let voting = |(_, standing): (String, Standing)| standing == Standing::Voting;
+    assert!(members(&mut regions[1]).into_iter().all(voting));
+    let mut v = regions.remove(1);
+    assert!(v.machine().vouches_for(&name("a")), "they go by one epoch");
+    together(&mut regions, 20, 23);
+    propose(&mut regions[0], 23, evict("e", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 23, 27);
+    assert_eq!(members(&mut regions[0]).len(), 4);
+    write(&mut regions[0], 27, "news").expect("a write");
+    hand_on(&mut regions, 0, 1, seconds(27));
+    assert!(is_confirmed(&mut regions[0], 27), "j holds it");
+    // Of the three that e knows, one answer would be enough.
+    assert!(e.machine().may_read_strongly());
+    let held = e.machine().marks().vector();
+    let others = [name("a"), name("v")];
+    let mut read = StrongRead::of_members(Acknowledgement::OneRemote, held, &others, true);
+    read.answered(&others[1], &v.machine().marks().vector());
+    assert_eq!(read.progress(), Progress::Heard);
+    assert!(!v.machine().vouches_for(&name("e")), "v knows of the votes");
+    regions.push(v);
+    together(&mut regions, 28, 32);
+    for region in &mut regions {
+        assert!(region.machine().vouches_for(&name("v")), "all agree again");
+        assert!(region.machine().may_read_strongly());
+    }
+}
+
+#[test]
+fn who_has_accepted_an_epoch_does_not_read_by_the_one_before_it() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 0, 3);
+    propose(&mut regions[0], 3, add("j")).expect("a proposal");
+    together(&mut regions, 3, 6);
+    regions.push(newcomer("j", &["a", "b"], 9));
+    // b hears first that j can vote, and proposes it.
+    let (a, b, j) = (0, 1, 2);
+    let mut at = seconds(6);
+    let mut steps = |regions: &mut Vec<Region>, ways: &[(usize, usize)]| {
+        for (one, other) in ways {
+            at += Duration::from_millis(100);
+            hand_on(regions, *one, *other, at);
+        }
+        at
+    };
+    let awaits_outcome = |region: &mut Region| region.machine().awaits_outcome();
+    let mut rounds = 0;
+    while regions[b].machine().proposal().is_none() {
+        steps(&mut regions, &[(a, j), (b, j), (j, b), (j, b)]);
+        rounds += 1;
+        assert!(rounds < 100, "b never proposed anything");
+    }
+    assert!(!awaits_outcome(&mut regions[b]) && regions[b].machine().may_read_strongly());
+    steps(&mut regions, &[(b, a), (a, b)]);
+    assert!(
+        awaits_outcome(&mut regions[b]),
+        "it has stated and accepted"
+    );
+    steps(&mut regions, &[(b, a)]);
+    let b = regions.remove(b);
+    let mut lone = [b];
+    // It is decided where a is, and b doesn't hear of it.
+    together(&mut regions, 20, 40);
+    propose(&mut regions[0], 40, evict("b", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 40, 44);
+    assert_eq!(members(&mut regions[1]).len(), 2);
+    write(&mut regions[0], 44, "news").expect("a write");
+    hand_on(&mut regions, 0, 1, seconds(44));
+    assert!(is_confirmed(&mut regions[0], 44));
+    apart(&mut lone, 20, 44);
+    let [b] = &mut lone;
+    assert_eq!(b.machine().standing(), OwnStanding::Voting);
+    let held = b.machine().marks().vector();
+    let read = StrongRead::of_members(Acknowledgement::OneRemote, held, &[name("a")], true);
+    assert_eq!(read.progress(), Progress::Heard, "it would ask nobody");
+    assert!(!b.machine().may_read_strongly());
+    assert!(!b.machine().vouches_for(&name("a")));
+}
+
+#[test]
+fn what_was_accepted_is_pursued_until_its_outcome_is_known() {
+    let mut regions = founded(&["a", "b", "c", "d", "e"]);
+    together(&mut regions, 0, 3);
+    let (a, b, c, d, e) = (0, 1, 2, 3, 4);
+    propose(&mut regions[a], 3, add("x")).expect("a proposal");
+    propose(&mut regions[e], 3, add("y")).expect("a proposal");
+    tick(&mut regions, seconds(4));
+    // a states x, which a and b accept, and d perhaps; c follows e, which is lost before it states
+    // anything.
+    for (one, other) in [(a, b), (a, d), (b, a), (d, a), (a, b), (e, c)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    regions.truncate(d);
+    for (one, other) in [(c, a), (c, b), (a, c), (b, c), (b, a), (a, b)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    // Nobody asks for x any more.
+    regions[a].machine = None;
+    regions[a].start(1);
+    for accepted in [a, b] {
+        let machine = regions[accepted].machine();
+        assert!(machine.awaits_outcome() && !machine.may_read_strongly());
+    }
+    together(&mut regions, 5, 16);
+    for region in &mut regions {
+        assert!(!region.machine().awaits_outcome(), "{}", region.name);
+        assert_eq!(members(region).len(), 6, "d may know it to be decided");
     }
 }
 
@@ -761,4 +937,95 @@ fn tables_that_fell_back_to_the_copy_do_not_begin_as_another_incarnation() {
     c.arrival = Arrival::Founding;
     let error = c.open(10).err();
     assert!(matches!(error, Some(OpenError::Identity)), "{error:?}");
+}
+
+#[test]
+fn a_joiner_whose_copy_is_too_old_for_every_log_learns_that_it_has_to_copy_anew() {
+    let mut regions = vec![region("a", &["a"])];
+    regions[0].segment_bytes = 4096;
+    regions[0].start(1);
+    propose(&mut regions[0], 1, add("c")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    let c = region("c", &["a"]);
+    copy(&mut regions[0], &c, 3);
+    propose(&mut regions[0], 4, evict("c", DecidedBy::Majority)).expect("it decides alone");
+    apart(&mut regions, 4, 6);
+    for row in 0..200 {
+        write(&mut regions[0], 6, &format!("k{row}")).expect("a write");
+    }
+    // The copy's log was kept for a while.
+    apart(&mut regions, 700, 702);
+    propose(&mut regions[0], 702, add("c")).expect("a proposal");
+    apart(&mut regions, 702, 704);
+    regions.push(c);
+    regions[1].start(9);
+    let needs_new_copy = |regions: &mut [Region], at| {
+        let now = regions[1].now(seconds(at));
+        regions[1].machine().needs_new_copy(now)
+    };
+    together(&mut regions, 704, 705);
+    assert!(!needs_new_copy(&mut regions, 705), "another may have it");
+    together(&mut regions, 705, 720);
+    assert!(
+        needs_new_copy(&mut regions, 720),
+        "nobody has what it lacks"
+    );
+    let mut anew = region("c", &["a"]);
+    copy(&mut regions[0], &anew, 721);
+    anew.start(10);
+    regions[1] = anew;
+    together(&mut regions, 722, 730);
+    assert_eq!(regions[1].machine().standing(), OwnStanding::Voting);
+    assert!(!needs_new_copy(&mut regions, 760), "it has begun");
+    assert!(has(&mut regions[1], "k199"));
+}
+
+#[test]
+fn who_is_copying_is_not_evicted_and_who_never_comes_is() {
+    for is_there in [true, false] {
+        let names = ["a", "b"];
+        let mut regions = names.map(|own| region(own, &names));
+        for (region, origin) in regions.iter_mut().zip(1..) {
+            region.evict_after = Some(seconds(10));
+            region.start(origin);
+        }
+        together(&mut regions, 1, 3);
+        propose(&mut regions[0], 3, add("c")).expect("a proposal");
+        together(&mut regions, 3, 6);
+        for region in regions.iter_mut().filter(|_| is_there) {
+            let now = region.now(seconds(6));
+            let machine = region.machine();
+            machine.connected(now, &name("c"), WIRE_VERSION_MAX);
+        }
+        together(&mut regions, 6, 60);
+        let is_member = members(&mut regions[0]).contains(&("c".into(), Standing::Joining));
+        assert_eq!(is_member, is_there, "{:?}", members(&mut regions[0]));
+    }
+}
+
+#[test]
+fn who_has_yet_to_begin_keeps_the_log_for_as_long_as_no_client_is_refused_for_it() {
+    let mut regions = vec![region("a", &["a"])];
+    regions[0].segment_bytes = 4096;
+    regions[0].log_bytes_max = 128 << 10;
+    regions[0].start(1);
+    propose(&mut regions[0], 1, add("c")).expect("a proposal");
+    apart(&mut regions, 1, 3);
+    let mut log_bytes_max = 0;
+    for row in 0..5_000 {
+        let elapsed = seconds(3) + Duration::from_millis(10 * row);
+        let a = &mut regions[0];
+        let written = a.put(elapsed, &format!("k{}", row % 10));
+        written.expect("nobody who joins makes clients be refused");
+        let now = a.now(elapsed);
+        a.machine().tick(now).expect("upkeep");
+        log_bytes_max = log_bytes_max.max(a.machine().log_bytes());
+    }
+    assert!(
+        log_bytes_max > 80 << 10,
+        "it was kept up to {log_bytes_max} bytes"
+    );
+    // What keeps no log is not evicted for it.
+    let joining = ("c".into(), Standing::Joining);
+    assert!(members(&mut regions[0]).contains(&joining));
 }

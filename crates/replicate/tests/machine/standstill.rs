@@ -32,13 +32,10 @@ fn given(sponsor: &mut Region, key: &str, covering: &Vector) -> Option<Fetched> 
         return None;
     }
     let snapshot = sponsor.machine().engine().reader().snapshot();
-    let mut ahead = snapshot.ahead(&[named(key)]).ok()?;
-    standstill
-        .follow(|position, version, transaction| ahead.follow(position, version, transaction))
-        .expect("a readable log");
+    let rows = snapshot.ahead(&[named(key)], |each| standstill.follow(each));
     Some(Fetched {
         as_of: standstill.as_of,
-        rows: ahead.rows().expect("the row"),
+        rows: rows.ok()?,
     })
 }
 

@@ -107,9 +107,11 @@ impl World {
         let mut left = Vec::new();
         for mut read in std::mem::take(&mut desk.reads) {
             let is_late = time.saturating_sub(read.since) > READ_WITHIN;
+            // Those who were asked are no quorum of a later epoch.
+            let is_outdated = replica.epoch().number != read.epoch;
             match read.asked.progress() {
                 Progress::Hopeless => {}
-                _ if is_late => {}
+                _ if is_late || is_outdated => {}
                 Progress::Heard if applied.covers(read.asked.seen()) => {
                     let document = node.document(TABLE, &register_key(read.register));
                     read.found = number(document.as_ref());

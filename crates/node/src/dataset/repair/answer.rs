@@ -61,11 +61,8 @@ async fn ahead(dataset: &DatasetHandle, names: Vec<RowName>, covering: &Vector) 
         return unavailable("its tables don't follow its log".to_owned());
     };
     let read = move || {
-        let mut ahead = snapshot.ahead(&names)?;
-        standstill.follow(|position, version, transaction| {
-            ahead.follow(position, version, transaction)
-        })?;
-        let (rows, as_of) = (ahead.rows()?, standstill.as_of);
+        let rows = snapshot.ahead(&names, |each| standstill.follow(each))?;
+        let as_of = standstill.as_of;
         Ok::<_, EngineError>(Fetched { as_of, rows })
     };
     match tokio::task::spawn_blocking(read).await {
