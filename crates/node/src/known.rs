@@ -226,7 +226,6 @@ mod tests {
             standing,
             adopted: BTreeMap::new(),
             deciding: None,
-            awaits_outcome: false,
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),

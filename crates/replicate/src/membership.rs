@@ -22,11 +22,6 @@
 //!    majorities of the same voters share a voter; with 1 and 2, whatever a later ballot states is
 //!    what an earlier one decided.
 //!
-//! A voter that has accepted an epoch and hears no more of it asks for a ballot of its own, which leaves
-//! out nobody and so is objected to by nobody: either what it accepted is stated again, or a majority's
-//! promises say that it came to nothing. Until then it neither reads strongly nor says what it holds to
-//! those who do: others may go by that epoch already.
-//!
 //! A voter may keep silent whenever it likes, which costs liveness alone. It promises nothing
 //! to a proposer that would leave out a member with which it is itself in touch: a one-way cut must
 //! not evict a healthy region. Where no majority can be had a person decides (`DecidedBy::Operator`); if two persons do so
@@ -179,13 +174,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.road.epoch.number + 1
     }
 
-    /// Whether this region has accepted an epoch after its own and doesn't know what became of that.
-    #[must_use]
-    pub fn awaits_outcome(&self) -> bool {
-        let ballots = self.road.ballots.get(&self.number());
-        ballots.is_some_and(|it| it.awaits_outcome(self.origin, &self.voters()))
-    }
-
     fn promise(&self, now: Now) -> Option<Vote> {
         let number = self.number();
         let ballots = self.road.ballots.get(&number)?;
@@ -229,19 +217,15 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn preparation(&self, now: Now) -> Option<Vote> {
-        // What may be decided already is settled before anything else is asked for.
-        let is_settling = self.awaits_outcome();
-        let without = match is_settling {
-            true => Vec::new(),
-            false => self.left_out_of(&self.wanted(now)?),
-        };
+        let wanted = self.wanted(now)?;
         let number = self.number();
         let ballots = self.road.ballots.get(&number);
         let highest = ballots.and_then(crate::ballots::Ballots::highest);
         // A ballot of one's own that asked for something else is of no more use.
         let is_stale = |ballot: Ballot| {
             let announced = ballots.map_or(&[][..], |it| it.leaves_out(ballot));
-            !is_settling && ballot.origin == self.origin && *announced != without[..]
+            let left_out = self.left_out_of(&wanted);
+            ballot.origin == self.origin && *announced != left_out[..]
         };
         let pause = if highest.is_some_and(is_stale) {
             PAUSE
@@ -259,7 +243,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Some(Vote::Prepare {
             number,
             ballot,
-            without,
+            without: self.left_out_of(&wanted),
         })
     }
 

@@ -154,7 +154,7 @@ fn leaving_confirms() {
 
 #[test]
 fn gone_with_what_it_confirmed() {
-    is_caught(Mutation::GoneWithWhatItConfirmed, Scenario::Leaving);
+    is_caught_from(600, Mutation::GoneWithWhatItConfirmed, Scenario::Leaving);
 }
 
 #[test]

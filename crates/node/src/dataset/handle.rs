@@ -259,8 +259,6 @@ pub struct Membership {
     pub adopted: BTreeMap<RegionName, u64>,
     /// What is being decided.
     pub deciding: Option<Deciding>,
-    /// Whether this region has accepted an epoch after its own, and doesn't know what became of that.
-    pub awaits_outcome: bool,
     /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
     pub cuts: BTreeMap<OriginId, Hlc>,
     /// The members from which nothing has come for a while.
@@ -293,7 +291,6 @@ impl Membership {
             standing: &self.standing,
             epoch: &self.epoch,
             adopted: &self.adopted,
-            awaits_outcome: self.awaits_outcome,
         }
     }
 
@@ -463,13 +460,7 @@ impl DatasetHandle {
             _ => None,
         };
         let Some(membership) = agreed else {
-            return Err(match self.membership.borrow().awaits_outcome {
-                true => {
-                    "this region has agreed to a change of the regions, and doesn't know yet \
-                         whether it was decided"
-                }
-                false => "the regions are changing, and not all of them have said so yet",
-            });
+            return Err("the regions are changing, and not all of them have said so yet");
         };
         let held = self.log.marks().vector();
         let read = match self.promises.writes.home() {
@@ -836,16 +827,12 @@ pub(crate) mod tests {
         assert!(handle.held_for(&RegionName::new("x")).await.is_err());
         let mut earlier = membership.clone();
         earlier.adopted.insert(e.clone(), 2);
-        let mut undecided = membership.clone();
-        undecided.awaits_outcome = true;
-        for unsure in [earlier, undecided] {
-            publish.send_replace(Arc::new(unsure));
-            let mut asked = Box::pin(handle.held_for(&e));
-            let answer = at_once(&mut asked).await;
-            assert_eq!(answer, None, "they may not agree");
-            publish.send_replace(Arc::new(membership.clone()));
-            assert!(asked.await.is_ok());
-        }
+        publish.send_replace(Arc::new(earlier));
+        let mut asked = Box::pin(handle.held_for(&e));
+        let answer = at_once(&mut asked).await;
+        assert_eq!(answer, None, "they may not agree");
+        publish.send_replace(Arc::new(membership));
+        assert!(asked.await.is_ok());
     }
 
     /// What a future gives at once.
@@ -865,11 +852,6 @@ pub(crate) mod tests {
         let (epoch, read) = begun.unwrap();
         assert_eq!((epoch, read.asked()), (3, vec![RegionName::new("e")]));
         assert!(handle.goes_by(3));
-        membership.awaits_outcome = true;
-        publish.send_replace(Arc::new(membership.clone()));
-        let refused = handle.strong_read(Duration::ZERO).await.unwrap_err();
-        assert!(refused.contains("whether it was decided"), "{refused}");
-        membership.awaits_outcome = false;
         membership.adopted.clear();
         publish.send_replace(Arc::new(membership.clone()));
         let refused = handle.strong_read(Duration::ZERO).await.unwrap_err();

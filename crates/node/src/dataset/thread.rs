@@ -413,11 +413,12 @@ impl Worker {
     fn commit(&mut self, now: Now) {
         let staged = self.replica.staged().len();
         self.room.take(self.replica.staged_bytes());
+        let committed = self.replica.flush(now);
         if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
-            // Before others can learn of the adoption: a strong read here has to go by it then.
+            // Before others can learn of the adoption: a strong read here has to go by it then; and not
+            // by one that the log refused.
             self.tell_membership();
         }
-        let committed = self.replica.flush(now);
         if staged > 0 || committed.is_err() {
             self.publish_shown();
         }
@@ -546,7 +547,6 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
-        awaits_outcome: replica.awaits_outcome(),
         cuts: replica.cuts(),
         away: replica.out_of_touch(now),
         needs_new_copy: replica.needs_new_copy(now),
