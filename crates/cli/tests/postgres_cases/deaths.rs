@@ -79,7 +79,7 @@ fn a_synchronous_standby_that_is_gone_is_waited_for_by_applications_alone() {
     system.administer(
         1,
         &[
-            // The test's own sessions, and the region's by the same role.
+            // As a role has it by default.
             "ALTER ROLE clerk SET synchronous_commit = on",
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
             "SELECT pg_reload_conf()",

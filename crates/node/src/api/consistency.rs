@@ -184,8 +184,10 @@ fn token_missing() -> Problem {
 /// waits too.
 async fn strong(dataset: &DatasetHandle, deadline: Instant) -> Result<bool, Problem> {
     let read = loop {
-        let begun = dataset.strong_read(left(deadline)).await;
-        let (epoch, read) = begun.map_err(|reason| unavailable(dataset, reason.to_owned()))?;
+        let Some((epoch, read)) = dataset.strong_read(left(deadline)).await else {
+            let reason = "the regions are changing, and not all of them have said so yet";
+            return Err(unavailable(dataset, reason.to_owned()));
+        };
         // Whoever answers goes by this region's epoch: those who were asked by an earlier one are no
         // quorum of it.
         tokio::select! {

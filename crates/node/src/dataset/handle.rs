@@ -442,26 +442,16 @@ impl DatasetHandle {
 
     /// A strong read with the number of the epoch by which it reckons. It begins once all that count
     /// are known to agree on who counts: in between, a write may have been confirmed by a region that
-    /// counts no more, so that those who count now are no quorum for it.
-    ///
-    /// # Errors
-    /// What was waited for in vain, where that takes longer than `timeout`.
-    pub(crate) async fn strong_read(
-        &self,
-        timeout: Duration,
-    ) -> Result<(u64, StrongRead), &'static str> {
+    /// counts no more, so that those who count now are no quorum for it. `None` when it takes longer
+    /// than `timeout`.
+    pub(crate) async fn strong_read(&self, timeout: Duration) -> Option<(u64, StrongRead)> {
         let mut changes = self.membership.clone();
         let agreed = changes.wait_for(|membership| {
             let reckoning = membership.reckoning(&self.region, self.origin);
             reckoning.may_read()
         });
-        let agreed = match tokio::time::timeout(timeout, agreed).await {
-            Ok(Ok(membership)) => Some(membership.clone()),
-            _ => None,
-        };
-        let Some(membership) = agreed else {
-            return Err("the regions are changing, and not all of them have said so yet");
-        };
+        let agreed = tokio::time::timeout(timeout, agreed).await.ok()?;
+        let membership = Arc::clone(&*agreed.ok()?);
         let held = self.log.marks().vector();
         let read = match self.promises.writes.home() {
             Some(home) if *home == self.region => StrongRead::at_home(held),
@@ -474,7 +464,7 @@ impl DatasetHandle {
                 StrongRead::of_members(level, held, &others, stays)
             }
         };
-        Ok((membership.epoch.number, read))
+        Some((membership.epoch.number, read))
     }
 
     /// Whether this region goes by the epoch of this number.
@@ -845,7 +835,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_strong_read_goes_by_one_epoch_and_says_what_it_waits_for() {
+    async fn a_strong_read_goes_by_one_epoch_and_waits_until_all_do() {
         let directory = tempfile::tempdir().unwrap();
         let (handle, mut membership, publish) = of_two(directory.path());
         let begun = handle.strong_read(Duration::from_secs(20)).await;
@@ -854,11 +844,7 @@ pub(crate) mod tests {
         assert!(handle.goes_by(3));
         membership.adopted.clear();
         publish.send_replace(Arc::new(membership.clone()));
-        let refused = handle.strong_read(Duration::ZERO).await.unwrap_err();
-        assert!(
-            refused.contains("not all of them have said so"),
-            "{refused}"
-        );
+        assert!(handle.strong_read(Duration::ZERO).await.is_none());
         membership.epoch.number = 4;
         publish.send_replace(Arc::new(membership));
         handle.goes_by_another(3).await;

@@ -186,7 +186,7 @@ impl Conductor<'_> {
             if writing.is_none() {
                 writing = self.begin().await?;
             }
-            if self.flushes.begins() {
+            if flushing.is_none() && self.flushes.begins() {
                 let session = self.session.clone();
                 flushing = Some(Box::pin(async move { session.heartbeat().await }));
             }
@@ -214,7 +214,6 @@ impl Conductor<'_> {
                 }
                 flushed = coming(&mut flushing) => {
                     flushing = None;
-                    self.flushes.ended();
                     flushed?;
                 }
                 noted = logged(&mut self.noting) => self.noted(noted?).await?,

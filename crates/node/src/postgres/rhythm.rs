@@ -56,7 +56,6 @@ impl Gathering {
 #[derive(Debug, Default)]
 pub(super) struct Flushes {
     batches: u32,
-    is_underway: bool,
 }
 
 impl Flushes {
@@ -65,19 +64,13 @@ impl Flushes {
         self.batches += 1;
     }
 
-    /// Whether one is to begin now; it counts as begun.
+    /// Whether one is to begin now, while none is under way; it counts as begun.
     pub(super) fn begins(&mut self) -> bool {
-        let is_due = self.batches >= UNFLUSHED_MAX && !self.is_underway;
+        let is_due = self.batches >= UNFLUSHED_MAX;
         if is_due {
             self.batches = 0;
-            self.is_underway = true;
         }
         is_due
-    }
-
-    /// The flush has ended.
-    pub(super) fn ended(&mut self) {
-        self.is_underway = false;
     }
 }
 
@@ -108,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn one_flush_at_a_time_is_due_after_so_many_batches() {
+    fn a_flush_is_due_after_so_many_batches_and_once() {
         let mut flushes = Flushes::default();
         let mut due_after = |batches: u32| {
             (0..batches).for_each(|_| flushes.committed());
@@ -116,10 +109,8 @@ mod tests {
         };
         assert!(!due_after(UNFLUSHED_MAX - 1));
         assert!(due_after(1));
-        assert!(!due_after(UNFLUSHED_MAX), "one is under way");
-        flushes.ended();
-        assert!(flushes.begins(), "those that came meanwhile count");
-        flushes.ended();
-        assert!(!flushes.begins());
+        assert!(!due_after(0));
+        assert!(due_after(2 * UNFLUSHED_MAX), "one is enough for all");
+        assert!(!due_after(1));
     }
 }
