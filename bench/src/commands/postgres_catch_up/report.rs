@@ -25,6 +25,8 @@ pub struct CatchUp {
     pub seconds: f64,
     /// The processor time of all servers and regions meanwhile.
     pub processor_seconds: f64,
+    /// Of it, that of the servers.
+    pub servers_seconds: f64,
 }
 
 impl CatchUp {
@@ -50,6 +52,11 @@ impl CatchUp {
     fn processor_us(&self) -> f64 {
         self.processor_seconds * 1e6 / self.transactions as f64
     }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    fn servers_us(&self) -> f64 {
+        self.servers_seconds * 1e6 / self.transactions as f64
+    }
 }
 
 /// Medians of a system's rounds of one kind.
@@ -63,6 +70,8 @@ struct Figures {
     rows_per_second: f64,
     /// Of all servers and regions, for each transaction.
     processor_us_per_transaction: f64,
+    /// Of it, that of the servers.
+    servers_us_per_transaction: f64,
     /// Meridian's transactions a second by this system's, the median of the rounds' ratios; above 1,
     /// Meridian is faster.
     meridian_ratio: Option<f64>,
@@ -137,6 +146,7 @@ impl Figures {
             transactions_per_second: per_second,
             rows_per_second,
             processor_us_per_transaction: middle(CatchUp::processor_us),
+            servers_us_per_transaction: middle(CatchUp::servers_us),
             meridian_ratio: median(&ratios).filter(|_| system != System::Meridian),
         }
     }
@@ -160,6 +170,7 @@ impl fmt::Display for Report {
             "tx/s",
             "rows/s",
             "µs/tx",
+            "of it servers",
             "Meridian is",
         ]);
         for figures in &self.figures {
@@ -172,6 +183,7 @@ impl fmt::Display for Report {
                 rounded(figures.transactions_per_second),
                 rounded(figures.rows_per_second),
                 format!("{:.1}", figures.processor_us_per_transaction),
+                format!("{:.1}", figures.servers_us_per_transaction),
                 ratio.map_or_else(String::new, |ratio| format!("{ratio:.2} x")),
             ]);
         }

@@ -20,6 +20,8 @@ pub struct Round {
     pub behind_seconds: f64,
     /// The processor time of all servers and regions until then.
     pub processor_seconds: f64,
+    /// Of it, that of the servers.
+    pub servers_seconds: f64,
 }
 
 impl Round {
@@ -38,6 +40,11 @@ impl Round {
     fn processor_us(&self) -> f64 {
         self.processor_seconds * 1e6 / self.run.transactions.max(1) as f64
     }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    fn servers_us(&self) -> f64 {
+        self.servers_seconds * 1e6 / self.run.transactions.max(1) as f64
+    }
 }
 
 /// Medians of a system's rounds.
@@ -48,6 +55,8 @@ struct Figures {
     latency_ms_mean: f64,
     behind_seconds: f64,
     processor_us_per_transaction: f64,
+    /// Of it, that of the servers.
+    servers_us_per_transaction: f64,
     /// Meridian's transactions a second by this system's, the median of the rounds' ratios; above 1,
     /// the application gets more done with Meridian.
     meridian_ratio: Option<f64>,
@@ -103,6 +112,7 @@ impl Figures {
             latency_ms_mean: middle(|round| round.run.latency_ms_mean),
             behind_seconds: middle(|round| round.behind_seconds),
             processor_us_per_transaction: middle(Round::processor_us),
+            servers_us_per_transaction: middle(Round::servers_us),
             meridian_ratio: median(&ratios).filter(|_| system != System::Meridian),
         }
     }
@@ -122,6 +132,7 @@ impl fmt::Display for Report {
             "mean ms",
             "equal after s",
             "µs/tx",
+            "of it servers",
             "Meridian is",
         ]);
         for figures in &self.figures {
@@ -132,6 +143,7 @@ impl fmt::Display for Report {
                 format!("{:.2}", figures.latency_ms_mean),
                 format!("{:.2}", figures.behind_seconds),
                 format!("{:.0}", figures.processor_us_per_transaction),
+                format!("{:.0}", figures.servers_us_per_transaction),
                 ratio.map_or_else(String::new, |ratio| format!("{ratio:.2} x")),
             ]);
         }
