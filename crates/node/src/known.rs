@@ -226,6 +226,7 @@ mod tests {
             standing,
             adopted: BTreeMap::new(),
             deciding: None,
+            awaits_outcome: false,
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),

@@ -84,6 +84,16 @@ impl Ballots {
             .find_map(|(ballot, _)| Some((*ballot, self.stated.get(ballot)?.clone())))
     }
 
+    /// Whether what `voter` accepted last may be decided, as far as is known, or may yet be. It is not
+    /// once a majority has promised a higher ballot and, by what it said, nothing can have been below.
+    pub(crate) fn awaits_outcome(&self, voter: OriginId, voters: &Voters) -> bool {
+        let Some((ballot, _)) = self.accepted_by(voter) else {
+            return false;
+        };
+        let mut higher = self.promised.keys().filter(|it| **it > ballot);
+        !higher.any(|it| self.choice(*it, voters) == Choice::Free)
+    }
+
     /// The ballot that `voter` could promise to follow, and whom it would leave out.
     pub(crate) fn to_promise(&self, voter: OriginId) -> Option<(Ballot, &[RegionName])> {
         let (ballot, without) = self.prepared.iter().next_back()?;
@@ -301,6 +311,39 @@ mod tests {
             promise(mine, Some((ballot(1, 1), old.clone()))),
         );
         assert_eq!(ballots.choice(mine, &four), Choice::Bound(old));
+    }
+
+    #[test]
+    fn an_acceptance_is_open_until_a_majority_says_that_it_came_to_nothing() {
+        let four = Voters::of(&epoch(0, &[1, 2, 3, 4]));
+        let mut ballots = Ballots::default();
+        let (first, second) = (ballot(1, 1), ballot(2, 2));
+        let old = epoch(1, &[1, 2]);
+        let is_open = |ballots: &Ballots| ballots.awaits_outcome(OriginId(1), &four);
+        let stated = Vote::Accept {
+            ballot: first,
+            epoch: old.clone(),
+        };
+        ballots.follow(OriginId(1), stated);
+        assert!(!is_open(&ballots), "it has accepted nothing");
+        let accepted = |ballot| Vote::Accepted { number: 1, ballot };
+        ballots.follow(OriginId(1), accepted(first));
+        assert!(is_open(&ballots));
+        ballots.follow(OriginId(1), promise(second, Some((first, old.clone()))));
+        ballots.follow(OriginId(2), promise(second, None));
+        assert!(is_open(&ballots), "the others may have accepted it");
+        ballots.follow(OriginId(3), promise(second, None));
+        assert!(!is_open(&ballots), "two of four have not and won't");
+        let again = Vote::Accept {
+            ballot: second,
+            epoch: old,
+        };
+        ballots.follow(OriginId(2), again);
+        ballots.follow(OriginId(1), accepted(second));
+        assert!(
+            is_open(&ballots),
+            "what is accepted since is another matter"
+        );
     }
 
     #[test]

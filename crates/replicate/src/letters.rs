@@ -93,10 +93,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if let Some(reason) = self.unready() {
             return Err(WriteError::NotServing { reason });
         }
-        let (bytes, bytes_max) = (self.log.bytes() + self.staged_bytes(), self.log_bytes_max());
-        if bytes > bytes_max {
-            return Err(WriteError::LogBudget { bytes, bytes_max });
-        }
+        self.find_room(now)?;
         let version = DECISIONS_SINCE;
         self.all_speak(version)
             .map_err(|region| WriteError::NotSpoken { region, version })?;

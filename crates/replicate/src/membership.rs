@@ -22,6 +22,11 @@
 //!    majorities of the same voters share a voter; with 1 and 2, whatever a later ballot states is
 //!    what an earlier one decided.
 //!
+//! A voter that has accepted an epoch and hears no more of it asks for a ballot of its own, which leaves
+//! out nobody and so is objected to by nobody: either what it accepted is stated again, or a majority's
+//! promises say that it came to nothing. Until then it neither reads strongly nor says what it holds to
+//! those who do: others may go by that epoch already.
+//!
 //! A voter may keep silent whenever it likes, which costs liveness alone. It promises nothing
 //! to a proposer that would leave out a member with which it is itself in touch: a one-way cut must
 //! not evict a healthy region. Where no majority can be had a person decides (`DecidedBy::Operator`); if two persons do so
@@ -54,8 +59,9 @@ use std::time::Duration;
 /// more than the one before it, so that they don't outbid each other for ever.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A region's pauses grow with its attempts, but no more often than this.
-const DOUBLED_MAX: u32 = 3;
+/// A region's pauses grow with its attempts, but no more often than this: while the other proposer is in
+/// touch, which says on by itself once it can, and when it isn't.
+const DOUBLED_MAX: [u32; 2] = [10, 3];
 
 /// More steps than these are never due at once.
 const STEPS_MAX: usize = 32;
@@ -65,10 +71,14 @@ const STEPS_MAX: usize = 32;
 pub(crate) struct Deliberation {
     /// What was asked for here.
     pub(crate) pending: Option<Proposal>,
+    /// Whether it was asked for in this round: whoever asked is told when the log takes nothing of it.
+    pub(crate) is_fresh: bool,
     pub(crate) asked_at: Duration,
     /// Whether the highest ballot has been so for so long that nobody seems to pursue it.
     pub(crate) is_idle: bool,
     pub(crate) presence: BTreeMap<RegionName, Presence>,
+    /// Whether the copy that this region began with is of no use any more.
+    pub(crate) needs_new_copy: bool,
     /// The peers to which a connection stands, members or not.
     pub(crate) connections: BTreeSet<RegionName>,
     /// Where to listen before this region's own stream begins, beside the members.
@@ -146,6 +156,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let epoch = self.road.epoch.number;
         let member = self.road.epoch.members.get(region)?;
         let is_expected = self.config.arrival == Arrival::Joining
+            && !self.deliberation.needs_new_copy
             && member.origin.is_none()
             && member.standing == Standing::Joining;
         let voters = self.road.epoch.voters();
@@ -172,6 +183,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
 
     fn number(&self) -> u64 {
         self.road.epoch.number + 1
+    }
+
+    /// Whether this region has accepted an epoch after its own and doesn't know what became of that.
+    #[must_use]
+    pub fn awaits_outcome(&self) -> bool {
+        let ballots = self.road.ballots.get(&self.number());
+        ballots.is_some_and(|it| it.awaits_outcome(self.origin, &self.voters()))
     }
 
     fn promise(&self, now: Now) -> Option<Vote> {
@@ -201,6 +219,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let epoch = match ballots.choice(ballot, &self.voters()) {
             Choice::NotYet => return None,
+            Choice::Bound(epoch) if self.may_be_free_yet(now, ballot, &epoch) => return None,
             Choice::Bound(epoch) => epoch,
             Choice::Free => {
                 let wanted = self.wanted(now)?;
@@ -216,21 +235,39 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Some(Vote::Accept { ballot, epoch })
     }
 
+    /// Whether it is worth waiting a moment for more promises: what has to be stated by those that are
+    /// there leaves out a region that is in touch, and more of them may tell that it was never decided.
+    fn may_be_free_yet(&self, now: Now, ballot: Ballot, epoch: &Epoch) -> bool {
+        let mut left_out = self.left_out_of(epoch).into_iter();
+        let ballots = self.road.ballots.get(&self.number());
+        let promised = ballots.map_or(0, |it| it.counts(ballot, &self.voters()).0);
+        now.elapsed < self.deliberation.seen_at + PAUSE
+            && left_out.any(|region| self.objects_to(now, &region))
+            && promised < self.voters_in_touch(now, None)
+    }
+
     fn preparation(&self, now: Now) -> Option<Vote> {
-        let wanted = self.wanted(now)?;
+        // What may be decided already is settled before anything else is asked for.
+        let is_settling = self.awaits_outcome();
+        let without = match is_settling {
+            true => Vec::new(),
+            false => self.left_out_of(&self.wanted(now)?),
+        };
         let number = self.number();
         let ballots = self.road.ballots.get(&number);
         let highest = ballots.and_then(crate::ballots::Ballots::highest);
         // A ballot of one's own that asked for something else is of no more use.
         let is_stale = |ballot: Ballot| {
             let announced = ballots.map_or(&[][..], |it| it.leaves_out(ballot));
-            let left_out = self.left_out_of(&wanted);
-            ballot.origin == self.origin && *announced != left_out[..]
+            !is_settling && ballot.origin == self.origin && *announced != without[..]
         };
-        let pause = if highest.is_some_and(is_stale) {
-            PAUSE
-        } else {
-            self.pause(highest)
+        let pause = match highest {
+            Some(ballot) if is_stale(ballot) => PAUSE,
+            // Nothing that was said gets lost: what keeps it waits for those who object, or are away.
+            Some(ballot) if ballot.origin == self.origin => return None,
+            Some(ballot) => self.pause_after(now, ballot),
+            None if self.deliberation.pending.is_some() => Duration::ZERO,
+            None => PAUSE * self.rank(),
         };
         if now.elapsed < self.deliberation.seen_at + pause {
             return None;
@@ -243,24 +280,27 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Some(Vote::Prepare {
             number,
             ballot,
-            without: self.left_out_of(&wanted),
+            without,
         })
     }
 
-    fn pause(&self, highest: Option<Ballot>) -> Duration {
+    /// The place of this region among those that vote.
+    fn rank(&self) -> u32 {
         let mut voters = self.road.epoch.voters();
         let own = &self.config.region;
         let rank = voters.position(|(region, _)| region == own).unwrap_or(0);
-        let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-        let doubled = 1 << self.deliberation.attempts.min(DOUBLED_MAX);
-        match highest {
-            None if self.deliberation.pending.is_some() => Duration::ZERO,
-            None => PAUSE * rank,
-            // Nothing that was said gets lost, so a ballot of one's own that comes to nothing is
-            // waiting for those who object, or are away.
-            Some(ballot) if ballot.origin == self.origin => PAUSE * 4 * doubled,
-            Some(_) => PAUSE * (rank + 1) * doubled,
-        }
+        u32::try_from(rank).unwrap_or(u32::MAX)
+    }
+
+    /// How long another's ballot is let go on.
+    fn pause_after(&self, now: Now, ballot: Ballot) -> Duration {
+        let mut members = self.road.epoch.members.iter();
+        let proposer = members.find(|(_, member)| member.origin == Some(ballot.origin));
+        let is_there = proposer.is_some_and(|(region, _)| self.is_in_touch(now, region));
+        let [there, away] = DOUBLED_MAX;
+        let doubled_max = if is_there { there } else { away };
+        let doubled = 1 << self.deliberation.attempts.min(doubled_max);
+        PAUSE * (self.rank() + 1) * doubled
     }
 
     fn note_ballot(&mut self, now: Now) {

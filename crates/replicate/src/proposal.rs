@@ -118,7 +118,7 @@ pub enum ProposeError {
     #[error("a majority is in touch and decides")]
     MajorityInTouch,
     /// A region that is there may have adopted what this one has yet to hear of.
-    #[error("region {region} has entries that this region has yet to take, decisions perhaps")]
+    #[error("region {region} is there and may have decisions that this region has yet to take")]
     Behind {
         /// The region.
         region: RegionName,
@@ -223,14 +223,20 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             Proposal::Evict { region, .. } => {
                 self.may_evict(now, region)?;
                 self.deliberation.asked_at = now.elapsed;
-                self.deliberation.pending = Some(proposal);
+                self.pursue(now, proposal);
                 Ok(())
             }
             Proposal::Add { .. } | Proposal::Remove { .. } => {
-                self.deliberation.pending = Some(proposal);
+                self.pursue(now, proposal);
                 Ok(())
             }
         }
+    }
+
+    fn pursue(&mut self, now: Now, proposal: Proposal) {
+        self.deliberation.pending = Some(proposal);
+        self.deliberation.is_fresh = true;
+        self.deliberate(now);
     }
 
     /// Whether the members understand what will be said. Where one is evicted, it is enough that those
@@ -437,15 +443,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         Voters::of(&self.road.epoch)
     }
 
-    /// What is being decided, if anything is. A ballot that nobody has spoken of for a while, and that
-    /// nobody here asks for, came to nothing.
+    /// What is being decided, if anything is. A ballot that nobody has spoken of for a while came to
+    /// nothing, unless somebody here asks for it, or has accepted it and doesn't know the outcome.
     #[must_use]
     pub fn proposal(&self) -> Option<Deciding> {
         let number = self.road.epoch.number + 1;
         let ballots = self.road.ballots.get(&number);
         let ballot = ballots.and_then(Ballots::highest);
         let proposal = self.deliberation.pending.clone();
-        let is_pursued = ballot.is_some() && !self.deliberation.is_idle;
+        let is_open = !self.deliberation.is_idle || self.awaits_outcome();
+        let is_pursued = ballot.is_some() && is_open;
         if !is_pursued && proposal.is_none() {
             return None;
         }

@@ -14,9 +14,12 @@
 //! A region that doesn't answer is never counted; a read that can't hear from enough fails.
 //!
 //! While epochs change ([`Reckoning`]), all who are counted for one read go by one epoch, the reader's:
-//! the reader knows that all who vote have adopted it, and who goes by a later one doesn't answer. What
-//! falls short: one that has accepted the next epoch, and not heard that it is decided, still counts by
-//! the one before.
+//! the reader knows that all who vote have adopted it, and who goes by a later one doesn't answer. And
+//! none of them has accepted an epoch after it. So whatever was confirmed by a later epoch before the
+//! read began was confirmed by one that those who were heard of had a part in deciding, or by as many of
+//! theirs as this one asks for: to decide the next epoch takes more than half of those who vote, and
+//! `n - w + 1` of them, none of whom has accepted it, leave too few for that wherever `w` is at most
+//! `n / 2 + 1`.
 //!
 //! [`Acknowledgement::holders`]: meridian_model::Acknowledgement::holders
 
@@ -73,6 +76,8 @@ pub struct Reckoning<'a> {
     pub epoch: &'a Epoch,
     /// By member the epoch that it is known to go by.
     pub adopted: &'a BTreeMap<RegionName, u64>,
+    /// Whether it has accepted an epoch after its own and doesn't know what became of that.
+    pub awaits_outcome: bool,
 }
 
 impl Reckoning<'_> {
@@ -91,7 +96,7 @@ impl Reckoning<'_> {
     /// Whether it may read strongly by its epoch.
     #[must_use]
     pub fn may_read(self) -> bool {
-        self.counts() && is_agreed(self.epoch, self.adopted)
+        self.counts() && !self.awaits_outcome && is_agreed(self.epoch, self.adopted)
     }
 
     /// Whether it may say what it holds to `asker`, which reckons with it by its own epoch: not while
@@ -100,6 +105,7 @@ impl Reckoning<'_> {
     #[must_use]
     pub fn vouches_for(self, asker: &RegionName) -> bool {
         self.counts()
+            && !self.awaits_outcome
             && self.epoch.members.contains_key(asker)
             && goes_by(self.epoch, self.adopted, asker)
     }
@@ -125,6 +131,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             standing: &self.standing(),
             epoch: self.epoch(),
             adopted: &self.adopted(),
+            awaits_outcome: self.awaits_outcome(),
         })
     }
 }
@@ -313,6 +320,7 @@ mod tests {
                 standing: &standing,
                 epoch,
                 adopted: &BTreeMap::new(),
+                awaits_outcome: false,
             };
             reckoning.counts()
         };

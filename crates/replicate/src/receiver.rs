@@ -50,6 +50,8 @@ pub(crate) struct Receiver {
     caught_up: bool,
     remaining: u64,
     answered: bool,
+    /// Since when the peer has owed an answer on the connection that stands.
+    unanswered_since: Option<Duration>,
     /// Since when the peer says that its log no longer holds what follows.
     trimmed_since: Option<Duration>,
     pub(crate) last_error: Option<String>,
@@ -80,6 +82,7 @@ impl Receiver {
             caught_up: false,
             remaining: 0,
             answered: false,
+            unanswered_since: None,
             trimmed_since: None,
             last_error: None,
             clock_ahead: Duration::ZERO,
@@ -97,6 +100,8 @@ impl Receiver {
 
     pub(crate) fn disconnected(&mut self, now: Now, reason: String) {
         self.answered = true;
+        self.unanswered_since = None;
+        self.trimmed_since = None;
         self.last_error = Some(reason);
         if !matches!(self.state, StreamState::Quarantined { .. }) {
             self.enter(now, StreamState::Disconnected);
@@ -119,6 +124,7 @@ impl Receiver {
             self.enter(now, StreamState::Subscribing);
         }
         self.since = now.elapsed;
+        self.unanswered_since.get_or_insert(now.elapsed);
         Message::Subscribe {
             session: self.session,
             region: region.clone(),
@@ -132,6 +138,7 @@ impl Receiver {
             return;
         }
         self.answered = true;
+        self.unanswered_since = None;
         self.trimmed_since = None;
         self.last_error = None;
         self.last_heard = Some(now.elapsed);
@@ -142,6 +149,7 @@ impl Receiver {
     pub(crate) fn quarantine(&mut self, now: Now, reason: String) {
         self.caught_up = false;
         self.answered = true;
+        self.unanswered_since = None;
         self.last_error = Some(reason.clone());
         self.behind_since.get_or_insert(now.elapsed);
         self.enter(now, StreamState::Quarantined { reason });
@@ -264,16 +272,16 @@ impl Receiver {
         self.caught_up
     }
 
-    /// Whether the peer is there and has entries which this region lacks, or may have.
+    /// Whether the peer is there and has entries which this region lacks, or may have: before it has
+    /// answered on a new connection, it may.
     pub(crate) fn is_ahead(&self, now: Now) -> bool {
-        let since = |heard| now.elapsed.saturating_sub(heard);
-        let is_there = self.last_heard.is_some_and(|it| since(it) < SILENCE_MAX);
-        is_there
-            && match self.state {
-                StreamState::Streaming => self.remaining > 0,
-                StreamState::Subscribing => true,
-                StreamState::Disconnected | StreamState::Quarantined { .. } => false,
-            }
+        let is_recent = |at: Duration| now.elapsed.saturating_sub(at) < SILENCE_MAX;
+        let is_there = self.last_heard.is_some_and(is_recent);
+        match self.state {
+            StreamState::Streaming => is_there && self.remaining > 0,
+            StreamState::Subscribing => is_there || self.unanswered_since.is_some_and(is_recent),
+            StreamState::Disconnected | StreamState::Quarantined { .. } => false,
+        }
     }
 
     pub(crate) fn remaining(&self) -> u64 {

@@ -385,14 +385,26 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if let Some(reason) = unready {
             return Err(WriteError::NotServing { reason });
         }
-        let bytes = self.log.bytes() + self.staged_bytes;
-        if bytes > self.config.log_bytes_max {
-            return Err(WriteError::LogBudget {
-                bytes,
-                bytes_max: self.config.log_bytes_max,
-            });
-        }
+        self.find_room(now)?;
         self.clock.tick(now.wall).map_err(WriteError::Clock)
+    }
+
+    /// Whether the log may take more. Before a client is refused, what may go of it goes.
+    pub(crate) fn find_room<X>(&mut self, now: Now) -> Result<(), WriteError<X>> {
+        let bytes_max = self.config.log_bytes_max;
+        let bytes = |replica: &Self| replica.log.bytes() + replica.staged_bytes;
+        if bytes(self) > bytes_max {
+            // Should it fail, the next tick says why.
+            let _ = self.trim(now);
+            // What is staged may have gone with the tables.
+            if let Some(reason) = self.tables_stopped.clone() {
+                return Err(WriteError::Stopped { reason });
+            }
+        }
+        match bytes(self) {
+            bytes if bytes > bytes_max => Err(WriteError::LogBudget { bytes, bytes_max }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn stage_own(&mut self, now: Now, hlc: Hlc, body: &Body) {
@@ -515,6 +527,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             self.staged_bytes = 0;
             self.letters.logged();
         }
+        self.deliberation.is_fresh = false;
         let outcome = if fresh || self.tables_dirty {
             self.commit_tables(now, has_own)
         } else {
@@ -550,6 +563,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.staged_marks = self.log.marks().clone();
         if let Some(road) = self.road_before.take() {
             self.road = road;
+        }
+        if std::mem::take(&mut self.deliberation.is_fresh) {
+            self.deliberation.pending = None;
         }
         self.engine.discard();
         self.behind_rolled_back();

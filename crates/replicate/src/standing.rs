@@ -115,9 +115,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Whether what this region lacks has left every log that it hears of, so that it has to begin with
     /// another copy. Its own stream hasn't begun, so nothing is lost with what it has.
     #[must_use]
-    pub fn needs_new_copy(&self, now: Now) -> bool {
+    pub fn needs_new_copy(&self) -> bool {
+        self.deliberation.needs_new_copy
+    }
+
+    /// Looks whether it is so. Once it is, this region begins nothing with the copy that it has.
+    pub(crate) fn note_trimmed(&mut self, now: Now) {
         let receivers = || self.receivers.values();
-        !self.road.begun
+        self.deliberation.needs_new_copy |= !self.road.begun
             && receivers().any(|it| it.trimmed_for(now) >= GIVEN_UP_AFTER)
             && receivers().all(|it| it.silent_for(now) >= GIVEN_UP_AFTER)
     }

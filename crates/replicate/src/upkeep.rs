@@ -16,6 +16,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
         self.deliberate(now);
         self.settle_proposal(now);
+        self.note_trimmed(now);
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {
                 let message =
@@ -79,14 +80,16 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// Entries go that every member has, the tables have applied, nobody who joins was promised and
     /// that are old enough. Before the disk budget makes clients be refused, age gives way, and what
     /// nobody but those that have yet to begin lacks; then the promises: whoever joins begins again.
-    fn trim(&mut self, now: Now) -> Result<(), LogError> {
+    pub(crate) fn trim(&mut self, now: Now) -> Result<(), LogError> {
         self.sponsor.expire(now.elapsed);
         let marks = self.log.marks();
-        let held = self.road.held_by_begun(self.origin, marks);
+        // The log may refuse the epoch in which somebody counts no more.
+        let road = self.durable_road();
+        let held = road.held_by_begun(self.origin, marks);
         if !self.log.would_trim(&held, self.followed_to()) {
             return Ok(());
         }
-        let by_all = self.road.held_by_all(self.origin, marks);
+        let by_all = road.held_by_all(self.origin, marks);
         let old = self.without_what_is_young(now, self.sponsor.spare(by_all));
         let spared = self.sponsor.spare(held.clone());
         let budget = self.config.log_bytes_max;

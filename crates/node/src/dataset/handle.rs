@@ -259,6 +259,8 @@ pub struct Membership {
     pub adopted: BTreeMap<RegionName, u64>,
     /// What is being decided.
     pub deciding: Option<Deciding>,
+    /// Whether this region has accepted an epoch after its own, and doesn't know what became of that.
+    pub awaits_outcome: bool,
     /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
     pub cuts: BTreeMap<OriginId, Hlc>,
     /// The members from which nothing has come for a while.
@@ -291,6 +293,7 @@ impl Membership {
             standing: &self.standing,
             epoch: &self.epoch,
             adopted: &self.adopted,
+            awaits_outcome: self.awaits_outcome,
         }
     }
 
@@ -817,12 +820,16 @@ pub(crate) mod tests {
         assert!(handle.held_for(&RegionName::new("x")).await.is_err());
         let mut earlier = membership.clone();
         earlier.adopted.insert(e.clone(), 2);
-        publish.send_replace(Arc::new(earlier));
-        let mut asked = Box::pin(handle.held_for(&e));
-        let answer = at_once(&mut asked).await;
-        assert_eq!(answer, None, "they may not agree");
-        publish.send_replace(Arc::new(membership));
-        assert!(asked.await.is_ok());
+        let mut undecided = membership.clone();
+        undecided.awaits_outcome = true;
+        for unsure in [earlier, undecided] {
+            publish.send_replace(Arc::new(unsure));
+            let mut asked = Box::pin(handle.held_for(&e));
+            let answer = at_once(&mut asked).await;
+            assert_eq!(answer, None, "they may not agree");
+            publish.send_replace(Arc::new(membership.clone()));
+            assert!(asked.await.is_ok());
+        }
     }
 
     /// What a future gives at once.
@@ -842,6 +849,10 @@ pub(crate) mod tests {
         let (epoch, read) = begun.unwrap();
         assert_eq!((epoch, read.asked()), (3, vec![RegionName::new("e")]));
         assert!(handle.goes_by(3));
+        membership.awaits_outcome = true;
+        publish.send_replace(Arc::new(membership.clone()));
+        assert!(handle.strong_read(Duration::ZERO).await.is_none());
+        membership.awaits_outcome = false;
         membership.adopted.clear();
         publish.send_replace(Arc::new(membership.clone()));
         assert!(handle.strong_read(Duration::ZERO).await.is_none());

@@ -392,7 +392,10 @@ impl Worker {
         if let Err(error) = self.replica.tick(now) {
             tracing::warn!(dataset = self.name, %error, "cannot trim the log");
         }
-        self.tell_membership();
+        if !self.adopts() {
+            // What is adopted now is told once the log has it.
+            self.tell_membership();
+        }
         let status = self.describe(now);
         if let Some(shared) = &self.status {
             *shared.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -410,13 +413,26 @@ impl Worker {
         });
     }
 
+    /// Whether this region goes by another epoch than was last published.
+    fn adopts(&self) -> bool {
+        self.publish_membership.borrow().epoch.number != self.replica.epoch().number
+    }
+
     fn commit(&mut self, now: Now) {
         let staged = self.replica.staged().len();
         self.room.take(self.replica.staged_bytes());
+        // Once the log has what this region accepts or adopts, others may go by it before this thread
+        // gets to say so: no strong read begins meanwhile, nor by an epoch that the log may refuse.
+        if self.replica.awaits_outcome() || self.adopts() {
+            self.publish_membership.send_if_modified(|known| {
+                let is_new = !known.awaits_outcome;
+                Arc::make_mut(known).awaits_outcome = true;
+                is_new
+            });
+        }
         let committed = self.replica.flush(now);
-        if self.publish_membership.borrow().epoch.number != self.replica.epoch().number {
-            // Before others can learn of the adoption: a strong read here has to go by it then; and not
-            // by one that the log refused.
+        let awaited = self.publish_membership.borrow().awaits_outcome;
+        if self.adopts() || awaited != self.replica.awaits_outcome() {
             self.tell_membership();
         }
         if staged > 0 || committed.is_err() {
@@ -547,9 +563,10 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         standing: replica.standing(),
         adopted: replica.adopted(),
         deciding: replica.proposal(),
+        awaits_outcome: replica.awaits_outcome(),
         cuts: replica.cuts(),
         away: replica.out_of_touch(now),
-        needs_new_copy: replica.needs_new_copy(now),
+        needs_new_copy: replica.needs_new_copy(),
         waits_for: members
             .filter_map(|region| Some((region.clone(), replica.waits_for(region)?)))
             .collect(),

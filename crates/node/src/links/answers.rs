@@ -197,6 +197,7 @@ mod tests {
             standing: OwnStanding::Voting,
             adopted: BTreeMap::new(),
             deciding: None,
+            awaits_outcome: false,
             cuts: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),

@@ -8,8 +8,8 @@ use meridian_model::{
     Acknowledgement, DecidedBy, Message, RegionName, SnapshotId, Standing, WIRE_VERSION_MAX,
 };
 use meridian_replicate::{
-    Acknowledgements, Arrival, OpenError, OwnStanding, Progress, Proposal, ProposeError, Sender,
-    StrongRead, WriteError,
+    Acknowledgements, Arrival, CommitError, OpenError, OwnStanding, Progress, Proposal,
+    ProposeError, Sender, StrongRead, WriteError,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -482,6 +482,162 @@ fn who_goes_by_a_later_epoch_says_nothing_to_who_reads_by_an_earlier_one() {
 }
 
 #[test]
+fn who_has_accepted_an_epoch_does_not_read_by_the_one_before_it() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 0, 3);
+    propose(&mut regions[0], 3, add("j")).expect("a proposal");
+    together(&mut regions, 3, 6);
+    regions.push(newcomer("j", &["a", "b"], 9));
+    // b hears first that j can vote, and proposes it.
+    let (a, b, j) = (0, 1, 2);
+    let mut at = seconds(6);
+    let mut steps = |regions: &mut Vec<Region>, ways: &[(usize, usize)]| {
+        for (one, other) in ways {
+            at += Duration::from_millis(100);
+            hand_on(regions, *one, *other, at);
+        }
+        at
+    };
+    let awaits_outcome = |region: &mut Region| region.machine().awaits_outcome();
+    let mut rounds = 0;
+    while regions[b].machine().proposal().is_none() {
+        steps(&mut regions, &[(a, j), (b, j), (j, b), (j, b)]);
+        rounds += 1;
+        assert!(rounds < 100, "b never proposed anything");
+    }
+    assert!(!awaits_outcome(&mut regions[b]) && regions[b].machine().may_read_strongly());
+    steps(&mut regions, &[(b, a), (a, b)]);
+    assert!(
+        awaits_outcome(&mut regions[b]),
+        "it has stated and accepted"
+    );
+    steps(&mut regions, &[(b, a)]);
+    let b = regions.remove(b);
+    let mut lone = [b];
+    // It is decided where a is, and b doesn't hear of it.
+    together(&mut regions, 20, 40);
+    propose(&mut regions[0], 40, evict("b", DecidedBy::Majority)).expect("a proposal");
+    together(&mut regions, 40, 44);
+    assert_eq!(members(&mut regions[1]).len(), 2);
+    write(&mut regions[0], 44, "news").expect("a write");
+    hand_on(&mut regions, 0, 1, seconds(44));
+    assert!(is_confirmed(&mut regions[0], 44));
+    apart(&mut lone, 20, 44);
+    let [b] = &mut lone;
+    assert_eq!(b.machine().standing(), OwnStanding::Voting);
+    let held = b.machine().marks().vector();
+    let read = StrongRead::of_members(Acknowledgement::OneRemote, held, &[name("a")], true);
+    assert_eq!(read.progress(), Progress::Heard, "it would ask nobody");
+    assert!(!b.machine().may_read_strongly());
+    assert!(!b.machine().vouches_for(&name("a")));
+}
+
+#[test]
+fn what_was_accepted_is_pursued_until_its_outcome_is_known() {
+    let mut regions = founded(&["a", "b", "c", "d", "e"]);
+    together(&mut regions, 0, 3);
+    let (a, b, c, d, e) = (0, 1, 2, 3, 4);
+    propose(&mut regions[a], 3, add("x")).expect("a proposal");
+    propose(&mut regions[e], 3, add("y")).expect("a proposal");
+    tick(&mut regions, seconds(4));
+    // a states x, which a and b accept, and d perhaps; c follows e, which is lost before it states
+    // anything.
+    for (one, other) in [(a, b), (a, d), (b, a), (d, a), (a, b), (e, c)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    regions.truncate(d);
+    for (one, other) in [(c, a), (c, b), (a, c), (b, c), (b, a), (a, b)] {
+        hand_on(&mut regions, one, other, seconds(4));
+    }
+    // Nobody asks for x any more.
+    regions[a].machine = None;
+    regions[a].start(1);
+    for accepted in [a, b] {
+        let machine = regions[accepted].machine();
+        assert!(machine.awaits_outcome() && !machine.may_read_strongly());
+    }
+    together(&mut regions, 5, 16);
+    for region in &mut regions {
+        assert!(!region.machine().awaits_outcome(), "{}", region.name);
+        assert_eq!(members(region).len(), 6, "d may know it to be decided");
+    }
+}
+
+#[test]
+fn who_came_back_is_not_evicted_by_what_some_promises_leave_open_and_others_do_not() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 0, 3);
+    let away = regions.pop().expect("three");
+    let (a, b, c) = (0, 1, 2);
+    together(&mut regions, 3, 20);
+    propose(&mut regions[a], 20, evict("c", DecidedBy::Majority)).expect("a proposal");
+    hand_on(&mut regions, a, b, seconds(20));
+    hand_on(&mut regions, b, a, seconds(20));
+    assert!(regions[a].machine().awaits_outcome(), "it has stated it");
+    propose(&mut regions[b], 25, add("x")).expect("a proposal");
+    for restarted in [a, b] {
+        regions[restarted].machine = None;
+        regions[restarted].start(1);
+    }
+    regions.push(away);
+    hand_on(&mut regions, b, a, seconds(25));
+    // With a's promise alone, c may have accepted its own eviction.
+    hand_on(&mut regions, a, b, seconds(25));
+    for (one, other) in [(b, c), (c, b), (b, c), (b, a), (a, c)] {
+        hand_on(&mut regions, one, other, seconds(26));
+    }
+    together(&mut regions, 26, 40);
+    for region in &mut regions {
+        assert_eq!(members(region).len(), 3, "{}", region.name);
+        assert!(!region.machine().awaits_outcome(), "{}", region.name);
+    }
+}
+
+#[test]
+fn ballots_are_not_repeated_while_no_majority_is_there() {
+    let mut regions = founded(&["a", "b", "c", "d", "e"]);
+    together(&mut regions, 0, 3);
+    let (a, b, c) = (0, 1, 2);
+    propose(&mut regions[a], 3, add("x")).expect("a proposal");
+    for (one, other) in [(a, b), (a, c), (b, a), (c, a), (a, b)] {
+        hand_on(&mut regions, one, other, seconds(3));
+    }
+    regions.truncate(c);
+    let entries = |regions: &mut [Region]| -> u64 {
+        let marks = regions.iter_mut().map(|it| it.machine().marks().clone());
+        let of_all = marks.map(|marks| marks.iter().map(|(_, mark)| mark.sequence.0).sum::<u64>());
+        of_all.max().unwrap_or_default()
+    };
+    together(&mut regions, 4, 600);
+    let before = entries(&mut regions);
+    together(&mut regions, 600, 1_200);
+    let more = entries(&mut regions) - before;
+    assert!(more < 15, "{more} entries in ten minutes about nothing new");
+    for accepted in &mut regions {
+        assert!(accepted.machine().awaits_outcome());
+    }
+}
+
+#[test]
+fn what_the_log_did_not_take_was_never_asked_for() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 0, 3);
+    let a = &mut regions[0];
+    let now = a.now(seconds(3));
+    a.disk.set_capacity(Some(0));
+    let proposed = a.machine().propose(now, add("c"));
+    proposed.expect("nothing is against it");
+    let error = a.machine().flush(now).expect_err("there is no room");
+    assert!(matches!(error, CommitError::Log(_)), "{error}");
+    a.disk.set_capacity(None);
+    together(&mut regions, 4, 8);
+    assert_eq!(members(&mut regions[0]).len(), 2);
+    propose(&mut regions[0], 8, add("c")).expect("nothing else is asked for");
+    together(&mut regions, 8, 12);
+    assert_eq!(members(&mut regions[1]).len(), 3);
+}
+
+#[test]
 fn a_majority_evicts_who_is_away_and_nobody_who_is_there() {
     let mut regions = founded(&["a", "b", "c"]);
     together(&mut regions, 1, 3);
@@ -634,22 +790,29 @@ fn a_person_decides_nothing_where_another_that_is_there_may_have_decided() {
     together(&mut regions, 1, 3);
     apart(&mut regions, 3, 20);
     propose(&mut regions[0], 20, evict("d", DecidedBy::Operator)).expect("a person may");
-    // b hears that a has more, and nothing of what that is.
     let [a, b, ..] = &mut regions[..] else {
         panic!("four of them")
     };
     let elapsed = seconds(21);
     let (now, from) = (b.now(elapsed), a.name.clone());
+    b.machine().disconnected(now, &from, "cut off".to_owned());
     b.machine().connected(now, &from, WIRE_VERSION_MAX);
     let asked = b.machine().take_outgoing();
     let asked = asked.into_iter().rfind(|(peer, _)| *peer == from);
     let (_, asked) = asked.expect("a question");
+    // a has yet to answer on the new connection.
+    let refused = propose(&mut regions[1], 21, evict("c", DecidedBy::Operator));
+    assert_eq!(refused, Err(ProposeError::Behind { region: name("a") }));
+    let [a, b, ..] = &mut regions[..] else {
+        panic!("four of them")
+    };
     let (at, known) = (a.now(elapsed), a.machine().road().member(&b.name));
     let answer = a.sender().subscribe(at, known, asked);
     let answer = answer.expect("a readable log").expect("an answer").message;
     b.machine()
         .message(now, &from, answer)
         .expect("a readable log");
+    // b has heard that a has more, and nothing of what that is.
     let refused = propose(&mut regions[1], 21, evict("c", DecidedBy::Operator));
     assert_eq!(refused, Err(ProposeError::Behind { region: name("a") }));
     // It isn't waited for when it has fallen silent.
@@ -878,8 +1041,8 @@ fn a_joiner_whose_copy_is_too_old_for_every_log_learns_that_it_has_to_copy_anew(
     regions.push(c);
     regions[1].start(9);
     let needs_new_copy = |regions: &mut [Region], at| {
-        let now = regions[1].now(seconds(at));
-        regions[1].machine().needs_new_copy(now)
+        tick(&mut regions[1..], seconds(at));
+        regions[1].machine().needs_new_copy()
     };
     together(&mut regions, 704, 705);
     assert!(!needs_new_copy(&mut regions, 705), "another may have it");
