@@ -21,6 +21,10 @@ const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 const QUARANTINE_PAUSE: Duration = Duration::from_secs(5);
 
+/// A peer that hasn't answered for so long on a connection that stands isn't about to: its dataset may
+/// be waiting for a copy. (A connection to nobody ends long before.)
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+
 /// Where a peer's stream stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamState {
@@ -275,11 +279,12 @@ impl Receiver {
     /// Whether the peer is there and has entries which this region lacks, or may have: before it has
     /// answered on a new connection, it may.
     pub(crate) fn is_ahead(&self, now: Now) -> bool {
-        let is_recent = |at: Duration| now.elapsed.saturating_sub(at) < SILENCE_MAX;
-        let is_there = self.last_heard.is_some_and(is_recent);
+        let within =
+            |at: Option<Duration>, most| at.is_some_and(|at| now.elapsed.saturating_sub(at) < most);
+        let is_there = within(self.last_heard, SILENCE_MAX);
         match self.state {
             StreamState::Streaming => is_there && self.remaining > 0,
-            StreamState::Subscribing => is_there || self.unanswered_since.is_some_and(is_recent),
+            StreamState::Subscribing => is_there || within(self.unanswered_since, UNANSWERED_MAX),
             StreamState::Disconnected | StreamState::Quarantined { .. } => false,
         }
     }

@@ -96,7 +96,8 @@ fn promises_hold_while_regions_come_and_go() {
 #[test]
 fn who_leaves_takes_nothing_with_it_that_was_confirmed() {
     let mut confirmed = 0;
-    for seed in 0..100 {
+    // As above: a person decided where another region had yet to answer.
+    for seed in (0..100).chain([407, 995, 2255]) {
         let report = run(Scenario::Leaving, seed).unwrap_or_else(|failure| panic!("{failure}"));
         confirmed += report.confirmed;
     }

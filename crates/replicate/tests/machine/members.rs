@@ -12,6 +12,7 @@ use meridian_replicate::{
     ProposeError, Sender, StrongRead, WriteError,
 };
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 pub fn name(region: &str) -> RegionName {
@@ -124,6 +125,13 @@ pub fn tick(regions: &mut [Region], elapsed: Duration) {
 
 /// Nobody hears anybody for so many seconds.
 fn apart(regions: &mut [Region], from: u64, to: u64) {
+    for region in &mut *regions {
+        let now = region.now(seconds(from));
+        for peer in region.machine().peers(now) {
+            let reason = "cut off".to_owned();
+            region.machine().disconnected(now, &peer.region, reason);
+        }
+    }
     for second in from..to {
         tick(regions, seconds(second));
     }
@@ -624,12 +632,11 @@ fn what_the_log_did_not_take_was_never_asked_for() {
     together(&mut regions, 0, 3);
     let a = &mut regions[0];
     let now = a.now(seconds(3));
-    a.disk.set_capacity(Some(0));
+    a.disk.fail_next_write(ErrorKind::StorageFull, 0);
     let proposed = a.machine().propose(now, add("c"));
     proposed.expect("nothing is against it");
     let error = a.machine().flush(now).expect_err("there is no room");
     assert!(matches!(error, CommitError::Log(_)), "{error}");
-    a.disk.set_capacity(None);
     together(&mut regions, 4, 8);
     assert_eq!(members(&mut regions[0]).len(), 2);
     propose(&mut regions[0], 8, add("c")).expect("nothing else is asked for");
@@ -795,7 +802,6 @@ fn a_person_decides_nothing_where_another_that_is_there_may_have_decided() {
     };
     let elapsed = seconds(21);
     let (now, from) = (b.now(elapsed), a.name.clone());
-    b.machine().disconnected(now, &from, "cut off".to_owned());
     b.machine().connected(now, &from, WIRE_VERSION_MAX);
     let asked = b.machine().take_outgoing();
     let asked = asked.into_iter().rfind(|(peer, _)| *peer == from);
