@@ -48,8 +48,6 @@ pub enum Mutation {
     ForwardedAgain,
     /// A write is handed on without its client's idempotency key.
     ForwardedWithoutKey,
-    /// Acknowledgements go by the newest epoch alone, whatever epoch others still go by.
-    AcknowledgedBetweenEpochs,
     /// What only a region holds that is about to leave counts as held.
     LeavingConfirms,
     /// A region has left once the others hold its own stream, whatever it confirmed of theirs.

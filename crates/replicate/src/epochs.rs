@@ -5,7 +5,6 @@
 
 use crate::Road;
 use crate::ballots::Voters;
-use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
     Acknowledgement, Adopt, Entry, Epoch, Hlc, Member, OriginId, RegionName, Sequence, Standing,
     VOTES_SINCE, Vector,
@@ -263,15 +262,15 @@ impl Road {
 
     /// The epochs before this region's own by which some member may still go, where they are known.
     fn earlier_in_use(&self) -> impl Iterator<Item = (u64, Option<&Epoch>)> {
-        let between = mutation::active(Mutation::AcknowledgedBetweenEpochs);
         let numbers = self.earliest_in_use()..self.epoch.number;
-        let numbers = numbers.filter(move |_| !between);
         numbers.map(|number| (number, self.decided.get(&number)))
     }
 
     /// Whether what a region holds counts for acknowledgements. While not everybody is known to go
     /// by this region's epoch, some may still ask by one before it: who votes in all of these
     /// counts, so that the holders of a write and those whom a strong read hears of always meet.
+    /// (Where a majority decided, those who haven't accepted are too few for a strong read, and the
+    /// others keep still; where a person did, nobody has accepted anything.)
     pub(crate) fn counts_for_all(&self, region: &RegionName) -> bool {
         let votes = |epoch: &Epoch| epoch.voters().any(|(voter, _)| voter == region);
         let since = self.counts_since(region);

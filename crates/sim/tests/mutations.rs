@@ -143,11 +143,6 @@ fn no_relaying_by_a_witness() {
 }
 
 #[test]
-fn acknowledged_between_epochs() {
-    is_caught_from(90, Mutation::AcknowledgedBetweenEpochs, Scenario::Changing);
-}
-
-#[test]
 fn leaving_confirms() {
     is_caught(Mutation::LeavingConfirms, Scenario::Leaving);
 }
