@@ -160,6 +160,36 @@ fn a_region_that_was_removed_is_added_again_with_its_server() {
 }
 
 #[test]
+fn a_region_that_is_added_waits_for_the_tables_that_the_others_have_rows_of() {
+    let system = Local::start(26_000, &[]);
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    for region in 0..REGIONS.len() {
+        system.sql(region, table);
+    }
+    let rows = "SELECT string_agg(id || v, ' ' ORDER BY id) FROM public.t";
+    system.sql(0, "INSERT INTO t VALUES (1, 'a')");
+    system.all_say(rows, "1a");
+
+    let newcomer = "eu-central-1";
+    let mut add = system.command(&["regions", "add", newcomer, "--timeout", "80"]);
+    let add = add.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut add = add.spawn().unwrap();
+    let missing = "other regions replicate table public.t, this server doesn't";
+    eventually("it says what its server lacks", PATIENCE, || {
+        let output = system.output(&["postgres", "status"]);
+        text(&output).contains(missing).then_some(())
+    });
+    assert!(add.try_wait().unwrap().is_none(), "it has not joined");
+
+    system.sql(REGIONS.len(), table);
+    let added = add.wait_with_output().unwrap();
+    assert!(added.status.success(), "{}", text(&added));
+    eventually("its server has the row", PATIENCE, || {
+        (system.ask(REGIONS.len(), rows) == "1a").then_some(())
+    });
+}
+
+#[test]
 fn without_restart_a_server_that_dies_stays_down() {
     let system = Local::start(22_000, &["--no-restart"]);
     kill_server(&system, 0);

@@ -150,7 +150,7 @@ impl ProposeError {
             Self::NotMember { .. } => "look at the list of members",
             Self::LastVoter { .. } => "let another region join first",
             Self::Itself => "remove it, or ask another region to evict it",
-            Self::InTouch { .. } => "remove it, or stop it first",
+            Self::InTouch { .. } => "remove it; or stop it first, and ask again five seconds later",
             Self::NoMajority { .. } => {
                 "wait until more regions are back; if they never will be, decide it as the operator"
             }

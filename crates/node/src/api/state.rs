@@ -160,7 +160,7 @@ impl ApiState {
                 Kind::TableNotServed,
                 format!("no dataset takes table {table:?}"),
             )
-            .hint("add the table to a dataset of the topology"));
+            .hint(self.named_otherwise(table)));
         };
         let dataset_name = dataset.name.as_str();
         match self.datasets().get(dataset_name) {
@@ -171,6 +171,19 @@ impl ApiState {
             Some(DatasetState::Failed { reason }) => Err(unavailable(dataset_name, reason)),
             Some(state) => Err(absent(dataset_name, &state.absence().unwrap_or_default())),
             None => Err(unavailable(dataset_name, "it is not one of this region's")),
+        }
+    }
+
+    /// What to do about a table that no dataset takes under this name.
+    fn named_otherwise(&self, table: &str) -> String {
+        let qualified = format!("public.{table}");
+        let topology = &self.shared.api.topology;
+        let of_postgres = topology.dataset_of_table(&qualified);
+        match of_postgres.is_some() && !table.contains('.') {
+            true => {
+                format!("did you mean {qualified:?}? a server's tables have their schema's name")
+            }
+            false => "add the table to a dataset of the topology".to_owned(),
         }
     }
 

@@ -14,12 +14,11 @@
 use super::aside::Rest;
 use super::beside::in_place;
 use super::conductor::{Conductor, Writing};
-use super::schema::Schema;
 use super::trouble::Trouble;
 use crate::dataset::TablesSnapshot;
 use meridian_engine_postgres::apply::Large as Many;
 use meridian_engine_postgres::projection::Outcome;
-use meridian_model::{Position, RowName};
+use meridian_model::Position;
 
 /// Beyond this many rows, dirty rows are kept in files.
 const ROWS_IN_MEMORY_MAX: usize = 20_000;
@@ -50,7 +49,7 @@ impl Conductor<'_> {
         let is_planning = self.is_planning_many;
         self.follower.follow(to, |row| {
             if schema.named(&row.table).is_none() {
-                return absent(schema, &row);
+                return schema.must_have(&row.table);
             }
             let is_many = aside.rows() > 0 || projection.dirty_rows() >= ROWS_IN_MEMORY_MAX;
             if is_many && !is_planning && projection.touched_elsewhere(&row) {
@@ -167,16 +166,4 @@ impl Conductor<'_> {
         self.is_planning_many = true;
         Ok(())
     }
-}
-
-fn absent(schema: &Schema, row: &RowName) -> Result<(), Trouble> {
-    if schema.is_gone(&row.table) {
-        return Ok(());
-    }
-    let reason = format!(
-        "other regions replicate table {}, this server doesn't",
-        row.table
-    );
-    let hint = "create it here as it is there, and run `meridian postgres prepare --apply`";
-    Err(Trouble::lasting(reason, hint))
 }

@@ -48,6 +48,7 @@ pub use status::{PostgresState, PostgresStatus, SharedStatus};
 use crate::dataset::{CaptureError as TakeError, DatasetHandle};
 use aside::RowsAside;
 use captured::Reading;
+use compare::unreadable;
 use conductor::{Conductor, Times};
 use follow::Follower;
 use lag::Lag;
@@ -258,6 +259,12 @@ async fn start<'a>(
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
+    if taken.is_empty() {
+        // What the log touches later is looked at when it comes.
+        let tables = dataset.tables().tables().map_err(unreadable)?;
+        let mut tables = tables.iter();
+        tables.try_for_each(|table| schema.must_have(table))?;
+    }
     tell_of(status, dataset, schema.notices(&taken));
     if let Some(what) = schema.left_out() {
         taken.leave()?;

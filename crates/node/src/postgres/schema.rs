@@ -147,6 +147,16 @@ impl Schema {
             && self.firing == other.firing
     }
 
+    /// That the server replicates a table of which the dataset has rows, unless no region does any more.
+    pub(super) fn must_have(&self, table: &str) -> Result<(), Trouble> {
+        if self.named(table).is_some() || self.is_gone(table) {
+            return Ok(());
+        }
+        let reason = format!("other regions replicate table {table}, this server doesn't");
+        let hint = "create it here as it is there, and run `meridian postgres prepare --apply`";
+        Err(Trouble::lasting(reason, hint))
+    }
+
     /// That no table which replicated has lost its key.
     pub(super) fn must_have_keys(&self, taken: &Taken) -> Result<(), Trouble> {
         let Some(table) = self.keyless.iter().find(|table| taken.has(table)) else {
