@@ -104,6 +104,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             if self.stopped().is_some() {
                 break;
             }
+            // In each epoch: what has come about isn't asked for again once it was undone.
+            self.settle_proposal(now);
             self.note_ballot(now);
             match self.due(now) {
                 None => break,

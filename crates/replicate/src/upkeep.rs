@@ -15,7 +15,6 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// [`LogError`] when the log can't be trimmed.
     pub fn tick(&mut self, now: Now) -> Result<(), LogError> {
         self.deliberate(now);
-        self.settle_proposal(now);
         self.note_trimmed(now);
         for (peer, receiver) in &mut self.receivers {
             if receiver.wants_subscription(now) {

@@ -627,6 +627,29 @@ fn ballots_are_not_repeated_while_no_majority_is_there() {
 }
 
 #[test]
+fn what_came_about_and_was_undone_is_not_asked_for_again() {
+    let mut regions = founded(&["a", "b", "c"]);
+    together(&mut regions, 0, 3);
+    propose(&mut regions[0], 3, add("x")).expect("a proposal");
+    let late = regions.remove(0);
+    propose(&mut regions[0], 3, add("x")).expect("a proposal");
+    together(&mut regions, 3, 6);
+    let undone = Proposal::Remove { region: name("x") };
+    propose(&mut regions[0], 6, undone).expect("it has not begun");
+    together(&mut regions, 6, 9);
+    assert_eq!(regions[0].machine().epoch().number, 2);
+    regions.push(late);
+    let [b, _, a] = &mut regions[..] else {
+        panic!("three of them")
+    };
+    deliver(b, a, seconds(9), WIRE_VERSION_MAX);
+    together(&mut regions, 9, 30);
+    for region in &mut regions {
+        assert_eq!(members(region).len(), 3, "{}", region.name);
+    }
+}
+
+#[test]
 fn what_the_log_did_not_take_was_never_asked_for() {
     let mut regions = founded(&["a", "b"]);
     together(&mut regions, 0, 3);
