@@ -169,6 +169,15 @@ fn a_region_that_is_added_waits_for_the_tables_that_the_others_have_rows_of() {
     let rows = "SELECT string_agg(id || v, ' ' ORDER BY id) FROM public.t";
     system.sql(0, "INSERT INTO t VALUES (1, 'a')");
     system.all_say(rows, "1a");
+    // One that no region has any more isn't waited for.
+    for region in 0..REGIONS.len() {
+        system.sql(region, "CREATE TABLE old (id int PRIMARY KEY)");
+    }
+    system.sql(0, "INSERT INTO old VALUES (1)");
+    system.all_say("SELECT string_agg(id::text, ' ') FROM public.old", "1");
+    for region in 0..REGIONS.len() {
+        system.sql(region, "DROP TABLE old");
+    }
 
     let newcomer = "eu-central-1";
     let mut add = system.command(&["regions", "add", newcomer, "--timeout", "80"]);
@@ -186,6 +195,33 @@ fn a_region_that_is_added_waits_for_the_tables_that_the_others_have_rows_of() {
     assert!(added.status.success(), "{}", text(&added));
     eventually("its server has the row", PATIENCE, || {
         (system.ask(REGIONS.len(), rows) == "1a").then_some(())
+    });
+
+    // And of a table that came while it was no member.
+    let output = system.output(&["regions", "remove", newcomer, "--timeout", "80"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let another = "CREATE TABLE u (id int PRIMARY KEY, v text)";
+    for region in 0..REGIONS.len() {
+        system.sql(region, another);
+    }
+    system.sql(0, "INSERT INTO u VALUES (2, 'b')");
+    let of_both =
+        "SELECT string_agg(id || v, ' ') FROM (TABLE public.t UNION ALL TABLE public.u) t";
+    system.all_say(of_both, "1a 2b");
+    let mut add = system.command(&["regions", "add", newcomer, "--timeout", "80"]);
+    let add = add.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let add = add.spawn().unwrap();
+    eventually("it says what its server lacks", PATIENCE, || {
+        let output = system.output(&["postgres", "status"]);
+        text(&output)
+            .contains("replicate table public.u")
+            .then_some(())
+    });
+    system.sql(REGIONS.len(), another);
+    let added = add.wait_with_output().unwrap();
+    assert!(added.status.success(), "{}", text(&added));
+    eventually("its server has both rows", PATIENCE, || {
+        (system.ask(REGIONS.len(), of_both) == "1a 2b").then_some(())
     });
 }
 

@@ -86,7 +86,8 @@ pub(crate) struct Deliberation {
     /// The epoch's number and the highest ballot, as last looked at.
     seen: (u64, Option<Ballot>),
     seen_at: Duration,
-    attempts: u32,
+    /// How many ballots of its own there were since an epoch began or something was asked for.
+    pub(crate) attempts: u32,
 }
 
 /// What is due now.

@@ -236,6 +236,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     fn pursue(&mut self, now: Now, proposal: Proposal) {
         self.deliberation.pending = Some(proposal);
         self.deliberation.is_fresh = true;
+        self.deliberation.attempts = 0;
         self.deliberate(now);
     }
 

@@ -567,6 +567,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if std::mem::take(&mut self.deliberation.is_fresh) {
             self.deliberation.pending = None;
         }
+        self.deliberation.attempts = 0;
         self.engine.discard();
         self.behind_rolled_back();
         self.tables_dirty = false;

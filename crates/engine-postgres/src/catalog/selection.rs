@@ -18,8 +18,13 @@ impl Selection {
     /// Whether the table belongs to it.
     #[must_use]
     pub fn takes(&self, table: &TableName) -> bool {
-        let name = table.to_string();
-        let one_of = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, &name));
+        self.takes_called(&table.to_string())
+    }
+
+    /// Whether the table of this name, with its schema's, belongs to it.
+    #[must_use]
+    pub fn takes_called(&self, name: &str) -> bool {
+        let one_of = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
         one_of(&self.include) && !one_of(&self.exclude)
     }
 

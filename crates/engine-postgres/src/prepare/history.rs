@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::judge::{Plan, replicable};
 use super::survey::Survey;
 use crate::catalog::{COLUMNS_TABLE_SQL, Catalog, History, TableFacts, quoted};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Notes the columns that a server has, and what became of those that it had. `all` are the surveys of
 /// all regions, if all could be asked: a column that none of them has is gone.
@@ -23,6 +23,7 @@ pub fn note_columns(
     let known = survey.history.clone().unwrap_or_default();
     statements.extend(note_present(survey, plan, &known));
     statements.extend(note_former(survey, &known, all));
+    statements.extend(note_gone_elsewhere(&known, all));
     if statements.is_empty() {
         return Finding::ok("columns", "meridian.columns", "what columns were is noted");
     }
@@ -98,6 +99,30 @@ fn note_former(
         }
     }
     statements
+}
+
+/// Tables that other servers had and that none has any more: a server that came later may be given their
+/// rows.
+fn note_gone_elsewhere(known: &History, all: Option<&BTreeMap<String, Survey>>) -> Option<String> {
+    let all = all?;
+    let is_anywhere = |table: &str| all.values().any(|it| of(&it.catalog, table).is_some());
+    let noted = all.values().filter_map(|it| it.history.as_ref());
+    let noted = noted.flat_map(History::all);
+    let gone: BTreeSet<&str> = noted
+        .filter(|(_, column, _)| column.is_empty())
+        .map(|(table, ..)| table)
+        .filter(|table| known.of(table, "").is_none() && !is_anywhere(table))
+        .collect();
+    let rows: Vec<_> = gone
+        .iter()
+        .map(|table| format!("({}, '', 0, 0, '')", text(table)))
+        .collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "INSERT INTO meridian.columns (\"table\", name, relation, number, became) VALUES {}",
+            rows.join(", ")
+        )
+    })
 }
 
 fn of<'c>(catalog: &'c Catalog, table: &str) -> Option<&'c TableFacts> {

@@ -432,7 +432,7 @@ impl Worker {
         }
         let committed = self.replica.flush(now);
         let awaited = self.publish_membership.borrow().awaits_outcome;
-        if self.adopts() || awaited != self.replica.awaits_outcome() {
+        if committed.is_err() || self.adopts() || awaited != self.replica.awaits_outcome() {
             self.tell_membership();
         }
         if staged > 0 || committed.is_err() {

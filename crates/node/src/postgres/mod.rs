@@ -259,12 +259,6 @@ async fn start<'a>(
     let place = identify(&config.server).await?;
     let mut taken = Taken::read(&config.directory)?;
     schema.must_have_keys(&taken)?;
-    if taken.is_empty() {
-        // What the log touches later is looked at when it comes.
-        let tables = dataset.tables().tables().map_err(unreadable)?;
-        let mut tables = tables.iter();
-        tables.try_for_each(|table| schema.must_have(table))?;
-    }
     tell_of(status, dataset, schema.notices(&taken));
     if let Some(what) = schema.left_out() {
         taken.leave()?;
@@ -274,6 +268,12 @@ async fn start<'a>(
     let mut marks = Marks::new(mark::noted(&config.directory)?);
     let mut refill = Refill::read(&config.directory)?;
     let captured = dataset.captured().await;
+    if captured.is_none() {
+        // It was given a copy perhaps. What the log touches later is looked at when it comes.
+        let tables = dataset.tables().tables().map_err(unreadable)?;
+        let mut tables = tables.iter().filter(|it| config.selection.takes_called(it));
+        tables.try_for_each(|table| schema.must_have(table))?;
+    }
     let standing = history::standing(&client, config).await?;
     let slot = history::slot(&client, &config.slot).await?;
     let remembered = history::remembered(&config.directory)?;

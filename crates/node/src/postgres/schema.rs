@@ -153,7 +153,8 @@ impl Schema {
             return Ok(());
         }
         let reason = format!("other regions replicate table {table}, this server doesn't");
-        let hint = "create it here as it is there, and run `meridian postgres prepare --apply`";
+        let hint = "create it here as it is there, and run `meridian postgres prepare --apply`; where \
+                    no region has it any more, the latter is enough";
         Err(Trouble::lasting(reason, hint))
     }
 
