@@ -104,11 +104,19 @@ impl Joined {
         Ok(())
     }
 
-    /// The processor time that servers and regions have used so far.
+    /// The processor time that the servers have used so far, and the regions.
     #[must_use]
-    pub fn processor_time(&self) -> Duration {
+    pub fn processor_times(&self) -> [Duration; 2] {
         let regions = self.regions.as_ref().map(Regions::processor_time);
-        self.servers.processor_time() + regions.unwrap_or_default()
+        [self.servers.processor_time(), regions.unwrap_or_default()]
+    }
+
+    /// The same in seconds, without what it was before.
+    #[must_use]
+    pub fn processor_seconds(&self, before: [Duration; 2]) -> [f64; 2] {
+        let [servers, regions] = self.processor_times();
+        [(servers, before[0]), (regions, before[1])]
+            .map(|(now, before)| now.saturating_sub(before).as_secs_f64())
     }
 
     /// Ends everything.

@@ -152,7 +152,7 @@ async fn measure(group: &Joined, options: &Options, size: Size, mark: u64) -> Re
     let started = Instant::now();
     write(group, options, size, mark).await?;
     let write_seconds = started.elapsed().as_secs_f64();
-    let before = (group.processor_time(), group.servers.processor_time());
+    let before = group.processor_times();
 
     let started = Instant::now();
     group.resume().await?;
@@ -164,8 +164,7 @@ async fn measure(group: &Joined, options: &Options, size: Size, mark: u64) -> Re
     for look in looks {
         seconds = seconds.max(look.await?.as_secs_f64());
     }
-    let used = group.processor_time().saturating_sub(before.0);
-    let by_servers = group.servers.processor_time().saturating_sub(before.1);
+    let [by_servers, by_regions] = group.processor_seconds(before);
     let rows = group.servers.equal(&TABLES).await?;
     ensure!(!rows.is_empty(), "the servers said nothing of their rows");
     Ok(CatchUp {
@@ -175,8 +174,8 @@ async fn measure(group: &Joined, options: &Options, size: Size, mark: u64) -> Re
         transactions: size.transactions,
         write_seconds,
         seconds,
-        processor_seconds: used.as_secs_f64(),
-        servers_seconds: by_servers.as_secs_f64(),
+        processor_seconds: by_servers + by_regions,
+        servers_seconds: by_servers,
     })
 }
 

@@ -36,14 +36,17 @@ impl Round {
         )
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
     fn processor_us(&self) -> f64 {
-        self.processor_seconds * 1e6 / self.run.transactions.max(1) as f64
+        self.us_of_each(self.processor_seconds)
+    }
+
+    fn servers_us(&self) -> f64 {
+        self.us_of_each(self.servers_seconds)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    fn servers_us(&self) -> f64 {
-        self.servers_seconds * 1e6 / self.run.transactions.max(1) as f64
+    fn us_of_each(&self, seconds: f64) -> f64 {
+        seconds * 1e6 / self.run.transactions.max(1) as f64
     }
 }
 

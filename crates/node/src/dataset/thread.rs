@@ -426,7 +426,9 @@ impl Worker {
         if self.replica.awaits_outcome() || self.adopts() {
             self.publish_membership.send_if_modified(|known| {
                 let is_new = !known.awaits_outcome;
-                Arc::make_mut(known).awaits_outcome = true;
+                if is_new {
+                    Arc::make_mut(known).awaits_outcome = true;
+                }
                 is_new
             });
         }
