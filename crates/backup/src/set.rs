@@ -243,17 +243,22 @@ impl BackupSet {
         })
     }
 
-    /// Reads every file to its end, and follows every stream's history through them.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn verify(&self, mut each: impl FnMut(&FileRecord)) -> Result<(), BackupError> {
-        let mut marks = Marks::default();
+    /// Reads every file to its end, and follows every stream's history through them; `each` is told what
+    /// came of a file. Behind one that is damaged the history is followed again from the next snapshot on.
+    pub fn verify(&self, mut each: impl FnMut(&FileRecord, Result<(), BackupError>)) {
+        let (mut marks, mut are_known) = (Marks::default(), true);
         for record in &self.manifest.files {
-            self.read(record, |block| self.follow(record, &mut marks, block))?;
-            each(record);
+            let read = self.read(record, |block| {
+                are_known |=
+                    matches!(&block.content, Content::Snapshot(part) if part.head.is_some());
+                if are_known {
+                    self.follow(record, &mut marks, block)?;
+                }
+                Ok(())
+            });
+            are_known &= read.is_ok();
+            each(record, read.map(drop));
         }
-        Ok(())
     }
 
     /// Moves the marks past a block whose entries must follow them.

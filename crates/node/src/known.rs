@@ -69,6 +69,17 @@ impl Known {
         stated.or_else(|| self.named().get(region).cloned())
     }
 
+    /// All of which it is known where they are reached.
+    pub(crate) fn names(&self) -> BTreeSet<RegionName> {
+        let named = self.named();
+        self.0
+            .topology
+            .keys()
+            .chain(named.keys())
+            .cloned()
+            .collect()
+    }
+
     /// This region.
     #[must_use]
     pub fn own(&self) -> &RegionName {

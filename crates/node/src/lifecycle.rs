@@ -162,7 +162,11 @@ impl Lifecycle {
                 counts_no_more(&handle).await;
                 // What counts no more is no measure for others, and has nobody to be mended from.
                 company.shutdown().await;
+                if let Some(postgres) = &self.config.postgres {
+                    company.spawn(postgres::counts_no_more(postgres.clone(), handle.clone()));
+                }
                 let expected = self.expected_again(&handle).await;
+                company.shutdown().await;
                 self.set_aside(handle, &expected).await?;
             } else {
                 company.shutdown().await;
@@ -368,16 +372,10 @@ impl Lifecycle {
 
     /// Waits until the members expect this region anew.
     async fn expected_again(&mut self, handle: &DatasetHandle) -> Expected {
-        let membership = handle.membership();
-        let number = membership.epoch.number;
-        // One that was removed is added like a new one.
-        let verb = match membership.was_removed(&self.region) {
-            true => "add",
-            false => "rejoin",
-        };
+        let number = handle.membership().epoch.number;
         tracing::error!(
             dataset = self.config.name,
-            hint = format!("meridian regions {verb} {}", self.region),
+            hint = handle.way_back(),
             "this region counts no more"
         );
         loop {

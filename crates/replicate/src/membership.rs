@@ -374,7 +374,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             if self.receivers.contains_key(&peer) {
                 continue;
             }
-            let mut receiver = Receiver::new();
+            let mut receiver = Receiver::new(now);
             if self.deliberation.connections.contains(&peer) {
                 let marks = self.log.marks();
                 let asked = receiver.subscribe(now, &self.config.region, self.origin, marks);

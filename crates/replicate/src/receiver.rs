@@ -45,6 +45,8 @@ pub enum StreamState {
 #[derive(Clone, Debug)]
 pub(crate) struct Receiver {
     state: StreamState,
+    /// Since when the peer is one.
+    begun: Duration,
     since: Duration,
     session: SessionId,
     next: u64,
@@ -74,10 +76,12 @@ pub(crate) enum Taken {
 }
 
 impl Receiver {
-    pub(crate) fn new() -> Self {
+    /// Of a peer that has counted, or was named, from now on.
+    pub(crate) fn new(now: Now) -> Self {
         Self {
             state: StreamState::Disconnected,
-            since: Duration::ZERO,
+            begun: now.elapsed,
+            since: now.elapsed,
             session: SessionId(0),
             next: 0,
             acknowledged: 0,
@@ -262,7 +266,7 @@ impl Receiver {
     pub(crate) fn lag(&self, now: Now) -> Duration {
         let unknown = match self.state {
             StreamState::Streaming => None,
-            _ => Some(self.last_heard.unwrap_or(Duration::ZERO)),
+            _ => Some(self.last_heard.unwrap_or(self.begun)),
         };
         let since = match (self.behind_since, unknown) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -305,13 +309,25 @@ mod tests {
     use meridian_model::Micros;
 
     #[test]
+    fn a_peer_that_is_new_is_not_behind_for_longer_than_it_has_been_one() {
+        let at = |seconds| Now {
+            wall: Micros(0),
+            elapsed: Duration::from_secs(seconds),
+        };
+        let mut receiver = Receiver::new(at(1000));
+        assert_eq!(receiver.lag(at(1002)), Duration::from_secs(2));
+        receiver.disconnected(at(1003), "nobody listens".to_owned());
+        assert_eq!(receiver.lag(at(1004)), Duration::from_secs(4));
+    }
+
+    #[test]
     fn what_the_log_refused_is_yet_to_be_caught_up_with() {
         let now = Now {
             wall: Micros(0),
             elapsed: Duration::from_secs(1),
         };
         let (region, origin) = (RegionName::new("b"), OriginId(2));
-        let mut receiver = Receiver::new();
+        let mut receiver = Receiver::new(now);
         receiver.subscribe(now, &region, origin, &Marks::default());
         receiver.accepted(now, SessionId(1), 1);
         assert!(!receiver.has_caught_up());

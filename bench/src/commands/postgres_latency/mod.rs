@@ -47,7 +47,7 @@ pub struct Options {
     /// Rows that can be watched at a time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
     observers: u16,
-    /// Pause between two looks for a row
+    /// Shortest pause between two looks for a row; it grows to a 16th of the wait
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=100_000))]
     poll_interval_microseconds: u64,
     /// Length of the row's text

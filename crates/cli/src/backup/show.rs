@@ -2,7 +2,7 @@
 
 use super::failed;
 use super::fetch::kind;
-use crate::error::CliResult;
+use crate::error::{CliResult, chain};
 use crate::output::{self, Format, table, thousands};
 use meridian_backup::{BackupSet, FileRecord, format_time};
 use serde_json::json;
@@ -59,16 +59,40 @@ pub fn line(record: &FileRecord) -> String {
 
 pub fn verify(directory: &Path, format: Format) -> CliResult {
     let set = BackupSet::open(directory).map_err(|error| failed(&error))?;
-    let mut files = 0;
-    let each = |record: &FileRecord| {
+    let (mut files, mut damaged) = (0, Vec::new());
+    set.verify(|record, read| {
         files += 1;
+        let said = read
+            .as_ref()
+            .map_or_else(|error| chain(error), |()| "whole".to_owned());
         if format == Format::Text {
-            output::talk(&format!("{}: whole", record.name));
+            output::talk(&format!("{}: {said}", record.name));
         }
+        if let Err(error) = read {
+            damaged.push((record.name.clone(), said, error));
+        }
+    });
+    let verdict = match damaged.is_empty() {
+        true => "whole",
+        false => "damaged",
     };
-    set.verify(each).map_err(|error| failed(&error))?;
     match format {
-        Format::Json => output::json(&json!({ "files": files, "verdict": "whole" })),
-        Format::Text => output::line(&format!("{files} files, all whole")),
+        Format::Json => {
+            let damaged = damaged.iter();
+            let damaged =
+                damaged.map(|(file, reason, _)| json!({ "file": file, "reason": reason }));
+            let damaged: Vec<_> = damaged.collect();
+            output::json(&json!({ "files": files, "verdict": verdict, "damaged": damaged }))?;
+        }
+        Format::Text if damaged.is_empty() => {
+            output::line(&format!("{files} files, all whole"))?;
+        }
+        Format::Text => {
+            output::line(&format!("{files} files, {} damaged", damaged.len()))?;
+        }
+    }
+    match damaged.first() {
+        Some((_, _, first)) => Err(failed(first)),
+        None => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 )]
 pub struct Options {
     /// The fault's id
-    #[arg(value_name = "ID", required_unless_present = "all")]
+    #[arg(value_name = "ID")]
     id: Option<String>,
     /// End all faults of all regions, or of that of --region
     #[arg(long, conflicts_with = "id")]
@@ -27,6 +27,10 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, format: Format) -> CliResult {
+    if options.id.is_none() && !options.all {
+        return Err(CliError::usage("which fault is to be lifted?")
+            .hint("name it, `meridian faults list` shows those at work, or lift them with --all"));
+    }
     let asked = everywhere(&options.target, options.id.as_deref())?;
     let mut lifted = Vec::new();
     for (api, found) in &asked {

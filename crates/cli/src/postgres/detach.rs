@@ -1,18 +1,22 @@
 //! `meridian postgres detach`: lets a region's server go, and leaves nothing behind in it.
 
-use super::prepare::as_role;
+use super::access::Access;
 use super::standing::{standings, until};
 use crate::client::{Api, encode};
 use crate::config::{load, rendered};
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::{self, Format};
+use crate::system::System;
 use crate::target::Target;
 use clap::Args;
 use meridian_engine_postgres::prepare::{Left, remove};
-use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
+use meridian_engine_postgres::server::{self, ServerConfig, ServerError};
 use meridian_topology::Topology;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The topology that is read where nothing says another.
+const TOPOLOGY: &str = "meridian.toml";
 
 /// `meridian postgres detach`
 #[derive(Debug, Args)]
@@ -23,24 +27,12 @@ pub struct Options {
     /// This dataset only
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// The topology file, which says where the server is
-    #[arg(long, value_name = "FILE", default_value = "meridian.toml")]
-    config: PathBuf,
-    /// Connect to the server as this role instead of the topology's: the owner of publication and
-    /// schema
-    #[arg(long, value_name = "ROLE")]
-    user: Option<String>,
-    /// Where that role's password is
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "user",
-        conflicts_with = "password_env"
-    )]
-    password_file: Option<PathBuf>,
-    /// The environment variable with that role's password
-    #[arg(long, value_name = "NAME", requires = "user")]
-    password_env: Option<String>,
+    /// The topology file, which says where the server is [default: that of the running `meridian up`,
+    /// or meridian.toml with --api]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     #[command(flatten)]
     target: Target,
 }
@@ -50,7 +42,8 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         return Err(CliError::usage("which region is to let its server go?")
             .hint("name it with --region NAME"));
     };
-    let topology = load(&options.config)?;
+    let file = topology_file(options)?;
+    let topology = load(&file)?;
     topology.for_region(region).map_err(rendered)?;
     let api = options.target.one()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -59,7 +52,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         .map_err(|error| CliError::failure("start the threads").because(&error))?;
     let mut all = Vec::new();
     for found in standings(&api, options.dataset.as_deref())? {
-        let server = server_of(&topology, &found.dataset, region, options)?;
+        let server = server_of((&file, &topology), &found.dataset, region, &options.access)?;
         stop(&api, &found.dataset)?;
         let left = runtime.block_on(async {
             let client = server::connect(&server, "detach")
@@ -119,11 +112,20 @@ fn stop(api: &Api, dataset: &str) -> CliResult {
     .map(drop)
 }
 
+/// The topology that is named, or that of the system that is asked.
+fn topology_file(options: &Options) -> CliResult<PathBuf> {
+    match (&options.config, options.target.data_dir()) {
+        (Some(file), _) => Ok(file.clone()),
+        (None, Some(data_dir)) => Ok(System::read(&data_dir)?.topology),
+        (None, None) => Ok(TOPOLOGY.into()),
+    }
+}
+
 fn server_of(
-    topology: &Topology,
+    (file, topology): (&Path, &Topology),
     dataset: &str,
     region: &str,
-    options: &Options,
+    access: &Access,
 ) -> CliResult<ServerConfig> {
     let found = topology
         .datasets
@@ -137,19 +139,13 @@ fn server_of(
     let Some((_, server)) = server else {
         return Err(CliError::usage(format!(
             "{} names no server of dataset {dataset} in {region}",
-            options.config.display()
+            file.display()
         ))
         .hint("give the topology that the region runs with: --config FILE"));
     };
-    let password = options.password_file.clone().map(PasswordSource::File);
-    let environment = options.password_env.clone();
-    let password = password.or_else(|| environment.map(PasswordSource::Environment));
-    as_role(
-        &ServerConfig::from(server),
-        options.user.as_deref(),
-        password,
-    )
-    .map_err(|error| refused(&error, region))
+    access
+        .of(&ServerConfig::from(server))
+        .map_err(|error| refused(&error, region))
 }
 
 fn refused(error: &ServerError, region: &str) -> CliError {

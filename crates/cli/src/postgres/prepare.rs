@@ -9,7 +9,7 @@ use meridian_engine_postgres::prepare::{
     ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, note_columns,
     places, survey,
 };
-use meridian_engine_postgres::server::{self, PasswordSource, ServerConfig, ServerError};
+use meridian_engine_postgres::server::{self, ServerConfig, ServerError};
 use meridian_topology::{Dataset, Topology};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -33,20 +33,8 @@ pub struct Options {
     /// Run the SQL
     #[arg(long)]
     apply: bool,
-    /// Connect as this role instead of the topology's: the tables' owner, who may run the SQL
-    #[arg(long, value_name = "ROLE")]
-    user: Option<String>,
-    /// Where that role's password is
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "user",
-        conflicts_with = "password_env"
-    )]
-    password_file: Option<PathBuf>,
-    /// The environment variable with that role's password
-    #[arg(long, value_name = "NAME", requires = "user")]
-    password_env: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Print what is as it must be, too
     #[arg(long)]
     all: bool,
@@ -105,9 +93,7 @@ pub async fn apply_all(topology: &Topology) -> CliResult<Vec<Report>> {
         region: None,
         dataset: None,
         apply: true,
-        user: None,
-        password_file: None,
-        password_env: None,
+        access: Access::default(),
         all: false,
     };
     let mut reports = Vec::new();
@@ -130,9 +116,7 @@ pub async fn apply_dataset(
         region: None,
         dataset: None,
         apply: true,
-        user: access.user.clone(),
-        password_file: access.password_file.clone(),
-        password_env: access.password_env.clone(),
+        access: access.clone(),
         all: false,
     };
     Work::new(topology, dataset, &options)?.run().await
@@ -189,7 +173,7 @@ impl<'t> Work<'t> {
             let config = ServerConfig::from(server);
             let fault = |error: ServerError| refused(error, region.as_str(), Exit::Usage);
             let plan = Plan::of(dataset, &config, 0).map_err(fault)?;
-            let asks = as_user(&config, options).map_err(fault)?;
+            let asks = options.access.of(&config).map_err(fault)?;
             servers.insert(region.to_string(), Server { plan, asks });
         }
         Ok(Self {
@@ -289,36 +273,6 @@ impl<'t> Work<'t> {
             }
         })
     }
-}
-
-/// The server, asked by another role if one is given.
-fn as_user(server: &ServerConfig, options: &Options) -> Result<ServerConfig, ServerError> {
-    let password = options
-        .password_file
-        .clone()
-        .map(PasswordSource::File)
-        .or_else(|| {
-            options
-                .password_env
-                .clone()
-                .map(PasswordSource::Environment)
-        });
-    as_role(server, options.user.as_deref(), password)
-}
-
-/// The server, asked by another role if one is given.
-pub(super) fn as_role(
-    server: &ServerConfig,
-    user: Option<&str>,
-    password: Option<PasswordSource>,
-) -> Result<ServerConfig, ServerError> {
-    let Some(user) = user else {
-        return Ok(server.clone());
-    };
-    Ok(ServerConfig {
-        password,
-        ..server.as_user(user)?
-    })
 }
 
 fn refused(error: ServerError, region: &str, exit: Exit) -> CliError {

@@ -1,10 +1,9 @@
 //! `meridian regions add` and `rejoin`.
 
 use super::follow::{Change, Joiner, WATCH, Waiting, api_of, votes_everywhere};
-use super::reading::Regions;
+use super::reading::{Regions, to_be_asked};
 use super::wish::Wish;
-use crate::error::{CliError, CliResult};
-use crate::everywhere::at_once;
+use crate::error::{CliError, CliResult, Exit};
 use crate::output::Format;
 use crate::system::System;
 use crate::target::Target;
@@ -94,7 +93,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
         (Some(api), Some(link)) => (api.to_string(), link.to_string()),
         _ => addresses_of_up(&target, &options.name)?,
     };
-    let asked = target.one()?;
+    let asked = to_be_asked(&target, &options.name)?;
     let mut body = json!({
         "name": options.name,
         "api": api,
@@ -118,8 +117,8 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 }
 
 pub fn rejoin(options: &Rejoin, format: Format) -> CliResult {
-    let asked = options.target.one()?;
-    opens_its_datasets(&options.name, &options.target)?;
+    let asked = to_be_asked(&options.target, &options.name)?;
+    can_join_again(&options.name, &options.target)?;
     let body = json!({ "name": options.name });
     Wish::post("/v1/regions", &body).send(&asked, &options.waiting)?;
     let change = Change {
@@ -143,17 +142,23 @@ fn steps(name: &str, is_up: bool) -> (String, String) {
     (start, name_it.to_owned())
 }
 
-/// An error where the region says that it can't open a dataset: it would be waited for in vain. Where
-/// it isn't among the regions that are meant, the members' word of its address comes later.
-fn opens_its_datasets(name: &str, target: &Target) -> CliResult {
+/// An error where the region doesn't run, or says that it can't open a dataset: it would be waited for in
+/// vain. Where it isn't among the regions that are meant, the members' word of its address comes later.
+fn can_join_again(name: &str, target: &Target) -> CliResult {
     let all = Target {
         region: None,
         ..target.clone()
     };
-    let said = at_once(all.all_at_a_glance()?, |api| Regions::ask(&api).ok());
-    let mut said = said.into_iter().flatten();
-    let own = said.find(|own| own.region == name);
-    own.as_ref().and_then(Regions::failed).map_or(Ok(()), Err)
+    let said = Regions::of_all(&all)?;
+    if let Some((_, own)) = said.iter().find(|(_, own)| own.region == name) {
+        return own.failed().map_or(Ok(()), Err);
+    }
+    let is_meant = all.all_at_a_glance()?.iter().any(|api| api.name() == name);
+    if is_meant && target.data_dir().is_some() {
+        return Err(CliError::new(Exit::Unreachable, format!("region {name} doesn't answer"))
+            .hint("its process has to run before it can join again: `meridian up` shows how it stands"));
+    }
+    Ok(())
 }
 
 /// The addresses that a running `up` keeps ready for a region.

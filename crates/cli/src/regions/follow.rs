@@ -104,7 +104,7 @@ impl Change<'_> {
             {
                 return self.report(Some(regions), format);
             }
-            let now = self.text(regions.as_ref(), joiner.as_ref().zip(own.as_ref()));
+            let now = self.text(regions.as_ref(), joiner.as_ref(), own.as_ref());
             if now != said {
                 output::talk(&now);
                 said = now;
@@ -146,7 +146,12 @@ impl Change<'_> {
     }
 
     /// How it stands, by the asked region and by the one that joins, where that answers.
-    fn text(&self, regions: Result<&Regions, &CliError>, own: Option<(&Api, &Regions)>) -> String {
+    fn text(
+        &self,
+        regions: Result<&Regions, &CliError>,
+        joiner: Option<&Api>,
+        own: Option<&Regions>,
+    ) -> String {
         let mut parts = match regions {
             Err(error) => vec![error.message().to_owned()],
             Ok(regions) => regions
@@ -160,7 +165,10 @@ impl Change<'_> {
                 })
                 .collect(),
         };
-        parts.extend(own.and_then(|(joiner, own)| joiner_text(joiner, own)));
+        parts.extend(joiner.and_then(|joiner| match own {
+            Some(own) => joiner_text(joiner, own),
+            None => Some(format!("nobody answers at {} yet", joiner.url())),
+        }));
         format!("{}: {}", self.region, parts.join("; "))
     }
 
@@ -221,12 +229,13 @@ fn joiner_text(joiner: &Api, own: &Regions) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Why a dataset's server waits for somebody, if it does. While its region is still what was removed,
-/// that is why, and no news.
+/// Why a dataset's server waits for somebody, if it does. While its region is still what was removed or
+/// evicted, that is why, and no news.
 fn stopped(dataset: &DatasetRegions, status: &Value) -> Option<String> {
     let mut servers = servers(status).filter(|(name, _)| *name == dataset.dataset);
     let (_, postgres) = servers.next()?;
-    let waits = postgres["state"] == "stopped" && dataset.standing.as_deref() != Some("removed");
+    let is_gone = matches!(dataset.standing.as_deref(), Some("removed" | "evicted"));
+    let waits = postgres["state"] == "stopped" && !is_gone;
     let reason = postgres["reason"].as_str().filter(|_| waits)?;
     Some(format!(
         "stopped: {reason} (`meridian postgres status` says what to do)"
@@ -270,7 +279,11 @@ mod tests {
             let joiner = Api::new(address, Duration::from_secs(30)).unwrap();
             joiner_text(&joiner, &Regions::ask(&joiner).unwrap()).unwrap()
         };
-        for (standing, state) in [("joining", "connecting"), ("removed", "stopped")] {
+        for (standing, state) in [
+            ("joining", "connecting"),
+            ("removed", "stopped"),
+            ("evicted", "stopped"),
+        ] {
             assert_eq!(text(standing, state), "main there: catches up");
         }
         let stopped = text("joining", "stopped");
@@ -301,7 +314,7 @@ mod tests {
         };
         let joiner = change.joiner(Some(&said)).unwrap();
         let own = Regions::ask(&joiner).unwrap();
-        let text = change.text(Ok(&said), Some((&joiner, &own)));
+        let text = change.text(Ok(&said), Some(&joiner), Some(&own));
         let expected = "b: main: joining; main there: stopped: 15 rows differ (";
         assert!(text.starts_with(expected), "{text}");
     }
@@ -330,9 +343,9 @@ mod tests {
             next: String::new(),
         };
         let expected = "b: main: leaving, waits for b and c, which is away";
-        assert_eq!(change.text(Ok(&said), None), expected);
+        assert_eq!(change.text(Ok(&said), None, None), expected);
         said.datasets[0].members[0].waits_for = Some(Vec::new());
-        assert_eq!(change.text(Ok(&said), None), "b: main: leaving");
+        assert_eq!(change.text(Ok(&said), None, None), "b: main: leaving");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `meridian regions remove` and `evict`.
 
 use super::follow::{Change, Joiner, WATCH, Waiting, counts_nowhere};
+use super::reading::to_be_asked;
 use super::wish::Wish;
-use crate::client::encode;
+use crate::client::{Api, encode};
 use crate::error::{CliError, CliResult};
 use crate::output::Format;
 use crate::target::Target;
@@ -33,7 +34,7 @@ pub struct Evict {
     /// The region's name
     name: String,
     /// Decide this yourself, where no majority of the regions can be reached
-    #[arg(long, requires = "yes")]
+    #[arg(long)]
     operator_decides: bool,
     /// You have made sure that the region takes no writes
     #[arg(long)]
@@ -59,6 +60,13 @@ pub fn remove(options: &Remove, format: Format) -> CliResult {
 }
 
 pub fn evict(options: &Evict, format: Format) -> CliResult {
+    if options.operator_decides && !options.yes {
+        let name = &options.name;
+        return Err(CliError::usage(format!(
+            "--operator-decides takes your word for it that {name} takes no writes"
+        ))
+        .hint("make sure of that first, then say so with --yes"));
+    }
     let asked = other_than(&options.name, &options.target)?;
     let decided_by = if options.operator_decides {
         "operator"
@@ -94,23 +102,16 @@ fn path(name: &str) -> String {
 }
 
 /// A region to ask that isn't the one that goes, and that answers.
-fn other_than(name: &str, target: &Target) -> CliResult<crate::client::Api> {
-    if target.region.is_some() || !target.api.is_empty() {
-        return target.one();
-    }
-    let mut others = target.all()?;
-    others.retain(|api| api.name() != name);
-    let answering = others
-        .iter()
-        .position(|api| api.get("/livez").is_ok_and(|reply| reply.is_success()));
-    match answering {
-        Some(at) => Ok(others.swap_remove(at)),
-        None if others.is_empty() => Err(CliError::usage(format!(
+fn other_than(name: &str, target: &Target) -> CliResult<Api> {
+    let asked = to_be_asked(target, name)?;
+    let is_named = target.region.is_some() || !target.api.is_empty();
+    if !is_named && asked.name() == name {
+        return Err(CliError::usage(format!(
             "region {name} is the only one that `meridian up` runs"
         ))
-        .hint("the last region can't go")),
-        None => Ok(others.swap_remove(0)),
+        .hint("the last region can't go"));
     }
+    Ok(asked)
 }
 
 #[cfg(test)]

@@ -160,8 +160,8 @@ fn membership(target: &Target) -> Option<Regions> {
         region: None,
         ..target.clone()
     };
-    let said = at_once(asked.all_at_a_glance().ok()?, |api| Regions::ask(&api).ok());
-    said.into_iter().flatten().next()
+    let said = Regions::of_all(&asked).ok()?.into_iter();
+    said.map(|(_, said)| said).next()
 }
 
 /// Names the regions that didn't say who they are, by where the members say that they are.

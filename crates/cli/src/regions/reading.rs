@@ -4,6 +4,8 @@
 
 use crate::client::Api;
 use crate::error::{CliError, CliResult};
+use crate::everywhere::at_once;
+use crate::target::Target;
 use serde::{Deserialize, Serialize};
 
 /// `/v1/regions`
@@ -82,6 +84,24 @@ impl Regions {
         api.get("/v1/regions")?.json()
     }
 
+    /// What each of the regions that answer says, beginning with those that stay: who goes may not know
+    /// yet that it has gone.
+    pub fn of_all(target: &Target) -> CliResult<Vec<(Api, Self)>> {
+        let said = at_once(target.all_at_a_glance()?, |api| {
+            let said = Self::ask(&api);
+            said.ok().map(|said| (api, said))
+        });
+        let mut said: Vec<_> = said.into_iter().flatten().collect();
+        said.sort_by_key(|(_, said)| said.goes());
+        Ok(said)
+    }
+
+    /// Whether who says this counts no more in a dataset, or is about to.
+    fn goes(&self) -> bool {
+        let mut standings = self.datasets.iter().map(|it| it.standing.as_deref());
+        standings.any(|standing| matches!(standing, Some("leaving" | "removed" | "evicted")))
+    }
+
     /// How a region stands in each dataset: its standing, or nothing where it is no member.
     pub fn standings<'a>(
         &'a self,
@@ -106,6 +126,24 @@ impl Regions {
     /// Every region that is a member of anything.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.datasets.iter().flat_map(|dataset| &dataset.members)
+    }
+}
+
+/// The region to ask for a change of the regions: the one that is named, or the first that answers and
+/// stays; not the one that the change is about, unless it alone is meant.
+pub fn to_be_asked(target: &Target, about: &str) -> CliResult<Api> {
+    if target.region.is_some() || !target.api.is_empty() {
+        return target.one();
+    }
+    let mut all = target.all()?;
+    all.retain(|api| api.name() != about);
+    let said = Regions::of_all(target)?;
+    let mut answering = said.iter().map(|(api, _)| api.name());
+    let best = answering.find_map(|name| all.iter().position(|api| api.name() == name));
+    match best {
+        Some(at) => Ok(all.swap_remove(at)),
+        None if all.is_empty() => target.one(),
+        None => Ok(all.swap_remove(0)),
     }
 }
 

@@ -120,7 +120,11 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     if troubles.is_empty() {
         return Ok(());
     }
-    let hint = if options.repair {
+    let differ = checked.iter().flat_map(|it| &it.datasets);
+    let hint = if differ.map(|dataset| dataset.found).sum::<u64>() == 0 {
+        "compare again once the regions reach each other and can read their tables; \
+         `meridian replication status` shows how they do"
+    } else if options.repair {
         "what no rule decides waits for you: `meridian tables compare --repair --prefer REGION TABLE KEY`"
     } else {
         "`meridian tables compare --repair` mends what can be mended"

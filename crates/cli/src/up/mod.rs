@@ -62,7 +62,8 @@ pub struct Options {
     /// Delay the links like the distances between the regions would
     #[arg(long, value_enum, default_value_t, value_name = "DELAYS")]
     pub wan: WanChoice,
-    /// Leave a region that dies dead, and its PostgreSQL server too
+    /// Leave a region that dies dead, and its PostgreSQL server too; `up` ends once none of those that it
+    /// started runs any more, whoever else started one again
     #[arg(long)]
     pub no_restart: bool,
     /// Let regions take faults over the API, for drills

@@ -35,6 +35,15 @@ fn asks(system: &System) -> Value {
     keys
 }
 
+/// Waits until the first region says that it counts no more.
+fn counts_no_more(system: &System) {
+    system.until("it says that it counts no more", || {
+        let status = system.status(0).unwrap_or_default();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        status["state"] == "stopped" && reason.contains("counts no more")
+    });
+}
+
 #[test]
 fn what_the_others_have_heard_is_found_by_them_and_the_region_joins_anew() {
     let (mut system, copy) = copied();
@@ -85,6 +94,9 @@ fn what_the_others_have_heard_is_found_by_them_and_the_region_joins_anew() {
     let evict = ["regions", "evict", REGIONS[0], "--timeout", "60"];
     system.until("it is evicted", || system.asked(1, &evict).0);
     system.start_region(0);
+    counts_no_more(&system);
+    let (is_done, said) = system.asked(0, &["postgres", "attach"]);
+    assert!(!is_done && said.contains("regions rejoin"), "{said}");
     let rejoin = ["regions", "rejoin", REGIONS[0], "--no-wait"];
     system.until("it may join anew", || system.asked(1, &rejoin).0);
     // What was written to the table meanwhile and can't be told is asked about; nothing is written.
@@ -123,4 +135,30 @@ fn what_nobody_has_heard_is_found_in_the_server() {
     let (is_done, said) = system.asked(0, &["postgres", "attach", "--take", "server"]);
     assert!(is_done, "{said}");
     system.expect(ALL, "1=alone 2=old 4=old 5=old 6=alone");
+}
+
+/// Its slot would hold the server's WAL for ever, and nobody else drops it.
+#[test]
+fn a_region_that_counts_no_more_lets_its_server_go() {
+    let mut system = System::start(SCHEMA);
+    system.sql(0, "INSERT INTO public.t VALUES (1, 'here')");
+    system.expect(ALL, "1=here");
+    system.kill(0);
+    let evict = ["regions", "evict", REGIONS[0], "--timeout", "60"];
+    system.until("it is evicted", || system.asked(1, &evict).0);
+    system.start_region(0);
+    counts_no_more(&system);
+    let slots = "SELECT count(*)::text FROM pg_replication_slots";
+    assert_eq!(system.ask(0, slots), "1");
+    let topology = system.topology_path(0);
+    let topology = topology.to_str().expect("a text path");
+    let detach = [
+        "postgres", "detach", "--region", REGIONS[0], "--config", topology,
+    ];
+    let (_, said) = system.asked(0, &detach);
+    assert!(said.contains("shop: detached"), "{said}");
+    let status = system.status(0).unwrap();
+    assert_eq!(status["state"], "detached", "{status}");
+    assert_eq!(system.ask(0, slots), "0");
+    assert_eq!(system.ask(0, ALL), "1=here");
 }

@@ -214,7 +214,7 @@ impl System {
         fs::write(self.topology_path(own), text + &self.dataset).expect("a topology");
     }
 
-    fn topology_path(&self, own: usize) -> PathBuf {
+    pub fn topology_path(&self, own: usize) -> PathBuf {
         self.directory.path().join(format!("{}.toml", REGIONS[own]))
     }
 

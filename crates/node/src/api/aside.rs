@@ -287,6 +287,7 @@ fn word(state: &KeptState) -> &'static str {
 fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
     let record = &kept.record;
     let (reason, version) = match &kept.state {
+        KeptState::Waiting { reason: None } => (Some(NOT_LOOKED_AT.to_owned()), None),
         KeptState::Waiting { reason } => (reason.clone(), None),
         KeptState::Resubmitted { version } => (None, *version),
         KeptState::Dropped | KeptState::Held => (None, None),
@@ -311,6 +312,7 @@ fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
     }
 }
 
+const NOT_LOOKED_AT: &str = "the region looks at it by itself once it counts again";
 const UNKNOWN_REPEATED: &str = "it adds to what is there, and its client gave it no Idempotency-Key: \
     if it was repeated elsewhere, it would count twice";
 const MAY_BE_FORGOTTEN: &str = "it adds to what is there, and is older than the day for which \

@@ -10,6 +10,7 @@ use crate::postgres::{Choice, PostgresStatus, Side};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use meridian_replicate::OwnStanding;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -51,6 +52,12 @@ pub(crate) async fn attach(
     let text = documents::text(incoming.read_body(BODY_BYTES_MAX).await?)?;
     let order: AttachOrder = documents::object(&text)?;
     let dataset = on_postgres(&state, &incoming)?;
+    if matches!(dataset.membership().standing, OwnStanding::Evicted { .. }) {
+        let hint = format!("`{}` lets it join anew", dataset.way_back());
+        return Err(
+            Problem::new(Kind::RegionEvicted, "nothing is captured from its server").hint(hint),
+        );
+    }
     let before = dataset.postgres().now();
     let choice = Choice {
         all: order.take,

@@ -87,8 +87,13 @@ fn address(asked: &AddRequest, known: &Known) -> Result<Option<RegionAddress>, P
         }
         let address = known.address(&region).ok_or_else(|| {
             let detail = format!("region {region} is not known here");
-            Problem::new(Kind::UnknownRegion, detail)
-                .hint("give its addresses: `api` and `link`, each host:port")
+            let names = known.names();
+            let names: Vec<_> = names.iter().map(RegionName::as_str).collect();
+            Problem::new(Kind::UnknownRegion, detail).hint(format!(
+                "one that is new is added with its addresses, `api` and `link`, each host:port; \
+                     those known are {}",
+                names.join(", ")
+            ))
         })?;
         return Ok(Some(address));
     };
@@ -181,7 +186,8 @@ pub(super) fn refused(error: &ProposeError, membership: &Membership) -> Problem 
             } else {
                 format!(
                     "more than half of {} have to be in touch with this one; if they never will \
-                     be again, decide it yourself (`decided_by` operator)",
+                     be again, make sure that they take no writes, then decide it yourself \
+                     (`decided_by` operator; `meridian regions evict NAME --operator-decides --yes`)",
                     voters.join(", ")
                 )
             };

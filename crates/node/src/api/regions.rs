@@ -354,7 +354,9 @@ fn chosen<'a>(
         let found = state.datasets().get(name).and_then(DatasetState::running);
         found.ok_or_else(|| {
             let detail = format!("no dataset {name:?} runs in this region");
-            Problem::new(Kind::BadBody, detail)
+            let running: Vec<_> = state.running().map(DatasetHandle::name).collect();
+            let hint = format!("those that do are {}", running.join(", "));
+            Problem::new(Kind::BadBody, detail).hint(hint)
         })
     };
     names.iter().map(find).collect()

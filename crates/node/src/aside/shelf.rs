@@ -440,7 +440,10 @@ fn for_each_transaction(
                 Ok(Body::Decision(decided)) if !decided.transaction.changes.is_empty() => {
                     visit(entry, Some(decided.letter), decided.transaction)?;
                 }
-                Ok(Body::Captured(captured)) => visit(entry, None, captured.transaction)?,
+                // One without changes says only how far an engine was captured.
+                Ok(Body::Captured(captured)) if !captured.transaction.changes.is_empty() => {
+                    visit(entry, None, captured.transaction)?;
+                }
                 _ => {}
             }
         }
@@ -495,7 +498,7 @@ mod tests {
     use super::*;
     use crate::faults::{DiskLevers, FaultyDisk};
     use meridian_log::{Directory, Log, LogConfig};
-    use meridian_model::{Change, Mark, Marks};
+    use meridian_model::{Captured, CapturedAt, Change, Collisions, Mark, Marks};
 
     const EVICTED: OriginId = OriginId(1);
     const OTHER: OriginId = OriginId(2);
@@ -652,6 +655,31 @@ mod tests {
             panic!("{state:?}");
         };
         assert!(reason.contains(&letter.to_string()), "{reason}");
+    }
+
+    #[test]
+    fn how_far_an_engine_was_captured_is_nothing_to_keep() {
+        let directory = tempfile::tempdir().unwrap();
+        let log_at = directory.path().join("log");
+        fs::create_dir(&log_at).unwrap();
+        let mut writing = written(&log_at);
+        let document = "1".to_owned();
+        for transaction in [
+            Transaction::default(),
+            one_row("k", Operation::Put { document }),
+            Transaction::default(),
+        ] {
+            let captured = Captured {
+                at: CapturedAt::default(),
+                transaction,
+                collisions: Collisions::default(),
+            };
+            writing.log(EVICTED, &Body::Captured(captured));
+        }
+        let aside = directory.path().join("aside");
+        let shelf = Shelf::fill(&aside, "main", own(0), &writing.log.reader()).unwrap();
+        let sequences: Vec<_> = shelf.sequences().collect();
+        assert_eq!(sequences, [Sequence(2)]);
     }
 
     #[test]

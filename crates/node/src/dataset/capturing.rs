@@ -40,9 +40,10 @@ pub(crate) enum CaptureError {
     Ended(String),
 }
 
-/// Who waits for captured transactions to be durable, and what is known already.
+/// Who waits for captured transactions to be durable, and what is known already: how many of them changed
+/// something, or why they weren't taken.
 pub(super) type Captures = Vec<(
-    Result<(), CaptureError>,
+    Result<u64, CaptureError>,
     oneshot::Sender<Result<(), CaptureError>>,
 )>;
 
@@ -53,7 +54,7 @@ impl Worker {
         transactions: Vec<CapturedTransaction>,
         reply: oneshot::Sender<Result<(), CaptureError>>,
     ) {
-        let mut outcome = Ok(());
+        let mut outcome = Ok(0);
         if !self.replica.is_settled(now) {
             let reason = "the region has just started and waits for its peers";
             outcome = Err(CaptureError::NotNow(reason.to_owned()));
@@ -74,9 +75,13 @@ impl Worker {
                 changes,
                 collisions,
             } = transaction;
+            let is_write = at.is_last && !changes.is_empty();
             let what = (changes, collisions);
             let taken = self.replica.capture_colliding(now, at, seen, what);
-            outcome = taken.map_err(|error| refused(&error));
+            outcome = outcome.and_then(|writes| match taken {
+                Ok(_) => Ok(writes + u64::from(is_write)),
+                Err(error) => Err(refused(&error)),
+            });
         }
         self.captures.push((outcome, reply));
     }
@@ -110,8 +115,9 @@ impl Worker {
                 }
                 Err(CommitError::Log(error)) => Err(CaptureError::NotNow(describe(error))),
             };
+            self.count_local(outcome.as_ref().copied().unwrap_or_default());
             // Whoever asked may be gone; what is durable stays.
-            let _ = reply.send(outcome);
+            let _ = reply.send(outcome.map(drop));
         }
     }
 }

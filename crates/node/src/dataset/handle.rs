@@ -329,6 +329,17 @@ pub struct DatasetHandle {
 }
 
 impl DatasetHandle {
+    /// What lets this region join anew once it counts no more: one that was removed is added like a new
+    /// one.
+    pub(crate) fn way_back(&self) -> String {
+        let region = self.region();
+        let verb = match self.membership().was_removed(region) {
+            true => "add",
+            false => "rejoin",
+        };
+        format!("meridian regions {verb} {region}")
+    }
+
     /// The dataset's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -460,6 +460,11 @@ impl Worker {
         }
     }
 
+    /// Counts transactions that were committed here.
+    pub(super) fn count_local(&mut self, transactions: u64) {
+        self.counts.local += transactions;
+    }
+
     fn count_visible(&mut self) {
         for visible in self.replica.take_visible() {
             self.counts.remote += 1;
@@ -489,7 +494,7 @@ impl Worker {
                     continue;
                 }
             };
-            self.counts.local += u64::from(outcome.version.is_some());
+            self.count_local(u64::from(outcome.version.is_some()));
             if self.acknowledgements.is_local() {
                 let written = Written {
                     outcome,

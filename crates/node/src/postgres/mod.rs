@@ -176,6 +176,32 @@ pub(crate) async fn look_after(
     }
 }
 
+/// Says, for as long as it is polled, that the dataset counts no more here and so has nothing to do with
+/// its server. Let go of it can be all the same: nobody else drops the slot, for which the server keeps
+/// its WAL.
+pub(crate) async fn counts_no_more(config: PostgresConfig, dataset: DatasetHandle) {
+    let status = dataset.postgres().clone();
+    loop {
+        if matches!(status.control().is_detached(&config.directory), Ok(true)) {
+            detached::stay(&config, &dataset, &status).await;
+            continue;
+        }
+        let hint = format!(
+            "`{}` lets it join anew; `meridian postgres detach` drops the slot, for which the server keeps \
+             its WAL",
+            dataset.way_back()
+        );
+        status.loses_contact();
+        status.change(|status| {
+            status.state = PostgresState::Stopped;
+            (status.reason, status.hint) = (Some(COUNTS_NO_MORE.to_owned()), Some(hint));
+            // Whoever waits for what comes of attaching it hears of this.
+            status.tries += 1;
+        });
+        status.control().changed().await;
+    }
+}
+
 /// What comes of a start; `None` where it is given up because the dataset is to be detached. What it
 /// has begun by then is as after a crash.
 async fn unless_detached<T>(
@@ -490,6 +516,8 @@ async fn captures(
         Capture::start_within(server, slot, publication, end, key, spool).await
     }
 }
+
+const COUNTS_NO_MORE: &str = "this region counts no more";
 
 const LEFT_OUT: &str = "`meridian postgres prepare --apply` makes it whole; the region goes on by itself \
                         then, and compares its tables' rows, for what was written meanwhile was told \

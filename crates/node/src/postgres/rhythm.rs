@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 /// Where transactions come faster than one by one, what comes within this goes into the log together.
 /// A timer's millisecond makes up to one more of it.
 const GATHER: Duration = Duration::from_millis(1);
+/// The same where they come so fast that what the rounds cost is most of what they wait for.
+const GATHER_MANY: Duration = Duration::from_millis(3);
+/// So many within [`COUNTED_FOR`] come that fast: 2,000 a second.
+const MANY: usize = 100;
+const COUNTED_FOR: Duration = Duration::from_millis(50);
 /// So many batches may be committed in the server and not be on its disk.
 const UNFLUSHED_MAX: u32 = 16;
 
@@ -17,15 +22,33 @@ const UNFLUSHED_MAX: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     until: Option<Instant>,
+    /// Since when so many have come.
+    counted: Option<(Instant, usize)>,
+    /// Whether many came when they were last counted.
+    are_many: bool,
 }
 
 impl Gathering {
     /// A round with so many transactions began then, of at most `max`.
     pub(super) fn taken(&mut self, transactions: usize, max: usize, begun: Instant) {
+        self.count(transactions, begun);
         let is_fast = transactions > 1;
         // Where more wait than a round takes, there is nothing to wait for.
         let has_room = transactions < max;
-        self.until = (is_fast && has_room).then(|| begun + GATHER);
+        let gather = if self.are_many { GATHER_MANY } else { GATHER };
+        self.until = (is_fast && has_room).then(|| begun + gather);
+    }
+
+    /// Counts what had come when a round began.
+    fn count(&mut self, transactions: usize, begun: Instant) {
+        let (since, counted) = self.counted.unwrap_or((begun, 0));
+        let (counted, passed) = (counted + transactions, begun.duration_since(since));
+        if passed < COUNTED_FOR {
+            self.counted = Some((since, counted));
+            return;
+        }
+        self.are_many = counted as f64 * COUNTED_FOR.div_duration_f64(passed) >= MANY as f64;
+        self.counted = Some((begun, 0));
     }
 
     /// Whether what comes is to be left for a while.
@@ -98,6 +121,22 @@ mod tests {
         gathering.taken(2, 10, begun.into_std());
         gathering.over().await;
         assert!(begun.elapsed() >= GATHER, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_many_come_they_are_waited_for_longer() {
+        for (a_round, every_ms, expected) in [(2, 2, GATHER), (9, 3, GATHER_MANY), (9, 9, GATHER)] {
+            let mut gathering = Gathering::default();
+            let mut begun = tokio::time::Instant::now();
+            for _ in 0..100 {
+                begun = tokio::time::Instant::now();
+                gathering.taken(a_round, 512, begun.into_std());
+                tokio::time::advance(Duration::from_millis(every_ms)).await;
+            }
+            gathering.taken(a_round, 512, begun.into_std());
+            let waits = gathering.until.map(|until| until - begun.into_std());
+            assert_eq!(waits, Some(expected), "{a_round} each {every_ms} ms");
+        }
     }
 
     #[test]
