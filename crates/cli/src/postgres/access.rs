@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// As whom: the tables' owner, where that isn't the role of the topology.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Access {
-    /// Connect as this role instead of the topology's: the tables' owner
+    /// Connect as this role instead of the topology's: the owner of the tables and of what `prepare` made
     #[arg(long, value_name = "ROLE")]
     pub user: Option<String>,
     /// Where that role's password is

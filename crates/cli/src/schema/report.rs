@@ -62,7 +62,7 @@ pub fn refusal(migration: &Migration<'_>, judgements: &Judgements) -> Option<Cli
     };
     Some(
         CliError::failure(format!(
-            "{} can't be run while regions differ ({what})\n{}",
+            "{} can't be run region by region ({what})\n{}",
             migration.name,
             reasons.join("\n")
         ))
