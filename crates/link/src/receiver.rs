@@ -18,6 +18,10 @@ use crate::frame;
 use crate::shape::LinkControl;
 
 const READ_BYTES: usize = 64 * 1024;
+/// There is new room once less than this is left of the last. A message that is kept, because what it
+/// depends on is still to come, keeps all that was made room for with it: that must not be much more
+/// than what arrived.
+const ROOM_MIN: usize = 4 * 1024;
 /// What a caller that comes back late still waits for bytes that the system may already have.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -100,7 +104,9 @@ impl Receiver {
         if let Some(message) = frame::decode(&mut self.buffer)? {
             return Ok(Step::Message(message));
         }
-        self.buffer.reserve(READ_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < ROOM_MIN {
+            self.buffer.reserve(READ_BYTES);
+        }
         let read = self.stream.read_buf(&mut self.buffer).await;
         let bytes = read.map_err(ConnectionError::reading)?;
         Ok(Step::Read { bytes })

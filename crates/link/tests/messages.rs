@@ -69,6 +69,26 @@ async fn a_message_too_large_is_refused_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn small_messages_that_are_kept_share_their_room() {
+    let (mut eu, mut us) = pair().await;
+    let mut kept: Vec<Bytes> = Vec::new();
+    for _ in 0..500 {
+        eu.sender.send(noise(300)).await.unwrap();
+        kept.push(recv(&mut us).await);
+    }
+    // Those that share it lie one behind the other.
+    let apart = |pair: &&[Bytes]| {
+        let distance = pair[1]
+            .as_ptr()
+            .addr()
+            .wrapping_sub(pair[0].as_ptr().addr());
+        distance > 400
+    };
+    let rooms = 1 + kept.windows(2).filter(apart).count();
+    assert!(rooms < 10, "{rooms} for 150,000 bytes");
+}
+
+#[tokio::test]
 async fn many_small_messages_arrive_in_order() {
     let (mut eu, mut us) = pair().await;
     let count = 20_000_u32;

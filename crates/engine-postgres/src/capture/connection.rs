@@ -46,7 +46,11 @@ pub(super) type Row = Vec<Option<String>>;
 /// A value of PostgreSQL is at most 1 GiB, and so is what it sends at once.
 const MESSAGE_BYTES_MAX: i32 = 0x4000_0000;
 
+/// So much room a buffer has that is read into,
 const READ_BYTES: usize = 1 << 16;
+/// until there is less than this left. What was read holds its whole buffer for as long as it is kept:
+/// one for each read would be two hundred times what a small transaction takes.
+const ROOM_MIN: usize = 1 << 12;
 
 impl Connection {
     /// Opens a connection for logical replication.
@@ -133,7 +137,9 @@ impl Connection {
             if let Some(received) = self.parsed()? {
                 return Ok(received);
             }
-            self.incoming.reserve(READ_BYTES);
+            if self.incoming.capacity() - self.incoming.len() < ROOM_MIN {
+                self.incoming.reserve(READ_BYTES);
+            }
             match self.transport.read_buf(&mut self.incoming).await {
                 Ok(0) => {
                     let closed = io::Error::new(

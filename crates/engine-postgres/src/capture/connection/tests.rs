@@ -69,6 +69,38 @@ async fn without_tls_nothing_is_sent_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn small_messages_that_are_kept_share_their_buffers() {
+    const MESSAGES: usize = 500;
+    let (mut server, client) = tokio::io::duplex(1 << 10);
+    let mut connection = Connection {
+        transport: Box::new(client),
+        incoming: BytesMut::new(),
+        place: "here".to_owned(),
+    };
+    let message = [&b"d\0\0\x01\x2c"[..], &[7; 296]].concat();
+    let mut kept: Vec<Bytes> = Vec::new();
+    for _ in 0..MESSAGES {
+        server.write_all(&message).await.unwrap();
+        match connection.receive().await.unwrap() {
+            Received::Message(Message::CopyData(body)) => kept.push(body.into_bytes()),
+            _ => panic!("it is taken for something else"),
+        }
+    }
+    let behind = |pair: &&[Bytes]| {
+        let distance = pair[1]
+            .as_ptr()
+            .addr()
+            .wrapping_sub(pair[0].as_ptr().addr());
+        distance == message.len()
+    };
+    let buffers = MESSAGES - kept.windows(2).filter(behind).count();
+    assert!(
+        buffers <= 2 + MESSAGES * message.len() / (READ_BYTES - ROOM_MIN),
+        "{buffers}"
+    );
+}
+
+#[tokio::test]
 async fn the_kernel_looks_whether_the_other_end_is_there() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap())
