@@ -1,7 +1,7 @@
 //! `meridian postgres detach`: lets a region's server go, and leaves nothing behind in it.
 
 use super::access::Access;
-use super::standing::{standings, until};
+use super::standing::{number, standings, until};
 use crate::client::{Api, encode};
 use crate::config::{load, rendered};
 use crate::error::{CliError, CliResult, Exit};
@@ -12,7 +12,7 @@ use clap::Args;
 use meridian_engine_postgres::prepare::{Left, remove};
 use meridian_engine_postgres::server::{self, ServerConfig, ServerError};
 use meridian_topology::Topology;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The topology that is read where nothing says another.
@@ -95,7 +95,7 @@ pub fn run(options: &Options, format: Format) -> CliResult {
 
 fn stop(api: &Api, dataset: &str) -> CliResult {
     let path = format!("/v1/datasets/{}/postgres/detach", encode(dataset));
-    api.send("POST", &path, &[])?.success()?;
+    let before: Value = api.send("POST", &path, &[])?.success()?.json()?;
     let mut told = None;
     until(
         api,
@@ -103,7 +103,10 @@ fn stop(api: &Api, dataset: &str) -> CliResult {
         |now| now["state"] == "detached" && now["reason"].is_null(),
         |now| {
             let reason = now["reason"].as_str().map(str::to_owned);
-            if now["state"] == "detached" && reason.is_some() && reason != told {
+            // Before that it is what was wrong when this was asked for.
+            let is_news =
+                now["state"] == "detached" || number(now, "tries") > number(&before, "tries");
+            if is_news && reason.is_some() && reason != told {
                 told = reason;
                 output::talk(told.as_deref().unwrap_or_default());
             }

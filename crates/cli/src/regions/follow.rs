@@ -94,17 +94,18 @@ impl Change<'_> {
         loop {
             let regions = Regions::ask(self.asked);
             let joiner = self.joiner(regions.as_ref().ok());
-            let own = joiner.as_ref().and_then(|joiner| Regions::ask(joiner).ok());
-            if let Some(error) = own.as_ref().and_then(Regions::failed) {
+            let own = joiner.as_ref().map(|joiner| (joiner, Regions::ask(joiner)));
+            let told = own.as_ref().and_then(|(_, said)| said.as_ref().ok());
+            if let Some(error) = told.and_then(Regions::failed) {
                 return Err(error);
             }
             if let Ok(regions) = &regions
                 && is_done(regions, self.region)
-                && self.joiner_runs(own.as_ref())
+                && self.joiner_runs(told)
             {
                 return self.report(Some(regions), format);
             }
-            let now = self.text(regions.as_ref(), joiner.as_ref(), own.as_ref());
+            let now = self.text(regions.as_ref(), own.as_ref());
             if now != said {
                 output::talk(&now);
                 said = now;
@@ -145,12 +146,11 @@ impl Change<'_> {
         }
     }
 
-    /// How it stands, by the asked region and by the one that joins, where that answers.
+    /// How it stands, by the asked region and by the one that joins.
     fn text(
         &self,
         regions: Result<&Regions, &CliError>,
-        joiner: Option<&Api>,
-        own: Option<&Regions>,
+        own: Option<&(&Api, CliResult<Regions>)>,
     ) -> String {
         let mut parts = match regions {
             Err(error) => vec![error.message().to_owned()],
@@ -165,9 +165,9 @@ impl Change<'_> {
                 })
                 .collect(),
         };
-        parts.extend(joiner.and_then(|joiner| match own {
-            Some(own) => joiner_text(joiner, own),
-            None => Some(format!("nobody answers at {} yet", joiner.url())),
+        parts.extend(own.and_then(|(joiner, said)| match said {
+            Ok(said) => joiner_text(joiner, said),
+            Err(error) => Some(error.message().to_owned()),
         }));
         format!("{}: {}", self.region, parts.join("; "))
     }
@@ -314,7 +314,7 @@ mod tests {
         };
         let joiner = change.joiner(Some(&said)).unwrap();
         let own = Regions::ask(&joiner).unwrap();
-        let text = change.text(Ok(&said), Some(&joiner), Some(&own));
+        let text = change.text(Ok(&said), Some(&(&joiner, Ok(own))));
         let expected = "b: main: joining; main there: stopped: 15 rows differ (";
         assert!(text.starts_with(expected), "{text}");
     }
@@ -343,9 +343,9 @@ mod tests {
             next: String::new(),
         };
         let expected = "b: main: leaving, waits for b and c, which is away";
-        assert_eq!(change.text(Ok(&said), None, None), expected);
+        assert_eq!(change.text(Ok(&said), None), expected);
         said.datasets[0].members[0].waits_for = Some(Vec::new());
-        assert_eq!(change.text(Ok(&said), None, None), "b: main: leaving");
+        assert_eq!(change.text(Ok(&said), None), "b: main: leaving");
     }
 
     #[test]

@@ -93,7 +93,10 @@ fn after_removal(name: &str, data_dir: Option<&Path>) -> String {
             "nothing; `meridian up` stops its process, and its data stays in {}",
             data_dir.join(name).display()
         ),
-        None => "stop its process, and take it out of the topology files".to_owned(),
+        None => format!(
+            "`meridian postgres detach --region {name}` where it has a PostgreSQL server, which keeps WAL \
+             for its slot; then stop its process, and take it out of the topology files"
+        ),
     }
 }
 

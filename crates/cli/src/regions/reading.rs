@@ -84,22 +84,22 @@ impl Regions {
         api.get("/v1/regions")?.json()
     }
 
-    /// What each of the regions that answer says, beginning with those that stay: who goes may not know
-    /// yet that it has gone.
+    /// What each of the regions that answer says, beginning with those that vote: who goes may not know
+    /// yet that it has gone, and who still copies knows of no members.
     pub fn of_all(target: &Target) -> CliResult<Vec<(Api, Self)>> {
         let said = at_once(target.all_at_a_glance()?, |api| {
             let said = Self::ask(&api);
             said.ok().map(|said| (api, said))
         });
         let mut said: Vec<_> = said.into_iter().flatten().collect();
-        said.sort_by_key(|(_, said)| said.goes());
+        said.sort_by_key(|(_, said)| !said.votes());
         Ok(said)
     }
 
-    /// Whether who says this counts no more in a dataset, or is about to.
-    fn goes(&self) -> bool {
+    /// Whether who says this votes on each of its datasets.
+    fn votes(&self) -> bool {
         let mut standings = self.datasets.iter().map(|it| it.standing.as_deref());
-        standings.any(|standing| matches!(standing, Some("leaving" | "removed" | "evicted")))
+        !self.datasets.is_empty() && standings.all(|standing| standing == Some("voting"))
     }
 
     /// How a region stands in each dataset: its standing, or nothing where it is no member.
@@ -130,7 +130,7 @@ impl Regions {
 }
 
 /// The region to ask for a change of the regions: the one that is named, or the first that answers and
-/// stays; not the one that the change is about, unless it alone is meant.
+/// votes; not the one that the change is about, unless it alone is meant.
 pub fn to_be_asked(target: &Target, about: &str) -> CliResult<Api> {
     if target.region.is_some() || !target.api.is_empty() {
         return target.one();
@@ -169,5 +169,34 @@ impl DatasetRegions {
         let what = proposal.what.as_deref().unwrap_or("a change");
         let (accepted, needed) = (proposal.accepted, proposal.needed);
         Some(format!("{accepted} of {needed} votes to {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_votes_on_all_that_it_has_is_the_one_to_ask() {
+        let said = |standings: &[Option<&str>]| Regions {
+            datasets: standings
+                .iter()
+                .map(|standing| DatasetRegions {
+                    standing: standing.map(str::to_owned),
+                    ..DatasetRegions::default()
+                })
+                .collect(),
+            ..Regions::default()
+        };
+        for (standings, votes) in [
+            (&[Some("voting"), Some("voting")][..], true),
+            (&[Some("voting"), Some("evicted")], false),
+            (&[Some("leaving")], false),
+            // It copies, and has no members to tell of.
+            (&[Some("voting"), None], false),
+            (&[], false),
+        ] {
+            assert_eq!(said(standings).votes(), votes, "{standings:?}");
+        }
     }
 }

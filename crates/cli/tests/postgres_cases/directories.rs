@@ -1,8 +1,9 @@
 //! A region's data directory is put back to an older copy, while its server and the other regions stay
 //! as they are.
 
-use crate::system::{REGIONS, System};
+use crate::system::{REGIONS, System, ended};
 use serde_json::Value;
+use std::fs;
 use tempfile::TempDir;
 
 const SCHEMA: &str = "CREATE TABLE public.t (id int PRIMARY KEY, v text NOT NULL);";
@@ -150,15 +151,35 @@ fn a_region_that_counts_no_more_lets_its_server_go() {
     counts_no_more(&system);
     let slots = "SELECT count(*)::text FROM pg_replication_slots";
     assert_eq!(system.ask(0, slots), "1");
+    // So it is where it knows from the beginning.
+    system.kill(0);
+    system.start_region(0);
+    counts_no_more(&system);
+    assert_eq!(system.status(0).unwrap()["slot"], "meridian_shop");
+
     let topology = system.topology_path(0);
     let topology = topology.to_str().expect("a text path");
     let detach = [
         "postgres", "detach", "--region", REGIONS[0], "--config", topology,
     ];
-    let (_, said) = system.asked(0, &detach);
+    // What can't be noted is told, and tried again.
+    let notes = system.data_dir(0).join("postgres/shop");
+    let elsewhere = notes.with_extension("elsewhere");
+    fs::rename(&notes, &elsewhere).expect("it is moved");
+    fs::write(&notes, "").expect("something else is there");
+    let asked = system.asking(0, &detach);
+    system.until("it says why it can't be let go", || {
+        let status = system.status(0).unwrap_or_default();
+        let hint = status["hint"].as_str().unwrap_or_default();
+        hint.contains("data directory")
+    });
+    fs::remove_file(&notes).expect("it goes");
+    fs::rename(&elsewhere, &notes).expect("it is back");
+    let (_, said) = ended(asked);
     assert!(said.contains("shop: detached"), "{said}");
     let status = system.status(0).unwrap();
     assert_eq!(status["state"], "detached", "{status}");
+    assert_eq!(status["lag_seconds"], 0.0, "{status}");
     assert_eq!(system.ask(0, slots), "0");
     assert_eq!(system.ask(0, ALL), "1=here");
 }

@@ -59,6 +59,14 @@ pub struct System {
     barriers: Cell<u32>,
 }
 
+/// Whether a verb succeeded, and what it said, once it has ended.
+pub fn ended(verb: Child) -> (bool, String) {
+    let output = verb.wait_with_output().expect("it ends");
+    let said =
+        [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
+    (output.status.success(), said.concat())
+}
+
 /// Addresses that nobody listens on, outside of those given to outgoing connections.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -494,13 +502,16 @@ impl System {
 
     /// A verb, asked of a region; whether it went well, and what it said.
     pub fn asked(&self, region: usize, verb: &[&str]) -> (bool, String) {
+        ended(self.asking(region, verb))
+    }
+
+    /// The verb, which has begun and may take until something else is done.
+    pub fn asking(&self, region: usize, verb: &[&str]) -> Child {
         let api = format!("http://{}", self.places[region].api);
         let mut command = Command::new(MERIDIAN);
-        let output = command.args(verb).args(["--api", &api]).output();
-        let output = output.expect("meridian starts");
-        let said =
-            [output.stdout, output.stderr].map(|part| String::from_utf8_lossy(&part).into_owned());
-        (output.status.success(), said.concat())
+        command.args(verb).args(["--api", &api]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("meridian starts")
     }
 
     /// Adds a region that was started to join; returns when it has.

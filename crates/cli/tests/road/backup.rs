@@ -4,6 +4,7 @@ use crate::system::System;
 use meridian_backup::{format_time, parse_time};
 use meridian_model::Micros;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -251,9 +252,39 @@ fn a_damaged_file_is_refused_and_nothing_is_written() {
         assert_eq!(backups.rows("rows")[0].1, 3);
         fs::write(&path, whole).expect("mended");
     }
-    fs::remove_file(file(&backups.directory, "entries.backup")).expect("removed");
-    assert_eq!(verify().code, 1);
     assert_eq!(then[0].1, 2);
+
+    // Each that is damaged is named, and none that is whole.
+    let [snapshot, entries] =
+        ["snapshot.backup", "entries.backup"].map(|end| file(&backups.directory, end));
+    let name = |path: &Path| {
+        path.file_name()
+            .and_then(|it| it.to_str())
+            .map(str::to_owned)
+    };
+    for damaged in [&[&snapshot][..], &[&snapshot, &entries]] {
+        let wholes = damaged
+            .iter()
+            .map(|path| fs::read(path).expect("its bytes"));
+        let wholes: Vec<_> = wholes.collect();
+        for path in damaged {
+            fs::write(path, "damaged").expect("damage");
+        }
+        let run = meridian(&["backup", "verify", "--output", "json", backups.at()]);
+        assert_eq!(run.code, 1, "{}", run.talk);
+        let said: Value = serde_json::from_str(&run.out).expect("JSON");
+        let said = said["damaged"].as_array().expect("files").iter();
+        let said: BTreeSet<_> = said
+            .map(|it| it["file"].as_str().map(str::to_owned))
+            .collect();
+        assert_eq!(said, damaged.iter().map(|path| name(path)).collect());
+        for (path, whole) in damaged.iter().zip(wholes) {
+            fs::write(path, whole).expect("mended");
+        }
+    }
+    verify().ok();
+    fs::remove_file(entries).expect("removed");
+    assert_eq!(verify().code, 1);
 }
 
 /// Whoever looks after a region asks what it has, however much an application's reads are to show.

@@ -312,7 +312,8 @@ fn shown(shelf: &Shelf, kept: &Kept, in_full: bool) -> AsideTransaction {
     }
 }
 
-const NOT_LOOKED_AT: &str = "the region looks at it by itself once it counts again";
+const NOT_LOOKED_AT: &str =
+    "the region has yet to look at it, which it does by itself while it counts";
 const UNKNOWN_REPEATED: &str = "it adds to what is there, and its client gave it no Idempotency-Key: \
     if it was repeated elsewhere, it would count twice";
 const MAY_BE_FORGOTTEN: &str = "it adds to what is there, and is older than the day for which \

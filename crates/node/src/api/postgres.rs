@@ -53,7 +53,10 @@ pub(crate) async fn attach(
     let order: AttachOrder = documents::object(&text)?;
     let dataset = on_postgres(&state, &incoming)?;
     if matches!(dataset.membership().standing, OwnStanding::Evicted { .. }) {
-        let hint = format!("`{}` lets it join anew", dataset.way_back());
+        let hint = format!(
+            "`{}` lets it join anew; attach it then if it was detached",
+            dataset.way_back()
+        );
         return Err(
             Problem::new(Kind::RegionEvicted, "nothing is captured from its server").hint(hint),
         );

@@ -342,11 +342,23 @@ fn accepted(region: &RegionName, datasets: Vec<String>, hint: Option<String>) ->
     response
 }
 
+/// An error where no dataset runs, of whose members anything could be said.
+fn some_run(state: &ApiState) -> Result<(), Problem> {
+    if state.running().next().is_some() {
+        return Ok(());
+    }
+    let detail = format!("no dataset runs in region {} now", state.api().region);
+    let hint = "ask another region, or wait until this one has its datasets: \
+                `meridian regions list` shows how they stand";
+    Err(Problem::new(Kind::DatasetUnavailable, detail).hint(hint))
+}
+
 /// The running datasets of these names, or all.
 fn chosen<'a>(
     state: &'a ApiState,
     names: Option<&[String]>,
 ) -> Result<Vec<&'a DatasetHandle>, Problem> {
+    some_run(state)?;
     let Some(names) = names else {
         return Ok(state.running().collect());
     };
@@ -371,6 +383,7 @@ fn counting<'a>(
         let membership = dataset.membership();
         membership.epoch.members.contains_key(region)
     };
+    some_run(state)?;
     let found: Vec<_> = state.running().filter(counts).collect();
     if found.is_empty() {
         let detail = format!("region {region} is a member of no dataset that runs here");

@@ -40,12 +40,14 @@ pub(crate) enum CaptureError {
     Ended(String),
 }
 
-/// Who waits for captured transactions to be durable, and what is known already: how many of them changed
-/// something, or why they weren't taken.
-pub(super) type Captures = Vec<(
-    Result<u64, CaptureError>,
-    oneshot::Sender<Result<(), CaptureError>>,
-)>;
+/// Captured transactions of the round, and who waits for them to be durable.
+pub(super) struct Captured {
+    /// How many of them changed something and are staged: all that were before one that isn't taken.
+    writes: u64,
+    /// Whether all are, as far as is known.
+    outcome: Result<(), CaptureError>,
+    reply: oneshot::Sender<Result<(), CaptureError>>,
+}
 
 impl Worker {
     pub(super) fn capture(
@@ -54,7 +56,7 @@ impl Worker {
         transactions: Vec<CapturedTransaction>,
         reply: oneshot::Sender<Result<(), CaptureError>>,
     ) {
-        let mut outcome = Ok(0);
+        let (mut writes, mut outcome) = (0, Ok(()));
         if !self.replica.is_settled(now) {
             let reason = "the region has just started and waits for its peers";
             outcome = Err(CaptureError::NotNow(reason.to_owned()));
@@ -78,12 +80,16 @@ impl Worker {
             let is_write = at.is_last && !changes.is_empty();
             let what = (changes, collisions);
             let taken = self.replica.capture_colliding(now, at, seen, what);
-            outcome = outcome.and_then(|writes| match taken {
-                Ok(_) => Ok(writes + u64::from(is_write)),
-                Err(error) => Err(refused(&error)),
-            });
+            match taken {
+                Ok(_) => writes += u64::from(is_write),
+                Err(error) => outcome = Err(refused(&error)),
+            }
         }
-        self.captures.push((outcome, reply));
+        self.captures.push(Captured {
+            writes,
+            outcome,
+            reply,
+        });
     }
 
     /// Lists conflicts that were found where the rows are shown.
@@ -102,11 +108,18 @@ impl Worker {
 
     /// Tells what became of captured transactions, once the round's fate is known.
     pub(super) fn answer_captures(&mut self, committed: &Result<(), CommitError>) {
-        for (outcome, reply) in std::mem::take(&mut self.captures) {
+        for captured in std::mem::take(&mut self.captures) {
+            let Captured {
+                writes,
+                outcome,
+                reply,
+            } = captured;
             let outcome = match committed {
-                Ok(()) => outcome,
                 // What is in the log is captured, wherever the tables are.
-                Err(CommitError::Tables { .. }) => outcome,
+                Ok(()) | Err(CommitError::Tables { .. }) => {
+                    self.count_local(writes);
+                    outcome
+                }
                 Err(CommitError::Log(error)) if error.must_reopen() => {
                     Err(CaptureError::Stopped(describe(error)))
                 }
@@ -115,9 +128,8 @@ impl Worker {
                 }
                 Err(CommitError::Log(error)) => Err(CaptureError::NotNow(describe(error))),
             };
-            self.count_local(outcome.as_ref().copied().unwrap_or_default());
             // Whoever asked may be gone; what is durable stays.
-            let _ = reply.send(outcome.map(drop));
+            let _ = reply.send(outcome);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::capturing::Captures;
+use super::capturing::Captured;
 
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Shown, Written,
@@ -89,7 +89,7 @@ pub(super) fn start(
         replies: Vec::new(),
         proposed: Vec::new(),
         mended: Vec::new(),
-        captures: Captures::new(),
+        captures: Vec::new(),
         repairs: repairs.clone(),
         postman: Postman::start(),
         acknowledgements: Acknowledgements::new(
@@ -183,7 +183,7 @@ pub(super) struct Worker {
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
-    pub(super) captures: Captures,
+    pub(super) captures: Vec<Captured>,
     pub(super) repairs: Repairs,
     postman: Postman,
     /// Replies that wait for other regions.

@@ -42,6 +42,7 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
                 (status.lag_bytes, status.held_bytes) = (0, 0);
                 status.rows_dirty = 0;
             });
+            status.waits_since(None, None);
         }
         // Nothing outside follows the log any more.
         let position = dataset.log().end();

@@ -181,24 +181,37 @@ pub(crate) async fn look_after(
 /// its WAL.
 pub(crate) async fn counts_no_more(config: PostgresConfig, dataset: DatasetHandle) {
     let status = dataset.postgres().clone();
+    // It may have known when it was started.
+    status.configure(&config);
+    status.change(|status| {
+        status.slot.clone_from(&config.slot);
+        status.differing.clear();
+    });
     loop {
-        if matches!(status.control().is_detached(&config.directory), Ok(true)) {
-            detached::stay(&config, &dataset, &status).await;
-            continue;
+        let detached = status.control().is_detached(&config.directory);
+        let looks_again = detached.is_err();
+        let trouble = match detached {
+            Ok(true) => {
+                detached::stay(&config, &dataset, &status).await;
+                continue;
+            }
+            Ok(false) => {
+                let hint = format!(
+                    "`{}` lets it join anew; `meridian postgres detach` drops the slot, for which the \
+                     server keeps its WAL",
+                    dataset.way_back()
+                );
+                Trouble::lasting(COUNTS_NO_MORE, &hint)
+            }
+            Err(trouble) => trouble,
+        };
+        // Whoever waits for what comes of attaching or detaching it hears of this.
+        status.change(|status| status.tries += 1);
+        tell(&dataset, &status, trouble);
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE_MAX), if looks_again => {}
+            () = status.control().changed() => {}
         }
-        let hint = format!(
-            "`{}` lets it join anew; `meridian postgres detach` drops the slot, for which the server keeps \
-             its WAL",
-            dataset.way_back()
-        );
-        status.loses_contact();
-        status.change(|status| {
-            status.state = PostgresState::Stopped;
-            (status.reason, status.hint) = (Some(COUNTS_NO_MORE.to_owned()), Some(hint));
-            // Whoever waits for what comes of attaching it hears of this.
-            status.tries += 1;
-        });
-        status.control().changed().await;
     }
 }
 
