@@ -5,7 +5,7 @@ use crate::block::Content;
 use crate::manifest::{Coverage, FileRecord};
 use crate::set::{BackupError, BackupSet};
 use meridian_engine_kv::{Import, Limits, Store, TableReader, Tables, TablesError};
-use meridian_model::{Body, Captured, Decision, DecodeError, Entry, Marks, Micros, Position};
+use meridian_model::{Body, Decision, DecodeError, Entry, Marks, Micros, Position};
 use meridian_replicate::{Applying, Engine as _, EngineError};
 
 /// Entries that are committed to the tables in one step.
@@ -170,32 +170,21 @@ impl Folding {
         entry: &Entry,
         tables: &mut Tables<S>,
     ) -> Result<(), FoldError> {
-        // What was listed as a conflict is no part of the rows.
-        let transaction = match Body::decode(&entry.body)? {
-            Body::Transaction(transaction) | Body::Captured(Captured { transaction, .. }) => {
-                transaction
-            }
-            Body::Decision(Decision {
-                letter,
-                transaction,
-            }) => {
-                tables.settle(letter)?;
-                transaction
-            }
-            Body::Open { .. }
-            | Body::Report(_)
-            | Body::Join { .. }
-            | Body::Vote(_)
-            | Body::Adopt(_) => return Ok(()),
+        let body = Body::decode(&entry.body)?;
+        if let Body::Decision(Decision { letter, .. }) = &body {
+            tables.settle(*letter)?;
+        }
+        let Some(transaction) = body.transaction() else {
+            return Ok(());
         };
         let applying = Applying {
             position,
             version: entry.version(),
-            transaction: &transaction,
-            collisions: None,
+            transaction,
+            captured: body.captured(),
             now: entry.hlc.time(),
         };
-        match tables.objection(&transaction) {
+        match tables.objection(transaction) {
             Some(reason) => tables.set_aside(&applying, &reason)?,
             None => tables.apply(&applying)?,
         }

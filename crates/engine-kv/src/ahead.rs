@@ -89,7 +89,7 @@ impl Ahead {
             position,
             version,
             transaction: &transaction,
-            collisions: None,
+            captured: None,
             // Shows in records of conflicts alone.
             now: Micros::default(),
         })?;

@@ -110,7 +110,7 @@ impl<S: Store> Tables<S> {
         place: usize,
         change: &Change,
     ) -> Result<Option<ConflictingWrite>, TablesError> {
-        let blind = applying.collisions.map_or(&[][..], |it| &it.blind);
+        let blind = applying.captured.map_or(&[][..], |it| &it.collisions.blind);
         let is_blind = u32::try_from(place).is_ok_and(|place| blind.binary_search(&place).is_ok());
         match is_blind {
             true => self.write_shown(&change.table, &change.key),
@@ -173,7 +173,9 @@ impl<S: Store> Tables<S> {
         applying: &Applying<'_>,
         index: &mut u32,
     ) -> Result<(), TablesError> {
-        let chosen = applying.collisions.map_or(&[][..], |it| &it.chosen);
+        let chosen = applying
+            .captured
+            .map_or(&[][..], |it| &it.collisions.chosen);
         for Chosen {
             row: RowName { table, key },
             document,

@@ -253,6 +253,7 @@ impl Fold {
         let seen = Seen {
             version,
             dependencies: None,
+            absorbed: None,
         };
         let none_kept = || Ok::<_, Infallible>(Vec::new());
         let Ok(merged) = merge_edit(self.row.take(), &edit, seen, none_kept);

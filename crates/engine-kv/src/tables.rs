@@ -422,6 +422,7 @@ fn seen<'a>(applying: &Applying<'a>) -> Seen<'a> {
     Seen {
         version: applying.version,
         dependencies: Some(&applying.transaction.dependencies),
+        absorbed: applying.captured.map(|it| &it.absorbed),
     }
 }
 

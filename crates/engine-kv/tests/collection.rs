@@ -3,8 +3,8 @@
 
 mod support;
 
-use meridian_engine_kv::{MemoryStore, RowOperation, Strategies};
-use meridian_model::{Hlc, Micros, OriginId, Strategy, Vector, Version};
+use meridian_engine_kv::{Action, MemoryStore, RowOperation, Strategies};
+use meridian_model::{Captured, Hlc, Micros, OriginId, Strategy, Vector, Version};
 use proptest::prelude::{Strategy as PropStrategy, *};
 use support::{Logged, Region, change_members, delete, increment, put, request};
 
@@ -238,32 +238,39 @@ fn a_removal_of_a_field_that_is_not_there_does_not_show() {
     }
 }
 
-/// Why who joins has to have seen what the others had collected before it writes: here it hadn't, and
-/// one of the others had collected and one hadn't.
-#[test]
-fn a_write_that_had_not_seen_what_was_collected_leaves_rows_that_differ() {
+/// Two regions with a row and an increment of it, which one of them has collected and one hasn't; with
+/// whose these are.
+fn divided() -> (Region<MemoryStore>, [Region<MemoryStore>; 2]) {
     let mut author = Region::new(1, MemoryStore::default());
     let mut regions = [2, 3].map(|origin| Region::new(origin, MemoryStore::default()));
     let written = [author.put("k", r#"{"n":1}"#), author.increment("k", "n", 5)];
     for region in &mut regions {
         written.iter().for_each(|logged| region.deliver(logged));
     }
-    let seen = author.seen.clone();
-    regions[0].collect(&seen, Micros(8));
-    let joiner = |seen: Vector| {
-        let mut joiner = Region::new(4, MemoryStore::default());
-        (joiner.clock, joiner.seen) = (100, seen);
-        joiner.put("k", r#"{"n":10}"#)
-    };
-    let shown = |regions: &[Region<MemoryStore>; 2]| {
-        let documents = regions.each_ref().map(|region| region.document("k"));
-        documents.map(Option::unwrap_or_default)
-    };
-    let blind = joiner(Vector::default());
+    regions[0].collect(&author.seen, Micros(8));
+    (author, regions)
+}
+
+fn put_by_a_joiner(seen: Vector) -> Logged {
+    let mut joiner = Region::new(4, MemoryStore::default());
+    (joiner.clock, joiner.seen) = (100, seen);
+    joiner.put("k", r#"{"n":10}"#)
+}
+
+fn shown(regions: &[Region<MemoryStore>; 2]) -> [String; 2] {
+    let documents = regions.each_ref().map(|region| region.document("k"));
+    documents.map(Option::unwrap_or_default)
+}
+
+/// Why who joins has to have seen what the others had collected before it writes.
+#[test]
+fn a_write_that_had_not_seen_what_was_collected_leaves_rows_that_differ() {
+    let (author, mut regions) = divided();
+    let blind = put_by_a_joiner(Vector::default());
     regions.iter_mut().for_each(|region| region.deliver(&blind));
     assert_eq!(shown(&regions), [r#"{"n":10}"#, r#"{"n":15}"#]);
     // What has seen it replaces it everywhere.
-    let (version, mut transaction) = joiner(seen);
+    let (version, mut transaction) = put_by_a_joiner(author.seen);
     let version = Version {
         hlc: Hlc::from_raw(version.hlc.raw() + 100),
         ..version
@@ -273,4 +280,39 @@ fn a_write_that_had_not_seen_what_was_collected_leaves_rows_that_differ() {
         region.deliver(&(version, transaction.clone()));
     }
     assert_eq!(shown(&regions), [r#"{"n":10}"#; 2]);
+}
+
+/// Where its engine can't have seen it, it absorbs it.
+#[test]
+fn what_a_write_absorbs_counts_nowhere_whether_it_was_collected_or_not() {
+    for operation in [put("k", r#"{"n":10}"#), delete("k")] {
+        let (mut author, mut regions) = divided();
+        let mut joiner = Region::new(4, MemoryStore::default());
+        joiner.clock = 100;
+        if matches!(operation.action, Action::Delete) {
+            joiner.put("k", "{}");
+        }
+        joiner.run(vec![operation]);
+        let (version, transaction) = joiner.log.last().unwrap().clone();
+        let captured = Captured {
+            transaction,
+            absorbed: author.seen.clone(),
+            ..Captured::default()
+        };
+        for region in &mut regions {
+            region.deliver_captured(version, &captured);
+        }
+        let [one, other] = shown(&regions);
+        assert!(["", r#"{"n":10}"#].contains(&one.as_str()), "{one}");
+        assert_eq!(one, other);
+        // What comes later counts beside it.
+        let later = author.increment("k", "n", 2);
+        regions.iter_mut().for_each(|region| region.deliver(&later));
+        let [one, other] = shown(&regions);
+        assert!(
+            [r#"{"n":2}"#, r#"{"n":12}"#].contains(&one.as_str()),
+            "{one}"
+        );
+        assert_eq!(one, other);
+    }
 }

@@ -49,7 +49,7 @@ fn set_aside<S: Store>(tables: &mut Tables<S>, version: Version, transaction: &T
         position: Position(1),
         version,
         transaction,
-        collisions: None,
+        captured: None,
         now: Micros(7),
     };
     tables.set_aside(&applying, &reason).unwrap();

@@ -174,7 +174,7 @@ fn letters_that_wait_are_counted_in_the_copy_too<S: TestStore>() {
             position: Position(1),
             version,
             transaction: &Transaction::default(),
-            collisions: None,
+            captured: None,
             now: Micros(7),
         };
         original.tables.set_aside(&applying, "for a test").unwrap();

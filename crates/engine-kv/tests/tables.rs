@@ -179,7 +179,7 @@ fn a_conflict_that_belongs_before_those_trimmed_goes_first<S: TestStore>() {
         position: Position(0),
         version,
         transaction: &transaction,
-        collisions: None,
+        captured: None,
         now: Micros(9),
     };
     here.tables.apply(&part).unwrap();
@@ -449,7 +449,7 @@ fn a_failed_apply_cannot_be_committed<S: TestStore>() {
         position: Position(0),
         version: region.next_version(),
         transaction: &transaction,
-        collisions: None,
+        captured: None,
         now: Micros(7),
     };
     assert!(region.tables.apply(&applying).is_err());

@@ -16,7 +16,7 @@ pub(crate) fn sums_unseen(kept: &[KeptIncrement], seen: Seen<'_>) -> Vec<(String
     let mut sums = Vec::new();
     for increment in kept
         .iter()
-        .filter(|increment| !seen.includes(increment.version))
+        .filter(|increment| !seen.absorbs(increment.version))
     {
         add(&mut sums, &increment.by);
     }

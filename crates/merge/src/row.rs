@@ -57,6 +57,8 @@ pub struct Seen<'a> {
     /// What it had applied of the others; `None` where that is all there is here, as where it is
     /// about to be made.
     pub dependencies: Option<&'a Vector>,
+    /// Increments up to here count no more beside it, seen or not; as a rule none.
+    pub absorbed: Option<&'a Vector>,
 }
 
 impl Seen<'_> {
@@ -69,6 +71,12 @@ impl Seen<'_> {
             self.dependencies
                 .is_none_or(|dependencies| dependencies.has_seen(version))
         }
+    }
+
+    /// Whether an increment counts no more beside this write.
+    pub(crate) fn absorbs(&self, increment: Version) -> bool {
+        let is_absorbed = |absorbed: &Vector| absorbed.has_seen(increment);
+        self.includes(increment) || self.absorbed.is_some_and(is_absorbed)
     }
 }
 

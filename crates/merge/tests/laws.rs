@@ -27,6 +27,7 @@ impl Write {
         Seen {
             version: self.version,
             dependencies: Some(&self.dependencies),
+            absorbed: None,
         }
         .includes(other)
     }
@@ -54,6 +55,7 @@ impl Replica {
         let seen = Seen {
             version: write.version,
             dependencies: Some(&write.dependencies),
+            absorbed: None,
         };
         let base = |document| Base {
             version: write.version,

@@ -34,6 +34,7 @@ impl Replica {
         let seen = Seen {
             version,
             dependencies: Some(&write.dependencies),
+            absorbed: None,
         };
         let kept = self.kept.clone();
         let kept = || Ok::<_, Infallible>(kept);

@@ -1,18 +1,20 @@
 //! Transactions that were committed elsewhere first: captured from an engine beside this region.
 
-use crate::{RowName, Transaction};
+use crate::{RowName, Transaction, Vector};
 use serde::{Deserialize, Serialize};
 
 /// The lowest wire version in which there are captured transactions.
 pub const CAPTURES_SINCE: u16 = 2;
 /// The lowest wire version in which they say what they collided with.
 pub const COLLISIONS_SINCE: u16 = 4;
+/// The lowest wire version in which they say what they absorb.
+pub const ABSORBED_SINCE: u16 = 5;
 
 /// A transaction that an engine committed before this region's log had it.
 ///
 /// Its dependencies are what the engine had been given of the other origins before it, which may be
 /// less than what this region's tables showed by then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Captured {
     /// Where it stands in the engine's history.
     pub at: CapturedAt,
@@ -22,6 +24,11 @@ pub struct Captured {
     /// where there is something, it stands behind the rest ([`crate::Body::encode`]).
     #[serde(skip)]
     pub collisions: Collisions,
+    /// Increments up to here count no more beside what it puts or deletes, seen or not. Nothing, but in a
+    /// region that joins: what the others had collected by then they keep apart no longer, and its engine
+    /// may not have been given it yet. Where there is something, it stands behind the collisions.
+    #[serde(skip)]
+    pub absorbed: Vector,
 }
 
 /// Writes that gave way to others without having met them: listed as conflicts by every region that

@@ -8,8 +8,8 @@
 use crate::CapturedAt;
 use crate::mutation::{self, Mutation};
 use crate::{
-    Adopt, Captured, Collisions, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction,
-    Version, Vote,
+    Adopt, Captured, Decision, Hlc, Mark, OriginId, RegionName, Sequence, Transaction, Version,
+    Vote,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 const CAPTURED: u8 = 7;
 /// How those of one begin that says what it collided with: that stands behind it.
 const CAPTURED_WITH_COLLISIONS: u8 = 8;
+/// How those of one begin that says what it absorbs besides: that stands behind the collisions.
+const CAPTURED_WITH_ABSORBED: u8 = 9;
 
 /// The running hash (xxh3, 64 bits) of an origin's stream. It tells accidents and forks apart; it
 /// is no defence against a peer that lies, which the certificates are for.
@@ -66,7 +68,7 @@ pub enum Body {
     /// From here on this region goes by another epoch. Since wire version 2.
     Adopt(Adopt),
     /// A transaction captured from an engine. Since wire version 2; with collisions since 4, under the
-    /// next position.
+    /// next position, and with what it absorbs since 5, under the one after that.
     Captured(Captured),
 }
 
@@ -167,11 +169,17 @@ impl Body {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut bytes = encode(self);
-        if let Self::Captured(Captured { collisions, .. }) = self
-            && !collisions.is_empty()
-        {
+        let Self::Captured(captured) = self else {
+            return bytes.into();
+        };
+        let (collisions, absorbed) = (&captured.collisions, &captured.absorbed);
+        if !(collisions.is_empty() && absorbed.is_empty()) {
             bytes[0] = CAPTURED_WITH_COLLISIONS;
             bytes.extend(encode(collisions));
+        }
+        if !absorbed.is_empty() {
+            bytes[0] = CAPTURED_WITH_ABSORBED;
+            bytes.extend(encode(absorbed));
         }
         bytes.into()
     }
@@ -184,8 +192,9 @@ impl Body {
             Self::Open { .. } | Self::Transaction(_) | Self::Report(_) => 1,
             Self::Decision(_) => crate::DECISIONS_SINCE,
             Self::Join { .. } | Self::Vote(_) | Self::Adopt(_) => crate::VOTES_SINCE,
-            Self::Captured(captured) if captured.collisions.is_empty() => crate::CAPTURES_SINCE,
-            Self::Captured(_) => crate::COLLISIONS_SINCE,
+            Self::Captured(captured) if !captured.absorbed.is_empty() => crate::ABSORBED_SINCE,
+            Self::Captured(captured) if !captured.collisions.is_empty() => crate::COLLISIONS_SINCE,
+            Self::Captured(_) => crate::CAPTURES_SINCE,
         }
     }
 
@@ -204,17 +213,19 @@ impl Body {
     /// the rest of them; `None` for any other body.
     #[must_use]
     pub fn captured_at(bytes: &[u8]) -> Option<CapturedAt> {
-        let (&(CAPTURED | CAPTURED_WITH_COLLISIONS), after) = bytes.split_first()? else {
+        let (&(CAPTURED | CAPTURED_WITH_COLLISIONS | CAPTURED_WITH_ABSORBED), after) =
+            bytes.split_first()?
+        else {
             return None;
         };
         postcard::take_from_bytes(after).ok().map(|(at, _)| at)
     }
 
-    /// What is to be listed as a conflict besides what follows from the transaction.
+    /// The captured transaction, if it is one.
     #[must_use]
-    pub fn collisions(&self) -> Option<&Collisions> {
+    pub fn captured(&self) -> Option<&Captured> {
         match self {
-            Self::Captured(captured) => Some(&captured.collisions),
+            Self::Captured(captured) => Some(captured),
             _ => None,
         }
     }
@@ -224,14 +235,19 @@ impl Body {
     /// # Errors
     /// [`DecodeError`] when the bytes are not a body.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let Some((&CAPTURED_WITH_COLLISIONS, after)) = bytes.split_first() else {
+        let Some((&kind @ (CAPTURED_WITH_COLLISIONS | CAPTURED_WITH_ABSORBED), after)) =
+            bytes.split_first()
+        else {
             return decode(bytes);
         };
-        let (captured, after) = postcard::take_from_bytes::<Captured>(after)?;
-        Ok(Self::Captured(Captured {
-            collisions: decode(after)?,
-            ..captured
-        }))
+        let (mut captured, after) = postcard::take_from_bytes::<Captured>(after)?;
+        let absorbed;
+        (captured.collisions, absorbed) = postcard::take_from_bytes(after)?;
+        match kind {
+            CAPTURED_WITH_ABSORBED => captured.absorbed = decode(absorbed)?,
+            _ => nothing(absorbed)?,
+        }
+        Ok(Self::Captured(captured))
     }
 }
 
@@ -243,17 +259,21 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// Decodes a value, refusing bytes that are left over.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(DecodeError::Trailing(rest.len()))
+    nothing(rest)?;
+    Ok(value)
+}
+
+fn nothing(rest: &[u8]) -> Result<(), DecodeError> {
+    match rest.len() {
+        0 => Ok(()),
+        left => Err(DecodeError::Trailing(left)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Operation};
+    use crate::{Change, Collisions, Operation, Vector};
     use proptest::prelude::*;
 
     fn open() -> Body {
@@ -327,6 +347,7 @@ mod tests {
             at,
             transaction,
             collisions: Collisions::default(),
+            absorbed: Vector::default(),
         };
         let body = Body::Captured(captured.clone());
         assert_eq!(Body::captured_at(&body.encode()), Some(at));
@@ -347,7 +368,7 @@ mod tests {
                 stands: true,
             }],
         };
-        let body = Body::Captured(captured);
+        let body = Body::Captured(captured.clone());
         let bytes = body.encode();
         let collisions = [1, 3, 1, 1, b't', 1, b'k', 0, 1];
         assert_eq!(
@@ -355,7 +376,22 @@ mod tests {
             [&[8, 5, 1, 6, 0, 1, 0, 0, 0], &collisions[..]].concat()
         );
         assert_eq!(Body::captured_at(&bytes), Some(at));
-        assert_eq!(Body::decode(&bytes), Ok(body));
+        assert_eq!(Body::decode(&bytes).as_ref(), Ok(&body));
+        assert_eq!(body.wire_version_min(), 4);
+        captured.absorbed = [(OriginId(2), Hlc::from_raw(9))].into_iter().collect();
+        let absorbing = Body::Captured(captured);
+        let longer = absorbing.encode();
+        assert_eq!(
+            &longer[..],
+            [&[9, 5, 1, 6, 0, 1, 0, 0, 0], &collisions[..], &[1, 2, 9]].concat()
+        );
+        assert_eq!(Body::captured_at(&longer), Some(at));
+        assert_eq!(absorbing.wire_version_min(), 5);
+        assert_eq!(Body::decode(&longer), Ok(absorbing));
+        assert_eq!(
+            Body::decode(&[&longer[..], &[0]].concat()),
+            Err(DecodeError::Trailing(1))
+        );
         assert_eq!(
             Body::decode(&[&bytes[..], &[0]].concat()),
             Err(DecodeError::Trailing(1))

@@ -23,7 +23,9 @@ mod transaction;
 mod vector;
 mod vote;
 
-pub use captured::{CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Chosen, Collisions};
+pub use captured::{
+    ABSORBED_SINCE, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Chosen, Collisions,
+};
 pub use clock::{Clock, ClockError, Hlc, Micros};
 pub use compare::{
     Fetched, Holds, Looked, RowCopy, RowDigest, RowName, RowState, Span, SpanDigest, SpanEnd,

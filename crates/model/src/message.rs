@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// The lowest version of these messages that this build speaks.
 pub const WIRE_VERSION_MIN: u16 = 1;
 /// The highest version of these messages that this build speaks.
-pub const WIRE_VERSION_MAX: u16 = 4;
+pub const WIRE_VERSION_MAX: u16 = 5;
 /// The lowest wire version in which regions observe each other.
 pub const HEALTH_SINCE: u16 = 3;
 

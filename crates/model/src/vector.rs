@@ -48,6 +48,12 @@ impl Vector {
         other.iter().all(|(origin, hlc)| self.get(origin) >= hlc)
     }
 
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The origins and their readings, in origin order.
     pub fn iter(&self) -> impl Iterator<Item = (OriginId, Hlc)> + '_ {
         self.0.iter().map(|(origin, hlc)| (*origin, *hlc))

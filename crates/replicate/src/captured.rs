@@ -9,8 +9,8 @@
 use crate::{Engine, Now, Replica, WriteError};
 use meridian_log::Disk;
 use meridian_model::{
-    Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change, Collisions, Position,
-    Transaction, Vector,
+    ABSORBED_SINCE, Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change,
+    Collisions, Position, Standing, Transaction, Vector,
 };
 use std::convert::Infallible;
 
@@ -59,6 +59,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let hlc = self.admit_own(now, self.uncounted())?;
         seen.remove(self.origin);
+        let absorbed = self.absorbed(&seen);
         // A report of what was seen is worth a new one, whether or not anything else is.
         self.report_due |= self.captured().is_none_or(|(_, before)| *before != seen);
         let transaction = Transaction {
@@ -70,9 +71,31 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             at,
             transaction,
             collisions,
+            absorbed,
         };
         self.stage_own(now, hlc, &Body::Captured(captured));
         Ok(())
+    }
+
+    /// What a transaction absorbs that had seen no more than `seen`. While this region joins, its engine
+    /// may still lack what the others had collected when they began to count it; the log has all of that
+    /// by the time that a captured transaction is taken. What was added later is kept apart until the
+    /// engine has been given it, as always.
+    fn absorbed(&mut self, seen: &Vector) -> Vector {
+        let members = &self.road.epoch.members;
+        let own = members.get(&self.config.region);
+        let is_joining = own.is_some_and(|own| own.standing == Standing::Joining);
+        if !is_joining || self.must_speak(ABSORBED_SINCE).is_err() {
+            return Vector::default();
+        }
+        let marks = &self.staged_marks;
+        let joined_with = self.joined_with.get_or_insert_with(|| marks.vector());
+        let mut absorbed = joined_with.clone();
+        absorbed.remove(self.origin);
+        match seen.covers(&absorbed) {
+            true => Vector::default(),
+            false => absorbed,
+        }
     }
 
     fn must_speak(&self, version: u16) -> Result<(), WriteError<Infallible>> {

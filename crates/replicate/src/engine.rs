@@ -1,7 +1,7 @@
 //! What an engine contributes to the road: its two ends, capture and apply.
 
 use meridian_model::{
-    Change, Collisions, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector,
+    Captured, Change, IdempotencyKey, Micros, Position, Record, RowName, Transaction, Vector,
     Version,
 };
 
@@ -119,8 +119,8 @@ pub struct Applying<'a> {
     pub version: Version,
     /// What it does.
     pub transaction: &'a Transaction,
-    /// What is to be listed as a conflict besides what follows from that.
-    pub collisions: Option<&'a Collisions>,
+    /// What it is part of, if an engine committed it first.
+    pub captured: Option<&'a Captured>,
     /// This machine's clock.
     pub now: Micros,
 }

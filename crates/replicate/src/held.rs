@@ -94,7 +94,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 position,
                 version: entry.version(),
                 transaction: &captured.transaction,
-                collisions: Some(&captured.collisions),
+                captured: Some(captured),
                 now: now.wall,
             }),
             Holding::Part if self.follows() => {}
@@ -155,7 +155,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 position: part,
                 version: entry.version(),
                 transaction: &captured.transaction,
-                collisions: Some(&captured.collisions),
+                captured: Some(captured),
                 now: now.wall,
             };
             self.apply_or_set_aside(&applying, position, Some(road))?;

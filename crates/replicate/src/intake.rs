@@ -6,8 +6,8 @@ use crate::{Applying, Engine, Now, Replica};
 use meridian_log::{Disk, LogError};
 use meridian_model::mutation::{self, Mutation};
 use meridian_model::{
-    Body, Captured, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName,
-    Report, ReportedMark, Vector,
+    Body, Decision, Entry, Hlc, Marks, Message, Micros, OriginId, Refusal, RegionName, Report,
+    ReportedMark, Vector,
 };
 
 /// The year 2100: an entry beyond it would push every region's clock to the end of its range.
@@ -237,10 +237,13 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 }
                 Ok(())
             }
-            Body::Transaction(transaction)
-            | Body::Decision(Decision { transaction, .. })
-            | Body::Captured(Captured { transaction, .. }) => {
+            Body::Transaction(transaction) | Body::Decision(Decision { transaction, .. }) => {
                 self.depends_on(&transaction.dependencies)
+            }
+            Body::Captured(captured) => {
+                self.depends_on(&captured.transaction.dependencies)?;
+                // An increment that came after it would count beside it.
+                self.depends_on(&captured.absorbed)
             }
             Body::Report(_) => Ok(()),
             Body::Join { region, epoch } => {
@@ -294,7 +297,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 position: self.log.end(),
                 version: entry.version(),
                 transaction: &transaction,
-                collisions: None,
+                captured: None,
                 now: now.wall,
             });
             self.tables_dirty = true;

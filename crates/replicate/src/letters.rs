@@ -169,7 +169,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             position,
             version,
             transaction: &decision.transaction,
-            collisions: None,
+            captured: None,
             now: now.wall,
         });
         if !self.follows() {

@@ -25,7 +25,7 @@ use crate::{
 use meridian_log::{Disk, Log, LogError, Reader};
 use meridian_model::{
     Body, Clock, ClockError, Entry, Hlc, Marks, Message, Operation, OriginId, Position, Refusal,
-    RegionName, Sequence, Standing, Transaction, Version, WIRE_VERSION_MIN,
+    RegionName, Sequence, Standing, Transaction, Vector, Version, WIRE_VERSION_MIN,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -105,6 +105,8 @@ pub struct Replica<D: Disk, E: Engine> {
     /// Whether this region's transactions are captured from an engine, which may have seen less of
     /// the other regions than the tables show.
     pub(crate) is_capturing: bool,
+    /// What it had when the first captured transaction was taken while it joined.
+    pub(crate) joined_with: Option<Vector>,
     /// Decisions about dead letters still to be applied.
     pub(crate) letters: Letters,
     settled: bool,
@@ -153,6 +155,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
             behind: None,
             kept_from: None,
             is_capturing: false,
+            joined_with: None,
             letters: Letters::default(),
             settled: false,
             opened_at: now.elapsed,
@@ -437,7 +440,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     position,
                     version: entry.version(),
                     transaction,
-                    collisions: None,
+                    captured: None,
                     now: now.wall,
                 });
             }

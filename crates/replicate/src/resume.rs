@@ -302,7 +302,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                     position,
                     version: entry.version(),
                     transaction,
-                    collisions: body.collisions(),
+                    captured: body.captured(),
                     now: now.wall,
                 };
                 self.apply_or_set_aside(&applying, position, Some(&road))?;

@@ -50,7 +50,7 @@ impl Regions {
                 position: Position(0),
                 version,
                 transaction: &transaction,
-                collisions: None,
+                captured: None,
                 now: Micros(0),
             };
             tables.apply(&applying).unwrap();

@@ -6,7 +6,7 @@ use meridian_engine_kv::{
     TableReader, Tables,
 };
 use meridian_model::{
-    Hlc, IdempotencyKey, Micros, OriginId, Position, Transaction, Vector, Version,
+    Captured, Hlc, IdempotencyKey, Micros, OriginId, Position, Transaction, Vector, Version,
 };
 use meridian_replicate::{Applying, Engine, Executed};
 
@@ -127,11 +127,25 @@ impl<S: Store> Region<S> {
             position,
             version: *version,
             transaction,
-            collisions: None,
+            captured: None,
             now: Micros(7),
         };
         self.tables.apply(&applying).unwrap();
         self.seen.raise(version.origin, version.hlc);
+    }
+
+    /// Applies what an engine committed first.
+    pub fn deliver_captured(&mut self, version: Version, captured: &Captured) {
+        let applying = Applying {
+            position: Position(self.log.len() as u64),
+            version,
+            transaction: &captured.transaction,
+            captured: Some(captured),
+            now: Micros(7),
+        };
+        self.tables.apply(&applying).unwrap();
+        self.log.push((version, captured.transaction.clone()));
+        self.commit();
     }
 
     pub fn commit(&mut self) {

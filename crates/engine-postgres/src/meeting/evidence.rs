@@ -415,7 +415,7 @@ mod tests {
     use super::*;
     use crate::Lsn;
     use crate::meeting::history::Break;
-    use meridian_model::{Captured, Change, Collisions, HistoryHash, Hlc, Sequence, Transaction};
+    use meridian_model::{Captured, Change, HistoryHash, Hlc, Sequence, Transaction};
 
     const OWN: OriginId = OriginId(1);
 
@@ -612,7 +612,7 @@ mod tests {
         let body = Body::Captured(Captured {
             at: at_place,
             transaction,
-            collisions: Collisions::default(),
+            ..Captured::default()
         });
         let entry = Entry {
             origin: OWN,

@@ -498,7 +498,7 @@ mod tests {
     use super::*;
     use crate::faults::{DiskLevers, FaultyDisk};
     use meridian_log::{Directory, Log, LogConfig};
-    use meridian_model::{Captured, CapturedAt, Change, Collisions, Mark, Marks};
+    use meridian_model::{Captured, Change, Mark, Marks};
 
     const EVICTED: OriginId = OriginId(1);
     const OTHER: OriginId = OriginId(2);
@@ -670,9 +670,8 @@ mod tests {
             Transaction::default(),
         ] {
             let captured = Captured {
-                at: CapturedAt::default(),
                 transaction,
-                collisions: Collisions::default(),
+                ..Captured::default()
             };
             writing.log(EVICTED, &Body::Captured(captured));
         }

@@ -190,7 +190,7 @@ fn two_siblings(tables: &Path) {
                 origin: OriginId(origin),
             },
             transaction: &transaction,
-            collisions: None,
+            captured: None,
             now: Micros(1),
         };
         tables.apply(&applying).unwrap();

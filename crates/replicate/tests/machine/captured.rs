@@ -1,13 +1,13 @@
 //! Transactions that an engine committed first.
 
-use crate::members::deliver;
-use crate::support::{Region, seconds, stream};
-use meridian_engine_kv::{MemoryStore, Tables};
+use crate::members::{add, deliver, founded, propose, region, together};
+use crate::support::{Region, request, seconds, stream};
+use meridian_engine_kv::{Action, MemoryStore, Tables};
 use meridian_model::{
     COLLISIONS_SINCE, CapturedAt, Change, Chosen, Collisions, Conflict, ConflictKind, Operation,
     RowName, Vector,
 };
-use meridian_replicate::WriteError;
+use meridian_replicate::{OwnStanding, WriteError};
 
 fn place(end: u64) -> CapturedAt {
     CapturedAt {
@@ -292,4 +292,51 @@ fn the_log_is_kept_for_what_follows_it_outside() {
     let now = a.now(seconds(60));
     a.machine().tick(now).expect("upkeep");
     assert!(a.machine().reader().start() > kept);
+}
+
+/// What the others had collected when they began to count it they keep apart no longer, and its engine has
+/// not been given it: were that concurrent, a region that still keeps it apart would show another value.
+#[test]
+fn what_a_joining_region_had_counts_no_more_beside_what_its_engine_puts() {
+    let mut regions = founded(&["a", "b"]);
+    together(&mut regions, 1, 3);
+    let increment = |region: &mut Region, at| {
+        let (field, by) = ("n".to_owned(), 5);
+        let request = request("k", Action::Increment { field, by });
+        region.run(seconds(at), &request).expect("a write");
+    };
+    increment(&mut regions[0], 3);
+    let mut c = region("c", &["a", "b"]);
+    c.start(9);
+    c.machine = c.machine.map(|machine| machine.capturing());
+    regions.push(c);
+    propose(&mut regions[0], 3, add("c")).expect("a proposal");
+    together(&mut regions, 3, 8);
+    let shown = |regions: &mut [Region]| {
+        let documents: Vec<_> = regions.iter_mut().map(|it| it.document()).collect();
+        documents
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&mut regions), [r#"{"n":5}"#; 3]);
+    regions[2].capture(8, 10, &Vector::default(), put(r#"{"n":1}"#));
+    together(&mut regions, 8, 10);
+    assert_eq!(shown(&mut regions), [r#"{"n":1}"#; 3]);
+    // What they did since is kept apart until its engine has been given it.
+    increment(&mut regions[1], 10);
+    together(&mut regions, 10, 12);
+    regions[2].capture(12, 20, &Vector::default(), put(r#"{"n":2}"#));
+    together(&mut regions, 12, 14);
+    assert_eq!(shown(&mut regions), [r#"{"n":7}"#; 3]);
+    // It votes once its engine has been given what they had, and absorbs by what that had seen alone.
+    let given = regions[2].applied();
+    regions[2].capture(14, 30, &given, Vec::new());
+    together(&mut regions, 14, 18);
+    assert_eq!(regions[2].machine().standing(), OwnStanding::Voting);
+    increment(&mut regions[1], 18);
+    together(&mut regions, 18, 20);
+    regions[2].capture(20, 40, &given, put(r#"{"n":3}"#));
+    together(&mut regions, 20, 22);
+    assert_eq!(shown(&mut regions), [r#"{"n":8}"#; 3]);
 }

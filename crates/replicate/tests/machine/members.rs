@@ -144,7 +144,7 @@ pub fn propose(region: &mut Region, at: u64, proposal: Proposal) -> Result<(), P
     outcome
 }
 
-fn add(region: &str) -> Proposal {
+pub fn add(region: &str) -> Proposal {
     Proposal::Add {
         region: name(region),
         address: None,
