@@ -336,13 +336,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn expelled_since(&mut self, number: u64) {
-        let own = self.road.epoch.members.get(&self.config.region);
-        let reason = if own.is_some_and(|member| member.standing == Standing::Leaving) {
-            format!("this region has left: it doesn't count since epoch {number}")
-        } else {
-            format!("this region was evicted: it doesn't count since epoch {number}")
-        };
+        let parting = self.parting();
+        let reason = format!("{parting}: it doesn't count since epoch {number}");
         self.expel(reason, Sequence(0));
+    }
+
+    /// How it comes that this region counts no more: where it was leaving, as planned.
+    pub(crate) fn parting(&self) -> &'static str {
+        let own = self.road.epoch.members.get(&self.config.region);
+        match own.is_some_and(|member| member.standing == Standing::Leaving) {
+            true => "this region has left",
+            false => "this region was evicted",
+        }
     }
 
     /// This incarnation counts no more, for good.

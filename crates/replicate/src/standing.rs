@@ -216,7 +216,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let own = self.road.epoch.number;
         if epoch > own {
-            self.expel(format!("this region was evicted: {reason}"), held);
+            self.expel(format!("{}: {reason}", self.parting()), held);
         } else if epoch == own || matches!(reason, Refusal::Evicted { .. }) {
             return format!(
                 "the members were decided differently there, up to epoch {epoch}; here they are at \

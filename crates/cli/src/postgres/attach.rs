@@ -82,6 +82,9 @@ pub fn run(options: &Options, format: Format) -> CliResult {
     let api = options.target.one()?;
     let mut all = Vec::new();
     for found in standings(&api, options.dataset.as_deref())? {
+        if is_running(&found.postgres) {
+            output::talk(&format!("{}: it is attached already", found.dataset));
+        }
         let postgres = attach(&api, &found.dataset, &order)?;
         all.push((found.dataset, postgres));
     }

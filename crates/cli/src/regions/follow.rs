@@ -221,7 +221,7 @@ pub fn api_of(name: &str, api: &str, target: &Target) -> CliResult<Api> {
 fn joiner_text(joiner: &Api, own: &Regions) -> Option<String> {
     let status = get(joiner, "/v1/status").unwrap_or_default();
     let parts = own.datasets.iter().flat_map(|dataset| {
-        let stopped = stopped(dataset, &status);
+        let stopped = stopped(joiner.name(), dataset, &status);
         let parts = dataset.progress.clone().into_iter().chain(stopped);
         parts.map(|part| format!("{} there: {part}", dataset.dataset))
     });
@@ -231,15 +231,22 @@ fn joiner_text(joiner: &Api, own: &Regions) -> Option<String> {
 
 /// Why a dataset's server waits for somebody, if it does. While its region is still what was removed or
 /// evicted, that is why, and no news.
-fn stopped(dataset: &DatasetRegions, status: &Value) -> Option<String> {
+fn stopped(region: &str, dataset: &DatasetRegions, status: &Value) -> Option<String> {
     let mut servers = servers(status).filter(|(name, _)| *name == dataset.dataset);
     let (_, postgres) = servers.next()?;
     let is_gone = matches!(dataset.standing.as_deref(), Some("removed" | "evicted"));
-    let waits = postgres["state"] == "stopped" && !is_gone;
-    let reason = postgres["reason"].as_str().filter(|_| waits)?;
-    Some(format!(
-        "stopped: {reason} (`meridian postgres status` says what to do)"
-    ))
+    match postgres["state"].as_str().filter(|_| !is_gone)? {
+        "stopped" => {
+            let reason = postgres["reason"].as_str()?;
+            Some(format!(
+                "stopped: {reason} (`meridian postgres status` says what to do)"
+            ))
+        }
+        "detached" => Some(format!(
+            "detached from its server (`meridian postgres attach --region {region}` attaches it)"
+        )),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -283,9 +290,11 @@ mod tests {
             ("joining", "connecting"),
             ("removed", "stopped"),
             ("evicted", "stopped"),
+            ("removed", "detached"),
         ] {
             assert_eq!(text(standing, state), "main there: catches up");
         }
+        assert!(text("joining", "detached").contains("postgres attach --region"));
         let stopped = text("joining", "stopped");
         let said = "main there: catches up; main there: stopped: 15 rows differ (";
         assert!(stopped.starts_with(said), "{stopped}");

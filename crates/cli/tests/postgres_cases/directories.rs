@@ -1,9 +1,8 @@
 //! A region's data directory is put back to an older copy, while its server and the other regions stay
 //! as they are.
 
-use crate::system::{REGIONS, System, ended};
+use crate::system::{REGIONS, System};
 use serde_json::Value;
-use std::fs;
 use tempfile::TempDir;
 
 const SCHEMA: &str = "CREATE TABLE public.t (id int PRIMARY KEY, v text NOT NULL);";
@@ -34,15 +33,6 @@ fn asks(system: &System) -> Value {
         status["state"] == "stopped" && keys.is_array()
     });
     keys
-}
-
-/// Waits until the first region says that it counts no more.
-fn counts_no_more(system: &System) {
-    system.until("it says that it counts no more", || {
-        let status = system.status(0).unwrap_or_default();
-        let reason = status["reason"].as_str().unwrap_or_default();
-        status["state"] == "stopped" && reason.contains("counts no more")
-    });
 }
 
 #[test]
@@ -95,7 +85,7 @@ fn what_the_others_have_heard_is_found_by_them_and_the_region_joins_anew() {
     let evict = ["regions", "evict", REGIONS[0], "--timeout", "60"];
     system.until("it is evicted", || system.asked(1, &evict).0);
     system.start_region(0);
-    counts_no_more(&system);
+    system.counts_no_more(0);
     let (is_done, said) = system.asked(0, &["postgres", "attach"]);
     assert!(!is_done && said.contains("regions rejoin"), "{said}");
     let rejoin = ["regions", "rejoin", REGIONS[0], "--no-wait"];
@@ -136,50 +126,4 @@ fn what_nobody_has_heard_is_found_in_the_server() {
     let (is_done, said) = system.asked(0, &["postgres", "attach", "--take", "server"]);
     assert!(is_done, "{said}");
     system.expect(ALL, "1=alone 2=old 4=old 5=old 6=alone");
-}
-
-/// Its slot would hold the server's WAL for ever, and nobody else drops it.
-#[test]
-fn a_region_that_counts_no_more_lets_its_server_go() {
-    let mut system = System::start(SCHEMA);
-    system.sql(0, "INSERT INTO public.t VALUES (1, 'here')");
-    system.expect(ALL, "1=here");
-    system.kill(0);
-    let evict = ["regions", "evict", REGIONS[0], "--timeout", "60"];
-    system.until("it is evicted", || system.asked(1, &evict).0);
-    system.start_region(0);
-    counts_no_more(&system);
-    let slots = "SELECT count(*)::text FROM pg_replication_slots";
-    assert_eq!(system.ask(0, slots), "1");
-    // So it is where it knows from the beginning.
-    system.kill(0);
-    system.start_region(0);
-    counts_no_more(&system);
-    assert_eq!(system.status(0).unwrap()["slot"], "meridian_shop");
-
-    let topology = system.topology_path(0);
-    let topology = topology.to_str().expect("a text path");
-    let detach = [
-        "postgres", "detach", "--region", REGIONS[0], "--config", topology,
-    ];
-    // What can't be noted is told, and tried again.
-    let notes = system.data_dir(0).join("postgres/shop");
-    let elsewhere = notes.with_extension("elsewhere");
-    fs::rename(&notes, &elsewhere).expect("it is moved");
-    fs::write(&notes, "").expect("something else is there");
-    let asked = system.asking(0, &detach);
-    system.until("it says why it can't be let go", || {
-        let status = system.status(0).unwrap_or_default();
-        let hint = status["hint"].as_str().unwrap_or_default();
-        hint.contains("data directory")
-    });
-    fs::remove_file(&notes).expect("it goes");
-    fs::rename(&elsewhere, &notes).expect("it is back");
-    let (_, said) = ended(asked);
-    assert!(said.contains("shop: detached"), "{said}");
-    let status = system.status(0).unwrap();
-    assert_eq!(status["state"], "detached", "{status}");
-    assert_eq!(status["lag_seconds"], 0.0, "{status}");
-    assert_eq!(system.ask(0, slots), "0");
-    assert_eq!(system.ask(0, ALL), "1=here");
 }

@@ -11,6 +11,7 @@ mod constraints;
 mod deaths;
 mod directories;
 mod encodings;
+mod evicted;
 mod gate;
 mod joining;
 mod keys;

@@ -547,6 +547,15 @@ impl System {
         }
     }
 
+    /// Waits until a region says that it counts no more.
+    pub fn counts_no_more(&self, region: usize) {
+        self.until("it says that it counts no more", || {
+            let status = self.status(region).unwrap_or_default();
+            let reason = status["reason"].as_str().unwrap_or_default();
+            status["state"] == "stopped" && reason.contains("counts no more")
+        });
+    }
+
     pub fn wait_running(&self, region: usize) {
         self.until(
             &format!("{} is joined to its server", REGIONS[region]),

@@ -7,7 +7,25 @@
 //! shows them, and each other one has them parked.
 
 use super::finding::Finding;
+use super::judge::Plan;
+use super::survey::Unread;
 use crate::catalog::{Kind, TableFacts, quoted};
+
+/// A parent that doesn't replicate, or not yet, is read all the same: whether rows that are given to this
+/// server have one there.
+pub(super) fn unread(facts: &TableFacts, parent: &Unread, plan: &Plan) -> Finding {
+    let role = quoted(&plan.role);
+    let schema = quoted(&parent.name.schema);
+    let schema = (!parent.has_schema).then(|| format!("GRANT USAGE ON SCHEMA {schema} TO {role}"));
+    let read = format!("GRANT SELECT ON TABLE {} TO {role}", parent.name.sql());
+    let reason = format!(
+        "{} may not read {}, to which it refers and which doesn't replicate: rows whose parent isn't there \
+         are parked",
+        plan.role, parent.name
+    );
+    let sql = schema.into_iter().chain([read]);
+    Finding::sql("foreign key", &facts.table.name, reason, sql)
+}
 
 pub(super) fn check(facts: &TableFacts) -> Vec<Finding> {
     let name = &facts.table.name;

@@ -3,7 +3,7 @@
 use super::finding::{Finding, Status};
 use super::sequence::{self, Floors};
 use super::survey::Survey;
-use super::{objects, role, server, table};
+use super::{foreign_key, objects, role, server, table};
 use crate::catalog::{Catalog, Selection, TableFacts};
 
 /// What a server is to be prepared for.
@@ -40,6 +40,11 @@ pub fn findings(survey: &Survey, plan: &Plan, floors: &Floors) -> Vec<Finding> {
     let tables = replicable(survey, plan);
     for facts in &tables {
         found.extend(sequence::check(facts, survey, plan, floors));
+        let unread = survey.unread_parents.get(&facts.table.name);
+        let unread = unread.into_iter().flatten();
+        // Those that replicate are granted with the rest.
+        let apart = unread.filter(|parent| tables.iter().all(|it| it.table.name != parent.name));
+        found.extend(apart.map(|parent| foreign_key::unread(facts, parent, plan)));
     }
     found.extend(objects::check(survey, plan, &tables));
     found

@@ -44,12 +44,23 @@ pub struct Survey {
     pub history: Option<History>,
     /// The dataset's tables; the privileges are the role's.
     pub catalog: Catalog,
+    /// By table, other tables that its foreign keys refer to and that the role may not read.
+    pub unread_parents: BTreeMap<TableName, Vec<Unread>>,
     /// By table and column, the greatest value in a column that takes from a sequence and begins
     /// the primary key.
     pub greatest: BTreeMap<(String, String), i64>,
     /// By table and column, the greatest value in the column that its sequence is still to give,
     /// where it has some.
     pub ahead: BTreeMap<(String, String), i64>,
+}
+
+/// A table that the role may not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The table.
+    pub name: TableName,
+    /// Whether the role may use its schema.
+    pub has_schema: bool,
 }
 
 /// A replication slot.
@@ -199,6 +210,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
         role: role(client, &plan.role).await?,
         own: own(client, &plan.role).await?,
         catalog: Catalog::default(),
+        unread_parents: BTreeMap::new(),
         greatest: BTreeMap::new(),
         ahead: BTreeMap::new(),
         publication: None,
@@ -208,6 +220,7 @@ pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError>
     let catalog = Catalog::load(client, &plan.selection).await?;
     survey.greatest = greatest(client, &catalog).await?;
     survey.ahead = ahead(client, &catalog).await?;
+    survey.unread_parents = unread_parents(client, &catalog, &plan.role).await?;
     survey.catalog = as_role(client, catalog, &plan.role).await?;
     Ok(survey)
 }
@@ -380,6 +393,45 @@ fn leads_key(facts: &TableFacts, sequence: &Sequence) -> bool {
         let column = &facts.table.columns[*first];
         column.name == sequence.column && WHOLE.contains(&facts.columns[*first].base_type.as_str())
     })
+}
+
+const UNREAD_PARENTS: &str = "\
+SELECT DISTINCT k.conrelid, n.nspname::text, p.relname::text, may.use
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+LEFT JOIN pg_catalog.pg_roles r ON r.rolname = $2
+CROSS JOIN LATERAL (SELECT
+    COALESCE(pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) AS use,
+    COALESCE(pg_catalog.has_table_privilege(r.oid, p.oid, 'SELECT'), false) AS read) may
+WHERE k.conrelid = ANY ($1) AND k.contype = 'f' AND k.conparentid = 0 AND k.confrelid <> k.conrelid
+  AND NOT (may.use AND may.read)
+ORDER BY k.conrelid, n.nspname::text, p.relname::text";
+
+async fn unread_parents(
+    client: &Client,
+    catalog: &Catalog,
+    role: &str,
+) -> Result<BTreeMap<TableName, Vec<Unread>>, ServerError> {
+    let children: BTreeMap<u32, &TableName> = catalog
+        .tables()
+        .map(|facts| (facts.oid, &facts.table.name))
+        .collect();
+    let oids: Vec<u32> = children.keys().copied().collect();
+    let mut unread: BTreeMap<TableName, Vec<Unread>> = BTreeMap::new();
+    for row in client.query(UNREAD_PARENTS, &[&oids, &role]).await? {
+        let Some(child) = children.get(&row.get(0)) else {
+            continue;
+        };
+        let name = TableName {
+            schema: row.get(1),
+            name: row.get(2),
+        };
+        let has_schema = row.get(3);
+        let parents = unread.entry((*child).clone()).or_default();
+        parents.push(Unread { name, has_schema });
+    }
+    Ok(unread)
 }
 
 /// The same tables with what the role may do, rather than whoever asks.

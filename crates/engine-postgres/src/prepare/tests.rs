@@ -414,6 +414,36 @@ async fn a_foreign_key_that_no_index_finds_or_that_is_not_valid_is_advised_about
     apply(&owner, &before).await.unwrap();
 }
 
+/// The child replicates; whether its rows have their parent is looked up where they are given.
+#[tokio::test]
+async fn a_parent_that_does_not_replicate_is_to_be_read() {
+    let cluster = Cluster::temporary().unwrap();
+    let owner = database(&cluster, "shop").await;
+    let schema = "
+        CREATE SCHEMA other;
+        CREATE TABLE other.apart (id int PRIMARY KEY);
+        CREATE TABLE public.excluded (id int PRIMARY KEY);
+        CREATE TABLE public.parent (id int PRIMARY KEY, up int REFERENCES public.parent);
+        CREATE INDEX ON public.parent (up);
+        CREATE TABLE public.child (id int PRIMARY KEY REFERENCES public.excluded
+            REFERENCES other.apart REFERENCES public.parent)";
+    owner.batch_execute(schema).await.unwrap();
+    let before = found(&owner, &plan(0)).await;
+    let keys = before.iter().filter(|it| it.check == "foreign key");
+    let sql: Vec<&String> = keys.flat_map(|finding| &finding.sql).collect();
+    assert_eq!(
+        sql,
+        [
+            r#"GRANT USAGE ON SCHEMA "other" TO "meridian""#,
+            r#"GRANT SELECT ON TABLE "other"."apart" TO "meridian""#,
+            r#"GRANT SELECT ON TABLE "public"."excluded" TO "meridian""#,
+        ]
+    );
+    apply(&owner, &before).await.unwrap();
+    let after = found(&owner, &plan(0)).await;
+    assert!(after.iter().all(|it| it.status == Status::Ok), "{after:#?}");
+}
+
 #[tokio::test]
 async fn a_sequence_that_went_back_behind_its_column_is_set_above_it() {
     let cluster = Cluster::temporary().unwrap();

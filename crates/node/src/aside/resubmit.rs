@@ -4,12 +4,13 @@ use super::judge::{Changed, RowNow, judge};
 use super::shelf::{Decision, Kept, RowName, Shelf, ShelfError, State};
 use crate::dataset::{DatasetHandle, ExecuteError};
 use meridian_engine_kv::{Precondition, Rejection, Request, TablesError, operations_of};
-use meridian_model::{IdempotencyKey, OriginId, Sequence, Version};
-use std::collections::BTreeMap;
+use meridian_model::{Body, IdempotencyKey, OriginId, Position, Sequence, Version};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A row that changes between the look and the commit is looked at again, this often.
 const LOOKS_MAX: u32 = 5;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A transaction could not be written again now.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,8 @@ pub(crate) enum Resubmission {
 }
 
 /// Writes again all that wait on a shelf and whose rows are unchanged, in their order; the others
-/// go on waiting, each with the reason. Notes which were written again before, or are held after all.
+/// go on waiting, each with the reason. So do those of a row of which somebody has chosen the other
+/// regions' side since, when the region's server was attached. Notes which were written again before, or are held after all.
 /// May be repeated.
 ///
 /// # Errors
@@ -39,6 +41,11 @@ pub(crate) async fn resubmit_all(
     let held = dataset.log().marks().get(shelf.origin()).sequence;
     let mut rewritten = rewritten(shelf)?;
     let sequences: Vec<_> = shelf.sequences().collect();
+    let is_new = |of: &Sequence| shelf.state(*of) == State::Waiting { reason: None };
+    let given_up = match sequences.iter().any(is_new) {
+        true => given_up(dataset)?,
+        false => BTreeSet::new(),
+    };
     for sequence in sequences {
         let State::Waiting { reason } = shelf.state(sequence) else {
             continue;
@@ -56,7 +63,12 @@ pub(crate) async fn resubmit_all(
             // Its client has repeated it, or a crash came before the decision.
             known @ Some(_) => resubmitted(known),
             None if reason.is_some() => continue,
-            None => automatically(shelf.origin(), &kept, dataset, &rewritten).await?,
+            None => match kept.record.rows().find(|row| given_up.contains(row)) {
+                Some(row) => State::Waiting {
+                    reason: Some(not_chosen(&row)),
+                },
+                None => automatically(shelf.origin(), &kept, dataset, &rewritten).await?,
+            },
         };
         note(&mut rewritten, &kept, &state);
         shelf.decide(Decision { sequence, state })?;
@@ -114,6 +126,34 @@ async fn automatically(
         }
     }
     Ok(waiting(last))
+}
+
+/// The rows that this incarnation's server had otherwise than the regions when it was attached, and of which
+/// somebody chose the regions' side.
+fn given_up(dataset: &DatasetHandle) -> Result<BTreeSet<RowName>, ShelfError> {
+    let (log, own) = (dataset.log(), dataset.origin());
+    let (mut position, end) = (log.start(), log.end());
+    let mut rows = BTreeSet::new();
+    while position < end {
+        let batch = log.read(position, BATCH_BYTES)?;
+        for entry in batch.entries.iter().filter(|entry| entry.origin == own) {
+            // What can't be decoded could not be applied either.
+            let Ok(Body::Captured(captured)) = Body::decode(&entry.body) else {
+                continue;
+            };
+            let chosen = captured.collisions.chosen.into_iter();
+            let given_up = chosen.filter(|chosen| !chosen.stands);
+            rows.extend(given_up.map(|chosen| (chosen.row.table, chosen.row.key)));
+        }
+        position = Position(position.0 + batch.entries.len() as u64);
+    }
+    Ok(rows)
+}
+
+fn not_chosen((table, key): &RowName) -> String {
+    format!(
+        "of row {key:?} of table {table} somebody chose the other regions' side, when the server was attached"
+    )
 }
 
 fn resubmitted(version: Option<Version>) -> State {

@@ -116,10 +116,17 @@ fn must_run(status: &SharedStatus) -> Result<(), Trouble> {
     if now.state == PostgresState::Running {
         return Ok(());
     }
-    let reason = now.reason.unwrap_or_else(|| "it is about to be".to_owned());
+    let (reason, hint) = match now.state {
+        PostgresState::Detached => (
+            "it is detached",
+            Some("`meridian postgres attach` attaches it"),
+        ),
+        _ => ("it is about to be", None),
+    };
+    let reason = now.reason.as_deref().unwrap_or(reason);
     let trouble = Trouble::passing(format!("the region is not joined to its server: {reason}"));
     Err(Trouble {
-        hint: now.hint,
+        hint: now.hint.or_else(|| hint.map(str::to_owned)),
         ..trouble
     })
 }
