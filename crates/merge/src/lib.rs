@@ -19,7 +19,8 @@
 //! and the kind is chosen by its origin. So regions may differ in their strategies for a table, as
 //! they do while one is changed, and still make the same rows.
 //!
-//! "Seen" is exact, from the write's dependencies, never guessed from clocks. Consequences:
+//! "Seen" is exact, from the write's dependencies, never guessed from clocks. (Of increments a write may
+//! say that it absorbs more: [`Seen::absorbed`]. It arrives after those too.) Consequences:
 //!
 //! - an increment that arrives after the base always counts on top of it (had the base seen it, it
 //!   would have arrived first); and when a new base or register arrives, the increments it had seen

@@ -348,21 +348,55 @@ impl Lifecycle {
                 tracing::warn!(%error, "the mark of a joining dataset can't be removed");
             }
         }
+        let given_up = loop {
+            match self.given_up() {
+                Ok(rows) => break rows,
+                Err(_) if handle.membership().standing != OwnStanding::Voting => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the rows that were given up can't be read");
+                    tokio::time::sleep(RESUBMIT_PAUSE).await;
+                }
+            }
+        };
         let shelves = self.shelves.all().into_iter();
         for shelf in shelves.filter(|shelf| shelf.dataset() == self.config.name) {
-            self.resubmit(&shelf, handle).await;
+            if !self.resubmit(&shelf, handle, &given_up).await {
+                return;
+            }
+        }
+        if let Some(postgres) = &self.config.postgres
+            && let Err(error) = postgres::forget_given_up(&postgres.directory)
+        {
+            tracing::warn!(%error, "the rows that were given up can't be forgotten");
         }
     }
 
-    async fn resubmit(&self, shelf: &Arc<Shelf>, handle: &DatasetHandle) {
+    /// The rows of which somebody chose the other regions' side while this region joined anew.
+    fn given_up(&self) -> io::Result<BTreeSet<(String, String)>> {
+        let Some(postgres) = &self.config.postgres else {
+            return Ok(BTreeSet::new());
+        };
+        let rows = postgres::given_up(&postgres.directory)?.into_iter();
+        Ok(rows.map(|row| (row.table, row.key)).collect())
+    }
+
+    /// Whether all that waits there has been looked at.
+    async fn resubmit(
+        &self,
+        shelf: &Arc<Shelf>,
+        handle: &DatasetHandle,
+        given_up: &BTreeSet<(String, String)>,
+    ) -> bool {
         loop {
             let standing = handle.membership().standing.clone();
             if standing != OwnStanding::Voting {
-                return;
+                return false;
             }
-            let error = match resubmit_all(shelf, handle).await {
-                Ok(()) => return,
-                Err(Resubmission::Execute(crate::dataset::ExecuteError::ShuttingDown)) => return,
+            let error = match resubmit_all(shelf, handle, given_up).await {
+                Ok(()) => return true,
+                Err(Resubmission::Execute(crate::dataset::ExecuteError::ShuttingDown)) => {
+                    return false;
+                }
                 Err(error) => error,
             };
             tracing::warn!(error = %describe(&error), "cannot write again what was set aside yet");

@@ -10,7 +10,7 @@ use crate::{Engine, Now, Replica, WriteError};
 use meridian_log::Disk;
 use meridian_model::{
     ABSORBED_SINCE, Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change,
-    Collisions, Position, Standing, Transaction, Vector,
+    Collisions, Hlc, Position, Standing, Transaction, Vector,
 };
 use std::convert::Infallible;
 
@@ -80,7 +80,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// What a transaction absorbs that had seen no more than `seen`. While this region joins, its engine
     /// may still lack what the others had collected when they began to count it; the log has all of that
     /// by the time that a captured transaction is taken. What was added later is kept apart until the
-    /// engine has been given it, as always.
+    /// engine has been given it, as always; so is a large transaction of which the log has a part only,
+    /// which shows with its last.
     fn absorbed(&mut self, seen: &Vector) -> Vector {
         let members = &self.road.epoch.members;
         let own = members.get(&self.config.region);
@@ -88,13 +89,21 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         if !is_joining || self.must_speak(ABSORBED_SINCE).is_err() {
             return Vector::default();
         }
-        let marks = &self.staged_marks;
-        let joined_with = self.joined_with.get_or_insert_with(|| marks.vector());
-        let mut absorbed = joined_with.clone();
-        absorbed.remove(self.origin);
-        match seen.covers(&absorbed) {
+        let (own, held) = (self.origin, &self.road.held);
+        let marks = self
+            .staged_marks
+            .iter()
+            .filter(|(origin, _)| *origin != own);
+        let whole = marks.map(|(origin, mark)| {
+            let before = held
+                .get(&origin)
+                .map(|held| held.first.raw().saturating_sub(1));
+            (origin, before.map_or(mark.hlc, Hlc::from_raw))
+        });
+        let joined_with = self.joined_with.get_or_insert_with(|| whole.collect());
+        match seen.covers(joined_with) {
             true => Vector::default(),
-            false => absorbed,
+            false => joined_with.clone(),
         }
     }
 

@@ -564,6 +564,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.staged.clear();
         self.staged_bytes = 0;
         self.staged_marks = self.log.marks().clone();
+        self.joined_with = None;
         if let Some(road) = self.road_before.take() {
             self.road = road;
         }

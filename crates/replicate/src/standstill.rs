@@ -44,8 +44,8 @@ impl<D: Disk> Standstill<D> {
     /// Shows every transaction from where the tables stand to the log's end.
     ///
     /// # Errors
-    /// [`EngineError`] when the log can't be read or holds a large transaction in parts, and what
-    /// `follow` says.
+    /// [`EngineError`] when the log can't be read, or holds a large transaction in parts or one that
+    /// absorbs others, and what `follow` says.
     pub fn follow(
         &self,
         mut follow: impl FnMut(Position, Version, &Transaction) -> Result<(), EngineError>,
@@ -57,8 +57,11 @@ impl<D: Disk> Standstill<D> {
             for entry in &batch.entries {
                 let body = Body::decode(&entry.body)
                     .map_err(|error| EngineError::because("read an entry of the log", error))?;
-                if matches!(&body, Body::Captured(captured) if captured.at.is_held()) {
-                    return Err(EngineError::saying("follow a large transaction row by row"));
+                if let Some(captured) = body.captured()
+                    && (captured.at.is_held() || !captured.absorbed.is_empty())
+                {
+                    let what = "follow a large transaction, or one that absorbs others, row by row";
+                    return Err(EngineError::saying(what));
                 }
                 if let Some(transaction) = body.transaction()
                     && position < self.end

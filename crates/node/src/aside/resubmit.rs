@@ -4,13 +4,12 @@ use super::judge::{Changed, RowNow, judge};
 use super::shelf::{Decision, Kept, RowName, Shelf, ShelfError, State};
 use crate::dataset::{DatasetHandle, ExecuteError};
 use meridian_engine_kv::{Precondition, Rejection, Request, TablesError, operations_of};
-use meridian_model::{Body, IdempotencyKey, OriginId, Position, Sequence, Version};
+use meridian_model::{IdempotencyKey, OriginId, Sequence, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A row that changes between the look and the commit is looked at again, this often.
 const LOOKS_MAX: u32 = 5;
-const BATCH_BYTES: usize = 1 << 20;
 
 /// A transaction could not be written again now.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +26,8 @@ pub(crate) enum Resubmission {
 }
 
 /// Writes again all that wait on a shelf and whose rows are unchanged, in their order; the others
-/// go on waiting, each with the reason. So do those of a row of which somebody has chosen the other
-/// regions' side since, when the region's server was attached. Notes which were written again before, or are held after all.
+/// go on waiting, each with the reason. So do those of a row that was `given_up`: of which somebody has
+/// chosen the other regions' side since, when the region's server was attached. Notes which were written again before, or are held after all.
 /// May be repeated.
 ///
 /// # Errors
@@ -36,16 +35,12 @@ pub(crate) enum Resubmission {
 pub(crate) async fn resubmit_all(
     shelf: &Arc<Shelf>,
     dataset: &DatasetHandle,
+    given_up: &BTreeSet<RowName>,
 ) -> Result<(), Resubmission> {
     // The region counts again, so all that the members held of the old incarnation is here.
     let held = dataset.log().marks().get(shelf.origin()).sequence;
     let mut rewritten = rewritten(shelf)?;
     let sequences: Vec<_> = shelf.sequences().collect();
-    let is_new = |of: &Sequence| shelf.state(*of) == State::Waiting { reason: None };
-    let given_up = match sequences.iter().any(is_new) {
-        true => given_up(dataset)?,
-        false => BTreeSet::new(),
-    };
     for sequence in sequences {
         let State::Waiting { reason } = shelf.state(sequence) else {
             continue;
@@ -126,28 +121,6 @@ async fn automatically(
         }
     }
     Ok(waiting(last))
-}
-
-/// The rows that this incarnation's server had otherwise than the regions when it was attached, and of which
-/// somebody chose the regions' side.
-fn given_up(dataset: &DatasetHandle) -> Result<BTreeSet<RowName>, ShelfError> {
-    let (log, own) = (dataset.log(), dataset.origin());
-    let (mut position, end) = (log.start(), log.end());
-    let mut rows = BTreeSet::new();
-    while position < end {
-        let batch = log.read(position, BATCH_BYTES)?;
-        for entry in batch.entries.iter().filter(|entry| entry.origin == own) {
-            // What can't be decoded could not be applied either.
-            let Ok(Body::Captured(captured)) = Body::decode(&entry.body) else {
-                continue;
-            };
-            let chosen = captured.collisions.chosen.into_iter();
-            let given_up = chosen.filter(|chosen| !chosen.stands);
-            rows.extend(given_up.map(|chosen| (chosen.row.table, chosen.row.key)));
-        }
-        position = Position(position.0 + batch.entries.len() as u64);
-    }
-    Ok(rows)
 }
 
 fn not_chosen((table, key): &RowName) -> String {
@@ -302,14 +275,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dataset = dataset(directory.path());
         let first = shelf(directory.path(), transaction(None));
-        resubmit_all(&first, &dataset).await.unwrap();
+        resubmit_all(&first, &dataset, &BTreeSet::new())
+            .await
+            .unwrap();
         let state = first.state(Sequence(1));
         assert!(matches!(state, State::Resubmitted { .. }), "{state:?}");
         // The crash came before the decision was written down.
         let decisions = format!("main-{EVICTED}.decisions");
         fs::remove_file(directory.path().join(decisions)).unwrap();
         let again = Arc::new(Shelf::open(directory.path(), "main", EVICTED).unwrap());
-        resubmit_all(&again, &dataset).await.unwrap();
+        resubmit_all(&again, &dataset, &BTreeSet::new())
+            .await
+            .unwrap();
         assert_eq!(again.state(Sequence(1)), state);
     }
 
@@ -334,7 +311,9 @@ mod tests {
         };
         let written = dataset.execute(repeated).await.unwrap();
         let shelf = shelf(directory.path(), transaction(Some(key)));
-        resubmit_all(&shelf, &dataset).await.unwrap();
+        resubmit_all(&shelf, &dataset, &BTreeSet::new())
+            .await
+            .unwrap();
         let state = resubmitted(written.outcome.version);
         assert_eq!(shelf.state(Sequence(1)), state);
     }

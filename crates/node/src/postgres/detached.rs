@@ -6,6 +6,7 @@
 
 use super::PostgresConfig;
 use super::meet::drop_slot;
+use super::noted;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
 use super::unwritable;
@@ -15,8 +16,6 @@ use meridian_engine_postgres::apply::parked;
 use meridian_engine_postgres::server::connect;
 use meridian_model::RowName;
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -81,8 +80,7 @@ async fn note_kept_out(client: &Client, config: &PostgresConfig) -> Result<(), T
         return Ok(());
     }
     let rows: BTreeSet<RowName> = rows.into_iter().map(|parked| parked.row).collect();
-    let bytes = serde_json::to_vec(&rows).expect("names are JSON");
-    durable::replace(&config.directory.join(FILE), &bytes).map_err(|error| unwritable(&error))
+    noted::write(&config.directory.join(FILE), &rows).map_err(|error| unwritable(&error))
 }
 
 /// The rows that were kept out of the server when it was detached.
@@ -90,11 +88,7 @@ async fn note_kept_out(client: &Client, config: &PostgresConfig) -> Result<(), T
 /// # Errors
 /// [`Trouble`] when the file can't be read.
 pub(super) fn kept_out(directory: &Path) -> Result<BTreeSet<RowName>, Trouble> {
-    match fs::read(directory.join(FILE)) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unwritable(&error.into())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(unwritable(&error)),
-    }
+    noted::read(&directory.join(FILE)).map_err(|error| unwritable(&error))
 }
 
 /// The two have met again.

@@ -17,6 +17,7 @@ use super::evidence::Surroundings;
 use super::fills;
 use super::history;
 use super::mark;
+use super::noted;
 use super::question::{self, Open};
 use super::refill::Refill;
 use super::schema::Schema;
@@ -34,6 +35,7 @@ use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
+use meridian_replicate::OwnStanding;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
@@ -242,6 +244,7 @@ impl Meeting<'_> {
         let seen = evidence.seen(&view.applied, before);
         let mut taking = Taking::new(self.dataset, place, seen);
         let (mut dirty, mut taken) = (Vec::new(), 0);
+        let mut given_up = BTreeSet::new();
         let mut rest = Rest::from(view.position);
         let mut filled = BTreeSet::new();
         for table in self.schema.parents_first() {
@@ -260,6 +263,7 @@ impl Meeting<'_> {
                         Action::Write => {
                             if side.is_some() {
                                 taking.give_up(row.clone(), document).await?;
+                                given_up.insert(row.clone());
                             }
                             let last = last_write(&view.tables, &row)?;
                             if evidence.counts_as_given(last) {
@@ -288,6 +292,10 @@ impl Meeting<'_> {
             // What it says is of another log.
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
+        }
+        let standing = &self.dataset.membership().standing;
+        if matches!(standing, OwnStanding::Joining { .. }) {
+            noted::give_up(&self.config.directory, given_up)?;
         }
         // Before the rows count as compared, and after what was chosen is told.
         taking.put().await?;

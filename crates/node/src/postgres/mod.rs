@@ -23,6 +23,7 @@ mod many;
 mod mark;
 mod meet;
 mod newcomers;
+mod noted;
 mod parking;
 mod question;
 mod refill;
@@ -42,6 +43,7 @@ pub(crate) use checks::{CheckOrder, ServerComparison, compare_in_background};
 pub(crate) use control::Choice;
 pub use control::Side;
 pub(crate) use mark::kept_from;
+pub(crate) use noted::{forget_given_up, given_up};
 pub use parking::SharedParked;
 pub use status::{PostgresState, PostgresStatus, SharedStatus};
 

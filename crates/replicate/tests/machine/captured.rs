@@ -5,7 +5,7 @@ use crate::support::{Region, request, seconds, stream};
 use meridian_engine_kv::{Action, MemoryStore, Tables};
 use meridian_model::{
     COLLISIONS_SINCE, CapturedAt, Change, Chosen, Collisions, Conflict, ConflictKind, Operation,
-    RowName, Vector,
+    RowName, Vector, WIRE_VERSION_MAX,
 };
 use meridian_replicate::{OwnStanding, WriteError};
 
@@ -339,4 +339,45 @@ fn what_a_joining_region_had_counts_no_more_beside_what_its_engine_puts() {
     regions[2].capture(20, 40, &given, put(r#"{"n":3}"#));
     together(&mut regions, 20, 22);
     assert_eq!(shown(&mut regions), [r#"{"n":8}"#; 3]);
+}
+
+/// A large transaction shows with its last part: one of which a joining region had only the first then
+/// comes behind what its engine puts there, and in front of it elsewhere.
+#[test]
+fn what_a_joining_region_had_in_part_is_not_absorbed() {
+    let mut regions = founded(&["a", "b"]);
+    regions[0].machine = regions[0].machine.take().map(|it| it.capturing());
+    together(&mut regions, 1, 3);
+    let mut c = region("c", &["a", "b"]);
+    c.start(9);
+    c.machine = c.machine.map(|machine| machine.capturing());
+    regions.push(c);
+    propose(&mut regions[0], 3, add("c")).expect("a proposal");
+    together(&mut regions, 3, 8);
+    let part = |region: &mut Region, part, changes| {
+        let (now, is_last) = (region.now(seconds(8)), part > 0);
+        let at = CapturedAt {
+            part,
+            is_last,
+            ..place(50)
+        };
+        let machine = region.machine();
+        let taken = machine.capture(now, at, Vector::default(), changes);
+        taken.expect("it is taken");
+        machine.flush(now).expect("a commit");
+    };
+    part(&mut regions[0], 0, increment(5));
+    let [a, c] = regions.get_disjoint_mut([0, 2]).expect("two of them");
+    deliver(a, c, seconds(8), WIRE_VERSION_MAX);
+    part(a, 1, Vec::new());
+    c.capture(8, 10, &Vector::default(), put(r#"{"n":1}"#));
+    together(&mut regions, 9, 12);
+    for region in &mut regions {
+        let now = region.now(seconds(12));
+        while region.machine().is_catching_up() {
+            region.machine().catch_up(now);
+            region.machine().flush(now).expect("a commit");
+        }
+        assert_eq!(region.document().as_deref(), Some(r#"{"n":6}"#));
+    }
 }
