@@ -336,18 +336,18 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     }
 
     fn expelled_since(&mut self, number: u64) {
-        let parting = self.parting();
-        let reason = format!("{parting}: it doesn't count since epoch {number}");
+        let reason = if self.is_leaving() {
+            format!("this region has left: it doesn't count since epoch {number}")
+        } else {
+            format!("this region was evicted: it doesn't count since epoch {number}")
+        };
         self.expel(reason, Sequence(0));
     }
 
-    /// How it comes that this region counts no more: where it was leaving, as planned.
-    pub(crate) fn parting(&self) -> &'static str {
+    /// Whether this region is to go, by the epoch that it knows.
+    pub(crate) fn is_leaving(&self) -> bool {
         let own = self.road.epoch.members.get(&self.config.region);
-        match own.is_some_and(|member| member.standing == Standing::Leaving) {
-            true => "this region has left",
-            false => "this region was evicted",
-        }
+        own.is_some_and(|member| member.standing == Standing::Leaving)
     }
 
     /// This incarnation counts no more, for good.

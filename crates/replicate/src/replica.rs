@@ -564,7 +564,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.staged.clear();
         self.staged_bytes = 0;
         self.staged_marks = self.log.marks().clone();
-        self.joined_with = None;
+        let durable = self.staged_marks.vector();
+        self.joined_with.take_if(|it| !durable.covers(it));
         if let Some(road) = self.road_before.take() {
             self.road = road;
         }

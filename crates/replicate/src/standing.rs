@@ -216,7 +216,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let own = self.road.epoch.number;
         if epoch > own {
-            self.expel(format!("{}: {reason}", self.parting()), held);
+            // Who goes may have gone as planned or been evicted meanwhile.
+            let was = match self.is_leaving() {
+                true => "was leaving",
+                false => "was evicted",
+            };
+            self.expel(format!("this region {was}: {reason}"), held);
         } else if epoch == own || matches!(reason, Refusal::Evicted { .. }) {
             return format!(
                 "the members were decided differently there, up to epoch {epoch}; here they are at \

@@ -24,7 +24,12 @@ pub(super) fn unread(facts: &TableFacts, parent: &Unread, plan: &Plan) -> Findin
         plan.role, parent.name
     );
     let sql = schema.into_iter().chain([read]);
-    Finding::sql("foreign key", &facts.table.name, reason, sql)
+    let name = &facts.table.name;
+    match parent.is_ours {
+        true => Finding::sql("foreign key", name, reason, sql),
+        // Whoever owns it has to: what is known to fail would keep the rest from being done.
+        false => Finding::advice("foreign key", name, reason).with(sql),
+    }
 }
 
 pub(super) fn check(facts: &TableFacts) -> Vec<Finding> {

@@ -61,6 +61,8 @@ pub struct Unread {
     pub name: TableName,
     /// Whether the role may use its schema.
     pub has_schema: bool,
+    /// Whether who asks may let it.
+    pub is_ours: bool,
 }
 
 /// A replication slot.
@@ -396,15 +398,20 @@ fn leads_key(facts: &TableFacts, sequence: &Sequence) -> bool {
 }
 
 const UNREAD_PARENTS: &str = "\
-SELECT DISTINCT k.conrelid, n.nspname::text, p.relname::text, may.use
+SELECT DISTINCT k.conrelid, n.nspname::text, p.relname::text, may.use,
+       pg_catalog.pg_has_role(p.relowner, 'USAGE')
+       AND (may.use OR pg_catalog.pg_has_role(n.nspowner, 'USAGE'))
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
 LEFT JOIN pg_catalog.pg_roles r ON r.rolname = $2
 CROSS JOIN LATERAL (SELECT
     COALESCE(pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), false) AS use,
-    COALESCE(pg_catalog.has_table_privilege(r.oid, p.oid, 'SELECT'), false) AS read) may
+    COALESCE((SELECT pg_catalog.bool_and(
+                  pg_catalog.has_column_privilege(r.oid, p.oid, u.number, 'SELECT'))
+              FROM pg_catalog.unnest(k.confkey) u(number)), false) AS read) may
 WHERE k.conrelid = ANY ($1) AND k.contype = 'f' AND k.conparentid = 0 AND k.confrelid <> k.conrelid
+  AND COALESCE((pg_catalog.to_jsonb(k) ->> 'conenforced')::pg_catalog.bool, true)
   AND NOT (may.use AND may.read)
 ORDER BY k.conrelid, n.nspname::text, p.relname::text";
 
@@ -427,9 +434,12 @@ async fn unread_parents(
             schema: row.get(1),
             name: row.get(2),
         };
-        let has_schema = row.get(3);
         let parents = unread.entry((*child).clone()).or_default();
-        parents.push(Unread { name, has_schema });
+        parents.push(Unread {
+            name,
+            has_schema: row.get(3),
+            is_ours: row.get(4),
+        });
     }
     Ok(unread)
 }

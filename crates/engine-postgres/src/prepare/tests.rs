@@ -442,6 +442,25 @@ async fn a_parent_that_does_not_replicate_is_to_be_read() {
     apply(&owner, &before).await.unwrap();
     let after = found(&owner, &plan(0)).await;
     assert!(after.iter().all(|it| it.status == Status::Ok), "{after:#?}");
+
+    // What the owner can't grant keeps nothing else from being done.
+    let superuser = server::connect(&cluster.superuser("shop"), "test").await;
+    let theirs = "CREATE SCHEMA theirs; CREATE TABLE theirs.country (id int PRIMARY KEY); \
+                  GRANT USAGE ON SCHEMA theirs TO owner; \
+                  GRANT REFERENCES ON theirs.country TO owner";
+    superuser.unwrap().batch_execute(theirs).await.unwrap();
+    let later = "CREATE TABLE public.later (id int PRIMARY KEY REFERENCES theirs.country)";
+    owner.batch_execute(later).await.unwrap();
+    let before = found(&owner, &plan(0)).await;
+    let is_key = |it: &&Finding| it.check == "foreign key";
+    let [key] = before.iter().filter(is_key).collect::<Vec<_>>()[..] else {
+        panic!("{before:#?}");
+    };
+    assert_eq!((key.status, key.sql.len()), (Status::Advice, 2), "{key:?}");
+    apply(&owner, &before).await.unwrap();
+    let after = found(&owner, &plan(0)).await;
+    let mut open = after.iter().filter(|it| it.status != Status::Ok);
+    assert!(open.all(|it| it.check == "foreign key"), "{after:#?}");
 }
 
 #[tokio::test]

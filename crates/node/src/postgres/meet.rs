@@ -35,7 +35,6 @@ use meridian_engine_postgres::meeting::{Action, Evidence, Kind, Verdict};
 use meridian_engine_postgres::server::connect;
 use meridian_engine_postgres::{Lsn, ServerIdentity, Xid};
 use meridian_model::{CapturedAt, Position, RowName, Vector, Version};
-use meridian_replicate::OwnStanding;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
@@ -293,10 +292,7 @@ impl Meeting<'_> {
             let writer = connect(&self.config.server, "attach").await?;
             mark::forget(&writer, &self.config.dataset).await?;
         }
-        let standing = &self.dataset.membership().standing;
-        if matches!(standing, OwnStanding::Joining { .. }) {
-            noted::give_up(&self.config.directory, given_up)?;
-        }
+        noted::give_up(self.dataset, &self.config.directory, given_up)?;
         // Before the rows count as compared, and after what was chosen is told.
         taking.put().await?;
         let filled_at = (self.dataset.origin(), view.position);

@@ -5,6 +5,7 @@ use super::attach::{View, see, view};
 use super::checks::had;
 use super::compare::{Comparison, unreadable};
 use super::control::{Choice, Side};
+use super::noted;
 use super::question;
 use super::returned::{Fate, Seen};
 use super::schema::Schema;
@@ -78,6 +79,7 @@ impl Newcomers<'_> {
                 .change(|status| status.state = PostgresState::Attaching);
         }
         let mut taking = Taking::again(self.dataset, at, seen);
+        let mut given_up = BTreeSet::new();
         for (open, fate) in open.into_iter().zip(fates) {
             let side = choice
                 .as_ref()
@@ -90,6 +92,7 @@ impl Newcomers<'_> {
                 (Fate::Ask, Some(Side::Server)) => taking.take_blind(row, document).await?,
                 (Fate::Ask, _) => {
                     taking.give_up(row.clone(), document).await?;
+                    given_up.insert(row.clone());
                     lacking.push(Lacking { row, writer });
                 }
                 (Fate::Write, _) => lacking.push(Lacking { row, writer }),
@@ -104,6 +107,7 @@ impl Newcomers<'_> {
                 }
             }
         }
+        noted::give_up(self.dataset, &self.config.directory, given_up)?;
         taking.rest().await?;
         let from = self.dataset.log().end();
         if !lacking.is_empty() {

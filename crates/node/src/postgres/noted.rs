@@ -2,8 +2,10 @@
 
 use super::trouble::Trouble;
 use super::unwritable;
+use crate::dataset::DatasetHandle;
 use crate::durable;
 use meridian_model::RowName;
+use meridian_replicate::OwnStanding;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -27,20 +29,29 @@ pub(super) fn write(path: &Path, rows: &BTreeSet<RowName>) -> io::Result<()> {
     durable::replace(path, &serde_json::to_vec(rows).expect("names are JSON"))
 }
 
-/// Notes rows that are given up, beside those that were.
+/// Notes rows that are given up while the dataset's region joins. To be done before what was chosen is
+/// told as a whole: the region votes, and looks at what it alone had, only after that.
 ///
 /// # Errors
 /// [`Trouble`] when they can't be noted.
-pub(super) fn give_up(directory: &Path, rows: BTreeSet<RowName>) -> Result<(), Trouble> {
-    if rows.is_empty() {
+pub(super) fn give_up(
+    dataset: &DatasetHandle,
+    directory: &Path,
+    rows: BTreeSet<RowName>,
+) -> Result<(), Trouble> {
+    let is_joining = matches!(dataset.membership().standing, OwnStanding::Joining { .. });
+    if !is_joining || rows.is_empty() {
         return Ok(());
     }
+    add(directory, rows).map_err(|error| unwritable(&error))
+}
+
+/// Notes them beside those that were.
+fn add(directory: &Path, rows: BTreeSet<RowName>) -> io::Result<()> {
     let path = directory.join(GIVEN_UP);
-    let noted = read(&path).and_then(|mut all| {
-        all.extend(rows);
-        write(&path, &all)
-    });
-    noted.map_err(|error| unwritable(&error))
+    let mut all = read(&path)?;
+    all.extend(rows);
+    write(&path, &all)
 }
 
 /// The rows that were given up.
@@ -71,10 +82,9 @@ mod tests {
             key: key.to_owned(),
         };
         let given_up = || given_up(directory.path()).unwrap().into_iter();
-        give_up(directory.path(), [row("1")].into()).unwrap();
-        // It joins once more, and nothing differs any longer, or something else.
-        give_up(directory.path(), BTreeSet::new()).unwrap();
-        give_up(directory.path(), [row("2")].into()).unwrap();
+        add(directory.path(), [row("1")].into()).unwrap();
+        // It joins once more, and something else differs.
+        add(directory.path(), [row("2")].into()).unwrap();
         assert!(given_up().eq([row("1"), row("2")]));
         forget_given_up(directory.path()).unwrap();
         assert_eq!(given_up().count(), 0);
