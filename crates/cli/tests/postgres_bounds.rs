@@ -142,6 +142,26 @@ impl System {
         member(all.iter().find(of)?, "postgres").cloned()
     }
 
+    /// How all stand, and what the regions said.
+    #[expect(clippy::print_stderr, reason = "a test that fails says what it saw")]
+    fn tell(&self) {
+        let verbs = [
+            &["regions", "list"][..],
+            &["postgres", "status"],
+            &["status"],
+        ];
+        for verb in verbs {
+            let mut asked = meridian(self.directory.path());
+            let output = asked.args(verb).args(["--data-dir", "data"]).output();
+            eprintln!(
+                "{}",
+                output.map_or_else(|it| it.to_string(), |it| text(&it))
+            );
+        }
+        let said = std::fs::read_to_string(self.directory.path().join("out.txt"));
+        eprintln!("{}", said.unwrap_or_default());
+    }
+
     /// How long a region's API takes to say how it is.
     fn answers_after(&self, region: u16) -> Duration {
         let asked = Instant::now();
@@ -242,6 +262,9 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         if let Some(mut up) = self.up.take() {
             let _ = up.kill();
             let _ = up.wait();
