@@ -27,8 +27,8 @@ pub(crate) enum Resubmission {
 
 /// Writes again all that wait on a shelf and whose rows are unchanged, in their order; the others
 /// go on waiting, each with the reason. So do those of a row that was `given_up`: of which somebody has
-/// chosen the other regions' side since, when the region's server was attached. Notes which were written again before, or are held after all.
-/// May be repeated.
+/// chosen the other regions' side since, when the region's server was attached. Notes which were
+/// written again before, or are held after all. May be repeated.
 ///
 /// # Errors
 /// [`Resubmission`] when it can't go on now; what was done stays done.

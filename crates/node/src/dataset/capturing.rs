@@ -41,7 +41,7 @@ pub(crate) enum CaptureError {
 }
 
 /// Captured transactions of the round, and who waits for them to be durable.
-pub(super) struct Captured {
+pub(super) struct StagedCapture {
     /// How many of them changed something and are staged: all that were before one that isn't taken.
     writes: u64,
     /// Whether all are, as far as is known.
@@ -85,7 +85,7 @@ impl Worker {
                 Err(error) => outcome = Err(refused(&error)),
             }
         }
-        self.captures.push(Captured {
+        self.captures.push(StagedCapture {
             writes,
             outcome,
             reply,
@@ -108,12 +108,12 @@ impl Worker {
 
     /// Tells what became of captured transactions, once the round's fate is known.
     pub(super) fn answer_captures(&mut self, committed: &Result<(), CommitError>) {
-        for captured in std::mem::take(&mut self.captures) {
-            let Captured {
+        for staged in std::mem::take(&mut self.captures) {
+            let StagedCapture {
                 writes,
                 outcome,
                 reply,
-            } = captured;
+            } = staged;
             let outcome = match committed {
                 // What is in the log is captured, wherever the tables are.
                 Ok(()) | Err(CommitError::Tables { .. }) => {

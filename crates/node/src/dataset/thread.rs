@@ -1,7 +1,7 @@
 //! The thread that owns a dataset's replica.
 
 use super::alarms::Alarms;
-use super::capturing::Captured;
+use super::capturing::StagedCapture;
 
 use super::handle::{
     DatasetHandle, DatasetStatus, ExecuteError, Input, Membership, PeerReport, Shown, Written,
@@ -183,7 +183,7 @@ pub(super) struct Worker {
     /// What became of rows that were to be mended, due likewise.
     pub(super) mended: Vec<(Vec<Mended>, oneshot::Sender<Vec<Mended>>)>,
     /// Who waits for what was captured from an engine, due likewise.
-    pub(super) captures: Vec<Captured>,
+    pub(super) captures: Vec<StagedCapture>,
     pub(super) repairs: Repairs,
     postman: Postman,
     /// Replies that wait for other regions.

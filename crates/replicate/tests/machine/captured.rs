@@ -294,6 +294,17 @@ fn the_log_is_kept_for_what_follows_it_outside() {
     assert!(a.machine().reader().start() > kept);
 }
 
+/// From 3 to 8 s on `a` and `b` let `c` join, which waits for its vote until its engine has been given what
+/// they have.
+fn is_joined_by_c(regions: &mut Vec<Region>) {
+    let mut c = region("c", &["a", "b"]);
+    c.start(9);
+    c.machine = c.machine.map(|machine| machine.capturing());
+    regions.push(c);
+    propose(&mut regions[0], 3, add("c")).expect("a proposal");
+    together(regions, 3, 8);
+}
+
 /// What the others had collected when they began to count it they keep apart no longer, and its engine has
 /// not been given it: were that concurrent, a region that still keeps it apart would show another value.
 #[test]
@@ -306,12 +317,7 @@ fn what_a_joining_region_had_counts_no_more_beside_what_its_engine_puts() {
         region.run(seconds(at), &request).expect("a write");
     };
     increment(&mut regions[0], 3);
-    let mut c = region("c", &["a", "b"]);
-    c.start(9);
-    c.machine = c.machine.map(|machine| machine.capturing());
-    regions.push(c);
-    propose(&mut regions[0], 3, add("c")).expect("a proposal");
-    together(&mut regions, 3, 8);
+    is_joined_by_c(&mut regions);
     let shown = |regions: &mut [Region]| {
         let documents: Vec<_> = regions.iter_mut().map(|it| it.document()).collect();
         documents
@@ -348,12 +354,7 @@ fn what_a_joining_region_had_in_part_is_not_absorbed() {
     let mut regions = founded(&["a", "b"]);
     regions[0].machine = regions[0].machine.take().map(|it| it.capturing());
     together(&mut regions, 1, 3);
-    let mut c = region("c", &["a", "b"]);
-    c.start(9);
-    c.machine = c.machine.map(|machine| machine.capturing());
-    regions.push(c);
-    propose(&mut regions[0], 3, add("c")).expect("a proposal");
-    together(&mut regions, 3, 8);
+    is_joined_by_c(&mut regions);
     let part = |region: &mut Region, part, changes| {
         let (now, is_last) = (region.now(seconds(8)), part > 0);
         let at = CapturedAt {

@@ -3,7 +3,8 @@
 use crate::support::{Region, put, quarantine_reason, request, seconds, stream, two};
 use meridian_engine_kv::MemoryStore;
 use meridian_model::{
-    Body, Entry, Hlc, Mark, Marks, Message, OriginId, RegionName, Sequence, WIRE_VERSION_MAX,
+    Body, Captured, CapturedAt, Entry, Hlc, Mark, Marks, Message, OriginId, RegionName, Sequence,
+    WIRE_VERSION_MAX,
 };
 use meridian_replicate::WriteError;
 use std::time::Duration;
@@ -226,4 +227,31 @@ fn a_peers_claim_to_hold_more_than_can_be_counted_is_no_overflow() {
             .collect(),
         Vec::new(),
     );
+}
+
+/// An increment that it absorbs would count beside it if it came later.
+#[test]
+fn a_captured_transaction_waits_for_what_it_absorbs() {
+    let unheard = (OriginId(3), Hlc::from_raw(5));
+    for (absorbed, taken) in [(None, 2), (Some(unheard), 1)] {
+        let (mut a, _) = two();
+        let open = Body::Open {
+            region: RegionName::new("b"),
+        };
+        let captured = Body::Captured(Captured {
+            at: CapturedAt {
+                is_last: true,
+                ..CapturedAt::default()
+            },
+            absorbed: absorbed.into_iter().collect(),
+            ..Captured::default()
+        });
+        let (b, hlc) = (OriginId(2), Hlc::from_raw);
+        let first = Entry::following(Mark::default(), b, hlc(7), &open);
+        let second = Entry::following(first.mark(), b, hlc(8), &captured);
+        let marks = [(b, second.mark())].into_iter().collect();
+        say(&mut a, marks, vec![first, second]);
+        let held = a.machine().reader().marks().get(b).sequence;
+        assert_eq!(held, Sequence(taken));
+    }
 }
