@@ -17,6 +17,9 @@ pub struct Committed {
     pub version: Version,
     /// What its origin had applied of the others.
     pub dependencies: Vector,
+    /// The increments that its puts and deletes absorb beside those: what its origin's server couldn't
+    /// have seen, and its log had.
+    pub absorbed: Vector,
     /// What it did.
     pub changes: Vec<Change>,
 }

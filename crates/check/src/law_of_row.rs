@@ -77,12 +77,14 @@ impl<'a> Writes<'a> {
             .then_some(greatest)
     }
 
-    /// The increments of a field that a write had not seen; `None` where there are none.
+    /// The increments of a field that a write had not seen, and doesn't absorb; `None` where there are
+    /// none.
     fn sum(&self, field: &str, top: Option<&Committed>) -> Option<i64> {
-        let unseen = self
-            .0
-            .iter()
-            .filter(|(write, _)| !top.is_some_and(|top| top.had_seen(write)));
+        let has = |top: &Committed, write: &Committed| {
+            top.had_seen(write) || top.absorbed.has_seen(write.version)
+        };
+        let others = self.0.iter();
+        let unseen = others.filter(|(write, _)| !top.is_some_and(|top| has(top, write)));
         let amounts = unseen.filter_map(|(_, operation)| {
             let by = match operation {
                 Operation::Increment { by } => by,

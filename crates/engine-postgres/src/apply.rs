@@ -5,8 +5,8 @@
 //!  meridian.parked · meridian.position, the tag · deferred constraints · COMMIT
 //! ```
 //!
-//! The first statements go with `BEGIN`, and all from the position on with `COMMIT`: a batch of few rows
-//! costs two turns on the network. Each statement takes a few thousand rows as arrays of texts. A row
+//! A batch of few rows is sent to the server at once, in one turn on the network ([`at_once`]). Where that
+//! doesn't go through, and for more rows, each statement's answer is looked at before the next. Each takes a few thousand rows as arrays of texts. A row
 //! changes only where its `xmin` is the known writer's or below the horizon; one that didn't is looked
 //! at: if it is already what it should be, and has no counters, that is as good; else the transaction
 //! is rolled back, the writer found is reported and,
@@ -44,6 +44,7 @@
 //! be deferred; a `GENERATED ALWAYS` identity outside of the key, which keeps its first value.
 
 mod armor;
+mod at_once;
 mod casts;
 mod constraints;
 pub mod decide;
@@ -64,9 +65,10 @@ pub use position::{LET_IN_SUFFIX, MARK_SUFFIX, PARKED_TABLE_SQL, POSITION_TABLE_
 
 use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
-use crate::tag::Tag;
+use crate::tag::{Seal, Tag};
 use crate::{Lsn, Xid};
 use armor::Armor;
+use at_once::{AtOnce, Pause};
 use constraints::Constraints;
 use error::Refusal;
 use meridian_model::RowName;
@@ -75,25 +77,27 @@ use refused::Found;
 use rows::Rows;
 use session::LockWait;
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokio_postgres::{Client, Statement};
 
-/// Makes the bytes of a tag for the transaction with this id.
-pub type Sign = Box<dyn Fn(Xid, &Tag) -> Vec<u8> + Send + Sync>;
+/// Seals a tag with the data directory's key.
+pub type Sealing = Box<dyn Fn(&Tag) -> Seal + Send + Sync>;
 
 /// How often a batch is begun anew before it counts as refused as a whole.
 const TRIES: usize = 12;
 
 /// Writes batches over one connection.
 pub struct Applier {
-    client: Arc<Client>,
+    client: Client,
     dataset: String,
     tables: Vec<Table>,
     constraints: Constraints,
-    sign: Sign,
+    seal: Sealing,
     statements: HashMap<String, Statement>,
+    pause: Pause,
     /// How long a lock is waited for.
     lock_wait: LockWait,
+    /// No earlier session of the dataset is open any more.
+    is_alone: bool,
     /// A transaction is open that holds rows' locks.
     is_holding: bool,
     /// Very many rows are written in that transaction: it must not be rolled back to try again.
@@ -143,7 +147,7 @@ impl Applier {
         client: Client,
         dataset: &str,
         tables: Vec<Table>,
-        sign: Sign,
+        seal: Sealing,
     ) -> Result<Self, ApplyError> {
         let lock_wait = session::set_up(&client).await?;
         let tables = casts::for_casts(&client, tables).await?;
@@ -151,13 +155,15 @@ impl Applier {
         let constraints = Constraints::load(&client, &tables).await?;
         let records_parked = position::has_parked_table(&client).await?;
         Ok(Self {
-            client: Arc::new(client),
+            client,
             dataset: dataset.to_owned(),
             tables,
             constraints,
-            sign,
+            seal,
             statements: HashMap::new(),
+            pause: Pause::default(),
             lock_wait,
+            is_alone: false,
             is_holding: false,
             has_large: false,
             records_parked,
@@ -165,21 +171,15 @@ impl Applier {
         })
     }
 
-    /// What the server says that it was given last, once no transaction of another applier of this
-    /// dataset is open any more.
+    /// What the server says that it was given last, once every earlier applier's session for this dataset
+    /// has ended: nothing that one of them sent comes in after this. To be asked before anything is
+    /// written.
     ///
     /// # Errors
-    /// [`ApplyError`] from the server; also where such a transaction goes on.
+    /// [`ApplyError`] from the server; also where such a session goes on.
     pub async fn position(&mut self) -> Result<Option<Tag>, ApplyError> {
-        self.release().await?;
-        let begun = self.begin().await;
-        let position = match begun {
-            Ok(()) => position::read(&self.client, &self.dataset).await,
-            Err(Refusal::Failed(error)) => Err(error),
-            Err(Refusal::Locked | Refusal::Violation { .. }) => Err(ApplyError::Busy),
-        };
-        self.roll_back().await?;
-        position
+        self.take_over().await?;
+        position::read(&self.client, &self.dataset).await
     }
 
     /// The rows that the server says are kept out of it.
@@ -248,6 +248,14 @@ impl Applier {
         if self.has_large {
             return self.commit_large(projected, &rows, needs_plan).await;
         }
+        if !needs_plan && !self.is_holding {
+            match self.at_once(projected, &rows).await? {
+                AtOnce::Committed(outcome) => return Ok(outcome),
+                AtOnce::Locked => return Ok(Outcome::Locked),
+                AtOnce::Violation => needs_plan = true,
+                AtOnce::InTurns => {}
+            }
+        }
         let mut refused = Found::new();
         let mut reason = String::new();
         let mut has_looked_again = false;
@@ -315,31 +323,21 @@ impl Applier {
         needs_plan: bool,
         refused: &Found,
     ) -> Result<Tried, Refusal> {
-        let tag = Tag {
-            position: projected.position,
-            seen: projected.seen.clone(),
-        };
-        let id = self.begin_with_id().await?;
-        let tried = self
-            .attempt_rows(projected, rows, needs_plan, refused)
-            .await;
-        // It was answered before all that followed, and failed the transaction if it failed.
-        let xid = id.answered().await?;
-        let plan = match tried? {
+        self.begin().await?;
+        let plan = self.write_planned(projected, rows, needs_plan, refused);
+        let plan = match plan.await? {
             Ok(plan) => plan,
             Err(tried) => return Ok(tried),
         };
         let parked = plan.parked(rows);
         let lets_in = plan.writes_again() || position::lets_in(projected, &parked);
-        let end = self
-            .commit((xid, &tag), projected, (&parked, lets_in))
-            .await?;
+        let (xid, end) = self.commit(projected, (&parked, lets_in)).await?;
         Ok(Tried::Done(Outcome::Committed { xid, end, parked }))
     }
 
     /// All but the transaction's beginning and end: by what plan the rows were written, or why they
     /// weren't.
-    async fn attempt_rows(
+    async fn write_planned(
         &mut self,
         projected: &Projected,
         rows: &Rows,

@@ -194,6 +194,7 @@ fn write(replica: &mut Replica, region: usize, operation: Operation, skew: u64) 
             origin,
         },
         dependencies,
+        absorbed: Vector::default(),
         changes: vec![change],
     });
 }

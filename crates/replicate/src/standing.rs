@@ -77,6 +77,14 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         self.road.closed.clone()
     }
 
+    /// Of which region each incarnation is, or was, whose stream's beginning was heard of.
+    #[must_use]
+    pub fn incarnations(&self) -> BTreeMap<OriginId, RegionName> {
+        let streams = self.road.streams.iter();
+        let named = streams.map(|(origin, stream)| (*origin, stream.region.clone()));
+        named.collect()
+    }
+
     /// The epoch that this region goes by.
     #[must_use]
     pub fn epoch(&self) -> &Epoch {

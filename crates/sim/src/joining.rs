@@ -56,7 +56,7 @@ pub(crate) fn joining(world: &mut World) -> Result<(), Violation> {
     })?;
     world.network.heal();
     world.reconnect();
-    join_to_the_end(world, joiner, &region)?;
+    join_to_the_end(world, joiner, &region, |_| {})?;
     // It takes writes of its own now.
     world.run_until(world.time + Duration::from_secs(2), |_| {})?;
     calm(world);
@@ -80,7 +80,7 @@ fn trim(world: &mut World) -> Result<(), Violation> {
 }
 
 /// A person asks for the region to be added, or asks again: what is refused is in progress or done.
-fn add(world: &mut World, region: &RegionName) {
+pub(crate) fn add(world: &mut World, region: &RegionName) {
     let founder = world.random.usize(0..world.nodes.len() - 1);
     let proposal = Proposal::Add {
         region: region.clone(),
@@ -91,7 +91,7 @@ fn add(world: &mut World, region: &RegionName) {
 
 /// A fault that joining has to survive. A sponsor that dies takes along what it promised to keep
 /// for the reader of a snapshot; that it counts the joiner, it remembers.
-fn strike(world: &mut World, joiner: usize) {
+pub(crate) fn strike(world: &mut World, joiner: usize) {
     let sponsor = world.random.usize(0..joiner);
     match world.random.u32(0..8) {
         0 => world.network.cut(joiner, sponsor),
@@ -115,7 +115,7 @@ fn fail_power(world: &mut World, joiner: usize) {
 
 /// The joiner's process starts, on whatever its disk holds: where there are tables, it is a region
 /// like any other.
-fn begin(world: &mut World, joiner: usize) {
+pub(crate) fn begin(world: &mut World, joiner: usize) {
     let is_needed = Import::is_needed(&world.nodes[joiner].store);
     if !is_needed.expect("the tables in memory are readable") {
         world.nodes[joiner].joining = None;
@@ -134,14 +134,20 @@ fn begin(world: &mut World, joiner: usize) {
     });
 }
 
-/// Runs until every region knows that the joiner votes.
-fn join_to_the_end(world: &mut World, joiner: usize, region: &RegionName) -> Result<(), Violation> {
+/// Runs until every region knows that the joiner votes; `meanwhile` happens ten times a second.
+pub(crate) fn join_to_the_end(
+    world: &mut World,
+    joiner: usize,
+    region: &RegionName,
+    mut meanwhile: impl FnMut(&mut World),
+) -> Result<(), Violation> {
     let deadline = world.time + JOINED_WITHIN;
     while let Some(reason) = unjoined(world, joiner) {
         if world.time >= deadline {
             return Err(Violation::NotConverged(reason));
         }
         add(world, region);
+        meanwhile(world);
         world.run_until(world.time + Duration::from_millis(100), |_| {})?;
     }
     Ok(())
@@ -153,7 +159,8 @@ fn unjoined(world: &World, joiner: usize) -> Option<String> {
         let error = joining.machine.last_error();
         return Some(format!("the snapshot never came: {error:?}"));
     }
-    world.nodes.iter().find_map(|node| {
+    // What the joiner waits for says most.
+    world.nodes.iter().rev().find_map(|node| {
         let Some(replica) = &node.replica else {
             return Some(format!("{} is down: {:?}", node.name, node.refused));
         };

@@ -42,12 +42,16 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Notes a transaction that was staged.
     pub(crate) fn staged(&mut self, node: usize, entry: &Entry) {
-        let (transaction, at) = match Body::decode(&entry.body) {
+        let (transaction, captured) = match Body::decode(&entry.body) {
             Ok(Body::Transaction(transaction)) => (transaction, None),
             Ok(Body::Decision(decision)) => (decision.transaction, None),
-            Ok(Body::Captured(captured)) => (captured.transaction, Some(captured.at)),
+            Ok(Body::Captured(captured)) => {
+                let from = (captured.at, captured.absorbed);
+                (captured.transaction, Some(from))
+            }
             _ => return,
         };
+        let (at, absorbed) = captured.unzip();
         self.records.push(Record {
             node,
             origin: entry.origin,
@@ -58,6 +62,7 @@ impl Ledger {
             transaction: Committed {
                 version: entry.version(),
                 dependencies: transaction.dependencies,
+                absorbed: absorbed.unwrap_or_default(),
                 changes: transaction.changes,
             },
         });

@@ -12,6 +12,7 @@ mod agent;
 mod application;
 mod constraints;
 mod join;
+mod joining;
 mod older;
 mod schema;
 mod server;
@@ -22,6 +23,7 @@ use crate::chaos::{SAFETY, strike};
 use crate::world::{Event, World};
 use agent::Agent;
 use join::{Directory, Meeting, Operator};
+pub(crate) use joining::joining;
 use meridian_check::{RowKey, Violation};
 use meridian_engine_postgres::Lsn;
 use meridian_model::{OriginId, Position};
@@ -100,15 +102,9 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
     let mut apart = world.random.clone();
     let puts_directories_back = apart.u32(0..4) == 0;
     for index in 0..world.nodes.len() {
-        world.nodes[index].captures = true;
-        world.postgres.push(Beside {
-            writes_large,
-            ..Beside::default()
-        });
+        equip(world, index, writes_large);
         let server = &mut world.postgres[index].server;
         server.is_strict = puts_directories_back && apart.bool();
-        world.plan(Duration::from_millis(3), Event::Application(index));
-        world.plan(Duration::from_millis(4), Event::Agent(index));
         if world.random.bool() {
             world.nodes[index].clock_offset = world.random.i64(-5_000_000..5_000_000);
         }
@@ -126,10 +122,31 @@ pub(crate) fn postgres(world: &mut World, writes_large: bool) -> Result<(), Viol
             None => strike(world),
         }
     })?;
-    world.applications_act = false;
+    end_well(world)
+}
+
+/// Puts a server beside the last region, with applications that write to it.
+fn equip(world: &mut World, index: usize, writes_large: bool) {
+    world.nodes[index].captures = true;
+    world.postgres.push(Beside {
+        writes_large,
+        ..Beside::default()
+    });
+    world.plan(Duration::from_millis(3), Event::Application(index));
+    world.plan(Duration::from_millis(4), Event::Agent(index));
+}
+
+/// The transactions that are open end.
+fn end_all(world: &mut World) {
     for beside in &mut world.postgres {
         beside.server.end_all();
     }
+}
+
+/// Nobody writes any more, every fault is lifted, and everything must be as it should.
+fn end_well(world: &mut World) -> Result<(), Violation> {
+    world.applications_act = false;
+    end_all(world);
     calm(world);
     come_to_rest(world)?;
     converge(world)?;

@@ -46,11 +46,14 @@ pub enum Scenario {
     /// A PostgreSQL server beside each region, to which applications write while servers, regions and
     /// links fail.
     Postgres,
+    /// A region joins others that have servers, with one of its own to which applications write all the
+    /// while.
+    PostgresJoining,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Chaos,
         Self::DyingOrigin,
         Self::LyingDisk,
@@ -64,6 +67,7 @@ impl Scenario {
         Self::Changing,
         Self::Leaving,
         Self::Postgres,
+        Self::PostgresJoining,
         Self::Health,
     ];
 
@@ -84,6 +88,7 @@ impl Scenario {
             Self::Changing => "changing",
             Self::Leaving => "leaving",
             Self::Postgres => "postgres",
+            Self::PostgresJoining => "postgres-joining",
             Self::Health => "health",
         }
     }
@@ -156,6 +161,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Membership => 1 + usize::try_from(seed % 3).unwrap_or(0),
         Scenario::Split => 2 + usize::try_from(seed % 4).unwrap_or(0),
         Scenario::Joining | Scenario::Witness => 3,
+        Scenario::PostgresJoining => 2 + usize::try_from(seed % 2).unwrap_or(0),
         Scenario::Changing => 3 + usize::try_from(seed % 2).unwrap_or(0),
         Scenario::Leaving => 2 + usize::try_from(seed % 4).unwrap_or(0),
         _ if majority || seed.is_multiple_of(5) => 4,
@@ -179,6 +185,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         Scenario::Changing => crate::changing::changing(&mut world, level),
         Scenario::Leaving => crate::leaving::leaving(&mut world, level),
         Scenario::Postgres => crate::postgres::postgres(&mut world, seed % 4 == 1),
+        Scenario::PostgresJoining => crate::postgres::joining(&mut world, seed % 4 == 1),
         Scenario::Health => return health(seed),
     };
     let report = |conflicts| Report {

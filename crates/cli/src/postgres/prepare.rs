@@ -7,7 +7,7 @@ use crate::postgres::access::Access;
 use clap::Args;
 use meridian_engine_postgres::prepare::{
     ApplyError, Finding, Floors, Plan, Status, Survey, apply, compare, findings, note_columns,
-    places, survey,
+    places, shared, survey,
 };
 use meridian_engine_postgres::server::{self, ServerConfig, ServerError};
 use meridian_topology::{Dataset, Topology};
@@ -253,11 +253,17 @@ impl<'t> Work<'t> {
             .collect()
     }
 
+    /// How the servers stand to each other. Whoever prepares one region alone may be where that one's url
+    /// leads to its server, and the others' don't.
     fn between(&self, surveys: &BTreeMap<String, Survey>) -> Vec<Finding> {
-        self.servers
-            .values()
-            .next()
-            .map_or_else(Vec::new, |server| compare(surveys, &server.plan))
+        let Some(server) = self.servers.values().next() else {
+            return Vec::new();
+        };
+        let mut found = compare(surveys, &server.plan);
+        if self.region.is_none() {
+            found.extend(shared(surveys));
+        }
+        found
     }
 
     async fn apply(&self, region: &str, found: &[Finding]) -> CliResult<usize> {

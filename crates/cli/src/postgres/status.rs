@@ -83,19 +83,27 @@ fn rows(region: &str, reply: &Value, peers: &Peers) -> Vec<Vec<String>> {
             true => format!("{text}, {seconds:.1} s"),
             false => text,
         };
+        // Of a server that hasn't been reached since the region started nothing is known.
+        let is_known = postgres["written"]
+            .as_str()
+            .is_some_and(|at| !at.is_empty());
+        let known = |text: String| if is_known { text } else { "-".to_owned() };
         let peers = peers_of(peers, region, dataset);
         let peers = peers.map(|peer| format!("{}: {}", peer.region, lag_text(peer)));
         vec![
             region.to_owned(),
             said("state"),
             dataset.to_owned(),
-            said("captured"),
-            late(bytes_text(number("lag_bytes")), seconds("lag_seconds")),
-            bytes_text(number("held_bytes")),
-            late(
+            known(said("captured")),
+            known(late(
+                bytes_text(number("lag_bytes")),
+                seconds("lag_seconds"),
+            )),
+            known(bytes_text(number("held_bytes"))),
+            known(late(
                 format!("{} rows", number("rows_dirty")),
                 seconds("write_lag_seconds"),
-            ),
+            )),
             match number("rows_refused") {
                 0 => format!("{} rows", number("rows_parked")),
                 refused => format!("{} rows, {refused} refused", number("rows_parked")),
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn a_row_has_lag_in_bytes_seconds_and_transactions() {
         let reply = json!({"datasets": [{"dataset": "shop", "postgres": {
-            "state": "running", "captured": "0/1", "lag_bytes": 2048, "lag_seconds": 1.25,
+            "state": "running", "captured": "0/1", "written": "0/2", "lag_bytes": 2048, "lag_seconds": 1.25,
             "held_bytes": 0, "rows_dirty": 3, "write_lag_seconds": 0.0, "rows_parked": 2,
             "rows_refused": 1}}]});
         let peer = PeerReading {
@@ -159,7 +167,7 @@ mod tests {
             ..PeerReading::default()
         };
         let peers = Peers::from([("us-east-1".to_owned(), vec![peer])]);
-        let rows = rows("us-east-1", &reply, &peers);
+        let listed = rows("us-east-1", &reply, &peers);
         let expected = [
             "us-east-1",
             "running",
@@ -171,6 +179,13 @@ mod tests {
             "2 rows, 1 refused",
             "eu-west-1: 0.50 s, 7 transactions",
         ];
-        assert_eq!(rows, [expected]);
+        assert_eq!(listed, [expected]);
+        let unreached = json!({"datasets": [{"dataset": "shop", "postgres": {
+            "state": "connecting", "captured": "", "written": "", "lag_bytes": 0,
+            "lag_seconds": 0.0, "held_bytes": 0, "rows_dirty": 0, "rows_parked": 0}}]});
+        let [row] = &rows("us-east-1", &unreached, &peers)[..] else {
+            panic!("one server");
+        };
+        assert_eq!(row[3..7], ["-", "-", "-", "-"]);
     }
 }

@@ -23,8 +23,8 @@ pub enum ApplyError {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// Another connection is writing for the same dataset.
-    #[error("a transaction of an earlier connection of this dataset is still open in the server")]
+    /// Another session may write for the same dataset.
+    #[error("an earlier session of this dataset is still open in the server")]
     Busy,
     /// The server answered something else than was expected.
     #[error("the server answered {answer:?} where {expected} was expected")]

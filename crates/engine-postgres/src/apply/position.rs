@@ -1,10 +1,10 @@
 //! The rows of Meridian's own in the server: how far it is, and which rows are kept out of it.
 
 use super::armor::Armor;
-use super::error::{ApplyError, Refusal};
+use super::error::{ApplyError, Refusal, xid};
 use super::{Applier, session};
 use crate::projection::{Parked, Projected};
-use crate::tag::Tag;
+use crate::tag::{Seal, Tag};
 use crate::{Lsn, Xid};
 use meridian_model::{Position, RowName};
 use std::borrow::Cow;
@@ -18,14 +18,15 @@ pub const POSITION_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.positi
 pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
     (dataset text, \"table\" text, key text, parked jsonb, PRIMARY KEY (dataset, \"table\", key))";
 
-/// Says how far the server is, and marks the transaction as ours.
-const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
+/// Says how far the server is, and marks the transaction as ours → the mark's place, the transaction's id.
+pub(super) const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
     VALUES ($1, $2, ($3::text)::jsonb) \
     ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen \
-    RETURNING pg_logical_emit_message(true, 'meridian', $4::bytea)::text";
-/// One message: each costs the server and the session a turn of their own.
-const COMMIT: &str =
-    "SET CONSTRAINTS ALL IMMEDIATE; COMMIT; SELECT pg_current_wal_insert_lsn()::text";
+    RETURNING pg_logical_emit_message(true, 'meridian', \
+        $4::bytea || sha256($5::bytea || xidsend(pg_current_xact_id()::xid)))::text, \
+        (pg_current_xact_id()::xid)::text";
+/// Checks what could wait, and commits.
+const COMMIT: &str = "SET CONSTRAINTS ALL IMMEDIATE; COMMIT";
 const UNPARK: &str = "DELETE FROM meridian.parked p \
     USING unnest($2::text[], $3::text[]) u(t, k) \
     WHERE p.dataset = $1 AND p.\"table\" = u.t AND p.key = u.k";
@@ -117,32 +118,50 @@ fn parsed<T: serde::de::DeserializeOwned>(
 
 impl Applier {
     /// Writes how far the server is, marks the transaction as ours, checks what was deferred, and
-    /// commits; a WAL position after that. All of it is sent together: where it fails, the transaction
-    /// is to be rolled back.
+    /// commits; the transaction's id, and a WAL position after it. All of it is sent together: where it
+    /// fails, the transaction is to be rolled back.
     pub(super) async fn commit(
         &mut self,
-        (xid, tag): (Xid, &Tag),
         projected: &Projected,
         (parked, lets_in): (&[Parked], bool),
-    ) -> Result<Lsn, Refusal> {
+    ) -> Result<(Xid, Lsn), Refusal> {
         self.record_parked(projected, (parked, lets_in)).await?;
         let write = self.prepared(WRITE).await?;
-        let position = tag.position.0.cast_signed();
-        let seen = json(&tag.seen);
-        let sign = (self.sign)(xid, tag);
-        let params: [&(dyn ToSql + Sync); 4] = [&self.dataset, &position, &seen, &sign];
-        let (written, committed) = tokio::join!(
+        let (position, seen, seal) = self.sealed(projected);
+        let secret = seal.secret.as_slice();
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&self.dataset, &position, &seen, &seal.content, &secret];
+        let (written, end) = tokio::join!(
             biased;
             self.client.query_one(&write, &params),
-            self.client.simple_query(COMMIT),
+            self.commit_and_look(),
         );
-        written?;
-        let answers = committed?;
-        let row = answers.iter().find_map(|answer| match answer {
+        Ok((xid(written?.get(1))?, end?))
+    }
+
+    /// Checks what was deferred and commits; a WAL position after that. One message: each costs the
+    /// server and the session a turn of their own.
+    pub(super) async fn commit_and_look(&self) -> Result<Lsn, Refusal> {
+        let commit = format!("{COMMIT}; {}", session::WAL_POSITION);
+        let answers = self.client.simple_query(&commit).await?;
+        let end = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
         });
-        Ok(session::lsn(row.unwrap_or_default())?)
+        Ok(session::lsn(end.unwrap_or_default())?)
+    }
+
+    /// What is written with this batch: the position, what the server has seen then, and the tag's seal.
+    pub(super) fn sealed(&self, projected: &Projected) -> (i64, String, Seal) {
+        let tag = Tag {
+            position: projected.position,
+            seen: projected.seen.clone(),
+        };
+        (
+            tag.position.0.cast_signed(),
+            json(&tag.seen),
+            (self.seal)(&tag),
+        )
     }
 
     async fn record_parked(

@@ -14,6 +14,8 @@ use tokio_postgres::types::ToSql;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: RowName,
+    /// Its table's place.
+    pub(super) table: usize,
     pub(super) key: Vec<String>,
     known: Option<String>,
     /// `None`: absent.
@@ -55,6 +57,7 @@ impl Rows {
             by_table.entry(place).or_default().push(number);
             rows.push(Row {
                 name: dirty.row.clone(),
+                table: place,
                 key,
                 known: dirty.known.map(|Xid(xid)| xid.to_string()),
                 values,

@@ -2,14 +2,10 @@
 
 use super::error::{ApplyError, Refusal, xid};
 use super::{Applier, sql};
+use crate::Lsn;
 use crate::projection::Outcome;
-use crate::{Lsn, Xid};
 use meridian_model::RowName;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 
 /// Texts are written and read as `document` says, whatever the database's or role's defaults; no
 /// plan is made twice, and each goes through the key's index whatever the table's size was when it
@@ -17,8 +13,9 @@ use tokio_postgres::{Client, Row};
 /// foreign key without an index would be, for tens of milliseconds); commits aren't waited for, since
 /// what a crash of the server loses is found by the position in it; a lock is given up before the server
 /// looks for deadlocks, and all locks where the region falls silent in the middle of a transaction
-/// (its next session begins that anew); what would be written outside of a transaction that began as
-/// ours is refused.
+/// (its next session begins that anew), and so is the session where nobody is at the other end any more
+/// (the next one waits for its end); what would be written outside of a transaction that began as ours
+/// is refused.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
 SET search_path = '';
@@ -32,6 +29,10 @@ SET xmloption = 'content';
 SET row_security = off;
 SET statement_timeout = 0;
 SET idle_in_transaction_session_timeout = '30s';
+SET tcp_keepalives_idle = 10;
+SET tcp_keepalives_interval = 10;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = '45s';
 SET default_transaction_read_only = on;
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
@@ -91,7 +92,7 @@ pub(super) async fn wal_position(client: &Client) -> Result<Lsn, ApplyError> {
 }
 
 /// Asks for it.
-const WAL_POSITION: &str = "SELECT pg_current_wal_insert_lsn()::text";
+pub(super) const WAL_POSITION: &str = "SELECT pg_current_wal_insert_lsn()::text";
 
 /// A WAL position as the server writes it.
 pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
@@ -102,7 +103,7 @@ pub(super) fn lsn(text: &str) -> Result<Lsn, ApplyError> {
 }
 
 /// Begins. Constraints that can wait do, until the end of the transaction.
-fn begin(lock_wait: LockWait) -> String {
+pub(super) fn begin(lock_wait: LockWait) -> String {
     let ms = lock_wait.ms;
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL DEFERRED; \
@@ -110,11 +111,9 @@ fn begin(lock_wait: LockWait) -> String {
     )
 }
 
-/// The lock keeps a transaction from running beside one that a lost connection left behind.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext($1))";
-/// The same, and the transaction's id.
-const LOCK_AND_ID: &str = "SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext($1)), \
-    pg_current_xact_id()::xid::text";
+/// Held by a session for as long as it lasts: who has it knows that nothing comes any more of what an
+/// earlier session of the dataset was sent, however late.
+const LOCK: &str = "SELECT pg_advisory_lock(hashtext('meridian'), hashtext($1))";
 
 /// How the planner is to join.
 #[derive(Clone, Copy)]
@@ -143,39 +142,6 @@ impl Join {
     }
 }
 
-/// A request that is sent; its answer is taken later.
-pub(super) struct Underway {
-    answering: Pin<Box<dyn Future<Output = Answer> + Send>>,
-    answer: Option<Answer>,
-}
-
-type Answer = Result<Row, tokio_postgres::Error>;
-
-impl Underway {
-    /// Sends it.
-    async fn send(request: impl Future<Output = Answer> + Send + 'static) -> Self {
-        let mut answering: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(request);
-        // Whoever polls a request for the first time sends it.
-        let answer = std::future::poll_fn(|context| {
-            Poll::Ready(match answering.as_mut().poll(context) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => None,
-            })
-        });
-        let answer = answer.await;
-        Self { answering, answer }
-    }
-
-    /// Waits for the answer: the transaction's id.
-    pub(super) async fn answered(self) -> Result<Xid, Refusal> {
-        let row = match self.answer {
-            Some(answer) => answer,
-            None => self.answering.await,
-        };
-        Ok(xid(row?.get(1))?)
-    }
-}
-
 impl Applier {
     /// Has the statements that follow in this transaction planned so.
     pub(super) async fn join_by(&mut self, join: Join) -> Result<(), Refusal> {
@@ -183,37 +149,30 @@ impl Applier {
         Ok(())
     }
 
-    /// Begins a transaction, unless one is open that holds locks.
-    pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
-        if !std::mem::take(&mut self.is_holding) {
-            let lock = self.prepared(LOCK).await?;
-            self.client.batch_execute(&begin(self.lock_wait)).await?;
-            self.client.query_one(&lock, &[&self.dataset]).await?;
+    /// Waits for the end of every earlier session of this dataset.
+    pub(super) async fn take_over(&mut self) -> Result<(), ApplyError> {
+        if self.is_alone {
+            return Ok(());
+        }
+        let taken = self.client.execute(LOCK, &[&self.dataset]).await;
+        match taken.map_err(Refusal::from) {
+            Ok(_) => self.is_alone = true,
+            Err(Refusal::Locked) => return Err(ApplyError::Busy),
+            Err(Refusal::Failed(error)) => return Err(error),
+            Err(Refusal::Violation { reason: answer }) => {
+                let expected = "a lock";
+                return Err(ApplyError::Answer { answer, expected });
+            }
         }
         Ok(())
     }
 
-    /// Begins a transaction, unless one is open that holds locks, and asks for its id. That isn't waited
-    /// for: what is sent next goes with it, and fails if it has failed.
-    pub(super) async fn begin_with_id(&mut self) -> Result<Underway, Refusal> {
-        let id = self.prepared(LOCK_AND_ID).await?;
-        let is_begun = std::mem::take(&mut self.is_holding);
-        let begin = (!is_begun).then(|| begin(self.lock_wait));
-        let (client, dataset) = (Arc::clone(&self.client), self.dataset.clone());
-        let beginning = async move {
-            let params: [&(dyn ToSql + Sync); 1] = [&dataset];
-            let Some(begin) = begin else {
-                return client.query_one(&id, &params).await;
-            };
-            let (begun, row) = tokio::join!(
-                biased;
-                client.batch_execute(&begin),
-                client.query_one(&id, &params),
-            );
-            begun?;
-            row
-        };
-        Ok(Underway::send(beginning).await)
+    /// Begins a transaction, unless one is open that holds locks.
+    pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
+        if !std::mem::take(&mut self.is_holding) {
+            self.client.batch_execute(&begin(self.lock_wait)).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn roll_back(&mut self) -> Result<(), ApplyError> {

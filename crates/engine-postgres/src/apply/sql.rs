@@ -122,8 +122,8 @@ fn not_key(table: &Table) -> impl Iterator<Item = usize> + '_ {
     (0..table.columns.len()).filter(|column| !table.is_key(*column))
 }
 
-/// Columns, known writers, horizon. `None` where there is nothing but the key.
-pub(super) fn update(table: &Table) -> Option<String> {
+/// What an update sets. `None` where there is nothing but the key.
+fn sets(table: &Table) -> Option<String> {
     let sets: Vec<String> = not_key(table)
         .filter(|place| !table.columns[*place].is_identity_always)
         .map(|place| {
@@ -134,15 +134,17 @@ pub(super) fn update(table: &Table) -> Option<String> {
             )
         })
         .collect();
-    if sets.is_empty() {
-        return None;
-    }
+    (!sets.is_empty()).then(|| sets.join(", "))
+}
+
+/// Columns, known writers, horizon. `None` where there is nothing but the key.
+pub(super) fn update(table: &Table) -> Option<String> {
     let mut names = names("c", table.columns.len());
     names.push("x".to_owned());
     Some(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} AND {}",
         table.name.sql(),
-        sets.join(", "),
+        sets(table)?,
         source_in_order(table, &names, by_column),
         key_is(table, by_column),
         is_captured(names.len() + 1),
@@ -164,6 +166,10 @@ pub(super) fn delete(table: &Table) -> String {
 
 /// Columns; rows whose key is there are left out.
 pub(super) fn insert(table: &Table) -> String {
+    insert_from(table, &source(1, &names("c", table.columns.len())))
+}
+
+fn insert_from(table: &Table, source: &str) -> String {
     let all: Vec<String> = (0..table.columns.len())
         .map(|place| column(table, place))
         .collect();
@@ -181,12 +187,60 @@ pub(super) fn insert(table: &Table) -> String {
         ""
     };
     format!(
-        "INSERT INTO {} ({}) {overriding}SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING",
+        "INSERT INTO {} ({}) {overriding}SELECT {} FROM {source} ON CONFLICT ({}) DO NOTHING",
         table.name.sql(),
         all.join(", "),
         values.join(", "),
-        source(1, &names("c", table.columns.len())),
         key.join(", "),
+    )
+}
+
+/// Fails, of no row's fault, by asking for a setting of this name: so the server's log says why.
+const NOT_ALL: &str =
+    "pg_catalog.current_setting('meridian.last_writer_of_a_row_is_yet_to_be_captured')";
+
+/// Columns, known writers, and the horizon where an [`update`] takes one → an error unless each row was
+/// changed or inserted.
+pub(super) fn write_all(table: &Table) -> String {
+    let width = table.columns.len();
+    let mut names = names("c", width);
+    names.push("x".to_owned());
+    let changed = sets(table).map(|sets| {
+        format!(
+            "changed AS (UPDATE {} AS t SET {sets} FROM u WHERE {} AND {} RETURNING 1), ",
+            table.name.sql(),
+            key_is(table, by_column),
+            is_captured(width + 2),
+        )
+    });
+    let count = if changed.is_some() {
+        "(SELECT count(*) FROM changed) + "
+    } else {
+        ""
+    };
+    format!(
+        "WITH u AS MATERIALIZED (SELECT * FROM {}), {}added AS ({} RETURNING 1) SELECT (CASE WHEN \
+         {count}(SELECT count(*) FROM added) <> (SELECT count(*) FROM u) THEN {NOT_ALL} END)",
+        source_in_order(table, &names, by_column),
+        changed.unwrap_or_default(),
+        insert_from(table, "u"),
+    )
+}
+
+/// Keys, known writers, horizon → an error unless all rows that are there were deleted.
+pub(super) fn delete_all(table: &Table) -> String {
+    let mut names = names("k", table.key.len());
+    names.push("x".to_owned());
+    format!(
+        "WITH u AS MATERIALIZED (SELECT * FROM {}), gone AS (DELETE FROM {} AS t USING u WHERE {} AND {} \
+         RETURNING 1) SELECT (CASE WHEN (SELECT count(*) FROM gone) <> \
+         (SELECT count(*) FROM u JOIN {} AS t ON {}) THEN {NOT_ALL} END)",
+        source_in_order(table, &names, by_key),
+        table.name.sql(),
+        key_is(table, by_key),
+        is_captured(names.len() + 1),
+        table.name.sql(),
+        key_is(table, by_key),
     )
 }
 

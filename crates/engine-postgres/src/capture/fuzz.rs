@@ -101,7 +101,7 @@ pub fn streams() -> Vec<Vec<u8>> {
         position: Position(9),
         seen: [].into_iter().collect(),
     };
-    let content = tag::sign(&TagKey::of([7; 32]), Xid(200), &tag);
+    let content = tag::seal(&TagKey::of([7; 32]), &tag).in_transaction(Xid(200));
     let tagged = vec![begin(200), logical(true, content), commit(200)];
     let heartbeat = vec![logical(false, Vec::new())];
     [changes, rows(200, 40), tagged, heartbeat]

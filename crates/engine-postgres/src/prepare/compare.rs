@@ -70,6 +70,27 @@ fn encodings(surveys: &BTreeMap<String, Survey>) -> Finding {
         .hint("give all databases one encoding, UTF8 at best")
 }
 
+/// Regions that have one database together: what one of them writes into it, the other would take for
+/// what applications wrote there.
+#[must_use]
+pub fn shared(surveys: &BTreeMap<String, Survey>) -> Vec<Finding> {
+    let mut places: BTreeMap<(i64, u32), Vec<&str>> = BTreeMap::new();
+    for (region, survey) in surveys {
+        places.entry(survey.place).or_default().push(region);
+    }
+    let shared = places.into_values().filter(|regions| regions.len() > 1);
+    let refused = |regions: Vec<&str>| {
+        let database = &surveys[regions[0]].database;
+        let regions = regions.join(" and ");
+        let reason = format!("{regions} have one database together, {database}");
+        Finding::refused("database", "regions", reason).hint(
+            "give each region's url a database of its own, of another server at best; where one url \
+             leads to another server in each region, run this in each of them with --region",
+        )
+    };
+    shared.map(refused).collect()
+}
+
 fn shapes(surveys: &BTreeMap<String, Survey>, plan: &Plan) -> Vec<Finding> {
     let tables: BTreeMap<&str, BTreeMap<&TableName, &TableFacts>> = surveys
         .iter()

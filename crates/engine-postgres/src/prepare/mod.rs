@@ -28,7 +28,7 @@ mod tests;
 mod trigger;
 
 pub use apply::{ApplyError, apply};
-pub use compare::compare;
+pub use compare::{compare, shared};
 pub use finding::{Finding, Status};
 pub use history::note_columns;
 pub use judge::{Plan, findings, refusals, replicable};

@@ -12,6 +12,9 @@ use tokio_postgres::Client;
 /// A server as it is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
+    /// When the server was started, in microseconds, and the database's number in it: two regions with the
+    /// same have one database. (Servers made of copies of each other's files have one identifier.)
+    pub place: (i64, u32),
     /// Its version: 150004 is 15.4.
     pub version: i32,
     /// `wal_level`.
@@ -130,7 +133,9 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'rds_superuser'),
        pg_catalog.current_setting('max_replication_slots')::pg_catalog.int8,
        pg_catalog.current_setting('max_wal_senders')::pg_catalog.int8,
-       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication)
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication),
+       (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,
+       d.oid
 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 
 const SLOTS: &str = "\
@@ -198,6 +203,7 @@ JOIN pg_catalog.pg_roles r ON r.rolname = $2";
 pub async fn survey(client: &Client, plan: &Plan) -> Result<Survey, ServerError> {
     let server = client.query_one(SERVER, &[]).await?;
     let mut survey = Survey {
+        place: (server.get(10), server.get(11)),
         version: server.get(0),
         wal_level: server.get(1),
         database: server.get(2),

@@ -544,6 +544,17 @@ async fn regions_that_differ_are_told_where() {
         clients.insert(region.to_owned(), client);
     }
     let mut surveys = surveyed(&clients).await;
+    assert!(shared(&surveys).is_empty(), "two databases of one server");
+    let mut doubled = surveys.clone();
+    doubled.insert("c".to_owned(), surveys["a"].clone());
+    let [together] = &shared(&doubled)[..] else {
+        panic!("a and c");
+    };
+    assert!(
+        together.reason.starts_with("a and c have one database"),
+        "{}",
+        together.reason
+    );
     let compared = compare(&surveys, &plan(0));
     assert!(refused(&compared, "public.same").is_empty());
     let [only] = refused(&compared, "public.only_a")[..] else {

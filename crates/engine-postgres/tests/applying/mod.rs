@@ -1,5 +1,6 @@
 //! A server, the machine, an applier, and tables in which the higher version wins.
 
+mod at_once;
 mod bulk;
 mod foreign_keys;
 mod orders;
@@ -14,9 +15,9 @@ use meridian_engine_postgres::catalog::{Catalog, Selection};
 use meridian_engine_postgres::local::Cluster;
 use meridian_engine_postgres::projection::{Hindrance, Outcome, Projection, Shown};
 use meridian_engine_postgres::server::{self, ServerConfig};
+use meridian_engine_postgres::tag::{TagKey, seal};
 use meridian_model::{Hlc, OriginId, Position, RowName, Vector, Version};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 pub struct Region {
@@ -25,8 +26,6 @@ pub struct Region {
     pub projection: Projection,
     tables: BTreeMap<RowName, (Version, Option<String>)>,
     position: u64,
-    /// What was signed last.
-    pub signed: Arc<Mutex<Option<Xid>>>,
 }
 
 pub fn name(table: &str, key: &str) -> RowName {
@@ -44,7 +43,7 @@ fn version(number: u64) -> Version {
 }
 
 /// An applier over a connection of its own.
-pub async fn applier(config: &ServerConfig, signed: &Arc<Mutex<Option<Xid>>>) -> Applier {
+pub async fn applier(config: &ServerConfig) -> Applier {
     let counters = BTreeMap::from([("public.purses".to_owned(), ["balance".to_owned()].into())]);
     let selection = Selection {
         include: vec!["public.*".to_owned()],
@@ -54,12 +53,9 @@ pub async fn applier(config: &ServerConfig, signed: &Arc<Mutex<Option<Xid>>>) ->
     let client = server::connect(config, "apply").await.unwrap();
     let catalog = Catalog::load(&client, &selection).await.unwrap();
     let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
-    let seen = Arc::clone(signed);
-    let sign = move |xid, _: &_| {
-        *seen.lock().unwrap() = Some(xid);
-        b"a tag".to_vec()
-    };
-    Applier::new(client, "shop", tables, Box::new(sign))
+    let key = TagKey::random();
+    let sealing = move |tag: &_| seal(&key, tag);
+    Applier::new(client, "shop", tables, Box::new(sealing))
         .await
         .unwrap()
 }
@@ -73,15 +69,14 @@ impl Region {
         for sql in [POSITION_TABLE_SQL, PARKED_TABLE_SQL, schema] {
             app.batch_execute(sql).await.unwrap();
         }
-        let signed = Arc::new(Mutex::new(None));
-        let applier = applier(&config, &signed).await;
+        let mut applier = applier(&config).await;
+        assert_eq!(applier.position().await.unwrap(), None);
         Self {
             app,
             applier,
             projection: Projection::default(),
             tables: BTreeMap::new(),
             position: 0,
-            signed,
         }
     }
 

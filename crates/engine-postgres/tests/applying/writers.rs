@@ -25,7 +25,8 @@ async fn what_the_projection_wrote_it_may_overwrite() {
     region.put("t", "1", 1, &row("1", "a"));
     region.put("t", "2", 2, &row("2", "b"));
     let xid = committed(region.project().await);
-    assert_eq!(*region.signed.lock().unwrap(), Some(xid));
+    let writers = region.rows("SELECT DISTINCT xmin FROM t").await;
+    assert_eq!(writers, [xid.0.to_string()]);
     assert_eq!(t(&region).await, ["1 a", "2 b"]);
     // Nothing of that is captured.
     region.put("t", "1", 3, &row("1", "it's \"new\""));
@@ -185,14 +186,14 @@ async fn a_lost_connection_is_told_apart_and_the_batch_comes_again() {
         .await;
     region.put("t", "1", 2, &row("1", "b"));
     assert_eq!(region.project().await, Some(Outcome::Unknown));
-    // A transaction that is left behind is waited for.
+    // A session that is left behind is waited for.
     region
-        .execute("BEGIN; SELECT pg_advisory_xact_lock(hashtext('meridian'), hashtext('shop'))")
+        .execute("SELECT pg_advisory_lock(hashtext('meridian'), hashtext('shop'))")
         .await;
-    region.applier = applier(&cluster.superuser("d"), &region.signed).await;
+    region.applier = applier(&cluster.superuser("d")).await;
     assert!(region.applier.position().await.is_err());
-    assert_eq!(region.project().await, Some(Outcome::Locked));
-    region.execute("COMMIT").await;
+    region.execute("SELECT pg_advisory_unlock_all()").await;
+    assert!(region.applier.position().await.unwrap().is_some());
     region.settle().await;
     assert_eq!(t(&region).await, ["1 b"]);
 }

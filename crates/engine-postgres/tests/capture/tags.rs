@@ -21,7 +21,7 @@ async fn write(bench: &Bench, id: u32, key: &TagKey, for_another: bool) -> Vec<u
         .number("SELECT (pg_current_xact_id()::text::bigint) & 4294967295")
         .await;
     let xid = Xid(u32::try_from(xid).unwrap().wrapping_add(for_another.into()));
-    let content = tag::sign(key, xid, &a_tag());
+    let content = tag::seal(key, &a_tag()).in_transaction(xid);
     bench.clerk.query_one(EMIT, &[&content]).await.unwrap();
     bench
         .sql(&format!("SAVEPOINT s; INSERT INTO t VALUES ({id}); COMMIT"))
@@ -62,7 +62,7 @@ async fn a_tag_without_changes_is_told_and_a_heartbeat_is_not() {
     let xid = bench
         .number("SELECT (pg_current_xact_id()::text::bigint) & 4294967295")
         .await;
-    let content = tag::sign(&bench.key, Xid(u32::try_from(xid).unwrap()), &a_tag());
+    let content = tag::seal(&bench.key, &a_tag()).in_transaction(Xid(u32::try_from(xid).unwrap()));
     bench.clerk.query_one(EMIT, &[&content]).await.unwrap();
     bench.sql("COMMIT").await;
     for is_transactional in [true, false] {

@@ -130,10 +130,10 @@ pub(crate) async fn list(
             tables.conflicts(after, wanted)
         })
         .await?;
-        let members = regions(dataset);
+        let membership = dataset.membership();
         for (_, conflict) in &page.conflicts {
             json.raw(if listed > 0 { "," } else { "" });
-            write(&mut json, dataset, &members, conflict);
+            write(&mut json, dataset, &membership.incarnations, conflict);
             listed += 1;
         }
         next = page.next.map(|id| cursor::at(dataset.name(), id));
@@ -146,14 +146,6 @@ pub(crate) async fn list(
     let mut response = json.reply();
     reading.end().await?.on(response.headers_mut());
     Ok(response)
-}
-
-fn regions(dataset: &DatasetHandle) -> BTreeMap<OriginId, RegionName> {
-    let members = dataset.status().members;
-    members
-        .into_iter()
-        .map(|(region, origin)| (origin, region))
-        .collect()
 }
 
 fn write(

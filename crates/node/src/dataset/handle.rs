@@ -263,6 +263,8 @@ pub struct Membership {
     pub awaits_outcome: bool,
     /// Of each incarnation that counts no more, the last clock reading that is ever to be had.
     pub cuts: BTreeMap<OriginId, Hlc>,
+    /// Of which region each incarnation is, or was, as far as is known.
+    pub incarnations: BTreeMap<OriginId, RegionName>,
     /// The members from which nothing has come for a while.
     pub away: BTreeSet<RegionName>,
     /// By member that leaves, whom it waits for.

@@ -572,6 +572,7 @@ fn membership_of(replica: &EmbeddedReplica, now: Now) -> Membership {
         deciding: replica.proposal(),
         awaits_outcome: replica.awaits_outcome(),
         cuts: replica.cuts(),
+        incarnations: replica.incarnations(),
         away: replica.out_of_touch(now),
         needs_new_copy: replica.needs_new_copy(),
         waits_for: members

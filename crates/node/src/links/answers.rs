@@ -199,6 +199,7 @@ mod tests {
             deciding: None,
             awaits_outcome: false,
             cuts: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             away: BTreeSet::new(),
             waits_for: BTreeMap::new(),
             needs_new_copy: false,

@@ -66,7 +66,7 @@ use meridian_engine_postgres::meeting::{
 };
 use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect};
-use meridian_engine_postgres::tag::{TagKey, sign};
+use meridian_engine_postgres::tag::{TagKey, seal};
 use meridian_model::{CapturedAt, Position};
 use meridian_topology::Strategy;
 use newcomers::Newcomers;
@@ -383,12 +383,12 @@ async fn start<'a>(
         .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
     let writer = connect(&config.server, "apply").await?;
     let tables = schema.parents_first().map(|table| (**table).clone());
-    let signing = key.clone();
+    let sealing = key.clone();
     let mut applier = Applier::new(
         writer,
         &config.dataset,
         tables.collect(),
-        Box::new(move |xid, tag| sign(&signing, xid, tag)),
+        Box::new(move |tag| seal(&sealing, tag)),
     )
     .await?;
     let position = applier.position().await?;

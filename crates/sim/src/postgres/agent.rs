@@ -21,6 +21,7 @@ use meridian_engine_postgres::tag::Tag;
 use meridian_engine_postgres::{Lsn, ServerIdentity};
 use meridian_log::{MemoryDisk, Reader};
 use meridian_model::{Body, Captured, CapturedAt, Change, OriginId, Position, RowName, Vector};
+use meridian_replicate::OwnStanding;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -388,6 +389,10 @@ impl World {
         // What is held back is looked at again with its last part.
         let position = agent.whole_to();
         let Some(batch) = agent.projection.next_batch() else {
+            let is_joining = matches!(replica.standing(), OwnStanding::Joining { .. });
+            if is_joining && position == agent.followed {
+                agent.shows(seen);
+            }
             return true;
         };
         let mut shown = Vec::new();
@@ -608,6 +613,16 @@ impl Agent {
     fn saw(&mut self, tag: &Tag) {
         self.seen = tag.seen.clone();
         self.is_noted = false;
+    }
+
+    /// The server shows all of this, though no batch of its own says so: while its region joins, that is
+    /// told where nobody writes, too.
+    fn shows(&mut self, seen: Vector) {
+        let is_due = self.projection.dirty_rows() > 0 || self.projection.uncaptured_batches() > 0;
+        if !is_due && self.seen != seen {
+            self.seen = seen;
+            self.is_noted = false;
+        }
     }
 
     fn hear(&mut self) {

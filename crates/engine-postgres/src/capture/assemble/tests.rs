@@ -191,7 +191,8 @@ fn a_tag_is_known_by_key_and_transaction() {
         position: Position(3),
         seen: [].into_iter().collect(),
     };
-    let signed = |xid: u32, key: &TagKey| logical(true, 80, tag::sign(key, Xid(xid), &tag));
+    let signed =
+        |xid: u32, key: &TagKey| logical(true, 80, tag::seal(key, &tag).in_transaction(Xid(xid)));
     let ours = signed(90, &bench.key);
     let copied = signed(90, &bench.key);
     let theirs = signed(130, &TagKey::random());
@@ -215,7 +216,7 @@ fn a_tag_is_known_by_key_and_transaction() {
         is_transactional: true,
         at: Lsn(150),
         prefix: "meridian2".to_owned(),
-        content: tag::sign(&bench.key, Xid(160), &tag),
+        content: tag::seal(&bench.key, &tag).in_transaction(Xid(160)),
     };
     let events = bench.all(&[begin(160), other, insert(3), commit(170)]);
     assert_eq!(transaction(&events[0]).tag, None);

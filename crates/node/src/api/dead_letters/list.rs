@@ -14,7 +14,7 @@ use crate::dataset::DatasetHandle;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use meridian_engine_kv::{Letter, LetterCounts};
-use meridian_model::Version;
+use meridian_model::{RegionName, Version};
 use utoipa::ToSchema;
 
 /// Dead letters, newest first within each dataset.
@@ -123,9 +123,9 @@ pub(crate) async fn list(
 
 /// A letter's members, but not its transaction.
 pub(super) fn summary(json: &mut Json, dataset: &DatasetHandle, id: Version, letter: &Letter) {
-    let members = dataset.status().members;
-    let region = members.iter().find(|(_, origin)| **origin == id.origin);
-    let region = region.map_or_else(|| id.origin.to_string(), |(region, _)| region.to_string());
+    let membership = dataset.membership();
+    let region = membership.incarnations.get(&id.origin);
+    let region = region.map_or_else(|| id.origin.to_string(), RegionName::to_string);
     json.raw("\"id\":").version(Some(id));
     json.raw(",\"dataset\":").string(dataset.name());
     json.raw(",\"region\":").string(&region);

@@ -62,11 +62,10 @@ pub(super) struct Showing {
 
 impl Showing {
     pub(super) fn of(dataset: &DatasetHandle) -> Self {
-        let members = dataset.status().members.into_iter();
         Self {
             dataset: dataset.name().to_owned(),
             tables: dataset.tables().snapshot(),
-            regions: members.map(|(region, origin)| (origin, region)).collect(),
+            regions: dataset.membership().incarnations.clone(),
             server: dataset.postgres().parked().clone(),
         }
     }
