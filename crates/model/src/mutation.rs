@@ -108,6 +108,8 @@ pub enum Mutation {
     OlderDirectoryTrusted,
     /// A row that is kept out of a server counts as deleted there when it is compared.
     ParkedTakenForDeleted,
+    /// What the server of a region that joins writes absorbs nothing that the others may have collected.
+    NothingAbsorbed,
 }
 
 #[cfg(feature = "mutations")]

@@ -8,6 +8,7 @@
 
 use crate::{Engine, Now, Replica, WriteError};
 use meridian_log::Disk;
+use meridian_model::mutation::{Mutation, active};
 use meridian_model::{
     ABSORBED_SINCE, Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change,
     Collisions, Hlc, Position, Standing, Transaction, Vector,
@@ -86,7 +87,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         let members = &self.road.epoch.members;
         let own = members.get(&self.config.region);
         let is_joining = own.is_some_and(|own| own.standing == Standing::Joining);
-        if !is_joining || self.must_speak(ABSORBED_SINCE).is_err() {
+        let is_told = !active(Mutation::NothingAbsorbed);
+        if !is_joining || !is_told || self.must_speak(ABSORBED_SINCE).is_err() {
             return Vector::default();
         }
         let (own, held) = (self.origin, &self.road.held);

@@ -291,3 +291,8 @@ fn older_directory_trusted() {
 fn parked_taken_for_deleted() {
     is_caught(Mutation::ParkedTakenForDeleted, Scenario::Postgres);
 }
+
+#[test]
+fn nothing_absorbed() {
+    is_caught(Mutation::NothingAbsorbed, Scenario::PostgresJoining);
+}

@@ -123,6 +123,20 @@ fn servers_of_postgresql_show_what_the_tables_do() {
     assert!(conflicts > 1_000, "only {conflicts} conflicts");
 }
 
+#[test]
+fn a_region_joins_with_a_server_that_is_written_to() {
+    let (mut acknowledged, mut conflicts) = (0, 0);
+    // In the last a row that was deleted in the joiner's server before the two met stayed out.
+    for seed in (0..60).chain([382]) {
+        let report =
+            run(Scenario::PostgresJoining, seed).unwrap_or_else(|failure| panic!("{failure}"));
+        acknowledged += report.acknowledged;
+        conflicts += report.conflicts;
+    }
+    assert!(acknowledged > 10_000, "only {acknowledged} were captured");
+    assert!(conflicts > 1_000, "only {conflicts} conflicts");
+}
+
 /// Each pattern of three regions and more runs of five are among the scenario's own tests.
 #[test]
 fn verdicts_and_answers_stay_right() {

@@ -354,6 +354,10 @@ impl World {
             }
             match action {
                 Action::Write => {
+                    // What was deleted before the two first met nobody knows of.
+                    if let Some(number) = number.filter(|_| is_first) {
+                        beside.truth.same(judged.row.clone(), number);
+                    }
                     let number = number.filter(|_| is_asked);
                     decided.extend(number.map(|number| (judged.row.clone(), number)));
                     rest.add(&judged.row, judged.writer);
