@@ -14,13 +14,16 @@
 //! it is given the secret, which is good for this one tag, and hashes both, so that nobody has to wait
 //! for the id first. All hashed so is of one length, and nothing can be appended to it unseen.
 //!
-//! Ids wrap around after four thousand million transactions, and whoever may read the statements of the
-//! region's role while they run, or the server's log of them, sees secrets. That a copied tag could be
-//! used again so is accepted, since what it achieves (hiding a write of theirs from the other regions)
-//! they can have in easier ways.
+//! Ids wrap around after four thousand million transactions. And whoever reads the parameters of the
+//! region's statements has secrets: a superuser who traces the server, or who reads a log of it to which
+//! parameters are written (`log_statement`, `log_min_duration_statement`). With one, a tag can be used in
+//! any transaction: it hides that transaction's writes from the other regions, and says that the server
+//! had been given what the tag says, so that what is captured after it overtakes, without a word, what
+//! it hadn't seen. That is accepted of who may read these, and so may do worse.
 //!
-//! Version 1, which earlier releases wrote and which may stand in the WAL when one is replaced, had an
-//! HMAC-SHA256 over `"meridian.tag"`, the id, the version and the tag.
+//! Version 1, which earlier builds wrote and which may stand in the WAL when one is replaced, had an
+//! HMAC-SHA256 over `"meridian.tag"`, the id, the version and the tag. An earlier build takes a tag of
+//! this version for a forged one: it must not be put back before all WAL is captured.
 
 use crate::Xid;
 use hmac::digest::CtOutput;

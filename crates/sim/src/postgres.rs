@@ -172,7 +172,8 @@ fn strike_server(world: &mut World, puts_directories_back: bool) {
         8..11 => {
             let to = earlier(server, random);
             // Nothing tells of the end of a WAL that is lost and written anew before its mark.
-            if random.u32(0..3) == 0 && server.was_marked_since(to) {
+            let would_tell = server.was_marked_since(to) && beside.directory.knows_mark_of(server);
+            if random.u32(0..3) == 0 && would_tell {
                 server.put_back(to, random.bool());
             } else {
                 server.fail_over(to);

@@ -83,7 +83,7 @@ fn rows(region: &str, reply: &Value, peers: &Peers) -> Vec<Vec<String>> {
             true => format!("{text}, {seconds:.1} s"),
             false => text,
         };
-        // Of a server that hasn't been reached since the region started nothing is known.
+        // Of a server that hasn't been attached to since the region started nothing is known.
         let is_known = postgres["written"]
             .as_str()
             .is_some_and(|at| !at.is_empty());
@@ -104,10 +104,10 @@ fn rows(region: &str, reply: &Value, peers: &Peers) -> Vec<Vec<String>> {
                 format!("{} rows", number("rows_dirty")),
                 seconds("write_lag_seconds"),
             )),
-            match number("rows_refused") {
+            known(match number("rows_refused") {
                 0 => format!("{} rows", number("rows_parked")),
                 refused => format!("{} rows, {refused} refused", number("rows_parked")),
-            },
+            }),
             peers.collect::<Vec<_>>().join("; "),
         ]
     };
@@ -186,6 +186,6 @@ mod tests {
         let [row] = &rows("us-east-1", &unreached, &peers)[..] else {
             panic!("one server");
         };
-        assert_eq!(row[3..7], ["-", "-", "-", "-"]);
+        assert_eq!(row[3..8], ["-"; 5]);
     }
 }

@@ -70,7 +70,7 @@ pub(super) struct Probe {
 
 impl Projection {
     /// A machine for a server that may have been written to before. `started_at` is a WAL position
-    /// read when no transaction of an earlier life was open any more (after `Applier::position`):
+    /// read when no session of an earlier life was open any more (after `Applier::position`):
     /// what is captured up to there may stand before a batch that nobody remembers, and is written
     /// again. `parked` are the rows that are out (`Applier::parked`).
     #[must_use]

@@ -198,6 +198,19 @@ async fn a_lost_connection_is_told_apart_and_the_batch_comes_again() {
     assert_eq!(t(&region).await, ["1 b"]);
 }
 
+/// What an earlier session has been sent may come late: nobody else writes before it has ended.
+#[tokio::test]
+async fn one_session_writes_at_a_time() {
+    let (cluster, mut region) = region().await;
+    let mut next = applier(&cluster.superuser("d")).await;
+    assert!(next.position().await.is_err(), "the first is still open");
+    region.put("t", "1", 1, &row("1", "a"));
+    committed(region.project().await);
+    region.applier = applier(&cluster.superuser("d")).await;
+    assert!(next.position().await.unwrap().is_some());
+    assert!(region.applier.position().await.is_err());
+}
+
 #[tokio::test]
 async fn a_lock_that_a_trigger_waits_for_is_one_too() {
     let (cluster, mut region) = region().await;

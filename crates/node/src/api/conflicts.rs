@@ -74,7 +74,7 @@ pub(crate) struct ConflictEvent {
     event_id: String,
     /// The row, where it is another than the conflict's.
     aggregate_id: Option<String>,
-    /// The region that took it; of an incarnation that is no member any more, its number.
+    /// The region that took it; of an incarnation that was never heard of here, its number.
     region: String,
     /// When (RFC 3339).
     timestamp: String,

@@ -69,6 +69,13 @@ impl Directory {
         self.noted.agrees(mark) == Agreement::DirectoryOlder
     }
 
+    /// Whether it would show if the server had the mark before the one that it has.
+    pub(super) fn knows_mark_of(&self, server: &Server) -> bool {
+        let mark = server.standing().mark;
+        let before = mark.map(|mark| mark.number.saturating_sub(1));
+        self.noted.agrees(before) == Agreement::ServerOlder
+    }
+
     /// An application wrote a row.
     pub(super) fn wrote(&mut self, row: &RowName, end: Lsn) {
         if self.refill {

@@ -42,7 +42,7 @@ pub(crate) struct DeadLetter {
     id: String,
     /// The dataset.
     dataset: String,
-    /// The region that committed it; of an incarnation that is no member any more, its number.
+    /// The region that committed it; of an incarnation that was never heard of here, its number.
     region: String,
     /// When (RFC 3339).
     committed_at: String,

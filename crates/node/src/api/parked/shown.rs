@@ -42,7 +42,7 @@ pub(crate) struct RowOfServer {
     key_columns: Option<BTreeMap<String, String>>,
     /// Its version; null where nobody remembers it.
     version: Option<String>,
-    /// The region that wrote it last; of an incarnation that is no member any more, its number.
+    /// The region that wrote it last; of an incarnation that was never heard of here, its number.
     region: Option<String>,
     /// When (RFC 3339).
     written_at: Option<String>,
