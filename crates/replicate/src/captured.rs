@@ -11,7 +11,7 @@ use meridian_log::Disk;
 use meridian_model::mutation::{Mutation, active};
 use meridian_model::{
     ABSORBED_SINCE, Body, CAPTURES_SINCE, COLLISIONS_SINCE, Captured, CapturedAt, Change,
-    Collisions, Hlc, Position, Standing, Transaction, Vector,
+    Collisions, Hlc, Position, RegionName, Standing, Transaction, Vector,
 };
 use std::convert::Infallible;
 
@@ -60,7 +60,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
         let hlc = self.admit_own(now, self.uncounted())?;
         seen.remove(self.origin);
-        let absorbed = self.absorbed(&seen);
+        let absorbed = self.absorbed(&seen)?;
         // A report of what was seen is worth a new one, whether or not anything else is.
         self.report_due |= self.captured().is_none_or(|(_, before)| *before != seen);
         let transaction = Transaction {
@@ -83,14 +83,38 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// by the time that a captured transaction is taken. What was added later is kept apart until the
     /// engine has been given it, as always; so is a large transaction of which the log has a part only,
     /// which shows with its last.
-    fn absorbed(&mut self, seen: &Vector) -> Vector {
+    ///
+    /// Who doesn't say it though it should makes regions differ. So it is taken only when all are known to
+    /// understand it, which is told behind a copy of another region's tables; but for those that have yet to
+    /// begin, which hold nothing that could differ.
+    fn absorbed(&mut self, seen: &Vector) -> Result<Vector, WriteError<Infallible>> {
         let members = &self.road.epoch.members;
         let own = members.get(&self.config.region);
         let is_joining = own.is_some_and(|own| own.standing == Standing::Joining);
-        let is_told = !active(Mutation::NothingAbsorbed);
-        if !is_joining || !is_told || self.must_speak(ABSORBED_SINCE).is_err() {
-            return Vector::default();
+        if !is_joining || active(Mutation::NothingAbsorbed) {
+            return Ok(Vector::default());
         }
+        let joined_with = match &self.joined_with {
+            Some(joined_with) => joined_with.clone(),
+            None => self.whole(),
+        };
+        let mut absorbed = Vector::default();
+        if !seen.covers(&joined_with) {
+            let has_begun =
+                |region: &RegionName| members.get(region).is_some_and(|it| it.origin.is_some());
+            let spoken = self.those_speak(ABSORBED_SINCE, has_begun);
+            spoken.map_err(|region| WriteError::NotSpoken {
+                region,
+                version: ABSORBED_SINCE,
+            })?;
+            absorbed = joined_with.clone();
+        }
+        self.joined_with = Some(joined_with);
+        Ok(absorbed)
+    }
+
+    /// What the log has of the others' transactions, with what is staged, and has as a whole.
+    fn whole(&self) -> Vector {
         let (own, held) = (self.origin, &self.road.held);
         let marks = self
             .staged_marks
@@ -102,11 +126,7 @@ impl<D: Disk, E: Engine> Replica<D, E> {
                 .map(|held| held.first.raw().saturating_sub(1));
             (origin, before.map_or(mark.hlc, Hlc::from_raw))
         });
-        let joined_with = self.joined_with.get_or_insert_with(|| whole.collect());
-        match seen.covers(joined_with) {
-            true => Vector::default(),
-            false => joined_with.clone(),
-        }
+        whole.collect()
     }
 
     fn must_speak(&self, version: u16) -> Result<(), WriteError<Infallible>> {
