@@ -151,6 +151,11 @@ impl From<tokio_postgres::Error> for Trouble {
     }
 }
 
+/// What may keep an earlier session open.
+const EARLIER_SESSION: &str = "it is tried again, and mostly over within a minute; `SELECT pid, state, query FROM \
+    pg_stat_activity WHERE application_name = 'meridian apply'` shows that session, which \
+    `pg_terminate_backend` ends. Does another region have the same database?";
+
 impl From<ApplyError> for Trouble {
     fn from(error: ApplyError) -> Self {
         let reason = describe(&error);
@@ -159,7 +164,10 @@ impl From<ApplyError> for Trouble {
                 let trouble = Self::from(source);
                 Self { reason, ..trouble }
             }
-            ApplyError::Busy => Self::passing(reason),
+            ApplyError::Busy => Self {
+                hint: Some(EARLIER_SESSION.to_owned()),
+                ..Self::passing(reason)
+            },
             ApplyError::Table(_) | ApplyError::Document(_) | ApplyError::Answer { .. } => {
                 let hint = "make the tables of all regions alike; it goes on by itself then";
                 Self::lasting(reason, hint)
