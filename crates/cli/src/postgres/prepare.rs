@@ -192,7 +192,9 @@ impl<'t> Work<'t> {
         };
         let surveys = self.survey(&mut report).await;
         let mut judged = self.judge(&surveys);
-        if self.apply {
+        // What is right for one of two regions in a database is wrong for the other.
+        let may_apply = self.region.is_some() || shared(&surveys).is_empty();
+        if self.apply && may_apply {
             for (region, found) in &judged {
                 let done = self.apply(region, found).await?;
                 report.applied.insert(region.clone(), done);
