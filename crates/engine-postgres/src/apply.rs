@@ -5,11 +5,11 @@
 //!  meridian.parked · meridian.position, the tag · deferred constraints · COMMIT
 //! ```
 //!
-//! A batch of few rows is sent to the server at once, in one turn on the network ([`at_once`]). Where that
-//! doesn't go through, and for more rows, each statement's answer is looked at before the next. Each takes a few thousand rows as arrays of texts. A row
-//! changes only where its `xmin` is the known writer's or below the horizon; one that didn't is looked
-//! at: if it is already what it should be, and has no counters, that is as good; else the transaction
-//! is rolled back, the writer found is reported and,
+//! A batch of few rows is sent to the server at once, in one turn on the network ([`at_once`]). Where
+//! that doesn't go through, and for more rows, each statement's answer is looked at before the next. Each
+//! takes a few thousand rows as arrays of texts. A row changes only where its `xmin` is the known writer's
+//! or below the horizon; one that didn't is looked at: if it is already what it should be, and has no
+//! counters, that is as good; else the transaction is rolled back, the writer found is reported and,
 //! *after* that was read, a WAL position ([`Outcome::Unsure`]).
 //!
 //! # Constraints that regions violate only together
