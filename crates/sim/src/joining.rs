@@ -39,6 +39,24 @@ pub(crate) fn joining(world: &mut World) -> Result<(), Violation> {
     let joiner = world.nodes.len();
     let region = RegionName::new(&format!("region-{joiner}"));
     world.arrive(&region);
+    unrest(world, joiner, &region, strike)?;
+    join_to_the_end(world, joiner, &region, |_| {})?;
+    // It takes writes of its own now.
+    world.run_until(world.time + Duration::from_secs(2), |_| {})?;
+    calm(world);
+    converge(world)?;
+    has_written(world, joiner)?;
+    obey_the_law(world)
+}
+
+/// The region that has arrived begins, and some time in between is added, while faults strike; then they
+/// are lifted.
+pub(crate) fn unrest(
+    world: &mut World,
+    joiner: usize,
+    region: &RegionName,
+    strike: impl Fn(&mut World, usize),
+) -> Result<(), Violation> {
     begin(world, joiner);
     world.plan(Duration::ZERO, Event::Join(joiner));
     let loss = world.random.u32(0..25);
@@ -50,19 +68,13 @@ pub(crate) fn joining(world: &mut World) -> Result<(), Violation> {
         world.plan(pause, Event::Fault);
         // Some time before it is added, it asks in vain.
         if world.random.bool() {
-            add(world, &region);
+            add(world, region);
         }
         strike(world, joiner);
     })?;
     world.network.heal();
     world.reconnect();
-    join_to_the_end(world, joiner, &region, |_| {})?;
-    // It takes writes of its own now.
-    world.run_until(world.time + Duration::from_secs(2), |_| {})?;
-    calm(world);
-    converge(world)?;
-    has_written(world, joiner)?;
-    obey_the_law(world)
+    Ok(())
 }
 
 /// Lets the founding regions work until none of them holds the beginning any more.
@@ -80,7 +92,7 @@ fn trim(world: &mut World) -> Result<(), Violation> {
 }
 
 /// A person asks for the region to be added, or asks again: what is refused is in progress or done.
-pub(crate) fn add(world: &mut World, region: &RegionName) {
+fn add(world: &mut World, region: &RegionName) {
     let founder = world.random.usize(0..world.nodes.len() - 1);
     let proposal = Proposal::Add {
         region: region.clone(),
@@ -115,7 +127,7 @@ fn fail_power(world: &mut World, joiner: usize) {
 
 /// The joiner's process starts, on whatever its disk holds: where there are tables, it is a region
 /// like any other.
-pub(crate) fn begin(world: &mut World, joiner: usize) {
+fn begin(world: &mut World, joiner: usize) {
     let is_needed = Import::is_needed(&world.nodes[joiner].store);
     if !is_needed.expect("the tables in memory are readable") {
         world.nodes[joiner].joining = None;

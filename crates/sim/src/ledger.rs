@@ -218,6 +218,17 @@ impl Ledger {
         Law::of(&survivors)
     }
 
+    /// How many transactions that stand say that they absorb something.
+    pub(crate) fn absorbing_count(&self) -> usize {
+        let says_so = |record: &&Record| {
+            let stands = matches!(record.fate, Fate::Acknowledged | Fate::Survived);
+            stands
+                && !record.transaction.absorbed.is_empty()
+                && !record.transaction.changes.is_empty()
+        };
+        self.records.iter().filter(says_so).count()
+    }
+
     pub(crate) fn acknowledged_count(&self) -> usize {
         self.records
             .iter()

@@ -113,6 +113,8 @@ pub struct Report {
     pub conflicts: u64,
     /// Of the acknowledged ones, how many waited for other regions and were confirmed by them.
     pub confirmed: usize,
+    /// Transactions by which servers of regions that join absorbed what these had by then.
+    pub absorbing: usize,
     /// Strong reads, reads of sessions and clients to be steered that were answered.
     pub answered: u64,
     /// Rows mended, in all regions.
@@ -193,6 +195,7 @@ pub fn run(scenario: Scenario, seed: u64) -> Result<Report, Box<Failure>> {
         events: world.events,
         conflicts,
         confirmed: world.ledger.confirmed_count(),
+        absorbing: world.ledger.absorbing_count(),
         answered: world.promises.as_ref().map_or(0, |it| it.answered),
         mended: world.mended,
         met: world.met,
@@ -216,6 +219,7 @@ fn health(seed: u64) -> Result<Report, Box<Failure>> {
             events: outcome.events,
             conflicts: 0,
             confirmed: 0,
+            absorbing: 0,
             answered: outcome.answered,
             mended: 0,
             met: Met::default(),

@@ -125,7 +125,7 @@ fn servers_of_postgresql_show_what_the_tables_do() {
 
 #[test]
 fn a_region_joins_with_a_server_that_is_written_to() {
-    let (mut acknowledged, mut conflicts) = (0, 0);
+    let (mut acknowledged, mut conflicts, mut absorbing) = (0, 0, 0);
     // A row that was deleted in the joiner's server before the two met stayed out; the joiner had yet to
     // hear that a region understands what it absorbs, and said nothing of it.
     for seed in (0..60).chain([382, 3816]) {
@@ -133,7 +133,9 @@ fn a_region_joins_with_a_server_that_is_written_to() {
             run(Scenario::PostgresJoining, seed).unwrap_or_else(|failure| panic!("{failure}"));
         acknowledged += report.acknowledged;
         conflicts += report.conflicts;
+        absorbing += report.absorbing;
     }
+    assert!(absorbing > 500, "only {absorbing} of joining servers");
     assert!(acknowledged > 10_000, "only {acknowledged} were captured");
     assert!(conflicts > 1_000, "only {conflicts} conflicts");
 }

@@ -2,8 +2,8 @@
 //! before it is added, while it copies, and while the two meet.
 
 use super::{end_all, end_well, equip, strike_server};
-use crate::joining::{add, begin, join_to_the_end, strike};
-use crate::world::{Event, World};
+use crate::joining::{join_to_the_end, strike, unrest};
+use crate::world::World;
 use meridian_check::Violation;
 use meridian_model::RegionName;
 use std::time::Duration;
@@ -21,25 +21,12 @@ pub(crate) fn joining(world: &mut World, writes_large: bool) -> Result<(), Viola
     let region = RegionName::new(&format!("region-{joiner}"));
     world.arrive(&region);
     equip(world, joiner, writes_large);
-    begin(world, joiner);
-    world.plan(Duration::ZERO, Event::Join(joiner));
-    let loss = world.random.u32(0..25);
-    world.network.degrade(loss, loss);
-    world.plan(Duration::from_millis(100), Event::Fault);
-    let unrest = Duration::from_secs(world.random.u64(2..7));
-    world.run_until(world.time + unrest, |world| {
-        let pause = Duration::from_millis(world.random.u64(50..700));
-        world.plan(pause, Event::Fault);
-        if world.random.bool() {
-            add(world, &region);
-        }
+    unrest(world, joiner, &region, |world, joiner| {
         match world.random.u32(0..4) {
             0 => strike_server(world, false),
             _ => strike(world, joiner),
         }
     })?;
-    world.network.heal();
-    world.reconnect();
     // Where somebody always has some of few rows locked, these would never be written; and where large
     // transactions follow on each other, the tables never be at the log's end.
     let mut tenths_left = 0;
