@@ -31,6 +31,8 @@ mod servers;
 mod state;
 mod supervise;
 mod tail;
+#[cfg(test)]
+mod test_ports;
 mod view;
 
 use crate::error::{CliError, CliResult, Exit};

@@ -297,6 +297,7 @@ mod tests {
     use super::*;
     use crate::error::Exit;
     use crate::serve::WanChoice;
+    use crate::up::test_ports::free_base;
 
     fn options(data_dir: &Path, base_port: u16) -> Options {
         Options {
@@ -310,13 +311,6 @@ mod tests {
             geo: None,
             postgres: false,
         }
-    }
-
-    /// A base port whose region's ports were free a moment ago.
-    fn free_base() -> u16 {
-        let is_free =
-            |base: &u16| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok());
-        (20_000..60_000).step_by(40).find(is_free).unwrap()
     }
 
     #[test]

@@ -356,6 +356,7 @@ fn tell(reports: &[Report]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::test_ports::free_base;
     use meridian_engine_postgres::prepare::Status;
 
     #[test]
@@ -392,10 +393,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         // What `mktemp -d` makes: as root, the servers' user can't enter.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
-        let base = (20_000..60_000)
-            .step_by(40)
-            .find(|base| (0..30).all(|port| TcpListener::bind(("127.0.0.1", base + port)).is_ok()))
-            .unwrap();
+        let base = free_base();
         let mut topology = Topology::built_in();
         put_on_postgres(&mut topology, false).unwrap();
         topology.regions.truncate(2);
