@@ -65,8 +65,8 @@ pub use position::{LET_IN_SUFFIX, MARK_SUFFIX, PARKED_TABLE_SQL, POSITION_TABLE_
 
 use crate::catalog::Table;
 use crate::projection::{Outcome, Parked, Projected};
+use crate::server::Held;
 use crate::tag::{Seal, Tag};
-use crate::{Lsn, Xid};
 use armor::Armor;
 use at_once::{AtOnce, Pause};
 use constraints::Constraints;
@@ -88,6 +88,8 @@ const TRIES: usize = 12;
 /// Writes batches over one connection.
 pub struct Applier {
     client: Client,
+    /// The next session waits for the end of this one, which waits for no answer then.
+    _held: Held,
     dataset: String,
     tables: Vec<Table>,
     constraints: Constraints,
@@ -139,12 +141,12 @@ pub async fn forget_parked(
 }
 
 impl Applier {
-    /// An applier for these tables of the dataset; sets the session up.
+    /// An applier for these tables of the dataset, over such a connection; sets the session up.
     ///
     /// # Errors
     /// [`ApplyError`] from the server.
     pub async fn new(
-        client: Client,
+        (client, held): (Client, Held),
         dataset: &str,
         tables: Vec<Table>,
         seal: Sealing,
@@ -156,6 +158,7 @@ impl Applier {
         let records_parked = position::has_parked_table(&client).await?;
         Ok(Self {
             client,
+            _held: held,
             dataset: dataset.to_owned(),
             tables,
             constraints,
@@ -171,12 +174,11 @@ impl Applier {
         })
     }
 
-    /// What the server says that it was given last, once every earlier applier's session for this dataset
-    /// has ended: nothing that one of them sent comes in after this. To be asked before anything is
-    /// written.
+    /// What the server says that it was given last, after it was [taken over](Self::take_over). To be asked
+    /// before anything is written.
     ///
     /// # Errors
-    /// [`ApplyError`] from the server; also where such a session goes on.
+    /// [`ApplyError`], as there.
     pub async fn position(&mut self) -> Result<Option<Tag>, ApplyError> {
         self.take_over().await?;
         position::read(&self.client, &self.dataset).await
@@ -191,23 +193,6 @@ impl Applier {
             return Ok(Vec::new());
         }
         position::read_parked(&self.client, &self.dataset, self.armor).await
-    }
-
-    /// The `xmin` of a snapshot, and a WAL position read after it: a candidate for the horizon.
-    ///
-    /// # Errors
-    /// [`ApplyError`] from the server.
-    pub async fn horizon(&self) -> Result<(Xid, Lsn), ApplyError> {
-        let row = self
-            .client
-            .query_one(
-                "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text",
-                &[],
-            )
-            .await
-            .map_err(ApplyError::server("ask for the oldest transaction"))?;
-        let xid = error::xid(row.get(0))?;
-        Ok((xid, session::wal_position(&self.client).await?))
     }
 
     /// Locks rows until the next batch is written, beside those that are locked already, and says who

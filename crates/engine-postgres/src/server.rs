@@ -13,7 +13,7 @@ mod error;
 mod tls;
 mod url;
 
-pub use connect::connect;
+pub use connect::{Held, connect, connect_held};
 pub use error::{ServerError, Trouble};
 pub use tls::{Tls, TlsStream, root_certificates};
 pub use url::Target;

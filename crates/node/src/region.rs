@@ -463,6 +463,7 @@ fn dataset_config(serve: &Serve, dataset: &Dataset, disk: &DiskLevers) -> Datase
                 .witnesses()
                 .map(|region| region.name.clone())
                 .collect(),
+            wire_version: serve.wire_version_max,
         },
         promises: dataset.promises.clone(),
         nearest: nearest(serve),

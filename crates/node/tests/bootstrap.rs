@@ -128,6 +128,7 @@ impl System {
                 report_interval: Duration::from_millis(500),
                 settle: Duration::ZERO,
                 log_retention: Duration::ZERO,
+                wire_version: WIRE_VERSION_MAX,
                 witnesses: std::collections::BTreeSet::new(),
             },
             limits: Limits::default(),

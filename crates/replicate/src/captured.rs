@@ -84,33 +84,56 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// engine has been given it, as always; so is a large transaction of which the log has a part only,
     /// which shows with its last.
     ///
-    /// Who doesn't say it though it should makes regions differ. So it is taken only when all are known to
-    /// understand it, which is told behind a copy of another region's tables; but for those that have yet to
-    /// begin, which hold nothing that could differ.
+    /// Who doesn't say it though it should makes regions differ. So it is taken only when all are
+    /// [known to understand it](Self::unread_absorption).
     fn absorbed(&mut self, seen: &Vector) -> Result<Vector, WriteError<Infallible>> {
-        let members = &self.road.epoch.members;
-        let own = members.get(&self.config.region);
-        let is_joining = own.is_some_and(|own| own.standing == Standing::Joining);
-        if !is_joining || active(Mutation::NothingAbsorbed) {
+        let Some(joined_with) = self.joins_with() else {
             return Ok(Vector::default());
-        }
-        let joined_with = match &self.joined_with {
-            Some(joined_with) => joined_with.clone(),
-            None => self.whole(),
         };
         let mut absorbed = Vector::default();
         if !seen.covers(&joined_with) {
-            let has_begun =
-                |region: &RegionName| members.get(region).is_some_and(|it| it.origin.is_some());
-            let spoken = self.those_speak(ABSORBED_SINCE, has_begun);
-            spoken.map_err(|region| WriteError::NotSpoken {
-                region,
-                version: ABSORBED_SINCE,
-            })?;
+            self.absorbed_is_read()?;
             absorbed = joined_with.clone();
         }
         self.joined_with = Some(joined_with);
         Ok(absorbed)
+    }
+
+    /// What a transaction that is captured now absorbs, but for what it had seen; `None` where this region
+    /// doesn't join.
+    fn joins_with(&self) -> Option<Vector> {
+        let own = self.road.epoch.members.get(&self.config.region);
+        let is_joining = own.is_some_and(|own| own.standing == Standing::Joining);
+        if !is_joining || active(Mutation::NothingAbsorbed) {
+            return None;
+        }
+        let joined_with = self.joined_with.clone();
+        Some(joined_with.unwrap_or_else(|| self.whole()))
+    }
+
+    /// Whether all read what a transaction absorbs, but for those that have yet to begin, which hold nothing
+    /// that could differ.
+    fn absorbed_is_read(&self) -> Result<(), WriteError<Infallible>> {
+        let members = &self.road.epoch.members;
+        let has_begun =
+            |region: &RegionName| members.get(region).is_some_and(|it| it.origin.is_some());
+        let spoken = self.those_speak(ABSORBED_SINCE, has_begun);
+        spoken.map_err(|region| WriteError::NotSpoken {
+            region,
+            version: ABSORBED_SINCE,
+        })
+    }
+
+    /// Why nothing is captured for now: this region joins, and a region isn't known to understand what its
+    /// transactions absorb.
+    #[must_use]
+    pub fn unread_absorption(&self) -> Option<WriteError<Infallible>> {
+        let absorbed = self.joins_with()?;
+        let has_seen = match self.captured() {
+            Some((_, seen)) => seen.covers(&absorbed),
+            None => absorbed.is_empty(),
+        };
+        self.absorbed_is_read().err().filter(|_| !has_seen)
     }
 
     /// What the log has of the others' transactions, with what is staged, and has as a whole.

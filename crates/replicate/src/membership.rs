@@ -409,8 +409,8 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         }
     }
 
-    /// Whether every member is known to speak this wire version; else one that isn't. A member that
-    /// has not been heard of since it was upgraded counts as not speaking it.
+    /// Whether every member is known to speak this wire version, this region too; else one that isn't. A
+    /// member that has not been heard of since it was upgraded counts as not speaking it.
     ///
     /// # Errors
     /// The name of a region that doesn't, or isn't known to.
@@ -425,6 +425,9 @@ impl<D: Disk, E: Engine> Replica<D, E> {
         matters: impl Fn(&RegionName) -> bool,
     ) -> Result<(), RegionName> {
         let own = &self.config.region;
+        if self.config.wire_version < version {
+            return Err(own.clone());
+        }
         let members = self.road.epoch.members.iter();
         let mut others = members.filter(|(region, _)| *region != own && matters(region));
         let silent = others.find(|(_, member)| match member.origin {

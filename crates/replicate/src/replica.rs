@@ -55,6 +55,8 @@ pub struct Config {
     pub log_retention: Duration,
     /// The regions that hold no tables.
     pub witnesses: BTreeSet<RegionName>,
+    /// The highest wire version that this region speaks.
+    pub wire_version: u16,
 }
 
 /// A message for a peer.

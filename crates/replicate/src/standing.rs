@@ -45,10 +45,12 @@ pub enum OwnStanding {
 }
 
 impl Road {
-    /// The road as another region begins with it: without what is this region's own.
-    pub(crate) fn for_newcomer(&self) -> Self {
+    /// The road as another region begins with it: without what is this region's own, and with the wire
+    /// version that it speaks, which its own road doesn't say.
+    pub(crate) fn for_newcomer(&self, wire_version: u16) -> Self {
         let mut road = self.clone();
-        road.own = None;
+        let own = road.own.take();
+        road.spoken.extend(own.map(|own| (own, wire_version)));
         road.captured = None;
         road.begun = false;
         road.counted_from = 0;

@@ -143,6 +143,7 @@ impl Node {
             report_interval: Duration::from_millis(500),
             settle: Duration::from_secs(1),
             log_retention: Duration::ZERO,
+            wire_version: meridian_model::WIRE_VERSION_MAX,
             witnesses: self.witnesses.clone(),
         };
         let mut replica = Replica::open(config, log, tables, OriginId(fresh), self.now(time))?;

@@ -26,6 +26,7 @@ fn found_with_a_letter(data_dir: &Path) -> Version {
         report_interval: Duration::from_millis(500),
         settle: Duration::ZERO,
         log_retention: Duration::ZERO,
+        wire_version: meridian_model::WIRE_VERSION_MAX,
         witnesses: std::collections::BTreeSet::new(),
         arrival: meridian_replicate::Arrival::Founding,
         evict_after: None,

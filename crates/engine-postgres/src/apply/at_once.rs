@@ -14,6 +14,7 @@ use super::rows::{self, Columns, Rows};
 use super::session::begin;
 use super::{Applier, position, sql};
 use crate::projection::{Outcome, Projected};
+use futures_util::future::join_all;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -144,13 +145,20 @@ impl Applier {
             written.push(Sent::send(request).await?);
         }
         let told = Sent::send(client.query_one(&write, &tagged)).await?;
-        let end = self.commit_and_look().await;
-        begun.answered().await?;
+        // All are waited for together: an answer in several pieces that nobody takes keeps those behind it.
+        let (begun, written, told, end) = tokio::join!(
+            biased;
+            begun.answered(),
+            join_all(written.into_iter().map(Sent::answered)),
+            told.answered(),
+            self.commit_and_look(),
+        );
+        begun?;
         for written in written {
-            written.answered().await?;
+            written?;
         }
         Ok(Outcome::Committed {
-            xid: xid(told.answered().await?.get(1))?,
+            xid: xid(told?.get(1))?,
             end: end?,
             parked: Vec::new(),
         })
@@ -190,15 +198,16 @@ impl Applier {
     }
 }
 
-/// A request that the server has been sent, or will be before what is sent after it.
-enum Sent<F: Future> {
+/// A request that the server has been sent, or will be before what is sent after it. While its answer isn't
+/// waited for, no later request's may be.
+pub(super) enum Sent<F: Future> {
     Underway(Pin<Box<F>>),
     Answered(F::Output),
 }
 
 impl<T, F: Future<Output = Result<T, tokio_postgres::Error>>> Sent<F> {
     /// Sends it. What can't be sent must not be missing from a transaction that is committed.
-    async fn send(request: F) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn send(request: F) -> Result<Self, tokio_postgres::Error> {
         let mut request = Box::pin(request);
         // A request is sent when it is polled for the first time.
         let first = poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await;
@@ -209,7 +218,7 @@ impl<T, F: Future<Output = Result<T, tokio_postgres::Error>>> Sent<F> {
         }
     }
 
-    async fn answered(self) -> F::Output {
+    pub(super) async fn answered(self) -> F::Output {
         match self {
             Self::Underway(request) => request.await,
             Self::Answered(answer) => answer,

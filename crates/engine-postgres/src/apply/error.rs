@@ -24,8 +24,11 @@ pub enum ApplyError {
         source: tokio_postgres::Error,
     },
     /// Another session may write for the same dataset.
-    #[error("an earlier session of this dataset is still open in the server")]
-    Busy,
+    #[error("an earlier session of this dataset is still open in the server{holder}")]
+    Busy {
+        /// Which, in brackets behind a space; nothing where that is not known.
+        holder: String,
+    },
     /// The server answered something else than was expected.
     #[error("the server answered {answer:?} where {expected} was expected")]
     Answer {

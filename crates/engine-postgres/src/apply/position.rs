@@ -1,6 +1,7 @@
 //! The rows of Meridian's own in the server: how far it is, and which rows are kept out of it.
 
 use super::armor::Armor;
+use super::at_once::Sent;
 use super::error::{ApplyError, Refusal, xid};
 use super::{Applier, session};
 use crate::projection::{Parked, Projected};
@@ -19,12 +20,16 @@ pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
     (dataset text, \"table\" text, key text, parked jsonb, PRIMARY KEY (dataset, \"table\", key))";
 
 /// Says how far the server is, and marks the transaction as ours → the mark's place, the transaction's id.
+/// Fails where the session's lock ([`Applier::take_over`]) is gone, as a trigger that gives up all locks has
+/// it, and somebody else has it by now; else it has it again.
 pub(super) const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
     VALUES ($1, $2, ($3::text)::jsonb) \
     ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen \
     RETURNING pg_logical_emit_message(true, 'meridian', \
         $4::bytea || sha256($5::bytea || xidsend(pg_current_xact_id()::xid)))::text, \
-        (pg_current_xact_id()::xid)::text";
+        (pg_current_xact_id()::xid)::text, \
+        CASE WHEN NOT pg_try_advisory_lock(hashtext('meridian'), hashtext($1)) \
+        THEN current_setting('meridian.another session writes for this dataset') END";
 /// Checks what could wait, and commits.
 const COMMIT: &str = "SET CONSTRAINTS ALL IMMEDIATE; COMMIT";
 const UNPARK: &str = "DELETE FROM meridian.parked p \
@@ -131,11 +136,8 @@ impl Applier {
         let secret = seal.secret.as_slice();
         let params: [&(dyn ToSql + Sync); 5] =
             [&self.dataset, &position, &seen, &seal.content, &secret];
-        let (written, end) = tokio::join!(
-            biased;
-            self.client.query_one(&write, &params),
-            self.commit_and_look(),
-        );
+        let written = Sent::send(self.client.query_one(&write, &params)).await?;
+        let (written, end) = tokio::join!(biased; written.answered(), self.commit_and_look());
         Ok((xid(written?.get(1))?, end?))
     }
 

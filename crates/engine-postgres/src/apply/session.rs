@@ -44,9 +44,17 @@ SELECT set_config('lock_timeout', greatest(setting::bigint / 2, 1)::text, false)
 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
 ";
 
+/// In the middle of a statement too it is looked whether somebody is at the other end. Not every server's
+/// system can.
+const LOOK_FOR_CLIENT: &str = "SET client_connection_check_interval = '1s'";
+
 pub(super) async fn set_up(client: &Client) -> Result<LockWait, ApplyError> {
     let set = client.batch_execute(SETTINGS).await;
     set.map_err(ApplyError::server("set up a session"))?;
+    match client.batch_execute(LOOK_FOR_CLIENT).await {
+        Err(refused) if refused.as_db_error().is_some() => {}
+        set => set.map_err(ApplyError::server("set up a session"))?,
+    }
     let longest = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'";
     let row = client.query_one(longest, &[]).await;
     let row = row.map_err(ApplyError::server("ask for lock_timeout"))?;
@@ -115,6 +123,16 @@ pub(super) fn begin(lock_wait: LockWait) -> String {
 /// earlier session of the dataset was sent, however late.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtext('meridian'), hashtext($1))";
 
+/// Who holds it: process, address where it has one, state and since when.
+const HOLDER: &str = "
+SELECT concat_ws(', ', 'process ' || a.pid, 'from ' || host(a.client_addr), a.state
+       || ' for ' || greatest(extract(epoch FROM now() - a.state_change), 0)::int8 || ' s')
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+  AND l.classid = (hashtext('meridian')::int8 & 4294967295)::oid
+  AND l.objid = (hashtext($1)::int8 & 4294967295)::oid";
+
 /// How the planner is to join.
 #[derive(Clone, Copy)]
 pub(super) enum Join {
@@ -149,15 +167,19 @@ impl Applier {
         Ok(())
     }
 
-    /// Waits for the end of every earlier session of this dataset.
-    pub(super) async fn take_over(&mut self) -> Result<(), ApplyError> {
+    /// Waits for the end of every earlier applier's session for this dataset: nothing that one of them was
+    /// sent comes in after this.
+    ///
+    /// # Errors
+    /// [`ApplyError`] from the server; [`ApplyError::Busy`] where such a session goes on.
+    pub async fn take_over(&mut self) -> Result<(), ApplyError> {
         if self.is_alone {
             return Ok(());
         }
         let taken = self.client.execute(LOCK, &[&self.dataset]).await;
         match taken.map_err(Refusal::from) {
             Ok(_) => self.is_alone = true,
-            Err(Refusal::Locked) => return Err(ApplyError::Busy),
+            Err(Refusal::Locked) => return Err(self.held_by().await),
             Err(Refusal::Failed(error)) => return Err(error),
             Err(Refusal::Violation { reason: answer }) => {
                 let expected = "a lock";
@@ -165,6 +187,17 @@ impl Applier {
             }
         }
         Ok(())
+    }
+
+    /// Names who holds the lock; it may have ended by now.
+    async fn held_by(&self) -> ApplyError {
+        match self.client.query_opt(HOLDER, &[&self.dataset]).await {
+            Ok(holder) => ApplyError::Busy {
+                holder: holder
+                    .map_or_else(String::new, |row| format!(" ({})", row.get::<_, &str>(0))),
+            },
+            Err(source) => ApplyError::server("ask who writes")(source),
+        }
     }
 
     /// Begins a transaction, unless one is open that holds locks.

@@ -195,9 +195,10 @@ fn insert_from(table: &Table, source: &str) -> String {
     )
 }
 
-/// Fails, of no row's fault, by asking for a setting of this name: so the server's log says why.
+/// Fails, of no row's fault, by asking for a setting that nobody can define, since names have no spaces: so
+/// the server's log says why.
 const NOT_ALL: &str =
-    "pg_catalog.current_setting('meridian.last_writer_of_a_row_is_yet_to_be_captured')";
+    "pg_catalog.current_setting('meridian.the last writer of a row is yet to be captured')";
 
 /// Columns, known writers, and the horizon where an [`update`] takes one → an error unless each row was
 /// changed or inserted.

@@ -3,6 +3,7 @@
 use super::{ServerConfig, ServerError, Trouble};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Connection, NoTls};
 
 /// For how long a server may take until it has let us in.
@@ -43,12 +44,42 @@ const SESSION: &str = "\
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
     WHERE name = 'transaction_timeout'";
 
+/// A connection, which is cut when this is dropped, whatever is under way.
+#[derive(Debug)]
+pub struct Held(JoinHandle<()>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A session with the server. `purpose` is what `pg_stat_activity` shows of it after `meridian`.
-/// The session ends when the client is dropped.
+/// The session ends once the client is dropped and nothing is under way.
 ///
 /// # Errors
 /// [`ServerError`], which says what is wrong and whether it may pass.
 pub async fn connect(server: &ServerConfig, purpose: &str) -> Result<Client, ServerError> {
+    let (client, _driver) = open(server, purpose).await?;
+    Ok(client)
+}
+
+/// The same, and the connection apart.
+///
+/// # Errors
+/// As there.
+pub async fn connect_held(
+    server: &ServerConfig,
+    purpose: &str,
+) -> Result<(Client, Held), ServerError> {
+    let (client, driver) = open(server, purpose).await?;
+    Ok((client, Held(driver)))
+}
+
+async fn open(
+    server: &ServerConfig,
+    purpose: &str,
+) -> Result<(Client, JoinHandle<()>), ServerError> {
     let target = server.target()?;
     let mut config = target.config();
     config
@@ -64,18 +95,16 @@ pub async fn connect(server: &ServerConfig, purpose: &str) -> Result<Client, Ser
     let connecting = async {
         if target.is_encrypted {
             let (client, connection) = config.connect(server.tls()?).await?;
-            drive(connection);
-            Ok::<_, ServerError>(client)
+            Ok::<_, ServerError>((client, drive(connection)))
         } else {
             let (client, connection) = config.connect(NoTls).await?;
-            drive(connection);
-            Ok(client)
+            Ok((client, drive(connection)))
         }
     };
     let session = async {
-        let client = connecting.await?;
+        let (client, driver) = connecting.await?;
         client.batch_execute(SESSION).await?;
-        Ok(client)
+        Ok((client, driver))
     };
     tokio::time::timeout(CONNECT_TIMEOUT, session)
         .await
@@ -87,7 +116,7 @@ pub async fn connect(server: &ServerConfig, purpose: &str) -> Result<Client, Ser
 }
 
 /// Lets a connection run until its client is gone.
-fn drive<S, T>(connection: Connection<S, T>)
+fn drive<S, T>(connection: Connection<S, T>) -> JoinHandle<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -97,7 +126,7 @@ where
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to PostgreSQL ended");
         }
-    });
+    })
 }
 
 #[cfg(test)]

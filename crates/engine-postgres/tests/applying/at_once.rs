@@ -1,6 +1,7 @@
 //! Batches that are sent at once, and when they are not.
 
 use super::*;
+use std::time::Duration;
 
 /// What writes to `t` was asked of the server last is noted.
 const SCHEMA: &str = "CREATE TABLE t (id text PRIMARY KEY, v text);
@@ -159,6 +160,31 @@ async fn a_row_that_was_left_out_is_told_and_nothing_of_the_batch_is_written() {
         region.rows("SELECT id, v FROM t ORDER BY id").await,
         ["1 59", "3 theirs"]
     );
+}
+
+/// What a trigger says breaks an answer into pieces, as a reader's buffer does that is full, and so does an
+/// error: the third waits until somebody has taken one.
+#[tokio::test]
+async fn an_answer_may_come_in_pieces() {
+    let (cluster, mut region) = region().await;
+    region
+        .execute(
+            "CREATE FUNCTION tests.refuses() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN RAISE WARNING 'a piece'; RAISE 'no'; END$$;
+             CREATE TRIGGER refuses BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tests.refuses()",
+        )
+        .await;
+    for turn in 1..6 {
+        // A new one tries it at once.
+        let new = applier(&cluster.superuser("d")).await;
+        let before = std::mem::replace(&mut region.applier, new);
+        drop(before);
+        region.applier.position().await.unwrap();
+        put(&mut region, "1", turn, Some("bad"));
+        let settled = tokio::time::timeout(Duration::from_secs(20), region.settle()).await;
+        settled.expect("it comes to rest");
+    }
+    assert!(region.rows("SELECT id FROM t").await.is_empty());
 }
 
 /// Neither a lock that somebody holds nor a statement that the server doesn't take in this form is the

@@ -10,7 +10,7 @@ mod unique;
 mod writers;
 
 use meridian_engine_postgres::Xid;
-use meridian_engine_postgres::apply::{Applier, PARKED_TABLE_SQL, POSITION_TABLE_SQL};
+use meridian_engine_postgres::apply::{Applier, ApplyError, PARKED_TABLE_SQL, POSITION_TABLE_SQL};
 use meridian_engine_postgres::catalog::{Catalog, Selection};
 use meridian_engine_postgres::local::Cluster;
 use meridian_engine_postgres::projection::{Hindrance, Outcome, Projection, Shown};
@@ -50,12 +50,12 @@ pub async fn applier(config: &ServerConfig) -> Applier {
         counters,
         ..Selection::default()
     };
-    let client = server::connect(config, "apply").await.unwrap();
-    let catalog = Catalog::load(&client, &selection).await.unwrap();
+    let writer = server::connect_held(config, "apply").await.unwrap();
+    let catalog = Catalog::load(&writer.0, &selection).await.unwrap();
     let tables = catalog.tables().map(|facts| facts.table.clone()).collect();
     let key = TagKey::random();
     let sealing = move |tag: &_| seal(&key, tag);
-    Applier::new(client, "shop", tables, Box::new(sealing))
+    Applier::new(writer, "shop", tables, Box::new(sealing))
         .await
         .unwrap()
 }
@@ -110,6 +110,10 @@ impl Region {
 
     /// One batch, if one is due, without anything being captured.
     pub async fn project(&mut self) -> Option<Outcome> {
+        self.try_to_project().await.map(Result::unwrap)
+    }
+
+    pub async fn try_to_project(&mut self) -> Option<Result<Outcome, ApplyError>> {
         let batch = self.projection.next_batch()?;
         let id = batch.id;
         let outcome = if batch.hold.is_empty() {
@@ -129,13 +133,15 @@ impl Region {
                 .projection
                 .projected(batch, position, Vector::default(), shown);
             match sendable(self.applier.apply(&projected)).await {
-                Err(error) if error.is_connection_lost() => Outcome::Unknown,
-                result => result.unwrap(),
+                Err(error) if error.is_connection_lost() => Ok(Outcome::Unknown),
+                result => result,
             }
         } else {
-            sendable(self.applier.hold(&batch.hold)).await.unwrap()
+            sendable(self.applier.hold(&batch.hold)).await
         };
-        self.projection.outcome(id, outcome.clone());
+        if let Ok(outcome) = &outcome {
+            self.projection.outcome(id, outcome.clone());
+        }
         Some(outcome)
     }
 
@@ -159,6 +165,14 @@ impl Region {
     }
 
     /// What a query returns, a row a line.
+    /// The oldest transaction under way by now is a candidate for the horizon.
+    pub async fn horizon_moves(&mut self) {
+        let oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid";
+        let oldest = self.rows(oldest).await.remove(0).parse().unwrap();
+        let read_at = self.applier.wal_position().await.unwrap();
+        self.projection.horizon_candidate(Xid(oldest), read_at);
+    }
+
     pub async fn rows(&self, query: &str) -> Vec<String> {
         self.app
             .simple_query(query)

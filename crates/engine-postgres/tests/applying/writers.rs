@@ -1,6 +1,7 @@
 //! Over which states a row is written.
 
 use super::*;
+use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
 
@@ -110,8 +111,7 @@ async fn rows_below_the_horizon_may_be_overwritten_frozen_and_rewritten_ones_too
     region
         .execute("INSERT INTO t SELECT i, 'old' FROM generate_series(1, 5) i")
         .await;
-    let (xid, read_at) = region.applier.horizon().await.unwrap();
-    region.projection.horizon_candidate(xid, read_at);
+    region.horizon_moves().await;
     region.put("t", "1", 1, &row("1", "x"));
     unsure(region.project().await);
     region.capture().await;
@@ -209,6 +209,65 @@ async fn one_session_writes_at_a_time() {
     region.applier = applier(&cluster.superuser("d")).await;
     assert!(next.position().await.unwrap().is_some());
     assert!(region.applier.position().await.is_err());
+}
+
+/// A session that has lost its lock has it again with its next batch, unless somebody else has it: then
+/// that is written nowhere.
+#[tokio::test]
+async fn a_trigger_that_gives_up_locks_lets_nobody_in_for_long() {
+    let (cluster, mut region) = region().await;
+    region
+        .execute(
+            "CREATE FUNCTION frees() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN PERFORM pg_advisory_unlock_all(); RETURN NULL; END$$;
+             CREATE CONSTRAINT TRIGGER frees AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION frees()",
+        )
+        .await;
+    let mut next = applier(&cluster.superuser("d")).await;
+    region.put("t", "1", 1, &row("1", "a"));
+    region.settle().await;
+    region.put("t", "1", 2, &row("1", "frees"));
+    region.settle().await;
+    region.put("t", "2", 2, &row("2", "a"));
+    region.settle().await;
+    let busy = next.position().await.unwrap_err().to_string();
+    assert!(
+        busy.contains("still open in the server (process "),
+        "{busy}"
+    );
+    assert!(busy.contains(", idle"), "{busy}");
+    region.put("t", "1", 3, &row("1", "frees"));
+    region.settle().await;
+    assert!(next.position().await.unwrap().is_some());
+    region.put("t", "2", 3, &row("2", "b"));
+    let refused = region.try_to_project().await.expect("a batch").unwrap_err();
+    assert!(
+        refused.to_string().contains("another session writes"),
+        "{refused}"
+    );
+    assert_eq!(t(&region).await, ["1 frees", "2 a"]);
+}
+
+/// A statement that takes long goes on when the region is gone; its session doesn't.
+#[tokio::test]
+async fn a_session_in_the_middle_of_a_statement_ends_with_its_region() {
+    let (cluster, mut region) = region().await;
+    region
+        .execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN PERFORM pg_sleep(600); RETURN NEW; END$$;
+             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    region.put("t", "7", 1, &row("7", "a"));
+    let gone = tokio::time::timeout(Duration::from_millis(500), region.project()).await;
+    assert!(gone.is_err(), "it takes long");
+    region.applier = applier(&cluster.superuser("d")).await;
+    let since = Instant::now();
+    while let Err(busy) = region.applier.position().await {
+        assert!(since.elapsed() < Duration::from_secs(60), "{busy}");
+    }
 }
 
 #[tokio::test]

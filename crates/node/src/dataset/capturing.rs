@@ -26,6 +26,9 @@ pub(crate) enum CaptureError {
     /// They can later, as they are: peers have to be heard of first.
     #[error("{0}")]
     NotNow(String),
+    /// They can once a region is known to understand what they say.
+    #[error("{0}")]
+    Unread(String),
     /// The log or its disk has no room.
     #[error("{0}")]
     Full(String),
@@ -174,6 +177,7 @@ fn refused(error: &WriteError<Infallible>) -> CaptureError {
     match error {
         WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
         WriteError::LogBudget { .. } => CaptureError::Full(reason),
+        WriteError::NotSpoken { .. } => CaptureError::Unread(reason),
         _ => CaptureError::NotNow(reason),
     }
 }

@@ -246,6 +246,8 @@ pub struct DatasetStatus {
     pub letters: LetterCounts,
     /// A member that isn't known to read which side of rows somebody chose, if there is one.
     pub choices_unread_by: Option<RegionName>,
+    /// Why a region that joins captures nothing for now: another may not understand what it would say.
+    pub unread_absorption: Option<String>,
 }
 
 /// Who counts, as this region sees it.
@@ -758,6 +760,7 @@ pub(crate) mod tests {
                 report_interval: Duration::from_secs(1),
                 settle: Duration::ZERO,
                 log_retention: Duration::ZERO,
+                wire_version: meridian_model::WIRE_VERSION_MAX,
             },
             promises: Promises::default(),
             nearest: Vec::new(),

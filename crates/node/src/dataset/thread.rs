@@ -541,6 +541,10 @@ impl Worker {
             peers: peers.collect(),
             letters,
             choices_unread_by: self.replica.all_speak(COLLISIONS_SINCE).err(),
+            unread_absorption: self
+                .replica
+                .unread_absorption()
+                .map(|error| describe(&error)),
             origin: self.replica.origin(),
             stopped: self.replica.stopped().map(str::to_owned),
             settled: self.replica.is_settled(now),

@@ -65,7 +65,7 @@ use meridian_engine_postgres::meeting::{
     history::{Known, Start},
 };
 use meridian_engine_postgres::projection::{Parked, Projection};
-use meridian_engine_postgres::server::{ServerConfig, connect};
+use meridian_engine_postgres::server::{ServerConfig, connect, connect_held};
 use meridian_engine_postgres::tag::{TagKey, seal};
 use meridian_model::{CapturedAt, Position};
 use meridian_topology::Strategy;
@@ -78,7 +78,7 @@ use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use taken::Taken;
 use tokio_postgres::Client;
 use trouble::Trouble;
@@ -88,6 +88,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether the dataset takes writes already, after a start.
 const SETTLED_EVERY: Duration = Duration::from_millis(20);
+/// Those that a region which joins knows of connect to it within this, or they are away.
+const HEARD_OF_WITHIN: Duration = Duration::from_secs(3);
 /// Comparing all rows again while nobody has said which are right is worth it only so often.
 const QUESTION_PAUSE: Duration = Duration::from_secs(60);
 
@@ -264,7 +266,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
         reason,
         hint,
         is_transient,
-        is_full,
+        is_refused,
         ..
     } = trouble;
     let before = status.now();
@@ -278,7 +280,7 @@ fn tell(dataset: &DatasetHandle, status: &SharedStatus, trouble: Trouble) {
     status.loses_contact();
     status.change(|status| {
         (status.reason, status.hint) = (Some(reason), hint);
-        status.state = match (is_full, is_transient) {
+        status.state = match (is_refused, is_transient) {
             (true, _) => PostgresState::Waiting,
             (false, true) => PostgresState::Connecting,
             (false, false) => PostgresState::Stopped,
@@ -293,7 +295,7 @@ async fn start<'a>(
     dataset: &'a DatasetHandle,
     status: &'a SharedStatus,
 ) -> Result<Conductor<'a>, Trouble> {
-    must_be_whole(dataset, status).await?;
+    must_take(dataset, status).await?;
     let client = connect(&config.server, "session").await?;
     let schema = Schema::load(&client, config).await?;
     std::fs::create_dir_all(&config.directory).map_err(|error| unwritable(&error))?;
@@ -315,6 +317,20 @@ async fn start<'a>(
         let mut tables = tables.iter().filter(|it| config.selection.takes_called(it));
         tables.try_for_each(|table| schema.must_have(table))?;
     }
+    let key = TagKey::open(&config.directory.join("tag.key"))
+        .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
+    let writer = connect_held(&config.server, "apply").await?;
+    let tables = schema.parents_first().map(|table| (**table).clone());
+    let sealing = key.clone();
+    let mut applier = Applier::new(
+        writer,
+        &config.dataset,
+        tables.collect(),
+        Box::new(move |tag| seal(&sealing, tag)),
+    )
+    .await?;
+    // Before anything is read of the server that an earlier session may still change.
+    applier.take_over().await?;
     let standing = history::standing(&client, config).await?;
     let slot = history::slot(&client, &config.slot).await?;
     let remembered = history::remembered(&config.directory)?;
@@ -379,18 +395,6 @@ async fn start<'a>(
         refill.begin()?;
     }
     taken.note(&schema)?;
-    let key = TagKey::open(&config.directory.join("tag.key"))
-        .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
-    let writer = connect(&config.server, "apply").await?;
-    let tables = schema.parents_first().map(|table| (**table).clone());
-    let sealing = key.clone();
-    let mut applier = Applier::new(
-        writer,
-        &config.dataset,
-        tables.collect(),
-        Box::new(move |tag| seal(&sealing, tag)),
-    )
-    .await?;
     let position = applier.position().await?;
     let started_at = applier.wal_position().await?;
     let parked = parked_rows(&client, config, &schema, &applier).await?;
@@ -465,17 +469,23 @@ fn tell_of(status: &SharedStatus, dataset: &DatasetHandle, notices: Vec<String>)
 }
 
 /// Waits until the other regions have said whether this one's log is whole, or can't. Where it isn't, what
-/// the tables show is older than what the server has been given: neither may tell the other anything.
-async fn must_be_whole(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
+/// the tables show is older than what the server has been given: neither may tell the other anything. Nor
+/// may they where the others would not understand it.
+async fn must_take(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(), Trouble> {
+    let since = Instant::now();
     let stood = loop {
         let stood = dataset.status();
-        if stood.settled {
+        let is_heard = stood.unread_absorption.is_none() || since.elapsed() > HEARD_OF_WITHIN;
+        if stood.settled && is_heard {
             break stood;
         }
         tokio::time::sleep(SETTLED_EVERY).await;
     };
     let Some(reason) = stood.stopped else {
-        return Ok(());
+        // Comparing all rows comes before the first that is captured.
+        return stood
+            .unread_absorption
+            .map_or(Ok(()), |reason| Err(Trouble::unread(reason)));
     };
     // A side that is chosen now isn't what was asked about.
     status.control().decided();

@@ -17,7 +17,7 @@ pub(super) struct Trouble {
     /// again too, but the dataset is shown as stopped.
     pub(super) is_transient: bool,
     /// Whether it is the log that takes nothing for now.
-    pub(super) is_full: bool,
+    pub(super) is_refused: bool,
     /// Whether nothing but somebody's answer helps.
     pub(super) is_question: bool,
 }
@@ -30,6 +30,9 @@ const TOO_LARGE: &str = "make the row smaller in the server, or exclude its tabl
 
 const UPGRADE: &str = "nothing was written: upgrade that region, and choose again once it has \
                        connected";
+
+const UNREAD: &str = "upgrade that region, or let it connect; evict it if it is gone for good. This one \
+                      goes on joining by itself then";
 
 const UNPREPARED: &str =
     "`meridian postgres prepare --apply` makes what Meridian keeps in the database";
@@ -52,12 +55,21 @@ impl Trouble {
         Self::asking(reason, UPGRADE)
     }
 
+    /// A region that joins can't say what its transactions absorb.
+    pub(super) fn unread(reason: String) -> Self {
+        Self {
+            hint: Some(UNREAD.to_owned()),
+            is_refused: true,
+            ..Self::passing(reason)
+        }
+    }
+
     pub(super) fn lasting(reason: impl Into<String>, hint: &str) -> Self {
         Self {
             reason: reason.into(),
             hint: Some(hint.to_owned()),
             is_transient: false,
-            is_full: false,
+            is_refused: false,
             is_question: false,
         }
     }
@@ -75,7 +87,7 @@ impl Trouble {
             reason: reason.into(),
             hint: None,
             is_transient: true,
-            is_full: false,
+            is_refused: false,
             is_question: false,
         }
     }
@@ -93,7 +105,7 @@ impl From<ServerError> for Trouble {
             reason,
             hint: hint.map(str::to_owned),
             is_transient: error.is_transient(),
-            is_full: false,
+            is_refused: false,
             is_question: false,
         }
     }
@@ -105,7 +117,7 @@ impl From<CaptureError> for Trouble {
             reason: describe(&error),
             hint: Some(error.hint().to_owned()),
             is_transient: error.is_transient(),
-            is_full: false,
+            is_refused: false,
             is_question: false,
         }
     }
@@ -132,9 +144,10 @@ impl From<TakeError> for Trouble {
         match error {
             TakeError::Full(reason) => Self {
                 hint: Some(FULL.to_owned()),
-                is_full: true,
+                is_refused: true,
                 ..Self::passing(reason)
             },
+            TakeError::Unread(reason) => Self::unread(reason),
             TakeError::NotNow(reason) | TakeError::Ended(reason) => Self::passing(reason),
             TakeError::TooLarge(reason) => Self::lasting(reason, TOO_LARGE),
             TakeError::Stopped(reason) => Self::lasting(
@@ -152,9 +165,8 @@ impl From<tokio_postgres::Error> for Trouble {
 }
 
 /// What may keep an earlier session open.
-const EARLIER_SESSION: &str = "it is tried again, and mostly over within a minute; `SELECT pid, state, query FROM \
-    pg_stat_activity WHERE application_name = 'meridian apply'` shows that session, which \
-    `pg_terminate_backend` ends. Does another region have the same database?";
+const EARLIER_SESSION: &str = "it is tried again, and mostly over within a minute; `SELECT \
+    pg_terminate_backend(PROCESS)` ends it at once. Does another region have the same database?";
 
 impl From<ApplyError> for Trouble {
     fn from(error: ApplyError) -> Self {
@@ -164,7 +176,7 @@ impl From<ApplyError> for Trouble {
                 let trouble = Self::from(source);
                 Self { reason, ..trouble }
             }
-            ApplyError::Busy => Self {
+            ApplyError::Busy { .. } => Self {
                 hint: Some(EARLIER_SESSION.to_owned()),
                 ..Self::passing(reason)
             },

@@ -37,6 +37,7 @@ fn three_letters(directory: &Path) {
         drift_max: Duration::from_millis(500),
         report_interval: Duration::from_secs(1),
         log_retention: Duration::ZERO,
+        wire_version: meridian_model::WIRE_VERSION_MAX,
         witnesses: std::collections::BTreeSet::new(),
         arrival: meridian_replicate::Arrival::Founding,
         evict_after: None,

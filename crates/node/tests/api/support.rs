@@ -277,6 +277,7 @@ fn open(directory: &Path, name: &str, setting: &Setting) -> DatasetHandle {
             report_interval: Duration::from_secs(1),
             settle: Duration::ZERO,
             log_retention: Duration::ZERO,
+            wire_version: meridian_model::WIRE_VERSION_MAX,
             witnesses: std::collections::BTreeSet::new(),
         },
         promises: setting.promises.clone(),

@@ -180,10 +180,12 @@ impl<D: Disk, E: Engine> Replica<D, E> {
     /// marks are those of the tables' position; the road may have changes of this round.
     fn snapshot_head(&self) -> SnapshotHead {
         debug_assert_eq!(self.engine.position(), self.log.end());
+        let road = self.committed_road();
+        let road = road.for_newcomer(self.config.wire_version);
         SnapshotHead {
             position: self.engine.position(),
             marks: self.log.marks().clone(),
-            road: self.committed_road().for_newcomer().encode().into(),
+            road: road.encode().into(),
         }
     }
 }

@@ -95,6 +95,7 @@ impl Region {
             report_interval: Duration::from_millis(500),
             settle: seconds(2),
             log_retention: self.log_retention,
+            wire_version: WIRE_VERSION_MAX,
             witnesses: self.witnesses.clone(),
         };
         Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)))
