@@ -3,6 +3,7 @@
 
 mod compared;
 mod disks;
+mod mistaken;
 mod parked;
 #[path = "../support/mod.rs"]
 mod support;

@@ -82,6 +82,21 @@ fn a_database_that_is_not_there_is_told_and_taken_when_it_comes() {
 }
 
 #[test]
+fn wal_that_tells_of_no_rows_is_said_with_what_to_do() {
+    let mut system = System::prepared(1, SCHEMA);
+    write(&system, 1);
+    system.clusters[0].set_parameter("wal_level", "replica");
+    system.clusters[0].restart(Stop::Fast).unwrap();
+    system.up();
+    let status = system.wait_for_trouble("stopped", "wal_level is replica");
+    let hint = status["hint"].as_str().unwrap();
+    assert!(hint.contains("ALTER SYSTEM SET wal_level"), "{status}");
+    system.clusters[0].set_parameter("wal_level", "logical");
+    system.clusters[0].restart(Stop::Fast).unwrap();
+    is_well(&system, 1);
+}
+
+#[test]
 fn a_slot_that_somebody_else_reads_is_waited_for() {
     let mut system = System::start(1, SCHEMA);
     system.down();

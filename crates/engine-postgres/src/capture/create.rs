@@ -33,9 +33,11 @@ pub async fn create_slot(server: &ServerConfig, slot: &str) -> Result<NewSlot, C
     preflight::unlimit(&mut connection, &endpoint).await?;
     match preflight::slot(&mut connection, &endpoint, slot).await {
         Err(CaptureError::SlotMissing { .. }) => {}
-        Err(error @ (CaptureError::SlotInUse { .. } | CaptureError::Unreachable { .. })) => {
-            return Err(error);
-        }
+        Err(
+            error @ (CaptureError::SlotInUse { .. }
+            | CaptureError::SlotTaken { .. }
+            | CaptureError::Unreachable { .. }),
+        ) => return Err(error),
         _ => {
             let drop = format!(
                 "SELECT pg_catalog.pg_drop_replication_slot({})",

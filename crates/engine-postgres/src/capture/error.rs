@@ -63,12 +63,23 @@ pub enum CaptureError {
         /// Its name.
         slot: String,
     },
-    /// The slot is of another database or decodes with another plugin.
+    /// The slot was never completed.
     SlotUnfit {
         /// Its name.
         slot: String,
-        /// In what.
+    },
+    /// The slot is of another database, or decodes with another plugin: somebody else's, with what nobody
+    /// has read yet.
+    SlotTaken {
+        /// Its name.
+        slot: String,
+        /// By what it is told.
         reason: String,
+    },
+    /// The server writes no WAL that tells of rows.
+    NotLogical {
+        /// What `wal_level` is.
+        level: String,
     },
     /// Somebody else reads the slot.
     SlotInUse {
@@ -143,6 +154,8 @@ impl CaptureError {
             | Self::NotPermitted { .. }
             | Self::SlotMissing { .. }
             | Self::SlotUnfit { .. }
+            | Self::SlotTaken { .. }
+            | Self::NotLogical { .. }
             | Self::SlotLost { .. }
             | Self::PublicationMissing { .. }
             | Self::Protocol { .. }
@@ -170,7 +183,11 @@ impl CaptureError {
             Self::Standby { .. } => "give an address that is always the primary's; it is tried again".into(),
             Self::SlotMissing { .. } => "`meridian postgres prepare --apply` creates it; if it was there before, changes since then are unknown and the region has to be attached anew".into(),
             Self::PublicationMissing { .. } => "`meridian postgres prepare --apply` creates it; if it was there before, or is younger than the slot, drop the slot and attach the region anew: a slot tells nothing of the time without its publication".into(),
-            Self::SlotUnfit { .. } => "give the dataset another slot name, or drop the slot if nobody needs it".into(),
+            Self::SlotUnfit { .. } => "drop it, and attach the region anew".into(),
+            Self::SlotTaken { slot, .. } => format!(
+                "a dataset's slot is called after it, and a server has each name once, whatever the database: give this dataset another name; or, where nothing uses that slot, drop it: SELECT pg_drop_replication_slot('{slot}')"
+            ),
+            Self::NotLogical { .. } => "run as a superuser: ALTER SYSTEM SET wal_level = logical (on RDS and Aurora: rds.logical_replication = 1 in the parameter group), and restart the server".into(),
             Self::SlotInUse { process, .. } => match process {
                 Some(process) => format!(
                     "is another Meridian reading it? `SELECT * FROM pg_stat_replication WHERE pid = {process}` says who; it is tried again"
@@ -227,8 +244,20 @@ impl std::fmt::Display for CaptureError {
             Self::SlotMissing { slot } => {
                 write!(f, "PostgreSQL has no replication slot {slot}")
             }
-            Self::SlotUnfit { slot, reason } => {
-                write!(f, "the replication slot {slot} is not for this: {reason}")
+            Self::SlotUnfit { slot } => {
+                write!(f, "the replication slot {slot} was never completed")
+            }
+            Self::SlotTaken { slot, reason } => {
+                write!(
+                    f,
+                    "the replication slot {slot} is somebody else's: {reason}"
+                )
+            }
+            Self::NotLogical { level } => {
+                write!(
+                    f,
+                    "PostgreSQL's WAL doesn't tell of rows: wal_level is {level}"
+                )
             }
             Self::SlotInUse { slot, process } => {
                 write!(f, "the replication slot {slot} is read by somebody else")?;

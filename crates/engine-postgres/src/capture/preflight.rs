@@ -55,9 +55,9 @@ pub(super) async fn is_fit(
 ) -> Result<(), CaptureError> {
     let query = "SELECT pg_catalog.current_setting('server_version_num'), \
                  pg_catalog.current_setting('server_version'), \
-                 pg_catalog.pg_is_in_recovery()";
+                 pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('wal_level')";
     let row = one(connection, endpoint, "ask for its version", query).await?;
-    let [Some(number), Some(version), Some(in_recovery)] = row.as_slice() else {
+    let [Some(number), Some(version), Some(in_recovery), Some(level)] = row.as_slice() else {
         return Err(unexpected("a query"));
     };
     if number
@@ -71,6 +71,11 @@ pub(super) async fn is_fit(
     if in_recovery == "t" {
         return Err(CaptureError::Standby {
             place: connection.place().to_owned(),
+        });
+    }
+    if level != "logical" {
+        return Err(CaptureError::NotLogical {
+            level: level.clone(),
         });
     }
     Ok(())
@@ -89,7 +94,7 @@ pub(super) async fn slot(
     );
     let rows = rows(connection, endpoint, "look for the slot", &query).await?;
     let name = slot.to_owned();
-    let unfit = |reason: String| CaptureError::SlotUnfit {
+    let others = |reason: String| CaptureError::SlotTaken {
         slot: slot.to_owned(),
         reason,
     };
@@ -100,12 +105,12 @@ pub(super) async fn slot(
         return Err(unexpected("a query"));
     };
     match (plugin.as_deref(), database.as_deref()) {
-        (None, _) | (_, None) => return Err(unfit("it is a physical one".to_owned())),
+        (None, _) | (_, None) => return Err(others("it is a physical one".to_owned())),
         (Some("pgoutput"), Some(database)) if database == endpoint.target.database => {}
         (Some("pgoutput"), Some(other)) => {
-            return Err(unfit(format!("it is of database {other}")));
+            return Err(others(format!("it is of database {other}")));
         }
-        (Some(other), _) => return Err(unfit(format!("it decodes with {other}"))),
+        (Some(other), _) => return Err(others(format!("it decodes with {other}"))),
     }
     if let Some(process) = process {
         return Err(CaptureError::SlotInUse {
@@ -121,7 +126,7 @@ pub(super) async fn slot(
     }
     // A slot whose making was interrupted has none.
     let confirmed = confirmed.as_deref().and_then(|lsn| lsn.parse().ok());
-    confirmed.ok_or_else(|| unfit("it was never completed".to_owned()))
+    confirmed.ok_or(CaptureError::SlotUnfit { slot: name })
 }
 
 /// Refuses a publication that isn't there: the stream itself would say so at the first change only.

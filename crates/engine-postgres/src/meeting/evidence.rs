@@ -441,6 +441,7 @@ mod tests {
         let broken = Break {
             reason: String::new(),
             is_same_history: !went_back,
+            than: None,
             is_same_log: true,
             is_unclear: false,
             went_back,
@@ -539,6 +540,7 @@ mod tests {
             is_same_log,
             is_unclear: false,
             went_back: true,
+            than: None,
         };
         let given = Tag {
             position: Position(20),

@@ -73,6 +73,9 @@ pub struct Break {
     /// Whether it has lost something since the two met last.
     #[serde(default)]
     pub went_back: bool,
+    /// The server that it is another one than, and nothing else: it says nothing of that one.
+    #[serde(default)]
+    pub than: Option<u64>,
 }
 
 impl Break {
@@ -89,6 +92,7 @@ impl Break {
             is_same_log: self.is_same_log && later.is_same_log,
             is_unclear: self.is_unclear || later.is_unclear,
             went_back: self.went_back || later.went_back,
+            than: self.than.filter(|than| later.than == Some(*than)),
         }
     }
 }
@@ -97,6 +101,10 @@ impl Break {
 #[must_use]
 pub fn start((place, slot): (ServerPlace, Slot), found: &Standing, known: &Known<'_>) -> Start {
     let unfinished = known.captured.is_some_and(|(at, _)| is_unfinished(*at));
+    // A url that led elsewhere for a while, and nothing was taken over there: it would be due else.
+    let is_back =
+        |broken: &&Break| known.given.is_none() && broken.than == Some(place.identity.system);
+    let remembered = known.remembered.filter(|broken| !is_back(broken));
     // A comparison that was not carried to its end resumes nothing; but what befell the server since
     // is asked about all the same.
     let captured = known
@@ -110,7 +118,7 @@ pub fn start((place, slot): (ServerPlace, Slot), found: &Standing, known: &Known
         // It lacks still what it had lost before.
         broken.is_same_history = false;
     }
-    let broken = match (known.remembered.cloned(), now) {
+    let broken = match (remembered.cloned(), now) {
         (Some(before), Some(now)) => Some(before.and(now)),
         (before, now) => before.or(now),
     };
@@ -135,16 +143,18 @@ fn broken(
             is_same_log,
             is_unclear: is_same_log && timeline == at.timeline,
             went_back: true,
+            than: None,
         })
     };
     if system != at.system {
-        return other(
-            format!(
-                "it is another server: system {system} instead of {}",
-                at.system
-            ),
-            false,
+        let reason = format!(
+            "it is another server: system {system} instead of {}",
+            at.system
         );
+        return other(reason, false).map(|broken| Break {
+            than: Some(at.system),
+            ..broken
+        });
     }
     let agreement = known.noted.agrees(found.mark.map(|mark| mark.number));
     let is_beyond = |given: &Tag| given.position > known.log_end;
@@ -189,6 +199,7 @@ fn broken(
         is_same_log: true,
         is_unclear: false,
         went_back: false,
+        than: None,
     })
 }
 
@@ -346,6 +357,42 @@ mod tests {
         assert!(!back.is_same_history);
         let goes_on = meets(Some(&whole), None, &sound);
         assert_eq!(goes_on, Start::GoesOn(whole.0, whole.1));
+    }
+
+    #[test]
+    fn what_was_asked_about_another_server_is_not_asked_about_this_one() {
+        let mut other = PLACE;
+        other.identity.system = 8;
+        let sound = standing(None, 10);
+        let captured = captured(true, 0);
+        let meets = |place, remembered: Option<&Break>, given, found: &Standing| {
+            let known = Known {
+                captured: Some(&captured),
+                remembered,
+                given,
+                log_end: Position(40),
+                noted: Noted::default(),
+            };
+            match start((place, Slot::There), found, &known) {
+                Start::Meets(broken) => broken,
+                Start::GoesOn(..) => None,
+            }
+        };
+        let elsewhere = meets(other, None, None, &sound);
+        assert!(elsewhere.is_some());
+        let still = meets(other, elsewhere.as_ref(), None, &sound);
+        assert_eq!(still, elsewhere);
+        assert_eq!(meets(PLACE, still.as_ref(), None, &sound), None);
+        // It has been answered, and what came of it is unfinished; or something befell this one too.
+        let given = seen(10);
+        let begun = meets(PLACE, still.as_ref(), Some(&given), &sound);
+        assert_eq!(begun, elsewhere);
+        let back = meets(PLACE, still.as_ref(), None, &standing(None, 9));
+        assert!(back.unwrap().reason.contains("restored"));
+        // So it was before.
+        let mut restored = meets(PLACE, None, None, &standing(None, 9));
+        restored = meets(other, restored.as_ref(), None, &sound);
+        assert!(meets(PLACE, restored.as_ref(), None, &sound).is_some());
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub async fn remove(client: &Client, dataset: &str) -> Result<Vec<Left>, ServerE
             format!("slot {name}"),
             format!(
                 "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
-                 FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}'"
+                 FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}' \
+                 AND database = pg_catalog.current_database()"
             ),
         ),
         (

@@ -39,7 +39,7 @@ async fn what_is_missing_is_told_by_name() {
 
     let elsewhere = bench.cluster.server("postgres", "clerk");
     let error = refused(&bench, &elsewhere, SLOT, PUBLICATION).await;
-    assert!(matches!(&error, CaptureError::SlotUnfit { reason, .. } if reason.contains(DATABASE)));
+    assert!(matches!(&error, CaptureError::SlotTaken { reason, .. } if reason.contains(DATABASE)));
 
     let superuser = bench.superuser().await;
     superuser
@@ -53,7 +53,7 @@ async fn what_is_missing_is_told_by_name() {
     for slot in ["physical", "other"] {
         let error = refused(&bench, &server, slot, PUBLICATION).await;
         assert!(
-            matches!(&error, CaptureError::SlotUnfit { .. }),
+            matches!(&error, CaptureError::SlotTaken { .. }),
             "{error:#}"
         );
     }

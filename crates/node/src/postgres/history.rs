@@ -109,6 +109,7 @@ mod tests {
             is_same_log: true,
             is_unclear: false,
             went_back: false,
+            than: None,
         };
         remember(path, &broken).unwrap();
         assert_eq!(remembered(path).unwrap(), Some(broken));

@@ -365,7 +365,8 @@ fn last_write(tables: &TablesSnapshot, row: &RowName) -> Result<Option<Version>,
 /// Drops the slot, unless somebody reads it.
 pub(super) async fn drop_slot(client: &Client, slot: &str) -> Result<(), Trouble> {
     let drop = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) \
-                FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active";
+                FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND NOT active \
+                AND database = pg_catalog.current_database()";
     client.execute(drop, &[&slot]).await?;
     Ok(())
 }

@@ -62,7 +62,7 @@ use meridian_engine_postgres::catalog::Selection;
 use meridian_engine_postgres::meeting::mark::{Mark, Marks};
 use meridian_engine_postgres::meeting::{
     self,
-    history::{Known, Start},
+    history::{Known, Slot, Start},
 };
 use meridian_engine_postgres::projection::{Parked, Projection};
 use meridian_engine_postgres::server::{ServerConfig, connect, connect_held};
@@ -317,6 +317,7 @@ async fn start<'a>(
         let mut tables = tables.iter().filter(|it| config.selection.takes_called(it));
         tables.try_for_each(|table| schema.must_have(table))?;
     }
+    must_be_own(dataset, config, &client).await?;
     let key = TagKey::open(&config.directory.join("tag.key"))
         .map_err(|error| Trouble::lasting(crate::dataset::describe(&error), WRITABLE))?;
     let writer = connect_held(&config.server, "apply").await?;
@@ -490,6 +491,35 @@ async fn must_take(dataset: &DatasetHandle, status: &SharedStatus) -> Result<(),
     // A side that is chosen now isn't what was asked about.
     status.control().decided();
     Err(TakeError::Stopped(format!("the dataset is stopped: {reason}")).into())
+}
+
+/// That the slot isn't that of another region which counts: it would be taken from that one, with what the
+/// server has yet to tell there.
+async fn must_be_own(
+    dataset: &DatasetHandle,
+    config: &PostgresConfig,
+    client: &Client,
+) -> Result<(), Trouble> {
+    let standing = history::standing(client, config).await?;
+    let slot = history::slot(client, &config.slot).await?;
+    let Some(mark) = standing.mark.filter(|_| slot != Slot::Missing) else {
+        return Ok(());
+    };
+    let membership = dataset.membership();
+    let mut others = membership.epoch.members.iter();
+    let others = others
+        .find(|(region, member)| *region != dataset.region() && member.origin == Some(mark.origin));
+    let Some((region, _)) = others else {
+        return Ok(());
+    };
+    let slot = &config.slot;
+    let hint = format!(
+        "give each region's url a database of its own; where this one is a copy of that region's, drop the \
+         slot that was copied with it: SELECT pg_drop_replication_slot('{slot}')"
+    );
+    let reason =
+        format!("the database is region {region}'s: its mark and its slot {slot} are there");
+    Err(Trouble::lasting(reason, &hint))
 }
 
 /// Goes on from the mark that the server has.
