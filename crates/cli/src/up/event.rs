@@ -57,6 +57,13 @@ pub enum Happened {
     },
     /// Its PostgreSQL server runs again.
     ServerStarted,
+    /// Something of its PostgreSQL server stays out of replication.
+    LeftOut {
+        /// What and why.
+        what: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
 }
 
 /// The end of a process that nobody asked for.

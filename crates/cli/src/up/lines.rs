@@ -175,6 +175,10 @@ pub fn event_text(happened: &Happened, state: &RegionState) -> Option<String> {
             )
         }
         Happened::ServerStarted => format!("{name}: its PostgreSQL server runs again"),
+        Happened::LeftOut { what, hint } => {
+            let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}"));
+            format!("{name}: not replicated: {what}{}", hint.unwrap_or_default())
+        }
         Happened::Read(_) | Happened::Members(_) => return None,
     })
 }
@@ -238,6 +242,9 @@ fn event_json(happened: &Happened, state: &RegionState) -> Option<Value> {
             "log": log,
         }),
         Happened::ServerStarted => json!({ "event": "server-started", "region": name }),
+        Happened::LeftOut { what, hint } => {
+            json!({ "event": "left-out", "region": name, "what": what, "hint": hint })
+        }
         Happened::Read(_) | Happened::Members(_) => return None,
     })
 }

@@ -14,17 +14,18 @@ use crate::output;
 use crate::postgres::prepare::{Report, apply_all};
 use meridian_engine_postgres::catalog::Movement;
 use meridian_engine_postgres::local::{Cluster, LocalError, Settings, Stop, check_directory};
+use meridian_engine_postgres::prepare::Status;
 use meridian_engine_postgres::server;
 use meridian_topology::{
     Address, Engine, Postgres, PostgresServer, Region, TablePattern, Topology,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::Mutex as Shared;
@@ -41,10 +42,21 @@ pub struct Servers {
     directory: PathBuf,
     clusters: BTreeMap<String, Arc<Shared<Cluster>>>,
     /// What is kept prepared.
-    topology: Option<Arc<Mutex<Topology>>>,
+    watched: Arc<Mutex<Watched>>,
     /// How they are kept running, once they are.
     keeping: Option<Keeping>,
 }
+
+/// What is prepared whenever tables are new, and who hears of what that leaves out.
+#[derive(Default)]
+struct Watched {
+    topology: Option<Topology>,
+    events: Option<UnboundedSender<(String, Happened)>>,
+    told: BTreeSet<LeftOut>,
+}
+
+/// What of a region stays out of replication, and what to do about it.
+type LeftOut = (String, String, Option<String>);
 
 /// Puts the topology's dataset on local servers. One that came from no file gets all tables of the
 /// schema `public`.
@@ -121,7 +133,7 @@ impl Servers {
         Ok(Self {
             directory,
             clusters: BTreeMap::new(),
-            topology: None,
+            watched: Arc::default(),
             keeping: None,
         })
     }
@@ -129,6 +141,7 @@ impl Servers {
     /// Keeps them running from now on, or says when one dies: what happens goes to `events`, with
     /// the region's name.
     pub fn keep_running(&mut self, restart: bool, events: UnboundedSender<(String, Happened)>) {
+        lock(&self.watched).events = Some(events.clone());
         let keeping = Keeping::new(restart, events);
         for (region, cluster) in &self.clusters {
             keep(region, cluster, &keeping);
@@ -180,19 +193,18 @@ impl Servers {
             preparing.join().expect("preparing doesn't panic")
         })?;
         tell(&reports);
-        self.keep_prepared(topology);
+        self.keep_prepared(topology, left_out(&reports));
         Ok(())
     }
 
     /// Prepares tables that are made from now on, for as long as the servers are held.
-    fn keep_prepared(&mut self, topology: &Topology) {
-        if let Some(known) = &self.topology {
-            *known.lock().unwrap_or_else(PoisonError::into_inner) = topology.clone();
+    fn keep_prepared(&mut self, topology: &Topology, told: BTreeSet<LeftOut>) {
+        let mut watched = lock(&self.watched);
+        watched.told = told;
+        if watched.topology.replace(topology.clone()).is_some() {
             return;
         }
-        let shared = Arc::new(Mutex::new(topology.clone()));
-        let watched = Arc::downgrade(&shared);
-        self.topology = Some(shared);
+        let watched = Arc::downgrade(&self.watched);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -205,19 +217,16 @@ impl Servers {
 }
 
 /// Prepares the servers whenever other tables are there than before.
-async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
+async fn look_for_tables(watched: &Weak<Mutex<Watched>>) {
     let mut known = BTreeMap::new();
     // A session costs a server some ten milliseconds of processor time to begin.
     let mut sessions = BTreeMap::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let Some(topology) = topology.upgrade() else {
+        let topology = watched.upgrade().map(|it| lock(&it).topology.clone());
+        let Some(topology) = topology.flatten() else {
             return;
         };
-        let topology = topology
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let mut found = BTreeMap::new();
         for region in &topology.regions {
             let session = match sessions.remove(&region.name) {
@@ -232,9 +241,33 @@ async fn look_for_tables(topology: &Weak<Mutex<Topology>>) {
                 sessions.insert(region.name.clone(), session);
             }
         }
-        if found != known && apply_all(&topology).await.is_ok() {
+        if found != known
+            && let Ok(reports) = apply_all(&topology).await
+        {
             known = found;
+            if let Some(watched) = watched.upgrade() {
+                lock(&watched).tell(left_out(&reports));
+            }
         }
+    }
+}
+
+fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watched {
+    /// Says what is left out that was not before.
+    fn tell(&mut self, left_out: BTreeSet<LeftOut>) {
+        let Some(events) = &self.events else {
+            return;
+        };
+        for (region, what, hint) in left_out.difference(&self.told) {
+            let (what, hint) = (what.clone(), hint.clone());
+            // Nobody hears it while all ends.
+            let _ = events.send((region.clone(), Happened::LeftOut { what, hint }));
+        }
+        self.told = left_out;
     }
 }
 
@@ -332,6 +365,19 @@ async fn prepare(
     apply_all(topology).await
 }
 
+/// What of single regions stays out of replication.
+fn left_out(reports: &[Report]) -> BTreeSet<LeftOut> {
+    let regions = reports.iter().flat_map(|report| &report.regions);
+    let left_out = regions.flat_map(|(region, found)| {
+        let refused = found.iter().filter(|it| it.status == Status::Refused);
+        refused.map(move |it| {
+            let what = format!("{} {}: {}", it.subject, it.check, it.reason);
+            (region.clone(), what, it.hint.clone())
+        })
+    });
+    left_out.collect()
+}
+
 /// What stays out of replication.
 fn tell(reports: &[Report]) {
     for report in reports {
@@ -357,7 +403,7 @@ fn tell(reports: &[Report]) {
 mod tests {
     use super::*;
     use crate::up::test_ports::free_base;
-    use meridian_engine_postgres::prepare::Status;
+    use tokio::sync::mpsc::unbounded_channel;
 
     #[test]
     fn each_region_has_its_server_six_ports_after_its_api() {
@@ -400,7 +446,9 @@ mod tests {
         let mut here = topology.on_this_machine(base).unwrap();
         assign(&mut here).unwrap();
         let mut servers = Servers::new(directory.path()).unwrap();
+        let (events, mut heard) = unbounded_channel();
         servers.start(&here).unwrap();
+        servers.keep_running(false, events);
         // What is there already is left alone.
         servers.start(&here).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -428,6 +476,22 @@ mod tests {
             .map(|finding| finding.subject.as_str())
             .collect();
         assert_eq!(between, ["public.made"], "it is in one region only");
+        // What can't is told.
+        let told = runtime.block_on(async {
+            let client = cluster.lock().await.connect(NAME, NAME).await.unwrap();
+            let keyless = "CREATE TABLE keyless (id int)";
+            client.batch_execute(keyless).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(60), heard.recv()).await
+        });
+        let Ok(Some((region, Happened::LeftOut { what, hint }))) = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(region, servers.clusters.keys().next().unwrap().as_str());
+        assert!(what.starts_with("public.keyless"), "{what}");
+        assert!(
+            what.contains("primary key") && hint.is_some(),
+            "{what} {hint:?}"
+        );
         let data = servers.directory.clone();
         drop(servers);
         assert_eq!(home(directory.path()).unwrap(), data, "found again");

@@ -133,7 +133,8 @@ impl State {
             Happened::Members(_)
             | Happened::Admitted { .. }
             | Happened::ServerDied { .. }
-            | Happened::ServerStarted => {}
+            | Happened::ServerStarted
+            | Happened::LeftOut { .. } => {}
             Happened::Read(reading) => state.read(reading.as_deref(), now),
         }
     }

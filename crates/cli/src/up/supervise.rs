@@ -220,6 +220,7 @@ fn follow(event: &Event, state: &mut State, screen: &mut Screen, place: (&System
                     | Happened::Left
                     | Happened::ServerDied { .. }
                     | Happened::ServerStarted
+                    | Happened::LeftOut { .. }
             );
             if let (true, Some(region)) = (is_noted, region) {
                 view.note(event_text(&event.happened, region).unwrap_or_default());

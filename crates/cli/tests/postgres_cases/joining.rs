@@ -6,11 +6,49 @@ use std::time::Duration;
 
 /// The third region joins; it counts then.
 fn joins(system: &mut System) {
+    starts_to_join(system);
+    system.add_region(2);
+    system.wait_running(2);
+}
+
+fn starts_to_join(system: &mut System) {
     system.write_topology(2, 2);
     system.prepare(2);
     system.start_region_with(2, &["--join"]);
-    system.add_region(2);
+}
+
+/// What its server writes says which increments it absorbs, which they would not understand: it waits, and
+/// nothing of the server is looked at meanwhile.
+#[test]
+fn a_region_that_joins_regions_of_an_earlier_wire_version() {
+    let mut system = System::start_with(&Wanted {
+        schema: "CREATE TABLE public.t (id int PRIMARY KEY, v text);",
+        founders: 2,
+        arguments: &["--wire-version-max", "4"],
+        ..Wanted::default()
+    });
+    system.sql(0, "INSERT INTO public.t VALUES (1, 'a')");
+    system.barrier();
+    starts_to_join(&mut system);
+    let mut adding = system.adding_region(2);
+    system.sql(2, "INSERT INTO public.t VALUES (2, 'c')");
+    system.until("it waits", || {
+        let status = system.status(2).unwrap_or_default();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        let hint = status["hint"].as_str().unwrap_or_default();
+        status["state"] == "waiting"
+            && reason.contains("is not known to speak wire version 5")
+            && hint.starts_with("upgrade that region")
+    });
+    system.wait_for(2, "SELECT count(*) FROM pg_replication_slots", "0");
+    adding.kill().expect("a signal");
+    adding.wait().expect("its end");
+    for region in 0..2 {
+        system.kill(region);
+        system.start_region(region);
+    }
     system.wait_running(2);
+    system.expect("SELECT string_agg(v, ' ' ORDER BY id) FROM public.t", "a c");
 }
 
 #[test]

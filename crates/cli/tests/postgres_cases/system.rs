@@ -36,6 +36,8 @@ pub struct Wanted<'a> {
     pub encoding: Option<&'a str>,
     /// How many regions there are at first; the others may join. All where 0.
     pub founders: usize,
+    /// What these are started with besides.
+    pub arguments: &'a [&'a str],
 }
 
 /// A server with the region beside it.
@@ -129,7 +131,7 @@ impl System {
         }
         system.prepare(0);
         for region in 0..founders {
-            system.start_region(region);
+            system.start_region_with(region, wanted.arguments);
         }
         for region in 0..founders {
             system.wait_running(region);
@@ -516,6 +518,12 @@ impl System {
 
     /// Adds a region that was started to join; returns when it has.
     pub fn add_region(&self, region: usize) {
+        let (is_done, said) = ended(self.adding_region(region));
+        assert!(is_done, "{said}");
+    }
+
+    /// The same, not waited for.
+    pub fn adding_region(&self, region: usize) -> Child {
         let place = &self.places[region];
         let (api, link) = (place.api.to_string(), place.link.to_string());
         let at = format!("http://{}", self.places[0].api);
@@ -529,7 +537,14 @@ impl System {
             &link,
         ];
         let how = ["--at", &at, "--location", "0,0", "--timeout", "50"];
-        meridian(&[&add[..], &how[..]].concat());
+        let add = Command::new(MERIDIAN)
+            .args(add)
+            .args(how)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        add.expect("meridian starts")
     }
 
     /// What other threads run their SQL on.

@@ -4,8 +4,8 @@ use crate::members::{add, deliver, founded, propose, region, together};
 use crate::support::{Region, request, seconds, stream};
 use meridian_engine_kv::{Action, MemoryStore, Tables};
 use meridian_model::{
-    COLLISIONS_SINCE, CapturedAt, Change, Chosen, Collisions, Conflict, ConflictKind, Operation,
-    RowName, Vector, WIRE_VERSION_MAX,
+    ABSORBED_SINCE, COLLISIONS_SINCE, CapturedAt, Change, Chosen, Collisions, Conflict,
+    ConflictKind, Operation, RowName, Vector, WIRE_VERSION_MAX,
 };
 use meridian_replicate::{OwnStanding, WriteError};
 
@@ -345,6 +345,36 @@ fn what_a_joining_region_had_counts_no_more_beside_what_its_engine_puts() {
     regions[2].capture(20, 40, &given, put(r#"{"n":3}"#));
     together(&mut regions, 20, 22);
     assert_eq!(shown(&mut regions), [r#"{"n":8}"#; 3]);
+}
+
+/// Until all are known to read what a joining region's transactions absorb it captures nothing, and says
+/// who isn't: itself too.
+#[test]
+fn what_a_joining_region_absorbs_is_said_to_those_who_read_it() {
+    for own in [ABSORBED_SINCE, ABSORBED_SINCE - 1] {
+        let mut regions = founded(&["a", "b"]);
+        together(&mut regions, 1, 3);
+        regions[0].put(seconds(3), "k").expect("a write");
+        let mut c = region("c", &["a", "b"]);
+        c.wire_version = own;
+        c.start(9);
+        c.machine = c.machine.map(|machine| machine.capturing());
+        regions.push(c);
+        propose(&mut regions[0], 3, add("c")).expect("a proposal");
+        together(&mut regions, 3, 8);
+        let now = regions[2].now(seconds(8));
+        let taken = regions[2]
+            .machine()
+            .capture(now, place(10), Vector::default(), put("1"));
+        let unread = regions[2].machine().unread_absorption();
+        let is_of_c = |error: &WriteError<_>| matches!(error, WriteError::NotSpoken { region, .. } if *region == regions[2].name);
+        if own < ABSORBED_SINCE {
+            assert!(taken.as_ref().is_err_and(is_of_c), "{taken:?}");
+            assert!(unread.as_ref().is_some_and(is_of_c), "{unread:?}");
+        } else {
+            assert!(taken.is_ok() && unread.is_none(), "{taken:?} {unread:?}");
+        }
+    }
 }
 
 /// A large transaction shows with its last part: one of which a joining region had only the first then

@@ -108,7 +108,8 @@ pub fn together(regions: &mut [Region], from: u64, to: u64) {
                 let [one, other] = regions
                     .get_disjoint_mut([sender, receiver])
                     .expect("two of them");
-                deliver(one, other, elapsed, WIRE_VERSION_MAX);
+                let wire_version = one.wire_version.min(other.wire_version);
+                deliver(one, other, elapsed, wire_version);
             }
         }
         tick(regions, elapsed);
@@ -993,6 +994,8 @@ fn a_founder_that_comes_late_with_a_copy_begins_as_the_founder_that_it_is() {
     c.start(9);
     assert_eq!(c.machine().standing(), OwnStanding::Voting);
     assert_eq!(members(&mut c), members(&mut regions[0]));
+    // Of whom it has heard nothing yet.
+    assert_eq!(c.machine().all_speak(WIRE_VERSION_MAX), Ok(()));
     c.machine = None;
     c.founders = names.map(name).into();
     c.start(10);

@@ -30,6 +30,7 @@ pub struct Region {
     pub arrival: Arrival,
     pub evict_after: Option<Duration>,
     pub witnesses: BTreeSet<RegionName>,
+    pub wire_version: u16,
     pub machine: Option<Machine>,
 }
 
@@ -60,6 +61,7 @@ impl Region {
             arrival: Arrival::Founding,
             evict_after: None,
             witnesses: BTreeSet::new(),
+            wire_version: WIRE_VERSION_MAX,
             machine: None,
         }
     }
@@ -95,7 +97,7 @@ impl Region {
             report_interval: Duration::from_millis(500),
             settle: seconds(2),
             log_retention: self.log_retention,
-            wire_version: WIRE_VERSION_MAX,
+            wire_version: self.wire_version,
             witnesses: self.witnesses.clone(),
         };
         Replica::open(config, log, tables, OriginId(origin), self.now(seconds(0)))
