@@ -365,7 +365,8 @@ fn verdict(reports: &[Report], options: &Options) -> CliResult {
             counted(refused, "finding")
         ))
         .hint(
-            "what is refused stays out of replication; mend it as said, or name it in `exclude`",
+            "mend each as it says; a table among them stays out of replication until then, or for good if \
+             `exclude` names it",
         ));
     }
     if sql > 0 && !options.apply {

@@ -154,7 +154,9 @@ impl Schema {
         }
         let reason = format!("other regions replicate table {table}, this server doesn't");
         let hint = "create it here as it is there, and run `meridian postgres prepare --apply`; where \
-                    no region has it any more, the latter is enough";
+                    no region has it any more, the latter is enough if it had been prepared under this \
+                    name; else create it, empty, in every region, prepare, and drop it with `meridian \
+                    schema apply`";
         Err(Trouble::lasting(reason, hint))
     }
 

@@ -131,8 +131,9 @@ impl From<ChangesError> for Trouble {
             }
             // What the WAL doesn't say is said nowhere.
             ChangesError::OldValue { .. } | ChangesError::Counter { .. } => {
-                "`meridian postgres prepare --apply` puts the table right for what comes; what was \
-                 written meanwhile doesn't say enough, so the region has to be attached anew"
+                "what was written says too little: `meridian postgres detach`, then `prepare --apply`, which \
+                 puts the table right, then `attach`, which compares all rows (what was deleted here and \
+                 not captured yet comes back)"
             }
         };
         Self::lasting(describe(&error), hint)
