@@ -79,6 +79,9 @@ fn a_child_whose_parent_is_parked_says_so_and_not_that_it_was_deleted() {
     system.up();
     let orphan = parked_everywhere(&system, "foreign-key");
     let id = orphan["key"].as_str().unwrap();
+    let parked = text(&system.meridian(&["postgres", "parked", "list"]));
+    let said = format!("public.users/{id} is parked itself");
+    assert!(parked.contains(&said), "{parked}");
     for name in REGIONS {
         let conflict = eventually("listed", PATIENCE, || {
             let said = system.json(&["conflicts", "--region", name]);

@@ -291,7 +291,21 @@ fn a_replica_identity_that_says_too_little_stops_with_the_reason() {
     system.sql(0, "UPDATE public.notes SET n = 1 WHERE id = 1");
     let status = system.wait_for_trouble("stopped", "doesn't say what column what was");
     let hint = status["hint"].as_str().unwrap();
-    assert!(hint.contains("attached anew"), "{hint}");
+    assert!(hint.contains("`meridian postgres detach`"), "{hint}");
+    let done = |arguments: &[&str]| {
+        let said =
+            system.meridian(&[&["postgres"], arguments, &["--region", "us-east-1"]].concat());
+        assert!(said.status.success(), "{}", text(&said));
+    };
+    done(&["detach"]);
+    system.prepare();
+    done(&["attach", "--take", "server"]);
+    is_well(&system, 2);
+    system.sql(0, "UPDATE public.notes SET n = 2 WHERE id = 1");
+    eventually("it is captured", PATIENCE, || {
+        let got = text(&system.meridian(&["tables", "get", "public.notes", "1"]));
+        got.contains(r#""n":"2""#).then_some(())
+    });
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn in_its_way(other: &Value) -> String {
     let name = format!("{}/{}", text(other, "table"), text(other, "key"));
     one_line(&match &other["values"] {
         Value::Null => format!("{name} isn't there"),
+        _ if other["parked"] == true => format!("{name} is parked itself"),
         values => format!("{name} {}", shortened(values, VALUES_CHARS_MAX)),
     })
 }

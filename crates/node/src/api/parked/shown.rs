@@ -50,6 +50,8 @@ pub(crate) struct RowOfServer {
     /// counter's a number.
     #[schema(value_type = Option<Object>)]
     values: Option<Value>,
+    /// Whether this region's server shows it no more than the parked one.
+    parked: bool,
 }
 
 /// What rows are shown with.
@@ -114,6 +116,7 @@ impl Showing {
             region: latest.map(region),
             written_at: latest.map(|version| rfc_3339(version.hlc.time())),
             values: shown.and_then(|shown| serde_json::from_str(&shown.document).ok()),
+            parked: self.server.get(row).is_some(),
         })
     }
 }
