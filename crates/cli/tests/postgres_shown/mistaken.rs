@@ -31,9 +31,17 @@ fn a_slot_of_another_database_is_left_alone() {
         status["hint"].as_str().unwrap().contains("another name"),
         "{status}"
     );
+    let verb = |verb| {
+        let said = system.meridian(&["postgres", verb, "--region", "us-east-1"]);
+        (said.status.success(), crate::support::text(&said))
+    };
+    let (is_detached, said) = verb("detach");
+    assert!(is_detached, "{said}");
     assert_eq!(system.ask(0, SLOT), "other true");
     insert(&system, 0, 1);
     system.admin("SELECT pg_drop_replication_slot('meridian_shop')");
+    system.prepare();
+    verb("attach");
     system.wait_for_row("public.notes", "1");
     assert_eq!(system.ask(0, SLOT), "shop true");
 }

@@ -81,8 +81,18 @@ impl From<ApplyError> for Refusal {
     }
 }
 
+/// What a statement asks for to say that its session has lost the dataset's lock to another one.
+pub(super) const LOCK_LOST: &str = "meridian.another session writes for this dataset";
+
 impl From<tokio_postgres::Error> for Refusal {
     fn from(source: tokio_postgres::Error) -> Self {
+        if source
+            .as_db_error()
+            .is_some_and(|it| it.message().contains(LOCK_LOST))
+        {
+            let holder = " (another session has its lock)".to_owned();
+            return Self::Failed(ApplyError::Busy { holder });
+        }
         let code = source.code().map(SqlState::code).unwrap_or_default();
         match code {
             "55P03" | "40P01" | "40001" => Self::Locked,

@@ -21,14 +21,16 @@ pub const PARKED_TABLE_SQL: &str = "CREATE TABLE IF NOT EXISTS meridian.parked \
 
 /// Says how far the server is, and marks the transaction as ours → the mark's place, the transaction's id.
 /// Fails where the session's lock ([`Applier::take_over`]) is gone, as a trigger that gives up all locks has
-/// it, and somebody else has it by now; else it has it again.
+/// it, and somebody else has it by now; else it has it again, and to the transaction's end in a way that no
+/// trigger gives up.
 pub(super) const WRITE: &str = "INSERT INTO meridian.position (dataset, position, seen) \
     VALUES ($1, $2, ($3::text)::jsonb) \
     ON CONFLICT (dataset) DO UPDATE SET position = excluded.position, seen = excluded.seen \
     RETURNING pg_logical_emit_message(true, 'meridian', \
         $4::bytea || sha256($5::bytea || xidsend(pg_current_xact_id()::xid)))::text, \
         (pg_current_xact_id()::xid)::text, \
-        CASE WHEN NOT pg_try_advisory_lock(hashtext('meridian'), hashtext($1)) \
+        CASE WHEN NOT (pg_try_advisory_lock(hashtext('meridian'), hashtext($1)) \
+        AND pg_try_advisory_xact_lock(hashtext('meridian'), hashtext($1))) \
         THEN current_setting('meridian.another session writes for this dataset') END";
 /// Checks what could wait, and commits.
 const COMMIT: &str = "SET CONSTRAINTS ALL IMMEDIATE; COMMIT";

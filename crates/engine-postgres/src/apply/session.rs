@@ -123,15 +123,16 @@ pub(super) fn begin(lock_wait: LockWait) -> String {
 /// earlier session of the dataset was sent, however late.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtext('meridian'), hashtext($1))";
 
-/// Who holds it: process, address where it has one, state and since when.
+/// Who holds it, the first of several: process, address where it has one, state and since when.
 const HOLDER: &str = "
 SELECT concat_ws(', ', 'process ' || a.pid, 'from ' || host(a.client_addr), a.state
-       || ' for ' || greatest(extract(epoch FROM now() - a.state_change), 0)::int8 || ' s')
+       || ' since ' || to_char(a.state_change, 'YYYY-MM-DD HH24:MI:SS TZ'))
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
 JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = current_database()
 WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
   AND l.classid = (hashtext('meridian')::int8 & 4294967295)::oid
-  AND l.objid = (hashtext($1)::int8 & 4294967295)::oid";
+  AND l.objid = (hashtext($1)::int8 & 4294967295)::oid
+ORDER BY a.backend_start LIMIT 1";
 
 /// How the planner is to join.
 #[derive(Clone, Copy)]

@@ -287,8 +287,15 @@ impl Since {
         let Some(transaction) = body.transaction() else {
             return;
         };
-        let is_own = captured
-            .is_some_and(|at| at.is_last && !is_taking(at) && is_later && at.end > self.mark.lsn.0);
+        // A batch may come into the server long after it was made of the tables: what was captured before
+        // it had not seen it.
+        let had_seen = given.is_none_or(|given| {
+            let mut others = given.seen.iter().filter(|(origin, _)| *origin != self.own);
+            others.all(|(origin, hlc)| transaction.dependencies.get(origin) >= hlc)
+        });
+        let is_own = captured.is_some_and(|at| {
+            at.is_last && !is_taking(at) && is_later && had_seen && at.end > self.mark.lsn.0
+        });
         let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
         self.captured += u32::from(is_there);
         let is_applications = captured.is_some_and(|at| !is_taking(at)) && is_later;

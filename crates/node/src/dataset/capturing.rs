@@ -2,7 +2,7 @@
 
 use super::describe;
 use super::thread::Worker;
-use meridian_model::{CapturedAt, Change, Collisions, Conflict, Operation, Vector};
+use meridian_model::{ABSORBED_SINCE, CapturedAt, Change, Collisions, Conflict, Operation, Vector};
 use meridian_replicate::{CommitError, Now, WriteError};
 use std::convert::Infallible;
 use tokio::sync::oneshot;
@@ -177,7 +177,10 @@ fn refused(error: &WriteError<Infallible>) -> CaptureError {
     match error {
         WriteError::Stopped { .. } | WriteError::Clock(_) => CaptureError::Stopped(reason),
         WriteError::LogBudget { .. } => CaptureError::Full(reason),
-        WriteError::NotSpoken { .. } => CaptureError::Unread(reason),
+        WriteError::NotSpoken {
+            version: ABSORBED_SINCE,
+            ..
+        } => CaptureError::Unread(reason),
         _ => CaptureError::NotNow(reason),
     }
 }

@@ -4,15 +4,16 @@
 //! it lists itself, are noted in the data directory: when the two meet again these aren't rows that
 //! somebody deleted there.
 
-use super::PostgresConfig;
+use super::history;
 use super::meet::drop_slot;
 use super::noted;
 use super::status::{PostgresState, SharedStatus};
 use super::trouble::Trouble;
-use super::unwritable;
+use super::{PostgresConfig, must_be_own, unwritable};
 use crate::dataset::{DatasetHandle, Input};
 use crate::durable;
 use meridian_engine_postgres::apply::parked;
+use meridian_engine_postgres::meeting::history::Slot;
 use meridian_engine_postgres::server::connect;
 use meridian_model::RowName;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
     let mut is_free = false;
     loop {
         if !is_free {
-            let freed = free(config).await;
+            let freed = free(config, dataset).await;
             is_free = freed.is_ok();
             status.change(|status| {
                 status.state = PostgresState::Detached;
@@ -53,8 +54,8 @@ pub(super) async fn stay(config: &PostgresConfig, dataset: &DatasetHandle, statu
     }
 }
 
-async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
-    let freed = free_slot(config).await;
+async fn free(config: &PostgresConfig, dataset: &DatasetHandle) -> Result<(), Trouble> {
+    let freed = free_slot(config, dataset).await;
     let client = freed.map_err(|trouble| trouble.in_words("the slot is not dropped yet"))?;
     // After the slot, which must not hold WAL because these can't be read.
     let noted = note_kept_out(&client, config).await;
@@ -62,15 +63,14 @@ async fn free(config: &PostgresConfig) -> Result<(), Trouble> {
 }
 
 /// Drops the slot; gives the session in which that was done.
-async fn free_slot(config: &PostgresConfig) -> Result<Client, Trouble> {
+async fn free_slot(config: &PostgresConfig, dataset: &DatasetHandle) -> Result<Client, Trouble> {
     let client = connect(&config.server, "detach").await?;
+    must_be_own(dataset, config, &client).await?;
     drop_slot(&client, &config.slot).await?;
-    let query = "SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-    let left: i64 = client.query_one(query, &[&config.slot]).await?.try_get(0)?;
-    if left > 0 {
-        return Err(Trouble::passing("somebody reads it"));
+    match history::slot(&client, &config.slot).await? {
+        Slot::Missing => Ok(client),
+        Slot::There | Slot::Lost => Err(Trouble::passing("somebody reads it")),
     }
-    Ok(client)
 }
 
 /// Notes the rows that a constraint keeps out of the server, if it says so still.

@@ -57,9 +57,10 @@ pub(super) async fn standing(
     Ok(standing)
 }
 
-/// How the slot is, as the server says.
+/// How the database's slot is, as the server says.
 pub(super) async fn slot(client: &Client, slot: &str) -> Result<Slot, Trouble> {
-    let query = "SELECT wal_status FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+    let query = "SELECT wal_status FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 \
+                 AND database = pg_catalog.current_database()";
     let Some(row) = client.query_opt(query, &[&slot]).await? else {
         return Ok(Slot::Missing);
     };

@@ -359,8 +359,10 @@ async fn start<'a>(
                 marks.written(&mark::carry_out(writing, directory, server).await?);
             }
             (lacking, lacking_from) = newcomers.take_over(&client, (at, &seen)).await?;
-            // There was nothing to choose.
+            // There was nothing to choose, and what was noted of another server says nothing of this one.
             status.control().decided();
+            history::forget(&config.directory)?;
+            detached::met(&config.directory)?;
             (at, seen, None)
         }
         Start::Meets(broken) => {
@@ -514,8 +516,9 @@ async fn must_be_own(
     };
     let slot = &config.slot;
     let hint = format!(
-        "give each region's url a database of its own; where this one is a copy of that region's, drop the \
-         slot that was copied with it: SELECT pg_drop_replication_slot('{slot}')"
+        "give each region's url a database of its own; where this is this region's own all the same (a copy \
+         of that one's, or that one's url led here for a while), drop the slot: SELECT \
+         pg_drop_replication_slot('{slot}')"
     );
     let reason =
         format!("the database is region {region}'s: its mark and its slot {slot} are there");

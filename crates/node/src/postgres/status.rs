@@ -141,7 +141,8 @@ pub enum PostgresState {
     Attaching,
     /// It captures and projects.
     Running,
-    /// The log takes nothing for now, so that the server keeps its WAL; it goes on by itself.
+    /// The log takes nothing for now: it is at its budget, so that the server keeps its WAL; or the region
+    /// joins, and another one would not understand. It goes on by itself.
     Waiting,
     /// It does not, until somebody has looked.
     Stopped,

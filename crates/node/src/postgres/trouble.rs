@@ -31,8 +31,9 @@ const TOO_LARGE: &str = "make the row smaller in the server, or exclude its tabl
 const UPGRADE: &str = "nothing was written: upgrade that region, and choose again once it has \
                        connected";
 
-const UNREAD: &str = "upgrade that region, or let it connect; evict it if it is gone for good. This one \
-                      goes on joining by itself then";
+const UNREAD: &str = "upgrade that region (or start it without --wire-version-max), or let it connect; \
+                      another one that is gone for good can be evicted. This one goes on joining by itself \
+                      then";
 
 const UNPREPARED: &str =
     "`meridian postgres prepare --apply` makes what Meridian keeps in the database";
