@@ -127,8 +127,9 @@ fn servers_of_postgresql_show_what_the_tables_do() {
 fn a_region_joins_with_a_server_that_is_written_to() {
     let (mut acknowledged, mut conflicts, mut absorbing) = (0, 0, 0);
     // A row that was deleted in the joiner's server before the two met stayed out; the joiner had yet to
-    // hear that a region understands what it absorbs, and said nothing of it.
-    for seed in (0..60).chain([382, 3816]) {
+    // hear that a region understands what it absorbs, and said nothing of it; transactions from before a
+    // mark was written were counted as later ones, and hid one that deleted unseen.
+    for seed in (0..60).chain([382, 3816, 20_122]) {
         let report =
             run(Scenario::PostgresJoining, seed).unwrap_or_else(|failure| panic!("{failure}"));
         acknowledged += report.acknowledged;

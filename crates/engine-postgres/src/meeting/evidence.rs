@@ -294,7 +294,8 @@ impl Since {
             others.all(|(origin, hlc)| transaction.dependencies.get(origin) >= hlc)
         });
         let is_own = captured.is_some_and(|at| {
-            at.is_last && !is_taking(at) && is_later && had_seen && at.end > self.mark.lsn.0
+            let is_later = is_later && had_seen && self.mark.is_before(at.end);
+            at.is_last && !is_taking(at) && is_later
         });
         let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
         self.captured += u32::from(is_there);
@@ -562,6 +563,7 @@ mod tests {
             lsn: Lsn(10),
             from: Position(0),
             is_renewed: false,
+            written: None,
         };
         let standing = Standing {
             given: Some(given),

@@ -246,6 +246,7 @@ mod tests {
                 lsn: Lsn(1),
                 from: Position(1),
                 is_renewed: false,
+                written: None,
             }),
             writers: Vec::new(),
             let_in: Vec::new(),

@@ -33,6 +33,19 @@ pub struct Mark {
     /// says nothing of those before it: they may not have been captured.
     #[serde(default)]
     pub is_renewed: bool,
+    /// Where the WAL was when it was written, which the server says: what ended before that came before the
+    /// transaction that wrote it. Not in one that is renewed, or from before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Lsn>,
+}
+
+impl Mark {
+    /// Transactions of this region that ended behind this are later than the one that wrote the mark, unless
+    /// they were under way meanwhile.
+    #[must_use]
+    pub fn is_before(&self, end: u64) -> bool {
+        self.written.unwrap_or(self.lsn).0 < end
+    }
 }
 
 /// Which mark was written last, as the data directory knows it.
@@ -203,6 +216,7 @@ impl Marks {
             lsn: reading.lsn,
             from,
             is_renewed: false,
+            written: None,
         });
     }
 
@@ -236,6 +250,7 @@ impl Marks {
         self.pending = Some(Mark {
             number: last.number + 1,
             is_renewed: true,
+            written: None,
             ..last
         });
         self.due(last.lsn)

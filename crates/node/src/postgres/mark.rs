@@ -36,9 +36,13 @@ pub(super) async fn forget(client: &Client, dataset: &str) -> Result<(), Trouble
 
 async fn write(client: &Client, dataset: &str, mark: &Mark) -> Result<(), Trouble> {
     let text = serde_json::to_string(mark).expect("numbers are JSON");
-    let write = "INSERT INTO meridian.position (dataset, seen) VALUES ($1, ($2::text)::jsonb) \
+    let write = "INSERT INTO meridian.position (dataset, seen) VALUES ($1, CASE WHEN $3 THEN \
+                 ($2::text)::jsonb ELSE ($2::text)::jsonb || jsonb_build_object('written', \
+                 pg_current_wal_insert_lsn() - '0/0'::pg_lsn) END) \
                  ON CONFLICT (dataset) DO UPDATE SET seen = excluded.seen";
-    client.execute(write, &[&named(dataset), &text]).await?;
+    client
+        .execute(write, &[&named(dataset), &text, &mark.is_renewed])
+        .await?;
     Ok(())
 }
 

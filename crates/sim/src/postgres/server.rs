@@ -606,6 +606,8 @@ impl Server {
 
     /// Writes Meridian's mark.
     pub(super) fn write_mark(&mut self, mark: Mark) {
+        let written = (!mark.is_renewed).then(|| self.wal_end());
+        let mark = Mark { written, ..mark };
         self.write_own(|own, xid| own.mark = Some((mark, xid)));
     }
 
