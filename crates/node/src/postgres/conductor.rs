@@ -443,7 +443,7 @@ impl Conductor<'_> {
                 });
             }
             // Capture has to come by what was found.
-            Outcome::Unsure { .. } => self.session.heartbeat().await?,
+            Outcome::Unsure { .. } => self.flushes.wanted(),
             Outcome::Involved { .. } => {}
             Outcome::Violation { reason } => {
                 self.pause();

@@ -108,7 +108,7 @@ impl Conductor<'_> {
                 self.aside.written(rest);
                 if !found.is_empty() {
                     // Capture has to come by what was found.
-                    self.session.heartbeat().await?;
+                    self.flushes.wanted();
                 }
                 self.projection.large_written(found, busy, read_at);
             }

@@ -79,6 +79,7 @@ impl Gathering {
 #[derive(Debug, Default)]
 pub(super) struct Flushes {
     batches: u32,
+    is_wanted: bool,
 }
 
 impl Flushes {
@@ -87,11 +88,16 @@ impl Flushes {
         self.batches += 1;
     }
 
+    /// Capture has to come by where the WAL is now: one is to begin from here on.
+    pub(super) fn wanted(&mut self) {
+        self.is_wanted = true;
+    }
+
     /// Whether one is to begin now, while none is under way; it counts as begun.
     pub(super) fn begins(&mut self) -> bool {
-        let is_due = self.batches >= UNFLUSHED_MAX;
+        let is_due = self.is_wanted || self.batches >= UNFLUSHED_MAX;
         if is_due {
-            self.batches = 0;
+            *self = Self::default();
         }
         is_due
     }
@@ -140,16 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_due_after_so_many_batches_and_once() {
+    fn a_flush_is_due_after_so_many_batches_or_where_one_is_wanted_and_once() {
         let mut flushes = Flushes::default();
-        let mut due_after = |batches: u32| {
+        let due_after = |flushes: &mut Flushes, batches: u32| {
             (0..batches).for_each(|_| flushes.committed());
             flushes.begins()
         };
-        assert!(!due_after(UNFLUSHED_MAX - 1));
-        assert!(due_after(1));
-        assert!(!due_after(0));
-        assert!(due_after(2 * UNFLUSHED_MAX), "one is enough for all");
-        assert!(!due_after(1));
+        assert!(!due_after(&mut flushes, UNFLUSHED_MAX - 1));
+        assert!(due_after(&mut flushes, 1));
+        assert!(!due_after(&mut flushes, 0));
+        let many = 2 * UNFLUSHED_MAX;
+        assert!(due_after(&mut flushes, many), "one is enough for all");
+        assert!(!due_after(&mut flushes, 1));
+        flushes.wanted();
+        assert!(flushes.begins() && !flushes.begins());
     }
 }
