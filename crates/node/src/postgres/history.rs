@@ -18,6 +18,12 @@ use tokio_postgres::Client;
 /// Where a break is kept.
 const FILE: &str = "meeting.json";
 
+/// Whether the server has the table of Meridian's own rows.
+pub(super) async fn is_there(client: &Client) -> Result<bool, Trouble> {
+    let query = "SELECT pg_catalog.to_regclass('meridian.position') IS NOT NULL";
+    Ok(client.query_one(query, &[]).await?.try_get(0)?)
+}
+
 /// What the server's rows of Meridian's own say, as `client` sees them.
 pub(super) async fn standing(
     client: &Client,

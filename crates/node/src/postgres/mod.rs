@@ -502,9 +502,11 @@ async fn must_be_own(
     config: &PostgresConfig,
     client: &Client,
 ) -> Result<(), Trouble> {
-    let standing = history::standing(client, config).await?;
     let slot = history::slot(client, &config.slot).await?;
-    let Some(mark) = standing.mark.filter(|_| slot != Slot::Missing) else {
+    if slot == Slot::Missing || !history::is_there(client).await? {
+        return Ok(());
+    }
+    let Some(mark) = history::standing(client, config).await?.mark else {
         return Ok(());
     };
     let membership = dataset.membership();
