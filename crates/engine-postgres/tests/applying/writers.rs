@@ -219,7 +219,11 @@ async fn a_trigger_that_gives_up_locks_lets_nobody_in_for_long() {
     region
         .execute(
             "CREATE FUNCTION frees() RETURNS trigger LANGUAGE plpgsql AS
-             $$BEGIN PERFORM pg_advisory_unlock_all(), pg_sleep(1); RETURN NULL; END$$;
+             $$BEGIN
+                 PERFORM pg_advisory_unlock_all();
+                 IF NEW.v = 'slow' THEN PERFORM pg_sleep(4); END IF;
+                 RETURN NULL;
+             END$$;
              CREATE CONSTRAINT TRIGGER frees AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION frees()",
         )
@@ -227,7 +231,7 @@ async fn a_trigger_that_gives_up_locks_lets_nobody_in_for_long() {
     let mut next = applier(&cluster.superuser("d")).await;
     region.put("t", "1", 1, &row("1", "a"));
     region.settle().await;
-    region.put("t", "1", 2, &row("1", "frees"));
+    region.put("t", "1", 2, &row("1", "slow"));
     region.capture().await;
     // Nobody gets in before it is committed.
     let comes_in = async {
