@@ -289,12 +289,12 @@ impl Since {
         };
         // A batch may come into the server long after it was made of the tables: what was captured before
         // it had not seen it.
-        let had_seen = given.is_none_or(|given| {
+        let had_seen = |given: &Tag| {
             let mut others = given.seen.iter().filter(|(origin, _)| *origin != self.own);
             others.all(|(origin, hlc)| transaction.dependencies.get(origin) >= hlc)
-        });
+        };
         let is_own = captured.is_some_and(|at| {
-            let is_later = is_later && had_seen && self.mark.is_before(at.end);
+            let is_later = is_later && self.mark.is_before(at.end) && given.is_none_or(had_seen);
             at.is_last && !is_taking(at) && is_later
         });
         let is_there = is_own && has == Has::Yes && !transaction.changes.is_empty();
@@ -598,19 +598,18 @@ mod tests {
         ["out", "refused"].map(|key| evidence.of_lack(kind, &row(key), Some(last), true))
     }
 
-    /// The log says that an application wrote this row at this position.
-    fn written(key: &str, at: u64, facts: &Facts<'_>) -> Since {
-        let (_, mut since) = facts.since(vec![(1, Lsn(100))]).unwrap();
-        let at_place = CapturedAt {
+    /// A transaction of an application that wrote this row, and ended there.
+    fn captured(key: &str, end: u64, dependencies: Vector) -> Entry {
+        let at = CapturedAt {
             system: 1,
             timeline: 1,
-            end: 50,
+            end,
             part: 0,
             is_last: true,
         };
         let RowName { table, key } = row(key);
         let transaction = Transaction {
-            dependencies: Vector::default(),
+            dependencies,
             changes: vec![Change {
                 table,
                 key,
@@ -621,19 +620,69 @@ mod tests {
             idempotency: None,
         };
         let body = Body::Captured(Captured {
-            at: at_place,
+            at,
             transaction,
             ..Captured::default()
         });
-        let entry = Entry {
+        Entry {
             origin: OWN,
             sequence: Sequence(1),
             hlc: Hlc::from_raw(5),
             history: HistoryHash::default(),
             body: body.encode(),
-        };
+        }
+    }
+
+    /// The log says that an application wrote this row at this position.
+    fn written(key: &str, at: u64, facts: &Facts<'_>) -> Since {
+        let (_, mut since) = facts.since(vec![(1, Lsn(100))]).unwrap();
+        let entry = captured(key, 50, Vector::default());
         since.take(Position(at), &entry, |_, _| None);
         since
+    }
+
+    #[test]
+    fn what_ended_before_the_last_batch_or_the_mark_came_in_is_no_later_than_these() {
+        let seen = |hlc| -> Vector { [(OriginId(2), Hlc::from_raw(hlc))].into_iter().collect() };
+        let mark = Mark {
+            number: 1,
+            system: 1,
+            origin: OWN,
+            horizon: Xid(5),
+            next: Xid(5),
+            lsn: Lsn(10),
+            from: Position(0),
+            is_renewed: false,
+            written: Some(Lsn(40)),
+        };
+        let counted = |position, end, dependencies| {
+            let mut since = Since {
+                own: OWN,
+                mark,
+                given: Some(Tag {
+                    position: Position(20),
+                    seen: seen(7),
+                }),
+                parting: Parting {
+                    system: 1,
+                    timeline: 1,
+                    goes_on: true,
+                    is_unclear: false,
+                    earlier: Vec::new(),
+                },
+                reached: CapturedAt::default(),
+                states: States::default(),
+                captured: 0,
+                written: BTreeSet::new(),
+            };
+            let entry = captured("k", end, dependencies);
+            since.take(Position(position), &entry, |_, _| None);
+            since.captured
+        };
+        assert_eq!(counted(20, 41, seen(7)), 1);
+        assert_eq!(counted(19, 41, seen(7)), 0, "the batch was made of it");
+        assert_eq!(counted(20, 41, seen(6)), 0, "the batch had yet to come");
+        assert_eq!(counted(20, 40, seen(7)), 0, "the mark had yet to come");
     }
 
     #[test]

@@ -176,9 +176,7 @@ async fn an_answer_may_come_in_pieces() {
         .await;
     for turn in 1..6 {
         // A new one tries it at once.
-        let new = applier(&cluster.superuser("d")).await;
-        let before = std::mem::replace(&mut region.applier, new);
-        drop(before);
+        region.applier = applier(&cluster.superuser("d")).await;
         region.applier.position().await.unwrap();
         put(&mut region, "1", turn, Some("bad"));
         let settled = tokio::time::timeout(Duration::from_secs(20), region.settle()).await;

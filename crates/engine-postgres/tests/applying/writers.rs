@@ -15,6 +15,16 @@ async fn region() -> (Cluster, Region) {
     (cluster, region)
 }
 
+/// A trigger calls this for each row that is inserted.
+async fn before_inserts(region: &Region, call: &str) {
+    let trigger = format!(
+        "CREATE FUNCTION calls() RETURNS trigger LANGUAGE plpgsql AS
+         $$BEGIN PERFORM {call}; RETURN NEW; END$$;
+         CREATE TRIGGER calls BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION calls()"
+    );
+    region.execute(&trigger).await;
+}
+
 async fn t(region: &Region) -> Vec<String> {
     region.rows("SELECT id, v FROM t ORDER BY id").await
 }
@@ -262,13 +272,7 @@ async fn a_trigger_that_gives_up_locks_lets_nobody_in_for_long() {
 #[tokio::test]
 async fn a_session_in_the_middle_of_a_statement_ends_with_its_region() {
     let (cluster, mut region) = region().await;
-    region
-        .execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-             $$BEGIN PERFORM pg_sleep(600); RETURN NEW; END$$;
-             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
-        )
-        .await;
+    before_inserts(&region, "pg_sleep(600)").await;
     region.put("t", "7", 1, &row("7", "a"));
     let gone = tokio::time::timeout(Duration::from_millis(500), region.project()).await;
     assert!(gone.is_err(), "it takes long");
@@ -282,13 +286,7 @@ async fn a_session_in_the_middle_of_a_statement_ends_with_its_region() {
 #[tokio::test]
 async fn a_lock_that_a_trigger_waits_for_is_one_too() {
     let (cluster, mut region) = region().await;
-    region
-        .execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-             $$BEGIN PERFORM pg_advisory_xact_lock(NEW.id); RETURN NEW; END$$;
-             CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION slow()",
-        )
-        .await;
+    before_inserts(&region, "pg_advisory_xact_lock(NEW.id)").await;
     let other = cluster.connect("d", "postgres").await.unwrap();
     let lock = "BEGIN; SELECT pg_advisory_xact_lock(7)";
     other.batch_execute(lock).await.unwrap();
